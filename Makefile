@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# stamps: what a run needs, and what the tests need besides
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test clean
+
+demo: $(RUN)
+	$(BIN)/keyneurons
+
+test: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(RUN): | $(BIN)/python
+$(RUN): pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(DEV): | $(BIN)/python
+$(DEV): pyproject.toml constraints.txt
+	$(PIP) -e ".[dev]"
+	touch $@ $(RUN)
+
+clean:
+	rm -rf $(VENV) build dist

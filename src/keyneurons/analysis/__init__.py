@@ -1,0 +1,1 @@
+"""How sets of key neurons overlap, and the controls that stand beside every measurement."""

@@ -1,0 +1,146 @@
+"""From a checked configuration to the objects of an experiment: the only place that instantiates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from keyneurons import config as schema
+from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.data.ewt import UDEnglishEWT
+from keyneurons.data.raw_text import RawText
+from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
+from keyneurons.pipeline.experiment import Dataset, Experiment
+from keyneurons.tracking import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lightning import Trainer
+
+
+def build_experiment(config: schema.Config, method: str) -> Experiment:
+    """Make everything that a run needs; the model's files are fetched, its weights not yet loaded.
+
+    Args:
+        config: the checked configuration.
+        method: name of the selection method, for the records.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        ValueError: the configuration asks for what the model does not have.
+        FileNotFoundError: the model's files are not here and cannot be fetched.
+    """
+    read = build_reader(config)
+    check_top_k(config, read)
+    return Experiment(
+        dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
+        read=read,
+        scorer=_instantiate("selection", config.selection),
+        method=method,
+        top_k=config.top_k,
+        scope=config.scope,
+        probe=_probe_settings(config.probe),
+        trainer=lambda: _trainer(config.trainer),
+        random_sets=config.controls.random_sets,
+        all_neurons=config.controls.all_neurons,
+        memory_bytes=config.activations.memory_mb * 2**20,
+        seed=config.seed,
+    )
+
+
+def build_reader(config: schema.Config) -> ActivationReader:
+    """The reader of activations, bound to a model whose files are here."""
+    cache = config.cache.expanduser()
+    m = config.model
+    model = LanguageModel(
+        build_model_source(m, cache).fetch(),
+        dtype=m.dtype,
+        device=m.device,
+        device_map=m.device_map,
+        random_weights=m.random_weights,
+        modules=m.modules,
+    )
+    return ActivationReader(
+        model=model,
+        store=ActivationStore(cache / "activations"),
+        site=config.site,
+        layers=schema.resolve_layers(config.layer, model.n_layers),
+        bos=m.bos,
+        read_at=config.read_at,
+        pooling=config.pooling,
+        batch_tokens=config.activations.batch_tokens,
+        dtype=config.activations.dtype,
+    )
+
+
+def build_model_source(model: schema.Model, cache: Path) -> ModelSource:
+    """Where the model comes from."""
+    if isinstance(model, schema.HubModel):
+        return HubModel(model.id, model.revision)
+    if isinstance(model, schema.LocalModel):
+        return LocalModel(model.folder, cache)
+    return PackagedSmolLM2(cache)
+
+
+def build_dataset(dataset: schema.Dataset, cache: Path, seed: int) -> Dataset:
+    """The treebank and what is asked of it."""
+    asked = {name: getattr(dataset, name) for name in schema.Dataset.model_fields}
+    return Dataset(source=_treebank_source(dataset, cache, seed), **asked)
+
+
+def build_store(tracking: schema.Tracking) -> Store:
+    """Where the runs go."""
+    return Store(tracking.uri, tracking.artifacts, tracking.experiment)
+
+
+def check_top_k(config: schema.Config, read: ActivationReader) -> None:
+    """Refuse more key neurons than there are.
+
+    Raises:
+        ValueError: top_k is larger than the pool that it is taken from.
+    """
+    width = read.model.width(config.site)
+    pool = width if config.scope == "layer" else width * len(read.layers)
+    if config.top_k > pool:
+        where = f"{config.site} of one layer" if config.scope == "layer" else f"{config.site} of these layers"
+        raise ValueError(f"top_k must lie in 1..{pool} (the neurons of {where}), got {config.top_k}")
+
+
+def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> TreebankSource:
+    own = {name: getattr(dataset, name) for name in type(dataset).model_fields if name not in schema.Dataset.model_fields}
+    kind = own.pop("kind")
+    if kind == "conllu":
+        return ConlluFiles(**own, seed=seed)
+    if kind == "ud_english_ewt":
+        return UDEnglishEWT(**own, cache=cache)
+    if kind == "text":
+        return RawText(**own, cache=cache, seed=seed)
+    return Starter()
+
+
+def _probe_settings(probe: schema.Probe) -> Any:
+    from keyneurons.probe.fit import ProbeSettings
+
+    values = {name: getattr(probe, name) for name in schema.Probe.model_fields}
+    return ProbeSettings(**{**values, "optimizer": _instantiate("probe.optimizer", probe.optimizer)})
+
+
+def _trainer(component: schema.Component) -> Trainer:
+    trainer: Trainer = _instantiate("trainer", component)
+    return trainer
+
+
+def _instantiate(key: str, component: schema.Component) -> Any:
+    """Make a swappable component; what its own signature or checks refuse is named by its key."""
+    try:
+        return instantiate(component.model_dump(by_alias=True))
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise ValueError(f"{key}: {' '.join(str(cause).split())}") from error

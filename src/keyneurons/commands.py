@@ -1,0 +1,123 @@
+"""The commands beside a run: fetch, cache, log, ui."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyneurons.config import Config
+
+COMMANDS = ("fetch", "cache", "log", "ui")
+GIGABYTE = 1e9
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command.
+
+    Args:
+        arguments: its name and what follows it on the command line.
+    """
+    options = _parser().parse_args(arguments)
+    options.function(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="keyneurons")
+    commands = parser.add_subparsers(required=True)
+    overrides = "overrides of the configuration, as for a run"
+
+    fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
+    fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
+    fetch.set_defaults(function=_fetch)
+
+    cache = commands.add_parser("cache", help="list or prune cached activations", description="List or prune the cache.")
+    cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
+    cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune what was not used for so many days")
+    cache.set_defaults(function=_cache, overrides=[])
+
+    send = commands.add_parser("log", help="send finished runs to MLflow", description="Send finished runs to MLflow.")
+    send.add_argument("folder", type=Path, nargs="+", help="a run's folder under outputs/")
+    send.add_argument("--set", dest="overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
+    send.set_defaults(function=_log)
+
+    ui = commands.add_parser("ui", help="open the MLflow UI on the runs", description="Serve the MLflow UI.")
+    ui.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
+    ui.add_argument("--port", type=int, default=5000)
+    ui.set_defaults(function=_ui)
+    return parser
+
+
+def _config(overrides: Sequence[str]) -> Config:
+    """The checked configuration with some overrides, outside a run."""
+    from hydra import compose, initialize_config_dir
+
+    from keyneurons.config import validate
+    from keyneurons.paths import conf_folder
+
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return validate(compose("config", list(overrides)))
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from keyneurons.build import build_model_source
+
+    config = _config(options.overrides)
+    files = build_model_source(config.model, config.cache.expanduser()).fetch()
+    _say(f"{files.id} ({files.revision}) is in {files.path}")
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from keyneurons.activations.store import ActivationStore
+
+    store = ActivationStore(_config([]).cache.expanduser() / "activations")
+    if options.action == "prune":
+        if options.older_than is None:
+            raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
+        removed = store.prune(options.older_than)
+        _say(f"removed {len(removed)} entries from {store.folder}")
+        return
+    entries = store.summaries()
+    for entry in entries:
+        key = entry["key"]
+        _say(
+            f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, read at {key['read_at']}: "
+            f"{len(entry['arrays'])} arrays, {entry['bytes'] / GIGABYTE:.2f} GB, used {entry['days']:.1f} days ago"
+        )
+    total = sum(entry["bytes"] for entry in entries) / GIGABYTE
+    _say(f"{len(entries)} entries, {total:.2f} GB in {store.folder}")
+
+
+def _log(options: argparse.Namespace) -> None:
+    from keyneurons.build import build_store
+    from keyneurons.tracking import log_folder
+
+    store = build_store(_config(options.overrides).tracking)
+    for folder in options.folder:
+        _say(f"{folder} is run {log_folder(store, folder)} in {store.uri}")
+
+
+def _ui(options: argparse.Namespace) -> None:
+    from keyneurons.build import build_store
+
+    store = build_store(_config(options.overrides).tracking)
+    if not store.uri.startswith("sqlite"):
+        _say(f"the runs are on a server; open {store.uri} in a browser")
+        return
+    store.connect()
+    _say(f"MLflow on http://127.0.0.1:{options.port} (Ctrl-C ends it)")
+    # the job runner would start nine more processes for features that need a model provider
+    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    arguments = ["server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(options.port)]
+    if store.artifacts is not None:
+        arguments += ["--default-artifact-root", store.artifacts.as_uri()]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments, "--workers", "1"])  # noqa: S606
+
+
+def _say(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()

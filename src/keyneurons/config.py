@@ -1,0 +1,244 @@
+"""What a configuration may say: one frozen model, checked before anything is loaded. The defaults live in ``conf/``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+)
+
+from keyneurons.records import SPLITS, Scope, Site, Split
+
+
+SQLITE = "sqlite:///"
+
+
+class Section(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(BaseModel):
+    """A behaviour that can be swapped: ``_target_`` and its arguments, which its own signature checks."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    target: str = Field(alias="_target_")
+
+
+def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]:
+    if set(caps) != set(SPLITS):
+        raise ValueError(f"give one value for each of {', '.join(SPLITS)}")
+    return caps
+
+
+Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
+Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+class Dataset(Section):
+    """What every dataset can be asked for."""
+
+    tag_column: str
+    tags: tuple[str, ...] | None
+    min_words_per_tag: PositiveInt
+    max_sentences: Caps
+    max_words: Caps
+    drop_duplicates: bool
+
+
+class StarterDataset(Dataset):
+    """The treebank inside the package."""
+
+    kind: Literal["starter"]
+
+
+class EWTDataset(Dataset):
+    """UD English EWT."""
+
+    kind: Literal["ud_english_ewt"]
+    folder: Path | None
+
+
+class ConlluDataset(Dataset):
+    """Any CoNLL-U files."""
+
+    kind: Literal["conllu"]
+    id: str
+    train: Path | None
+    dev: Path | None
+    test: Path | None
+    file: Path | None
+    fractions: Fractions
+
+
+class TextDataset(Dataset):
+    """Plain text, tagged by Stanza."""
+
+    kind: Literal["text"]
+    id: str
+    path: Path
+    language: str
+    stanza_folder: Path | None
+    fractions: Fractions
+
+
+class Model(Section):
+    """What every model can be asked for."""
+
+    bos: str | None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device_map: str | None
+    random_weights: bool
+    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention"], str] | None
+
+
+class PackagedModel(Model):
+    """The default model."""
+
+    source: Literal["package"]
+
+
+class HubModel(Model):
+    """A model of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str
+    revision: str
+
+
+class LocalModel(Model):
+    """A model in a folder."""
+
+    source: Literal["local"]
+    folder: Path
+
+
+class Probe(Section):
+    """How probes are trained."""
+
+    optimizer: Component
+    batch_size: PositiveInt
+    patience: PositiveInt
+    inverse_penalty: PositiveFloat
+
+
+class Controls(Section):
+    """What key neurons are measured against."""
+
+    random_sets: Annotated[int, Field(ge=2)]
+    all_neurons: bool
+
+
+class Activations(Section):
+    """How activations are read, kept and scored."""
+
+    batch_tokens: PositiveInt
+    dtype: Literal["float16", "float32"]
+    memory_mb: PositiveInt
+
+
+def _absolute_database(uri: str) -> str:
+    """A relative SQLite path counts from the folder that the command was started in."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+
+
+class Tracking(Section):
+    """Where MLflow keeps its runs."""
+
+    uri: Annotated[str, AfterValidator(_absolute_database)]
+    artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
+    experiment: str
+
+
+def _layer(value: Any) -> int | tuple[int, ...] | Literal["all"]:
+    """A block number, several, or all."""
+    numbers = value if isinstance(value, list | tuple) else [value]
+    if value == "all":
+        return "all"
+    if not numbers or any(type(number) is not int for number in numbers):
+        raise ValueError("must be a block number, a list of block numbers, or all")
+    return value if isinstance(value, int) else tuple(numbers)
+
+
+Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(_layer)]
+
+
+class Config(Section):
+    """One run, completely."""
+
+    model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
+    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
+    selection: Component
+    probe: Probe
+    trainer: Component
+    tracking: Tracking
+    site: Site
+    layer: Layer
+    read_at: Literal["word", "prediction"]
+    pooling: Literal["last", "first", "mean"]
+    top_k: PositiveInt
+    scope: Scope
+    controls: Controls
+    activations: Activations
+    seed: NonNegativeInt
+    cache: Path
+
+
+def validate(composed: DictConfig) -> Config:
+    """Check a composed configuration.
+
+    Args:
+        composed: what Hydra composed.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
+    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    return f"{key}: {message}, got {error['input']!r}"
+
+
+def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
+    """The wanted blocks in ascending order, each once; negative numbers count from the end.
+
+    Raises:
+        ValueError: the model has no such layer.
+    """
+    if layer == "all":
+        return tuple(range(n_layers))
+    wanted = (layer,) if isinstance(layer, int) else layer
+    if outside := [number for number in wanted if not -n_layers <= number < n_layers]:
+        raise ValueError(f"layer must lie in {-n_layers}..{n_layers - 1} or be 'all', got {outside[0]}")
+    return tuple(sorted({number % n_layers for number in wanted}))

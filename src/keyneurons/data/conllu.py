@@ -1,0 +1,153 @@
+"""CoNLL-U files as Universal Dependencies defines them: https://universaldependencies.org/format.html."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from keyneurons.data.reading import read_text
+from keyneurons.data.spans import Token, count_shared_spans, find_form, surface_text, word_spans
+from keyneurons.records import Sentence, Word
+
+_N_COLUMNS = 10
+_ID = re.compile(r"(?P<word>[1-9][0-9]*)|(?P<first>[1-9][0-9]*)-(?P<last>[1-9][0-9]*)|(?P<empty>[0-9]+\.[1-9][0-9]*)")
+_COMMENT = re.compile(r"#\s*(?P<key>text|sent_id)\s*=(?P<value>.*)", re.DOTALL)
+
+Line = tuple[int, str]
+
+
+@dataclass(frozen=True)
+class ConlluFile:
+    """The sentences of one file; ``shared_spans`` counts the words that share their span with another word."""
+
+    sentences: tuple[Sentence, ...]
+    shared_spans: int
+
+
+def read_conllu(path: Path) -> ConlluFile:
+    """Read a CoNLL-U file, also one packed as ``.gz`` or ``.xz``.
+
+    Words are the rows with an integer id; the text of a sentence is its ``# text``, or else what the forms and
+    ``SpaceAfter=No`` spell. White space is taken from ``# text`` where the two disagree about it.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The sentences in the order of the file, each word with the characters that spell it.
+
+    Raises:
+        ValueError: If the file is malformed or has no tag; one line with the file, the line and what is wrong.
+    """
+    path = Path(path)
+    sentences = tuple(_sentence(path, block) for block in _blocks(read_text(path)))
+    if not sentences:
+        raise ValueError(f"{path}:{1}: the file is empty: it has no sentence")
+    if not any(word.upos or word.xpos or word.feats for sentence in sentences for word in sentence.words):
+        raise ValueError(f"{path}:{1}: no word of the file has a tag: UPOS, XPOS and FEATS are _ everywhere")
+    return ConlluFile(sentences, count_shared_spans(sentences))
+
+
+def _blocks(text: str) -> Iterator[list[Line]]:
+    """The numbered lines of each sentence; the last one needs no blank line after it."""
+    block: list[Line] = []
+    for line in enumerate(text.split("\n"), start=1):
+        if line[1].strip():
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _sentence(path: Path, block: Sequence[Line]) -> Sentence:
+    comments = {m["key"]: m["value"].strip(" \t") for _, line in block if (m := _COMMENT.fullmatch(line))}
+    tokens = _tokens(path, [(number, line) for number, line in block if not line.startswith("#")])
+    first_line = block[0][0]
+    if not tokens:
+        raise ValueError(f"{path}:{first_line}: a sentence without words")
+    text = comments.get("text") or surface_text(tokens)
+    return Sentence(comments.get("sent_id") or f"{path.name}:{first_line}", text, _words(path, tokens, text))
+
+
+# The surface tokens of one sentence; the ids of its words must run 1..n.
+def _tokens(path: Path, lines: Sequence[Line]) -> list[Token]:
+    tokens: list[Token] = []
+    n_words = 0
+    for number, line in lines:
+        columns, match = _columns(path, number, line)
+        inside_range = bool(tokens) and n_words < tokens[-1].last
+        if match["empty"]:
+            continue
+        if match["word"]:
+            n_words += 1
+            _check_id(path, number, int(match["word"]), n_words)
+            if not inside_range:
+                tokens.append(_token(number, columns, n_words))
+            tokens[-1].words.append((number, columns))
+        else:
+            _check_id(path, number, int(match["first"]), n_words + 1)
+            if inside_range or int(match["last"]) <= n_words + 1:
+                raise ValueError(f"{path}:{number}: range {columns[0]} is empty or starts inside another range")
+            tokens.append(_token(number, columns, int(match["last"])))
+    if tokens and n_words < tokens[-1].last:
+        raise ValueError(f"{path}:{tokens[-1].line}: the range ends at {tokens[-1].last}, the sentence at {n_words}")
+    return tokens
+
+
+def _columns(path: Path, number: int, line: str) -> tuple[list[str], re.Match[str]]:
+    columns = line.split("\t")
+    if len(columns) != _N_COLUMNS:
+        raise ValueError(f"{path}:{number}: expected {_N_COLUMNS} columns separated by tabs, got {len(columns)}")
+    match = _ID.fullmatch(columns[0])
+    if match is None:
+        raise ValueError(f"{path}:{number}: id {columns[0]!r} is no word (3), range (3-4) or empty node (3.1)")
+    if not columns[1].strip():
+        raise ValueError(f"{path}:{number}: the form is empty")
+    return columns, match
+
+
+def _check_id(path: Path, number: int, got: int, expected: int) -> None:
+    if got != expected:
+        raise ValueError(f"{path}:{number}: id {got} is out of order: the next word is {expected}")
+
+
+def _token(number: int, columns: Sequence[str], last: int) -> Token:
+    return Token(number, columns[1], "SpaceAfter=No" not in columns[9].split("|"), last)
+
+
+def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
+    words: list[Word] = []
+    position = 0
+    for token in tokens:
+        start = find_form(text, token.form, position)
+        if start is None:
+            rest = text[position : position + 20]
+            raise ValueError(f"{path}:{token.line}: form {token.form!r} is not what # text goes on with: {rest!r}")
+        position = start + len(token.form)
+        for (number, columns), span in zip(token.words, word_spans(token, start), strict=True):
+            words.append(_word(path, number, columns, *span))
+    if text[position:].strip():
+        raise ValueError(f"{path}:{tokens[-1].line}: # text goes on after the last word: {text[position:][:20]!r}")
+    return tuple(words)
+
+
+def _word(path: Path, number: int, columns: Sequence[str], start: int, end: int) -> Word:
+    upos, xpos = (None if tag in ("_", "") else tag for tag in columns[3:5])
+    feats = _features(columns[5])
+    if feats is None:
+        raise ValueError(f"{path}:{number}: features are written Name=Value|Name=Value or _, got {columns[5]!r}")
+    return Word(columns[1], start, end, upos, xpos, feats)
+
+
+@lru_cache(maxsize=8192)
+def _features(column: str) -> dict[str, str] | None:
+    """The features of a word, None where malformed; a treebank has few different ones, and its words share them."""
+    if column in ("_", ""):
+        return {}
+    pairs = [pair.partition("=") for pair in column.split("|")]
+    return {name: value for name, _, value in pairs} if all(name and value for name, _, value in pairs) else None

@@ -1,0 +1,70 @@
+"""Where sentences come from: the protocol, any CoNLL-U files, and the starter that is part of the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Protocol
+
+from keyneurons.data.conllu import read_conllu
+from keyneurons.data.splitting import make_treebank, split_sentences
+from keyneurons.records import SPLITS, Split, Treebank
+
+DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
+
+
+class TreebankSource(Protocol):
+    """Something that gives a treebank; whatever it needs it was given when it was made."""
+
+    def load(self) -> Treebank:
+        """Read the sentences of all splits."""
+        ...
+
+
+def read_splits(treebank_id: str, files: Mapping[Split, Path]) -> Treebank:
+    """A treebank from one CoNLL-U file for each split."""
+    return make_treebank(treebank_id, {split: read_conllu(files[split]).sentences for split in SPLITS})
+
+
+@dataclass(frozen=True)
+class ConlluFiles:
+    """Any CoNLL-U files: one for each split, or a single one that is split by sentence with the seed."""
+
+    id: str
+    train: Path | None = None
+    dev: Path | None = None
+    test: Path | None = None
+    file: Path | None = None
+    fractions: Sequence[float] = DEFAULT_FRACTIONS
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in (*SPLITS, "file") if getattr(self, name) is not None]
+        if given not in (["file"], list(SPLITS)):
+            raise ValueError(
+                f"give train, dev and test (three files), or file (one file that is split by sentence); "
+                f"got {', '.join(given) or 'none of them'}"
+            )
+
+    def load(self) -> Treebank:
+        """Read the files.
+
+        Returns:
+            The treebank, its sentences in the order of the files.
+        """
+        if self.file is not None:
+            sentences = read_conllu(Path(self.file)).sentences
+            return make_treebank(self.id, split_sentences(sentences, self.fractions, self.seed))
+        return read_splits(self.id, {split: Path(getattr(self, split)) for split in SPLITS})
+
+
+@dataclass(frozen=True)
+class Starter:
+    """The small treebank that comes with the package, for a first run."""
+
+    def load(self) -> Treebank:
+        """Read the three files of the package."""
+        with resources.as_file(resources.files("keyneurons.data") / "starter") as folder:
+            return read_splits("starter", {split: folder / f"{split}.conllu" for split in SPLITS})

@@ -1,0 +1,31 @@
+"""Digests that say whether two things are the same: files, JSON values, texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from keyneurons.records import Sentence
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_digest(value: Any) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def texts_digest(sentences: Iterable[Sentence]) -> str:
+    """SHA-256 of the texts and the spans of their words, whatever the tags: all that activations depend on."""
+    digest = hashlib.sha256()
+    for sentence in sentences:
+        spans = [(word.start, word.end) for word in sentence.words]
+        digest.update(json.dumps([sentence.text, spans]).encode())
+    return digest.hexdigest()

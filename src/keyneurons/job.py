@@ -1,0 +1,114 @@
+"""One job of a run or a sweep: validate, build, open the MLflow run, call the pipeline, keep its result."""
+
+from __future__ import annotations
+
+import logging
+import random
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from rich.console import Console
+
+from keyneurons import __version__
+from keyneurons.build import build_experiment, build_store
+from keyneurons.config import Config
+from keyneurons.files import write_json, write_text
+from keyneurons.pipeline.experiment import Result, run_experiment
+from keyneurons.report.console import show
+from keyneurons.report.figures import draw_figures
+from keyneurons.report.files import sets_digest, write_tables, write_tensors
+from keyneurons.report.summary import Summary, markdown, summarise
+from keyneurons.tracking import RUN_FILE, open_run
+
+log = logging.getLogger(__name__)
+
+
+def run_job(config: Config, folder: Path, choices: Mapping[str, str], *, parent: str | None, number: int | None) -> None:
+    """Do one run from its checked configuration to its last record.
+
+    Args:
+        config: the checked configuration.
+        folder: the run's own folder.
+        choices: the option chosen in each config group, for names and tags.
+        parent: MLflow id of the sweep, if this is one of its jobs.
+        number: place of the job in the sweep; a single line is shown instead of the tables.
+    """
+    seed_everything(config.seed)
+    experiment = build_experiment(config, choices["selection"])
+    name = f"{choices['selection']} k={config.top_k} {config.site} layer={config.layer}"
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
+    console = Console(highlight=False)
+    with open_run(build_store(config.tracking), folder, name, parent) as run:
+        result = run_experiment(experiment)
+        summary = summarise(result)
+        _keep(result, summary, folder, run_facts(config, choices, result))
+        arrived = run.send(folder)
+    if number is None:
+        show(summary, console)
+        console.print(f"Everything is in {_short(folder)}" + ("; compare runs with: keyneurons ui" if arrived else ""))
+    else:
+        console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
+    if not arrived:
+        console.print(
+            f"The tracking server {config.tracking.uri} is away; send this run later with: keyneurons log {_short(folder)}",
+            soft_wrap=True,
+        )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed every generator that a library might draw from; our own draws are seeded where they are made."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 -- for libraries that use the global generator
+    torch.manual_seed(seed)
+
+
+def run_facts(config: Config, choices: Mapping[str, str], result: Result) -> dict[str, object]:
+    """Tags and dataset of the run, for its MLflow record."""
+    read = result.experiment.read
+    tags = {
+        "model": read.model.files.id,
+        "model_revision": read.model.files.revision,
+        "layer": str(config.layer),
+        "site": config.site,
+        "dataset": result.treebank.id,
+        "selection": choices["selection"],
+        "top_k": str(config.top_k),
+        "git_commit": git_commit(),
+        "keyneurons_version": __version__,
+        "neuron_sets": sets_digest(result),
+    }
+    profile = {split: {"sentences": len(s), "words": result.treebank.n_words(split)} for split, s in result.treebank.splits.items()}
+    return {"tags": tags, "dataset": {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile}}
+
+
+def git_commit() -> str:
+    """Commit of the checkout that this code runs from, ``+`` behind it if it was changed, or ``none``."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+
+    try:
+        tracked = git("ls-files", Path(__file__).name)
+        if not tracked:
+            return "none"
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+
+
+def _keep(result: Result, summary: Summary, folder: Path, facts: dict[str, object]) -> None:
+    write_tables(result, folder)
+    write_tensors(result, folder)
+    draw_figures(result, folder / "figures")
+    opened = yaml.safe_load((folder / RUN_FILE).read_text(encoding="utf-8"))
+    write_json(folder / RUN_FILE, {**opened, **facts})
+    write_text(folder / "summary.md", markdown(summary))
+
+
+def _short(folder: Path) -> Path:
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -1,0 +1,95 @@
+"""The command line: Hydra's run and sweep, a few commands beside them, and one line for a mistake."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
+    "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HYDRA_FULL_ERROR": "1",  # lets errors through to us instead of printing them itself
+}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        _dispatch()
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except BrokenPipeError:
+        _end("", 1)
+    except Exception as error:
+        from keyneurons.mistakes import is_mistake, one_line
+
+        if traceback_wanted or not is_mistake(error):
+            raise
+        _end(f"keyneurons: error: {one_line(error, sys.argv[1:])}", 1)
+
+
+def _dispatch() -> None:
+    if len(sys.argv) > 1:
+        from keyneurons import commands
+
+        if sys.argv[1] in commands.COMMANDS:
+            commands.run(sys.argv[1:])
+            return
+    _hydra()
+
+
+def _hydra() -> None:
+    import hydra
+
+    from keyneurons.paths import conf_folder
+
+    from keyneurons.sweep import Refused
+
+    failed: list[Exception] = []
+
+    def single(composed: DictConfig) -> None:
+        """One run, or one job of a sweep: a single run's error is ours to report, a job's is Hydra's."""
+        try:
+            job(composed)
+        except Exception as error:
+            if hydra.core.hydra_config.HydraConfig.get().mode == hydra.types.RunMode.MULTIRUN:
+                raise
+            failed.append(error)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(single)()
+    except Refused as refused:
+        failed.append(refused.__cause__)
+    if failed:
+        raise failed[0]
+
+
+def job(composed: DictConfig) -> None:
+    """What Hydra calls for every run; everything else is done elsewhere."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from keyneurons.config import validate
+
+    hydra = HydraConfig.get()
+    config = validate(composed)
+    from keyneurons import sweep
+    from keyneurons.job import run_job
+
+    number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
+    run_job(config, Path(hydra.runtime.output_dir), hydra.runtime.choices, parent=sweep.PARENT, number=number)
+
+
+def _end(message: str, status: int) -> None:
+    if message:
+        sys.stderr.write(f"{message}\n")
+    sys.exit(status)

@@ -1,0 +1,67 @@
+"""What the predictions of a probe are worth; the average of every score is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from torchmetrics.functional.classification import (
+    binary_f1_score,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+)
+
+
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """Scores of one multi-class probe.
+
+    ``accuracy`` is the share of right words (micro), ``macro_f1`` the plain mean of F1 over the classes that occur
+    among predictions or targets, ``f1`` is 0 for a class that does not, ``confusion`` counts ``[true, predicted]``.
+    """
+
+    accuracy: float
+    macro_f1: float
+    f1: Float[ndarray, " classes"]
+    confusion: Int[ndarray, "classes classes"]
+
+
+def classification_metrics(
+    predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"], n_classes: int
+) -> ClassificationMetrics:
+    """Accuracy, F1 and confusion matrix of predicted classes.
+
+    Raises:
+        ValueError: if there is no word, the lengths differ or a class lies outside 0..n_classes-1
+    """
+    _check(predictions, targets, n_classes)
+    confusion = multiclass_confusion_matrix(predictions, targets, n_classes).numpy(force=True)
+    return ClassificationMetrics(
+        accuracy=float(np.trace(confusion) / confusion.sum()),
+        macro_f1=float(multiclass_f1_score(predictions, targets, n_classes, average="macro")),
+        f1=multiclass_f1_score(predictions, targets, n_classes, average=None).numpy(force=True),
+        confusion=confusion,
+    )
+
+
+def binary_f1(
+    predictions: Int[Tensor, "probes words"], targets: Int[Tensor, "probes words"]
+) -> Float[Tensor, " probes"]:
+    """F1 of class 1 for many binary probes at once; 0 where class 1 is neither predicted nor true.
+
+    Raises:
+        ValueError: if there is no word, the shapes differ or a class is neither 0 nor 1
+    """
+    _check(predictions, targets, 2)
+    return binary_f1_score(predictions, targets, multidim_average="samplewise")
+
+
+def _check(predictions: Int[Tensor, "*shape"], targets: Int[Tensor, "*shape"], n_classes: int) -> None:
+    if predictions.shape != targets.shape or predictions.numel() == 0:
+        raise ValueError(f"got predictions of shape {list(predictions.shape)} for targets {list(targets.shape)}")
+    for name, classes in (("predictions", predictions), ("targets", targets)):
+        if classes.min() < 0 or classes.max() >= n_classes:
+            raise ValueError(f"{name} must lie in 0..{n_classes - 1}, got {classes.min()}..{classes.max()}")

@@ -1,0 +1,38 @@
+"""Zero mean and unit variance, measured on train and applied to every split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Mean and (population) standard deviation of every column; a deviation of 0 marks a constant column."""
+
+    mean: Float[Tensor, " columns"]
+    std: Float[Tensor, " columns"]
+
+    @classmethod
+    def fit(cls, features: Float[Tensor, "words columns"]) -> Standardiser:
+        """Measure the columns of the train split; sums run in float64.
+
+        Args:
+            features: float32 activations of the train words
+        """
+        finite = features.isfinite().all(dim=0)
+        if not finite.all():
+            column = int((~finite).nonzero()[0])
+            raise ValueError(f"{int((~finite).sum())} feature columns are not finite, the first is column {column}")
+        variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
+        # Rounding can leave a constant column with a tiny deviation, which would blow it up in another split.
+        constant = features.amin(dim=0) == features.amax(dim=0)
+        return cls(mean.float(), variance.sqrt().float().masked_fill(constant, 0.0))
+
+    def __call__(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "words columns"]:
+        """Standardise in float32; a column that was constant in train is 0 in every split."""
+        scale = torch.where(self.std > 0, self.std.reciprocal(), 0.0)
+        return (features - self.mean) * scale

@@ -1,0 +1,164 @@
+"""The plain facts that stages hand to one another. Nothing here computes more than a check of its own shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+Split = Literal["train", "dev", "test"]
+Site = Literal["residual", "mlp", "mlp_gate", "attention"]
+Scope = Literal["layer", "model"]
+
+SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A UD syntactic word and the characters ``text[start:end]`` of its sentence that spell it."""
+
+    form: str
+    start: int
+    end: int
+    upos: str | None
+    xpos: str | None
+    feats: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """A sentence as it was written, with its words in order."""
+
+    id: str
+    text: str
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Treebank:
+    """Tagged sentences, split by sentence.
+
+    ``shared_spans`` counts the words of multi-word ranges whose forms do not spell the surface and so share its span;
+    ``duplicates_dropped`` counts, by split, the sentences left out because their text stands in an earlier split.
+    """
+
+    id: str
+    splits: Mapping[Split, tuple[Sentence, ...]]
+    shared_spans: int = 0
+    duplicates_dropped: Mapping[Split, int] = field(default_factory=dict)
+
+    def n_words(self, split: Split) -> int:
+        """Number of words of one split."""
+        return sum(len(sentence.words) for sentence in self.splits[split])
+
+
+@dataclass(frozen=True)
+class LabelledWords:
+    """The words of one split that carry a wanted tag.
+
+    ``rows`` are positions among all words of the split in dataset order (the rows of an activation array), ``tags``
+    indices into the tag names, ``forms`` the words in lower case.
+    """
+
+    rows: Int[ndarray, " words"]
+    tags: Int[ndarray, " words"]
+    forms: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.rows) == len(self.tags) == len(self.forms):
+            raise ValueError(f"got {len(self.rows)} rows, {len(self.tags)} tags and {len(self.forms)} forms")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One tag column of a treebank: tag names in alphabetical order and the labelled words of every split.
+
+    ``left_out`` gives the tags with too few words in train and how many they had there.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    splits: Mapping[Split, LabelledWords]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def counts(self, split: Split) -> Int[ndarray, " tags"]:
+        """Number of words of each tag in one split."""
+        return np.bincount(self.splits[split].tags, minlength=len(self.names))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of all neurons of one site, the layers side by side in the order of ``layers``.
+
+    ``values`` is ``[tags, layers x neurons_per_layer]``; ``p_values`` has the same shape, or is None where the method
+    has no test of its own.
+    """
+
+    site: Site
+    layers: tuple[int, ...]
+    neurons_per_layer: int
+    values: Float[Tensor, "tags neurons"]
+    p_values: Float[Tensor, "tags neurons"] | None = None
+
+    def __post_init__(self) -> None:
+        expected = len(self.layers) * self.neurons_per_layer
+        if self.values.shape[1] != expected:
+            raise ValueError(
+                f"got scores of {self.values.shape[1]} neurons, but {len(self.layers)} layers of "
+                f"{self.neurons_per_layer} have {expected}"
+            )
+        if self.p_values is not None and self.p_values.shape != self.values.shape:
+            raise ValueError(f"got p-values {tuple(self.p_values.shape)} for scores {tuple(self.values.shape)}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class KeyNeuron:
+    """One selected neuron of a tag, with its adjusted p-value (Benjamini-Hochberg over all neurons of a tag's pool)."""
+
+    layer: int
+    neuron: int
+    score: float
+    p_value: float | None = None
+    p_adjusted: float | None = None
+
+
+@dataclass(frozen=True)
+class NeuronSets:
+    """The key neurons of every tag, strongest first, tags in alphabetical order."""
+
+    site: Site
+    layers: tuple[int, ...]
+    neurons_per_layer: int
+    tags: Mapping[str, tuple[KeyNeuron, ...]]
+
+    def columns(self, tag: str) -> list[int]:
+        """Positions of a tag's neurons among all neurons, the layers side by side."""
+        return [self.layers.index(n.layer) * self.neurons_per_layer + n.neuron for n in self.tags[tag]]
+
+    def union(self) -> list[int]:
+        """Positions of the neurons of all tags together, ascending, each once."""
+        return sorted({column for tag in self.tags for column in self.columns(tag)})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tags)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``.
+
+    ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
+    layer; ``expected`` the mean count under the same null.
+    """
+
+    tags: tuple[str, ...]
+    count: Int[ndarray, "tags tags"]
+    coefficient: Float[ndarray, "tags tags"]
+    jaccard: Float[ndarray, "tags tags"]
+    expected: Float[ndarray, "tags tags"]
+    p_value: Float[ndarray, "tags tags"]

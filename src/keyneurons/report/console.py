@@ -1,0 +1,36 @@
+"""The summary on a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from keyneurons.report.summary import Summary
+
+
+def show(summary: Summary, console: Console) -> None:
+    """Write the table by tag, the accuracies and the verdict."""
+    console.print(Group(Text(summary.title, style="bold"), _tags(summary), _accuracies(summary)))
+    for fact in summary.facts:
+        console.print(Text(f"  {fact}"))
+    console.print(Text(summary.verdict, style="bold"))
+
+
+def _tags(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("tag", "train words", "best neuron", "score", "own F1", "random F1"):
+        table.add_column(name, justify="left" if name in ("tag", "best neuron") else "right")
+    for row in summary.tags:
+        numbers = [f"{value:.3f}" for value in (row.score, row.own_f1, row.random_f1)]
+        table.add_row(row.tag, str(row.words), row.best, *numbers)
+    return table
+
+
+def _accuracies(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("accuracy on test words")
+    table.add_column("", justify="right")
+    for name, value in summary.accuracies:
+        table.add_row(name, value)
+    return table

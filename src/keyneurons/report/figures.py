@@ -1,0 +1,124 @@
+"""The figures of a run, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Shaped
+from numpy import ndarray
+
+from keyneurons.pipeline.experiment import Result
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+KEY, CONTROL = "#0072b2", "#999999"  # from the palette of Okabe & Ito, told apart by colour-blind readers too
+DPI = 130
+
+
+def draw_figures(result: Result, folder: Path) -> None:
+    """Draw overlap, confusion, accuracies, own F1 and, for several layers, where the key neurons lie."""
+    names = result.labels.names
+    folder.mkdir(exist_ok=True)
+    _save(_overlap(result), folder / "overlap.png")
+    row_share = result.evidence.confusion / np.maximum(result.evidence.confusion.sum(1, keepdims=True), 1)
+    _save(
+        _heatmap(row_share, names, "Test words of a tag (rows) by predicted tag", "share of the row", result.evidence.confusion),
+        folder / "confusion.png",
+    )
+    _save(_accuracies(result), folder / "accuracy.png")
+    _save(_own_f1(result), folder / "own_f1.png")
+    _save(_layers(result), folder / "layers.png")
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=DPI)
+
+
+def _overlap(result: Result) -> Figure:
+    k = len(next(iter(result.sets.tags.values())))
+    chance = result.metrics["overlap/mean_expected_count"]
+    title = f"Key neurons shared by two tags, of {k} each ({chance:.2g} expected by chance)"
+    return _heatmap(result.overlap.coefficient, result.overlap.tags, title, "overlap coefficient", result.overlap.count)
+
+
+def _heatmap(
+    values: Shaped[ndarray, "tags tags"], names: Sequence[str], title: str, label: str, shown: Shaped[ndarray, "tags tags"]
+) -> Figure:
+    """Colour by value, with the counts written into the cells."""
+    size = max(4.5, 0.42 * len(names) + 2)
+    figure, axes = _figure(size + 1, size)
+    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_title(title, fontsize=10)
+    for i, j in np.ndindex(values.shape):
+        if shown[i, j]:
+            colour = "white" if values[i, j] > 0.6 else "black"
+            axes.text(j, i, f"{shown[i, j]}", ha="center", va="center", fontsize=7, color=colour)
+    figure.colorbar(image, ax=axes, label=label, shrink=0.8)
+    return figure
+
+
+def _accuracies(result: Result) -> Figure:
+    m = result.metrics
+    bars = [("key neurons", "probe/test_accuracy"), ("random sets", "control/random/test_accuracy")]
+    bars += [("all neurons", "control/all_neurons/test_accuracy")] if "control/all_neurons/test_accuracy" in m else []
+    bars += [
+        ("control task", "control/task/test_accuracy"),
+        ("word type", "control/word_type/test_accuracy"),
+        ("majority", "control/majority/test_accuracy"),
+    ]
+    figure, axes = _figure(6, 0.5 * len(bars) + 1.2)
+    values = [m[key] for _, key in bars]
+    axes.barh([name for name, _ in bars], values, color=[KEY] + [CONTROL] * (len(bars) - 1))
+    axes.plot(result.evidence.random_accuracy, [1] * len(result.evidence.random_accuracy), "|", color="black", ms=9)
+    for i, value in enumerate(values):
+        axes.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.12)
+    axes.set_xlabel("accuracy on test words (ticks: single random sets)")
+    return figure
+
+
+def _own_f1(result: Result) -> Figure:
+    names = result.labels.names
+    figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4)
+    at = np.arange(len(names))
+    for shift, prefix, colour, label in ((-0.2, "own/f1", KEY, "key neurons"), (0.2, "own/random_f1", CONTROL, "random")):
+        heights = [result.metrics[f"{prefix}/{tag}"] for tag in names]
+        axes.bar(at + shift, heights, width=0.4, color=colour, label=label)
+    axes.set_xticks(at, names, rotation=90)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("F1 of the tag on its own neurons")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _layers(result: Result) -> Figure:
+    """How many key neurons each tag has in each layer."""
+    layers, names = result.sets.layers, result.labels.names
+    counts = np.array([[sum(n.layer == layer for n in result.sets.tags[tag]) for layer in layers] for tag in names])
+    figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5), 0.3 * len(names) + 1.5)
+    image: Any = axes.imshow(counts, cmap="Blues", aspect="auto", vmin=0)
+    axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("layer")
+    axes.set_title("Key neurons by layer", fontsize=10)
+    figure.colorbar(image, ax=axes, label="key neurons")
+    return figure

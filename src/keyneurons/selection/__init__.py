@@ -1,0 +1,1 @@
+"""Scores that say how strongly each neuron marks each tag, and rules that turn scores into key neurons."""

@@ -1,0 +1,279 @@
+"""Everything that touches MLflow: the store, a run around a job, and sending a run's folder to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from filelock import FileLock
+
+from keyneurons.files import write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+log = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+LONGEST_PARAM = 6000
+PER_BATCH = 100
+RUN_FILE = "run.json"
+LOGGED_FILE = "mlflow_run.json"
+
+
+class TrackingUnavailable(ConnectionError):  # noqa: N818 -- the state of a server, not a mistake
+    """The tracking server does not answer."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs go: a tracking URI, the folder of the artifacts (None: the server decides) and an experiment."""
+
+    uri: str
+    artifacts: Path | None
+    experiment: str
+
+    def connect(self) -> MlflowClient:
+        """A client; the database and its experiment exist afterwards, whoever else creates them at the same time.
+
+        Raises:
+            TrackingUnavailable: the server does not answer.
+            ValueError: the URI is of a kind that MLflow 3 does not take.
+        """
+        if self.uri.startswith(SQLITE):
+            database = Path(self.uri.removeprefix(SQLITE))
+            database.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{database}.lock"):
+                return self._prepared()
+        if "://" not in self.uri:
+            raise ValueError(f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server, got {self.uri!r}")
+        return self._prepared()
+
+    def _prepared(self) -> MlflowClient:
+        client = _client(self.uri)
+        with reaching(self.uri):
+            self._experiment_id(client)
+        return client
+
+    def _experiment_id(self, client: MlflowClient) -> str:
+        found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        location = None if self.artifacts is None else self.artifacts.as_uri()
+        return str(client.create_experiment(self.experiment, artifact_location=location))
+
+    def create_run(self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None) -> str:
+        """Open a run, RUNNING, below ``parent`` if there is one; returns its id."""
+        own = {**tags, "mlflow.source.type": "LOCAL", "mlflow.source.name": "keyneurons", "mlflow.user": _user()}
+        if parent is not None:
+            own["mlflow.parentRunId"] = parent
+        with reaching(self.uri):
+            return str(client.create_run(self._experiment_id(client), tags=own, run_name=name).info.run_id)
+
+
+    def children(self, client: MlflowClient, parent: str) -> list[Run]:
+        """All runs below a parent, whatever their state."""
+        children: list[Run] = []
+        token = None
+        while True:
+            page = client.search_runs(
+                [self._experiment_id(client)], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
+            )
+            children += page
+            token = page.token
+            if not token:
+                return children
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is under way: its id in the store, or None where the server was away when it began."""
+
+    store: Store
+    run_id: str | None
+
+    def send(self, folder: Path) -> bool:
+        """Send all that the folder holds.
+
+        Args:
+            folder: a finished run's folder.
+
+        Returns:
+            Whether it arrived; where not, the folder stays to be sent later.
+        """
+        if self.run_id is None:
+            return False
+        try:
+            with reaching(self.store.uri):
+                send_folder(self.store.connect(), self.run_id, folder)
+        except TrackingUnavailable as error:
+            log.warning("%s", error)
+            return False
+        return True
+
+
+@contextmanager
+def open_run(store: Store, folder: Path, name: str, parent: str | None) -> Iterator[OpenRun]:
+    """A run around a whole job: FINISHED after it, FAILED with its log when it raises, KILLED on Ctrl-C.
+
+    A server that does not answer stops nothing; the job runs and its folder can be sent later.
+
+    Args:
+        store: where the run goes.
+        folder: the run's own folder; it learns the run's id.
+        name: name of the run.
+        parent: id of the sweep's run, if any.
+
+    Yields:
+        The run.
+    """
+    write_json(folder / RUN_FILE, {"name": name, "start_time": int(time.time() * 1000), "parent": parent})
+    try:
+        client = store.connect()
+        run_id = store.create_run(client, name, {}, parent)
+    except TrackingUnavailable as error:
+        log.warning("%s", error)
+        yield OpenRun(store, None)
+        return
+    try:
+        yield OpenRun(store, run_id)
+    except BaseException as error:
+        log.exception("the run ended early")
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
+        _end_early(store, client, run_id, folder, status)
+        raise
+
+
+def _end_early(store: Store, client: MlflowClient, run_id: str, folder: Path, status: str) -> None:
+    """Close a run that did not come to its end, with whatever its folder holds; nothing here hides the first error."""
+    try:
+        with reaching(store.uri):
+            client.set_terminated(run_id, status=status)
+            client.log_artifacts(run_id, str(folder))
+    except (TrackingUnavailable, OSError) as error:
+        log.warning("the run could not be closed in MLflow: %s", error)
+
+
+def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Log a finished run's folder: params from its config, metrics, tags, dataset, description and every file."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    facts = _read_json(folder / RUN_FILE)
+    params = [Param(key, value) for key, value in _params(folder).items()]
+    tags = [RunTag(key, value) for key, value in facts["tags"].items()]
+    tags.append(RunTag("mlflow.note.content", (folder / "summary.md").read_text(encoding="utf-8")))
+    now = int(time.time() * 1000)
+    metrics = [Metric(key, float(value), now, 0) for key, value in _read_json(folder / "metrics.json").items()]
+    client.log_batch(run_id, metrics=metrics, params=params[:PER_BATCH], tags=tags)
+    for start in range(PER_BATCH, len(params), PER_BATCH):
+        client.log_batch(run_id, params=params[start : start + PER_BATCH])
+    client.log_inputs(run_id, datasets=[_dataset_input(facts["dataset"])])
+    client.log_artifacts(run_id, str(folder))
+    client.set_terminated(run_id, status="FINISHED")
+    write_json(folder / LOGGED_FILE, {"run_id": run_id})
+
+
+def log_folder(store: Store, folder: Path) -> str:
+    """Send a folder that never reached a server, as a new run.
+
+    Args:
+        store: where to.
+        folder: a run's folder under ``outputs/``.
+
+    Returns:
+        The id of the new run.
+
+    Raises:
+        ValueError: the folder holds no finished run, or one that was sent already.
+        TrackingUnavailable: the server does not answer.
+    """
+    if missing := [n for n in (RUN_FILE, "config.yaml", "metrics.json", "summary.md") if not (folder / n).is_file()]:
+        raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
+    if (folder / LOGGED_FILE).is_file():
+        raise ValueError(f"{folder} is in MLflow already, as run {_read_json(folder / LOGGED_FILE)['run_id']}")
+    client = store.connect()
+    run_id = store.create_run(client, _read_json(folder / RUN_FILE)["name"], {}, None)
+    with reaching(store.uri):
+        send_folder(client, run_id, folder)
+    return run_id
+
+
+@contextmanager
+def reaching(uri: str) -> Iterator[None]:
+    """Turn what the network and MLflow raise for a server that does not answer into one plain error."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import Timeout
+
+    try:
+        yield
+    except (NoConnection, Timeout) as error:
+        raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+    except MlflowException as error:
+        if uri.startswith(SQLITE) or not isinstance(error.__cause__ or error.__context__, NoConnection | Timeout):
+            raise
+        raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+
+
+def _client(uri: str) -> MlflowClient:
+    # short of these a server that is away holds up a run for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _params(folder: Path) -> dict[str, str]:
+    """Every value of the run's config under its dotted key.
+
+    Raises:
+        ValueError: a value is longer than MLflow keeps.
+    """
+    params = dict(_flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))))
+    if too_long := [key for key, value in params.items() if len(value) > LONGEST_PARAM]:
+        raise ValueError(f"{too_long[0]} is longer than the {LONGEST_PARAM} characters that MLflow keeps of a param")
+    return params
+
+
+def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(value, dict) and value:
+        return [pair for key, inner in value.items() for pair in _flatten(inner, f"{prefix}.{key}" if prefix else key)]
+    return [(prefix, "null" if value is None else str(value))]
+
+
+def _dataset_input(facts: Mapping[str, Any]) -> Any:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(
+        name=facts["id"],
+        digest=facts["digest"][:36],
+        source_type="local",
+        source=json.dumps({"uri": facts["id"]}),
+        profile=json.dumps(facts["profile"]),
+    )
+    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "train, dev, test")])
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

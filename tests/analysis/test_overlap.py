@@ -1,0 +1,83 @@
+"""Overlap against hand counts, scipy and random draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import hypergeom
+
+from keyneurons.analysis.overlap import chance_of_at_least, mean_off_diagonal, overlap
+from keyneurons.records import KeyNeuron, NeuronSets
+
+
+def sets_of(width: int, layers: tuple[int, ...], **tags: list[tuple[int, int]]) -> NeuronSets:
+    found = {tag: tuple(KeyNeuron(layer, neuron, 1.0) for layer, neuron in places) for tag, places in tags.items()}
+    return NeuronSets("mlp", layers, width, found)
+
+
+def test_numbers_of_methods_md():
+    """|A|=6, |B|=4, both 2, in 20 neurons."""
+    a, b = [(0, n) for n in range(6)], [(0, n) for n in (4, 5, 6, 7)]
+    result = overlap(sets_of(20, (0,), VERB=b, NOUN=a))
+    assert result.tags == ("NOUN", "VERB")
+    assert result.count.tolist() == [[6, 2], [2, 4]]
+    assert result.coefficient.tolist() == [[1, 0.5], [0.5, 1]]
+    assert result.jaccard.tolist() == [[1, 0.25], [0.25, 1]]
+    assert result.expected[0, 1] == pytest.approx(1.2)
+    assert result.p_value[0, 1] == result.p_value[1, 0] == pytest.approx(0.343, abs=5e-4)
+
+
+@pytest.mark.parametrize(("neurons", "expected"), [(768, 13.02), (14_336, 0.698), (458_752, 0.0218)])
+def test_expected_by_chance(neurons, expected):
+    a, b = [(0, n) for n in range(100)], [(0, n) for n in range(50, 150)]
+    assert overlap(sets_of(neurons, (0,), A=a, B=b)).expected[0, 1] == pytest.approx(expected, rel=2e-3)
+
+
+def test_critical_value_of_methods_md():
+    """k=100 of 768: 18 shared neurons stay above 5 %, 19 do not."""
+    k = np.array([100])
+    assert chance_of_at_least(18, k, k, 768) > 0.05 > chance_of_at_least(19, k, k, 768)
+
+
+def test_one_layer_is_the_hypergeometric_far_into_the_tail():
+    for count in (0, 1, 5, 20, 50):
+        ours = chance_of_at_least(count, np.array([50]), np.array([60]), 1536)
+        assert ours == pytest.approx(hypergeom.sf(count - 1, 1536, 50, 60), rel=1e-8)
+
+
+def test_layers_equal_random_draws():
+    first, second, width = np.array([3, 0, 5]), np.array([4, 6, 2]), 12
+    rng = np.random.default_rng(0)
+    shared = np.zeros(20_000, dtype=int)
+    for a, b in zip(first, second, strict=True):
+        shared += [len({*rng.permutation(width)[:a]} & {*rng.permutation(width)[:b]}) for _ in shared]
+    for count in range(1, 5):
+        share = (shared >= count).mean()
+        assert chance_of_at_least(count, first, second, width) == pytest.approx(share, abs=0.015)
+
+
+def test_concentration_on_a_layer_is_no_overlap():
+    """Both tags live in layer 1 alone: within it they share what chance gives; over both layers it would look much."""
+    a, b = [(1, n) for n in range(10)], [(1, n) for n in range(5, 15)]
+    result = overlap(sets_of(20, (0, 1), A=a, B=b))
+    assert result.expected[0, 1] == 5
+    assert result.p_value[0, 1] > 0.5
+    assert hypergeom.sf(4, 40, 10, 10) < 0.1
+
+
+def test_same_index_in_another_layer_is_another_neuron():
+    result = overlap(sets_of(10, (2, 7), A=[(2, 3)], B=[(7, 3)]))
+    assert result.count[0, 1] == 0
+    assert result.p_value[0, 1] == 1
+    assert result.expected[0, 1] == 0
+
+
+def test_tag_without_neurons_is_refused():
+    with pytest.raises(ValueError, match="every tag needs a neuron, got {'A': 1, 'B': 0}"):
+        overlap(sets_of(10, (0,), A=[(0, 1)], B=[]))
+
+
+def test_mean_off_diagonal():
+    assert mean_off_diagonal(np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 3.0], [2.0, 3.0, 9.0]])) == 2
+    with pytest.raises(ValueError, match="at least 2 tags, got 1"):
+        mean_off_diagonal(np.ones((1, 1)))

@@ -1,0 +1,155 @@
+"""Probes against scikit-learn, against themselves trained alone, and against their sanity twins."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import warnings
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from keyneurons.probe.fit import ProbeSettings, train_probes
+
+ALL = np.arange(60)[None]
+
+
+def accuracy(results, labels):
+    return (results.test_predictions == labels["test"]).double().mean(dim=1)
+
+
+@pytest.mark.parametrize("n_features", [5, 20, 60])
+def test_accuracy_is_that_of_converged_scikit_learn(words, settings, trainer, n_features):
+    features, labels = words
+    columns = ALL[:, :n_features]
+    ours = train_probes(features, labels, columns, 6, settings=settings, trainer=trainer, seed=0)
+    train = features["train"].numpy().astype(np.float32)[:, columns[0]]
+    test = features["test"].numpy().astype(np.float32)[:, columns[0]]
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    oracle = LogisticRegression(C=1.0, max_iter=5000).fit((train - mean) / std, labels["train"][0].numpy())
+    expected = oracle.score((test - mean) / std, labels["test"][0].numpy())
+    assert float(accuracy(ours, labels)[0]) >= expected - 0.005
+    assert expected > 0.5
+
+
+def test_batch_trains_as_each_alone(words, settings, trainer):
+    features, labels = words
+    rng = np.random.default_rng(1)
+    columns = np.stack([rng.choice(60, 10, replace=False) for _ in range(5)])
+    several = {s: torch.cat([labels[s], (labels[s] + 1) % 6, labels[s], labels[s], labels[s]]) for s in labels}
+    train = partial(train_probes, features, n_classes=6, settings=settings, trainer=trainer, seed=3)
+    together = train(several, columns)
+    for p in range(5):
+        alone = train({s: several[s][p : p + 1] for s in several}, columns[p : p + 1])
+        assert alone.best_epoch[0] == together.best_epoch[p]
+        assert torch.allclose(alone.weights[0], together.weights[p], atol=1e-4)
+        assert torch.equal(alone.test_predictions[0], together.test_predictions[p])
+    assert len(set(together.best_epoch.tolist())) > 1
+
+
+def test_same_seed_repeats_bit_for_bit_and_another_does_not(words, settings, trainer):
+    features, labels = words
+    train = partial(train_probes, features, labels, ALL, 6, settings=settings, trainer=trainer)
+    first, again, other = train(seed=0), train(seed=0), train(seed=1)
+    for field in ("weights", "biases", "test_predictions", "dev_accuracy"):
+        assert torch.equal(getattr(first, field), getattr(again, field))
+    assert not torch.equal(first.weights, other.weights)
+
+
+def test_shuffled_labels_give_chance_and_true_ones_do_not(words, settings, trainer):
+    features, labels = words
+    order = torch.randperm(labels["train"].shape[1], generator=torch.Generator().manual_seed(0))
+    both = {
+        "train": torch.cat([labels["train"], labels["train"][:, order]]),
+        "dev": labels["dev"].expand(2, -1),
+    }
+    columns = np.repeat(ALL, 2, axis=0)
+    true, shuffled = accuracy(
+        train_probes(features, both, columns, 6, settings=settings, trainer=trainer, seed=0), labels
+    ).tolist()
+    majority = (labels["test"] == 0).double().mean().item()
+    assert abs(shuffled - majority) < 0.04
+    assert true > majority + 0.3
+
+
+def test_the_best_dev_epoch_is_kept_when_training_overfits(words, settings, trainer):
+    features, labels = words
+    few = {**features, "train": features["train"][:80]}
+    own = {**labels, "train": labels["train"][:, :80]}
+    loose = dataclasses.replace(settings, inverse_penalty=1e6)
+    kept = train_probes(few, own, ALL, 6, settings=loose, trainer=trainer, seed=0)
+    stop = int(kept.best_epoch[0])
+    assert kept.epochs == stop + loose.patience
+    short = train_probes(few, own, ALL, 6, settings=loose, trainer=partial(trainer, max_epochs=stop), seed=0)
+    assert torch.equal(kept.weights, short.weights)
+    late = dataclasses.replace(loose, patience=1000)
+    longer = train_probes(few, own, ALL, 6, settings=late, trainer=partial(trainer, max_epochs=stop + 9), seed=0)
+    assert longer.epochs == stop + 9
+    assert torch.equal(longer.weights, kept.weights)
+
+
+def test_constant_column_has_no_weight_and_does_not_disturb(words, settings, trainer):
+    features, labels = words
+    constant = {s: f.clone() for s, f in features.items()}
+    constant["train"][:, 0] = 0.1
+    results = train_probes(constant, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
+    assert results.weights[0, 0].abs().max() == 0
+    assert results.std[0, 0] == 0
+    without = train_probes(constant, labels, ALL[:, 1:], 6, settings=settings, trainer=trainer, seed=0)
+    assert accuracy(results, labels)[0] == pytest.approx(float(accuracy(without, labels)[0]), abs=0.01)
+
+
+def test_results_alone_reproduce_the_predictions(words, settings, trainer):
+    features, labels = words
+    columns = np.array([[7, 3, 50], [3, 59, 0]])
+    pair = {s: y.expand(2, -1) for s, y in labels.items()}
+    r = train_probes(features, pair, columns, 6, settings=settings, trainer=trainer, seed=0)
+    for p in range(2):
+        x = (features["test"].float()[:, columns[p]] - r.mean[p]) / r.std[p]
+        agree = ((x @ r.weights[p] + r.biases[p]).argmax(dim=1) == r.test_predictions[p]).double().mean()
+        assert agree > 0.999
+
+
+def test_test_split_touches_nothing_but_the_predictions(words, settings, trainer):
+    features, labels = words
+    poisoned = {**features, "test": torch.full_like(features["test"], 3e4)}
+    no_test_labels = {s: labels[s] for s in ("train", "dev")}
+    train = partial(train_probes, columns=ALL, n_classes=6, settings=settings, trainer=trainer, seed=0)
+    clean, dirty = train(features, labels), train(poisoned, no_test_labels)
+    assert torch.equal(clean.weights, dirty.weights)
+    assert torch.equal(clean.std, dirty.std)
+    assert not torch.equal(clean.test_predictions, dirty.test_predictions)
+
+
+def test_lightning_is_silent_and_its_loggers_are_restored(words, settings, trainer, capfd):
+    features, labels = words
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train_probes(features, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
+    assert capfd.readouterr() == ("", "")
+    assert logger.level == before
+
+
+def test_bad_input_is_named(words, settings, trainer):
+    features, labels = words
+    train = partial(train_probes, n_classes=6, settings=settings, trainer=trainer, seed=0)
+    with pytest.raises(ValueError, match=r"columns must lie in 0\.\.59, got 60\.\.60"):
+        train(features, labels, np.array([[60]]))
+    with pytest.raises(ValueError, match="neither empty"):
+        train(features, labels, np.zeros((1, 0), dtype=np.int64))
+    with pytest.raises(ValueError, match=r"train labels must be \[probes, words\] = \[2, 3000\]"):
+        train(features, labels, np.repeat(ALL, 2, axis=0))
+    with pytest.raises(ValueError, match=r"train labels must lie in 0\.\.5, got"):
+        train(features, {**labels, "train": labels["train"] + 1}, ALL)
+    for split in ("train", "dev", "test"):
+        broken = features[split].clone()
+        broken[0, 7] = torch.inf
+        with pytest.raises(ValueError, match=f"1 feature columns of {split} are not finite, the first is 7"):
+            train({**features, split: broken}, labels, ALL)
+    with pytest.raises(ValueError, match="patience of the probe must be above 0, got 0"):
+        ProbeSettings(settings.optimizer, batch_size=10, patience=0, inverse_penalty=1.0)

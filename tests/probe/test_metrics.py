@@ -1,0 +1,44 @@
+"""Metrics against scikit-learn, with classes that never occur."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as oracle
+
+from keyneurons.probe.metrics import binary_f1, classification_metrics
+
+
+def test_metrics_equal_scikit_learn_even_with_absent_classes():
+    rng = np.random.default_rng(0)
+    true = rng.choice([0, 1, 2, 4], 500, p=[0.6, 0.2, 0.15, 0.05])
+    predicted = np.where(rng.random(500) < 0.7, true, rng.choice([0, 1, 3], 500))
+    ours = classification_metrics(torch.from_numpy(predicted), torch.from_numpy(true), 6)
+    assert ours.accuracy == pytest.approx(oracle.accuracy_score(true, predicted))
+    assert ours.macro_f1 == pytest.approx(oracle.f1_score(true, predicted, average="macro", zero_division=0))
+    each = oracle.f1_score(true, predicted, average=None, labels=range(6), zero_division=0)
+    np.testing.assert_allclose(ours.f1, each, rtol=1e-6)
+    np.testing.assert_array_equal(ours.confusion, oracle.confusion_matrix(true, predicted, labels=range(6)))
+
+
+def test_binary_f1_of_many_probes_equals_scikit_learn():
+    rng = np.random.default_rng(0)
+    true, predicted = rng.integers(0, 2, (4, 50)), rng.integers(0, 2, (4, 50))
+    predicted[0] = true[0]
+    predicted[1] = 0
+    predicted[2], true[2] = 0, 0
+    each = [oracle.f1_score(t, p, zero_division=0) for t, p in zip(true, predicted, strict=True)]
+    ours = binary_f1(torch.from_numpy(predicted), torch.from_numpy(true))
+    np.testing.assert_allclose(ours.numpy(), each, rtol=1e-6)
+    assert ours[:3].tolist() == [1.0, 0.0, 0.0]
+
+
+def test_bad_input_is_named():
+    two, three = torch.tensor([0, 1]), torch.tensor([0, 1, 2])
+    with pytest.raises(ValueError, match=r"predictions of shape \[2\] for targets \[3\]"):
+        classification_metrics(two, three, 3)
+    with pytest.raises(ValueError, match=r"targets must lie in 0\.\.1, got 0\.\.2"):
+        classification_metrics(torch.zeros(3, dtype=torch.int64), three, 2)
+    with pytest.raises(ValueError, match=r"predictions must lie in 0\.\.1, got 0\.\.2"):
+        binary_f1(three[None], torch.zeros(1, 3, dtype=torch.int64))

@@ -1,0 +1,104 @@
+"""Rules that turn scores into key neurons."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from scipy.stats import false_discovery_control
+
+from keyneurons.records import KeyNeuron, Scores
+from keyneurons.selection.rules import select, top_k_neurons
+from keyneurons.selection.significance import benjamini_hochberg
+
+
+def scores_of(values: list[list[float]], layers: tuple[int, ...] = (3, 8), **more: torch.Tensor) -> Scores:
+    table = torch.tensor(values, dtype=torch.float64)
+    return Scores("mlp", layers, table.shape[1] // len(layers), table, **more)
+
+
+def test_benjamini_hochberg_numbers_of_methods_md():
+    adjusted = benjamini_hochberg(torch.tensor([0.01, 0.04, 0.03, 0.005], dtype=torch.float64))
+    assert adjusted.tolist() == pytest.approx([0.02, 0.04, 0.04, 0.02])
+
+
+def test_benjamini_hochberg_equals_scipy_row_by_row():
+    p = torch.rand(3, 400, generator=torch.Generator().manual_seed(0), dtype=torch.float64) ** 3
+    p[0, :50] = p[0, 50:100]
+    p[1, 0], p[1, 1] = 0.0, 1.0
+    torch.testing.assert_close(
+        benjamini_hochberg(p).numpy(), false_discovery_control(p.numpy(), axis=1), rtol=1e-12, atol=0
+    )
+
+
+def test_benjamini_hochberg_refuses_what_is_no_probability():
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.1, got .*\.\.1\.5"):
+        benjamini_hochberg(torch.tensor([0.5, 1.5]))
+
+
+def test_ties_go_to_the_lower_neuron():
+    scores = torch.tensor([[1.0, -2.0, 2.0, 2.0, 0.5], [1.0] * 5])
+    assert top_k_neurons(scores, 3).tolist() == [[1, 2, 3], [0, 1, 2]]
+    wide = torch.ones(1, 5000)
+    assert top_k_neurons(wide, 100).tolist() == [list(range(100))]
+
+
+@pytest.mark.parametrize("k", [0, -5, 6])
+def test_top_k_out_of_range(k):
+    with pytest.raises(ValueError, match=rf"top_k must lie in 1\.\.5 .* got {k}"):
+        top_k_neurons(torch.ones(1, 5), k)
+
+
+def test_scores_must_be_finite():
+    with pytest.raises(ValueError, match="2 scores are not finite"):
+        top_k_neurons(torch.tensor([[1.0, torch.nan, -torch.inf]]), 1)
+
+
+def test_scope_layer_takes_k_in_every_layer_strongest_first():
+    sets = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["NOUN"], 2, "layer")
+    assert [(n.layer, n.neuron, n.score) for n in sets.tags["NOUN"]] == [
+        (8, 1, -0.95), (3, 1, 0.9), (8, 0, 0.8), (3, 2, -0.3),
+    ]  # fmt: skip
+    assert sets.columns("NOUN") == [4, 1, 3, 2]
+
+
+def test_scope_model_takes_k_over_all_layers():
+    sets = select(scores_of([[0.1, 0.2, 0.3, 0.8, -0.95, 0.7]]), ["NOUN"], 2, "model")
+    assert [(n.layer, n.neuron) for n in sets.tags["NOUN"]] == [(8, 1), (8, 0)]
+
+
+def test_ties_between_layers_go_to_the_lower_column():
+    tied = scores_of([[0.5, 0.5, 0.5, 0.5]], layers=(8, 3))
+    for scope, k in (("layer", 1), ("model", 2)):
+        columns = select(tied, ["NOUN"], k, scope).columns("NOUN")
+        assert columns == ([0, 2] if scope == "layer" else [0, 1])
+
+
+def test_tags_come_in_alphabetical_order():
+    sets = select(scores_of([[1.0, 2.0], [4.0, 3.0]]), ["VERB", "ADJ"], 1, "layer")
+    assert list(sets) == ["ADJ", "VERB"]
+    assert [n.score for n in sets.tags["VERB"]] == [2.0, 1.0]
+
+
+def test_p_values_are_adjusted_over_all_neurons_of_all_layers():
+    p = torch.tensor([[0.01, 0.04, 0.03, 0.005], [1.0, 1.0, 1.0, 0.5]], dtype=torch.float64)
+    sets = select(scores_of([[3.0, 1.0, 2.0, 4.0]] * 2, p_values=p), ["A", "B"], 1, "layer")
+    assert sets.tags["A"] == (KeyNeuron(8, 1, 4.0, 0.005, 0.02), KeyNeuron(3, 0, 3.0, 0.01, 0.02))
+    assert [n.p_adjusted for n in sets.tags["B"]] == [1.0, 1.0]
+
+
+def test_without_p_values_there_are_none():
+    sets = select(scores_of([[1.0, 2.0]]), ["A"], 1, "model")
+    assert sets.tags["A"] == (KeyNeuron(8, 0, 2.0, None, None),)
+
+
+@pytest.mark.parametrize("scope", ["layer", "model"])
+def test_score_of_zero_is_never_selected(scope):
+    sparse = scores_of([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 4.0, 0.0, 0.0]])
+    with pytest.raises(ValueError, match=r"top_k=3 needs .*, tag B has [12] of [36]"):
+        select(sparse, ["A", "B"], 3, scope)
+    assert select(sparse, ["A", "B"], 1, scope)
+
+
+def test_names_must_fit():
+    with pytest.raises(ValueError, match="1 rows of scores need as many different names"):
+        select(scores_of([[1.0, 2.0]]), ["A", "B"], 1, "layer")
