@@ -114,7 +114,9 @@ def check_top_k(config: schema.Config, read: ActivationReader) -> None:
 
 
 def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> TreebankSource:
-    own = {name: getattr(dataset, name) for name in type(dataset).model_fields if name not in schema.Dataset.model_fields}
+    own = {
+        name: getattr(dataset, name) for name in type(dataset).model_fields if name not in schema.Dataset.model_fields
+    }
     kind = own.pop("kind")
     if kind == "conllu":
         return ConlluFiles(**own, seed=seed)
@@ -138,7 +140,11 @@ def _trainer(component: schema.Component) -> Trainer:
 
 
 def _instantiate(key: str, component: schema.Component) -> Any:
-    """Make a swappable component; what its own signature or checks refuse is named by its key."""
+    """Make a swappable component.
+
+    Raises:
+        ValueError: its signature or its own checks refuse the arguments; named by its key.
+    """
     try:
         return instantiate(component.model_dump(by_alias=True))
     except InstantiationException as error:

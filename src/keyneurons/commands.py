@@ -35,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
 
-    cache = commands.add_parser("cache", help="list or prune cached activations", description="List or prune the cache.")
+    cache = commands.add_parser(
+        "cache", help="list or prune cached activations", description="List or prune the cache."
+    )
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
     cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune what was not used for so many days")
     cache.set_defaults(function=_cache, overrides=[])
@@ -85,7 +87,8 @@ def _cache(options: argparse.Namespace) -> None:
     for entry in entries:
         key = entry["key"]
         _say(
-            f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, read at {key['read_at']}: "
+            f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, "
+            f"read at {key['read_at']}: "
             f"{len(entry['arrays'])} arrays, {entry['bytes'] / GIGABYTE:.2f} GB, used {entry['days']:.1f} days ago"
         )
     total = sum(entry["bytes"] for entry in entries) / GIGABYTE
@@ -115,7 +118,7 @@ def _ui(options: argparse.Namespace) -> None:
     arguments = ["server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(options.port)]
     if store.artifacts is not None:
         arguments += ["--default-artifact-root", store.artifacts.as_uri()]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments, "--workers", "1"])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments, "--workers", "1"])
 
 
 def _say(message: str) -> None:

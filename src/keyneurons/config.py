@@ -22,7 +22,6 @@ from pydantic import (
 
 from keyneurons.records import SPLITS, Scope, Site, Split
 
-
 SQLITE = "sqlite:///"
 
 
@@ -166,7 +165,11 @@ class Tracking(Section):
 
 
 def _layer(value: Any) -> int | tuple[int, ...] | Literal["all"]:
-    """A block number, several, or all."""
+    """A block number, several, or all.
+
+    Raises:
+        ValueError: it is something else.
+    """
     numbers = value if isinstance(value, list | tuple) else [value]
     if value == "all":
         return "all"

@@ -27,7 +27,9 @@ from keyneurons.tracking import RUN_FILE, open_run
 log = logging.getLogger(__name__)
 
 
-def run_job(config: Config, folder: Path, choices: Mapping[str, str], *, parent: str | None, number: int | None) -> None:
+def run_job(
+    config: Config, folder: Path, choices: Mapping[str, str], *, parent: str | None, number: int | None
+) -> None:
     """Do one run from its checked configuration to its last record.
 
     Args:
@@ -54,7 +56,8 @@ def run_job(config: Config, folder: Path, choices: Mapping[str, str], *, parent:
         console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
     if not arrived:
         console.print(
-            f"The tracking server {config.tracking.uri} is away; send this run later with: keyneurons log {_short(folder)}",
+            f"The tracking server {config.tracking.uri} is away; "
+            f"send this run later with: keyneurons log {_short(folder)}",
             soft_wrap=True,
         )
 
@@ -62,7 +65,7 @@ def run_job(config: Config, folder: Path, choices: Mapping[str, str], *, parent:
 def seed_everything(seed: int) -> None:
     """Seed every generator that a library might draw from; our own draws are seeded where they are made."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 -- for libraries that use the global generator
+    np.random.seed(seed)  # for libraries that use the global generator
     torch.manual_seed(seed)
 
 
@@ -81,7 +84,10 @@ def run_facts(config: Config, choices: Mapping[str, str], result: Result) -> dic
         "keyneurons_version": __version__,
         "neuron_sets": sets_digest(result),
     }
-    profile = {split: {"sentences": len(s), "words": result.treebank.n_words(split)} for split, s in result.treebank.splits.items()}
+    profile = {
+        split: {"sentences": len(s), "words": result.treebank.n_words(split)}
+        for split, s in result.treebank.splits.items()
+    }
     return {"tags": tags, "dataset": {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile}}
 
 
@@ -90,7 +96,7 @@ def git_commit() -> str:
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout  # noqa: S603, S607
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout
 
     try:
         tracked = git("ls-files", Path(__file__).name)

@@ -14,6 +14,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
     "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
     "HYDRA_FULL_ERROR": "1",  # lets errors through to us instead of printing them itself
 }
 
@@ -49,26 +50,27 @@ def _dispatch() -> None:
 
 def _hydra() -> None:
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from keyneurons.paths import conf_folder
-
     from keyneurons.sweep import Refused
 
-    failed: list[Exception] = []
+    failed: list[BaseException] = []
 
     def single(composed: DictConfig) -> None:
         """One run, or one job of a sweep: a single run's error is ours to report, a job's is Hydra's."""
         try:
             job(composed)
         except Exception as error:
-            if hydra.core.hydra_config.HydraConfig.get().mode == hydra.types.RunMode.MULTIRUN:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
                 raise
             failed.append(error)
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(single)()
     except Refused as refused:
-        failed.append(refused.__cause__)
+        failed.append(refused.__cause__ or refused)
     if failed:
         raise failed[0]
 

@@ -23,7 +23,7 @@ PARENT: str | None = None
 """MLflow id of the sweep that this process works for, if any."""
 
 
-class Refused(BaseException):  # noqa: N818
+class Refused(BaseException):
     """A sweep that must not start; its cause says why. Hydra turns an Exception in a callback into a warning."""
 
 

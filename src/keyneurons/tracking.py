@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ RUN_FILE = "run.json"
 LOGGED_FILE = "mlflow_run.json"
 
 
-class TrackingUnavailable(ConnectionError):  # noqa: N818 -- the state of a server, not a mistake
+class TrackingUnavailable(ConnectionError):
     """The tracking server does not answer."""
 
 
@@ -55,7 +55,9 @@ class Store:
             with FileLock(f"{database}.lock"):
                 return self._prepared()
         if "://" not in self.uri:
-            raise ValueError(f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server, got {self.uri!r}")
+            raise ValueError(
+                f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server, got {self.uri!r}"
+            )
         return self._prepared()
 
     def _prepared(self) -> MlflowClient:
@@ -79,14 +81,16 @@ class Store:
         with reaching(self.uri):
             return str(client.create_run(self._experiment_id(client), tags=own, run_name=name).info.run_id)
 
-
     def children(self, client: MlflowClient, parent: str) -> list[Run]:
         """All runs below a parent, whatever their state."""
         children: list[Run] = []
         token = None
         while True:
             page = client.search_runs(
-                [self._experiment_id(client)], f"tags.`mlflow.parentRunId` = '{parent}'", max_results=1000, page_token=token
+                [self._experiment_id(client)],
+                f"tags.`mlflow.parentRunId` = '{parent}'",
+                max_results=1000,
+                page_token=token,
             )
             children += page
             token = page.token
@@ -122,7 +126,7 @@ class OpenRun:
 
 
 @contextmanager
-def open_run(store: Store, folder: Path, name: str, parent: str | None) -> Iterator[OpenRun]:
+def open_run(store: Store, folder: Path, name: str, parent: str | None) -> Generator[OpenRun]:
     """A run around a whole job: FINISHED after it, FAILED with its log when it raises, KILLED on Ctrl-C.
 
     A server that does not answer stops nothing; the job runs and its folder can be sent later.
@@ -208,8 +212,13 @@ def log_folder(store: Store, folder: Path) -> str:
 
 
 @contextmanager
-def reaching(uri: str) -> Iterator[None]:
-    """Turn what the network and MLflow raise for a server that does not answer into one plain error."""
+def reaching(uri: str) -> Generator[None]:
+    """Turn what the network and MLflow raise for a server that does not answer into one plain error.
+
+    Raises:
+        TrackingUnavailable: instead of those.
+        MlflowException: any other trouble, as it was.
+    """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as NoConnection
     from requests.exceptions import Timeout

@@ -83,7 +83,11 @@ class Encoder:
 
 
 def _tokens_of(word: Word, spans: list[tuple[int, int]], start: int, sentence: Sentence) -> tuple[int, int]:
-    """First and last token that overlap a word, searched from token ``start`` on."""
+    """First and last token that overlap a word, searched from token ``start`` on.
+
+    Raises:
+        ValueError: no token does.
+    """
     first = start
     while first < len(spans) and spans[first][1] <= word.start:
         first += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ from keyneurons.activations.families import Family, block_modules
 from keyneurons.records import Site
 
 
-class _AllRead(Exception):  # noqa: N818 -- a signal that ends a forward pass, not an error
+class _AllRead(Exception):
     """Everything asked for has been read; what lies deeper need not be computed."""
 
 
@@ -26,7 +26,11 @@ class Capture:
         self._held: dict[int, Tensor] = {}
 
     def hold(self, layer: int, value: Tensor) -> None:
-        """Keep a layer's value; with the last one wanted, the forward pass ends."""
+        """Keep a layer's value.
+
+        Raises:
+            _AllRead: it was the last one wanted; this ends the forward pass.
+        """
         self._held[layer] = value
         if self._wanted <= self._held.keys():
             raise _AllRead
@@ -48,7 +52,7 @@ class Capture:
 
 
 @contextmanager
-def capture(model: nn.Module, family: Family, site: Site, layers: Sequence[int]) -> Iterator[Capture]:
+def capture(model: nn.Module, family: Family, site: Site, layers: Sequence[int]) -> Generator[Capture]:
     """Read one site of the given layers of a base model; every hook is gone on exit.
 
     Args:

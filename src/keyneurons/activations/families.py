@@ -59,10 +59,12 @@ def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Fami
     """The family of ``config.model_type``, or the one that ``modules`` spells out.
 
     Raises:
-        ValueError: the model type is not known and ``modules`` is not given.
+        ValueError: the model type is not known and ``modules`` is not given, or not whole.
     """
     if modules is not None:
-        return Family(**modules)
+        if missing := [name for name in ("blocks", "mlp", "mlp_gate", "attention") if name not in modules]:
+            raise ValueError(f"model.modules lacks {', '.join(missing)}")
+        return Family(modules["blocks"], modules["mlp"], modules["mlp_gate"], modules["attention"])
     if model_type not in FAMILIES:
         raise ValueError(
             f"model type {model_type!r} is not one of {', '.join(FAMILIES)}; name its four module paths: "

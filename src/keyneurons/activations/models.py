@@ -16,7 +16,7 @@ from keyneurons.files import write_json
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     import torch
     from torch import nn
@@ -78,7 +78,7 @@ class HubModel:
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(
-                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be downloaded: {reason}"
+                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: {reason}"
             ) from error
         _require_weights(path)
         return ModelFolder(path, self.id, path.name)
@@ -138,7 +138,7 @@ class LanguageModel:
         device: str = "auto",
         device_map: str | None = None,
         random_weights: bool = False,
-        modules: Mapping[str, str] | None = None,
+        modules: Mapping[Any, str] | None = None,
     ) -> None:
         self.files = files
         self.random_weights = random_weights
@@ -153,7 +153,10 @@ class LanguageModel:
         from transformers import AutoConfig
 
         with quiet_transformers():
-            return AutoConfig.from_pretrained(self.files.path, local_files_only=True).get_text_config()
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                self.files.path, local_files_only=True
+            ).get_text_config()
+        return config
 
     @functools.cached_property
     def family(self) -> Family:
@@ -247,7 +250,7 @@ def _text_model(model: Any) -> nn.Module:
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def quiet_transformers() -> Generator[None]:
     """Silence the warnings and progress bars of transformers for a while."""
     from transformers.utils import logging
 
@@ -260,5 +263,3 @@ def quiet_transformers() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-

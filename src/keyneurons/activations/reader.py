@@ -107,7 +107,8 @@ class ActivationReader:
             found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
             if found is None:
                 raise ValueError(
-                    f"the tokenizer of {self.model.files.id} names no BOS token; give one (model.bos=TOKEN) or model.bos=null"
+                    f"the tokenizer of {self.model.files.id} names no BOS token; "
+                    "give one (model.bos=TOKEN) or model.bos=null"
                 )
             return int(found)
         vocabulary = tokenizer.get_vocab()
@@ -153,7 +154,11 @@ class ActivationReader:
         converted = value.to(getattr(torch, self.dtype))
         if not converted.isfinite().all():
             neuron = int((~converted.isfinite()).any(0).nonzero()[0])
-            cause = "not finite" if not value.isfinite().all() else f"too large for {self.dtype}; use activations.dtype=float32"
+            cause = (
+                "not finite"
+                if not value.isfinite().all()
+                else f"too large for {self.dtype}; use activations.dtype=float32"
+            )
             raise ValueError(f"activation of {self.site} layer {layer} neuron {neuron} is {cause}")
         array: ndarray = converted.cpu().numpy()
         return array

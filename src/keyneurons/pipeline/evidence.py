@@ -86,7 +86,9 @@ def gather_evidence(
     """
     from keyneurons.probe.fit import train_probes
 
-    def fit(features: Mapping[Split, Tensor], targets: Mapping[Split, Tensor], columns: ndarray, n: int) -> ProbeResults:
+    def fit(
+        features: Mapping[Split, Tensor], targets: Mapping[Split, Tensor], columns: ndarray, n: int
+    ) -> ProbeResults:
         return train_probes(features, targets, columns, n, settings=settings, trainer=trainer, seed=seed)
 
     n_neurons = len(sets.layers) * sets.neurons_per_layer
@@ -152,16 +154,20 @@ def key_and_random(
 
 
 def own_f1(
-    fit: Fit, features: Mapping[Split, Tensor], labels: Labels, columns: Int[ndarray, "probes features"], random_sets: int
+    fit: Fit,
+    features: Mapping[Split, Tensor],
+    labels: Labels,
+    columns: Int[ndarray, "probes features"],
+    random_sets: int,
 ) -> dict[str, float]:
     """F1 of a binary probe of each tag on its own key neurons, beside the mean over its matched random sets."""
     from keyneurons.probe.metrics import binary_f1
 
     per_tag = 1 + random_sets
     targets = {
-        split: torch.stack(
-            [torch.as_tensor(words.tags == tag).long() for tag in range(len(labels.names)) for _ in range(per_tag)]
-        )
+        split: torch.stack([
+            torch.as_tensor(words.tags == tag).long() for tag in range(len(labels.names)) for _ in range(per_tag)
+        ])
         for split, words in labels.splits.items()
     }
     trained = fit(features, targets, columns, 2)
@@ -212,4 +218,3 @@ def same_for_all(labels: Labels, n_probes: int) -> dict[Split, Int[Tensor, "prob
 def accuracy_of(predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"]) -> float:
     """Share of right words."""
     return float((predictions == targets).double().mean())
-

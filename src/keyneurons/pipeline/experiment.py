@@ -130,7 +130,15 @@ def run_experiment(experiment: Experiment) -> Result:
     )
     metrics = {**evidence.metrics, **set_metrics(sets, shared), **data_metrics(treebank, labels)}
     return Result(
-        experiment, treebank, treebank_digest(treebank), labels, scores, sets, shared, evidence, dict(sorted(metrics.items()))
+        experiment,
+        treebank,
+        treebank_digest(treebank),
+        labels,
+        scores,
+        sets,
+        shared,
+        evidence,
+        dict(sorted(metrics.items())),
     )
 
 

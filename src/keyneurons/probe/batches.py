@@ -13,12 +13,14 @@ class Batches:
 
     With a generator every pass is shuffled anew, so its seed fixes the whole sequence; without one the rows come in
     order, as views. Equal sizes matter: a last batch of a few rows would be a step of pure noise.
-
-    Raises:
-        ValueError: if there is no row, the lengths differ or the batch size is not positive
     """
 
     def __init__(self, *tensors: Tensor, batch_size: int, generator: torch.Generator | None = None) -> None:
+        """Hold the tensors.
+
+        Raises:
+            ValueError: if there is no row, the lengths differ or the batch size is not positive
+        """
         lengths = {len(tensor) for tensor in tensors}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"batches need tensors of one length above 0, got lengths {sorted(lengths)}")

@@ -34,6 +34,11 @@ class ProbeSettings:
     inverse_penalty: float
 
     def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            ValueError: if a number is not above 0
+        """
         for name in ("batch_size", "patience", "inverse_penalty"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} of the probe must be above 0, got {getattr(self, name)}")
@@ -59,8 +64,8 @@ class ProbeResults:
 
 
 def train_probes(
-    features: Mapping[Split, Float[Tensor, "words columns"]],
-    labels: Mapping[Split, Int[Tensor, "probes words"]],
+    features: Mapping[Split, Float[Tensor, "_words columns"]],
+    labels: Mapping[Split, Int[Tensor, "probes _words"]],
     columns: Int[ndarray, "probes features"],
     n_classes: int,
     *,
@@ -70,7 +75,8 @@ def train_probes(
 ) -> ProbeResults:
     """Train independent probes together: weights from train, stopping from dev, predictions for test.
 
-    Only the columns that some probe reads are converted to float32 and moved to the Trainer's device.
+    Only the columns that some probe reads are converted to float32 and moved to the Trainer's device. Shapes, columns
+    or labels that do not fit, a feature that is not finite and training that diverges are each a ValueError.
 
     Args:
         features: activations of all three splits, any float type; test is read once, after the fit
@@ -83,9 +89,6 @@ def train_probes(
 
     Returns:
         The trained probes with their test predictions.
-
-    Raises:
-        ValueError: if shapes, columns or labels do not fit, a feature is not finite, or training diverges
     """
     _check_columns(columns, features["train"].shape[1])
     for split in ("train", "dev"):
@@ -150,7 +153,7 @@ def _predict(
 
 
 def _read(
-    features: Mapping[Split, Float[Tensor, "words columns"]], split: Split, columns: Int[ndarray, " needed"]
+    features: Mapping[Split, Float[Tensor, "_words columns"]], split: Split, columns: Int[ndarray, " needed"]
 ) -> Float[Tensor, "words needed"]:
     values = features[split][:, torch.from_numpy(columns)].float()
     finite = values.isfinite().all(dim=0)

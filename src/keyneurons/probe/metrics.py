@@ -32,11 +32,7 @@ class ClassificationMetrics:
 def classification_metrics(
     predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"], n_classes: int
 ) -> ClassificationMetrics:
-    """Accuracy, F1 and confusion matrix of predicted classes.
-
-    Raises:
-        ValueError: if there is no word, the lengths differ or a class lies outside 0..n_classes-1
-    """
+    """Accuracy, F1 and confusion matrix of predicted classes; shapes or classes that do not fit are a ValueError."""
     _check(predictions, targets, n_classes)
     confusion = multiclass_confusion_matrix(predictions, targets, n_classes).numpy(force=True)
     return ClassificationMetrics(
@@ -50,11 +46,7 @@ def classification_metrics(
 def binary_f1(
     predictions: Int[Tensor, "probes words"], targets: Int[Tensor, "probes words"]
 ) -> Float[Tensor, " probes"]:
-    """F1 of class 1 for many binary probes at once; 0 where class 1 is neither predicted nor true.
-
-    Raises:
-        ValueError: if there is no word, the shapes differ or a class is neither 0 nor 1
-    """
+    """F1 of class 1 for many binary probes at once; 0 where class 1 is neither predicted nor true."""
     _check(predictions, targets, 2)
     return binary_f1_score(predictions, targets, multidim_average="samplewise")
 

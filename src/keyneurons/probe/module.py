@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 import lightning
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-# An epoch is better only if it lowers the dev cross-entropy by this share; without it, small probes creep on for long.
-_MIN_GAIN = 2e-3
+# An epoch is better only if it lowers the dev cross-entropy by this share (and by this share of a floor, in nats, or a
+# class without a dev word, whose loss tends to zero, would never finish). Without it small probes creep on for long.
+_MIN_GAIN = 1e-3
+_LOSS_FLOOR = 0.1
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -23,18 +26,12 @@ class LinearProbes(lightning.LightningModule):
 
     The loss is the sum over probes of mean cross-entropy + penalty / 2 * ||W||^2 (biases free), so no probe sees
     another's gradient: with an element-wise optimizer such as Adam each trains as it would alone. A probe has finished
-    once its dev cross-entropy has not fallen by 0.2 % for ``patience`` epochs: its best epoch is kept, it is trained
-    no further (alone it would have stopped here), and training stops when all have finished. Parameters start at zero: the problem is convex.
+    once its dev cross-entropy has not fallen by 0.1 % for ``patience`` epochs: its best epoch is kept, it is trained
+    no further (alone it would have stopped here), and training stops when all have finished. Parameters start at
+    zero: the problem is convex.
 
     W is a parameter divided by sqrt(features), so that one learning rate moves the logits of ten features and of a
     thousand at a like speed; with W itself the rate that suits ten overshoots a thousand within the first epoch.
-
-    Args:
-        columns: columns of the feature matrix that each probe reads
-        n_classes: number of classes of every probe
-        optimizer: makes the optimizer of the parameters; it must treat every element by itself
-        penalty: weight of the squared norm; 1 / (C * train words) is scikit-learn's ``C``
-        patience: epochs without a better dev cross-entropy after which a probe has finished
     """
 
     columns: Int[Tensor, "probes features"]
@@ -53,6 +50,15 @@ class LinearProbes(lightning.LightningModule):
         penalty: float,
         patience: int,
     ) -> None:
+        """Put every probe at zero.
+
+        Args:
+            columns: columns of the feature matrix that each probe reads
+            n_classes: number of classes of every probe
+            optimizer: makes the optimizer of the parameters; it must treat every element by itself
+            penalty: weight of the squared norm; 1 / (C * train words) is scikit-learn's ``C``
+            patience: epochs without a better dev cross-entropy after which a probe has finished
+        """
         super().__init__()
         n_probes, n_features = columns.shape
         self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_features, n_classes))
@@ -71,7 +77,7 @@ class LinearProbes(lightning.LightningModule):
     @property
     def weight(self) -> Float[Tensor, "probes features classes"]:
         """The weights W on the features."""
-        return self.scaled_weight / self.scaled_weight.shape[1] ** 0.5
+        return self.scaled_weight / math.sqrt(self.scaled_weight.shape[1])
 
     def forward(
         self, features: Float[Tensor, "words columns"], chosen: Int[Tensor, " chosen"]
@@ -108,7 +114,7 @@ class LinearProbes(lightning.LightningModule):
     def predict_step(self, batch: tuple[Tensor]) -> Int[Tensor, "probes words"]:
         """Most probable class of every word; ties go to the lower class."""
         everyone = torch.arange(len(self.columns), device=self.columns.device)
-        return self(batch[0], everyone).argmax(dim=1)
+        return self.forward(batch[0], everyone).argmax(dim=1)
 
     def configure_optimizers(self) -> Optimizer:
         """The optimizer that the factory makes of weights and biases."""
@@ -120,11 +126,12 @@ class LinearProbes(lightning.LightningModule):
     def _cross_entropy(self, batch: tuple[Tensor, Tensor]) -> Float[Tensor, "unfinished words"]:
         features, labels = batch
         probes = self._unfinished()
-        return functional.cross_entropy(self(features, probes), labels.T[probes], reduction="none")
+        return functional.cross_entropy(self.forward(features, probes), labels.T[probes], reduction="none")
 
     def _keep_best(self, loss: Float[Tensor, " unfinished"]) -> None:
         probes = self._unfinished()
-        better = loss < self.best_loss[probes] * (1 - _MIN_GAIN)
+        best = self.best_loss[probes]
+        better = best.isinf() | (loss < best - _MIN_GAIN * best.clamp(min=_LOSS_FLOOR))
         self.stale[probes] += 1
         probes = probes[better]
         self.stale[probes] = 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 _LOGGERS = ("lightning.pytorch", "lightning.fabric")
 
 
 @contextmanager
-def quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Generator[None]:
     """Silence the information and the warnings that Lightning itself gives; restored on exit.
 
     Its errors, and the warnings of every other library, still pass.

@@ -27,7 +27,13 @@ def draw_figures(result: Result, folder: Path) -> None:
     _save(_overlap(result), folder / "overlap.png")
     row_share = result.evidence.confusion / np.maximum(result.evidence.confusion.sum(1, keepdims=True), 1)
     _save(
-        _heatmap(row_share, names, "Test words of a tag (rows) by predicted tag", "share of the row", result.evidence.confusion),
+        _heatmap(
+            row_share,
+            names,
+            "Test words of a tag (rows) by predicted tag",
+            "share of the row",
+            result.evidence.confusion,
+        ),
         folder / "confusion.png",
     )
     _save(_accuracies(result), folder / "accuracy.png")
@@ -58,7 +64,11 @@ def _overlap(result: Result) -> Figure:
 
 
 def _heatmap(
-    values: Shaped[ndarray, "tags tags"], names: Sequence[str], title: str, label: str, shown: Shaped[ndarray, "tags tags"]
+    values: Shaped[ndarray, "tags tags"],
+    names: Sequence[str],
+    title: str,
+    label: str,
+    shown: Shaped[ndarray, "tags tags"],
 ) -> Figure:
     """Colour by value, with the counts written into the cells."""
     size = max(4.5, 0.42 * len(names) + 2)
@@ -100,7 +110,10 @@ def _own_f1(result: Result) -> Figure:
     names = result.labels.names
     figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4)
     at = np.arange(len(names))
-    for shift, prefix, colour, label in ((-0.2, "own/f1", KEY, "key neurons"), (0.2, "own/random_f1", CONTROL, "random")):
+    for shift, prefix, colour, label in (
+        (-0.2, "own/f1", KEY, "key neurons"),
+        (0.2, "own/random_f1", CONTROL, "random"),
+    ):
         heights = [result.metrics[f"{prefix}/{tag}"] for tag in names]
         axes.bar(at + shift, heights, width=0.4, color=colour, label=label)
     axes.set_xticks(at, names, rotation=90)

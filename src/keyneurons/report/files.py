@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Shaped
 from numpy import ndarray
 from safetensors.torch import save_file
+from torch import Tensor
 
 from keyneurons.digests import json_digest
 from keyneurons.files import write_json, write_text
@@ -100,7 +101,7 @@ def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "tags
     write_text(path, text.getvalue())
 
 
-def _by_layer(result: Result) -> Mapping[str, Any]:
+def _by_layer(result: Result) -> dict[str, Tensor]:
     scores, width = result.scores, result.scores.neurons_per_layer
     tensors = {}
     for i, layer in enumerate(scores.layers):

@@ -36,7 +36,9 @@ class Summary:
 def summarise(result: Result) -> Summary:
     """Put a result into words and numbers."""
     read = result.experiment.read
-    layers = ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
+    layers = (
+        ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
+    )
     title = (
         f"{read.model.files.id}, {read.site}, layer {layers}: {result.experiment.top_k} key neurons per tag "
         f"by {result.experiment.method}"
@@ -85,7 +87,10 @@ def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
     size = f"{m['selection/union_size']:.0f}"
     spread = f"{m['control/random/test_accuracy']:.3f} +- {m['control/random/test_accuracy_std']:.3f}"
     rows = [
-        (f"key neurons ({size}, {m['selection/union_fraction']:.0%} of the neurons read)", f"{m['probe/test_accuracy']:.3f}"),
+        (
+            f"key neurons ({size}, {m['selection/union_fraction']:.0%} of the neurons read)",
+            f"{m['probe/test_accuracy']:.3f}",
+        ),
         (f"random neurons ({size}, mean of {len(result.evidence.random_accuracy)} sets)", spread),
         ("control task (random tag for each word type) on the key neurons", f"{m['control/task/test_accuracy']:.3f}"),
         ("most frequent tag of the word in train", f"{m['control/word_type/test_accuracy']:.3f}"),

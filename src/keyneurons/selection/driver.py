@@ -86,7 +86,11 @@ def _blocks(
 
 
 def _block_width(n_words: int, width: int, budget_bytes: int) -> int:
-    """Columns of a block: as many as the budget allows, but all blocks of a layer about the same."""
+    """Columns of a block: as many as the budget allows, but with little overlap of the last two.
+
+    Raises:
+        ValueError: If the budget does not hold two neurons.
+    """
     most = budget_bytes // (BYTES_PER_VALUE * max(n_words, 1))
     if most < 2:  # a sum over a single row is split between threads and so rounds in another way
         raise ValueError(

@@ -13,7 +13,8 @@ from keyneurons.selection.l1_solver import LogisticProblem, Solution
 from keyneurons.selection.scorer import checked_counts, wide
 
 PATH_RATIO = 10 ** (-1 / 20)
-PATH_END = 1e-3  # of the penalty that leaves no weight
+PATH_END = 1e-5  # of the penalty that leaves no weight; far, since one very telling neuron holds off the others
+ON_THE_WAY = 0.1  # tolerance at penalties that only lead to the one asked for
 COLUMNS_AT_ONCE = 256
 
 
@@ -77,14 +78,17 @@ class L1Probe:
         """Solve at one penalty, by way of higher ones."""
         every = torch.arange(len(solution.bias), device=solution.bias.device)
         penalty = solution.gradient.abs().amax(dim=1).clamp(min=end)
-        while True:
+        while (penalty > end).any():
             penalty = (penalty * PATH_RATIO).clamp(min=end)
-            problem.solve(solution, every, penalty, self.tolerance)
-            if (penalty == end).all():
-                return
+            problem.solve(solution, every, penalty, ON_THE_WAY)
+        problem.solve(solution, every, penalty, self.tolerance)
 
     def _search(self, problem: LogisticProblem, solution: Solution, n_nonzero: int) -> None:
-        """Go down the path with every tag until it has enough weights."""
+        """Go down the path with every tag until it has enough weights.
+
+        Raises:
+            ValueError: If one does not.
+        """
         searching = torch.arange(len(solution.bias), device=solution.bias.device)
         penalty = solution.gradient.abs().amax(dim=1)
         end = penalty * PATH_END

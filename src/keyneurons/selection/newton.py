@@ -76,7 +76,9 @@ def minimise(
         step = _step(loss, weights, target, margins, gradient, penalties)
         weights = torch.where(step == 1, target, weights + step * (target - weights))  # keeps exact zeros
         margins = loss.margins(weights)
-    raise ValueError(f"L1 probe not within tolerance {tolerance} after {MAX_STEPS} steps, got {error / penalty}")
+    raise ValueError(
+        f"L1 probe not within tolerance {tolerance} after {MAX_STEPS} steps, got {(error / penalty).max().item()}"
+    )
 
 
 def _step(

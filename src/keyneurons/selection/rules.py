@@ -56,7 +56,11 @@ def select(scores: Scores, tag_names: Sequence[str], top_k: int, scope: Scope) -
 
 
 def _strong_top_k(scores: Float[Tensor, "tags neurons"], names: Sequence[str], k: int) -> Int[Tensor, "tags k"]:
-    """The top k, none of which may be a score of 0: that neuron would be there by its index alone."""
+    """The top k, none of which may be a score of 0: that neuron would be there by its index alone.
+
+    Raises:
+        ValueError: If one is.
+    """
     columns = top_k_neurons(scores, k)
     for name, of_tag in zip(names, scores, strict=True):
         if (n_strong := int(of_tag.count_nonzero())) < k:
