@@ -51,7 +51,8 @@ def run_job(
         arrived = run.send(folder)
     if number is None:
         show(summary, console)
-        console.print(f"Everything is in {_short(folder)}" + ("; compare runs with: keyneurons ui" if arrived else ""))
+        where = f"Everything is in {_short(folder)}"
+        console.print(where + ("; compare runs with: keyneurons ui" if arrived else ""), soft_wrap=True)
     else:
         console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
     if not arrived:

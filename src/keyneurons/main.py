@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-QUIET = {
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin make a busy machine many times slower
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
     "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -22,7 +23,7 @@ QUIET = {
 def main() -> None:
     """Entry point of the console script."""
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
-    for name, value in QUIET.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
         _dispatch()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -11,10 +11,13 @@ from keyneurons.report.summary import Summary
 
 def show(summary: Summary, console: Console) -> None:
     """Write the table by tag, the accuracies and the verdict."""
-    console.print(Group(Text(summary.title, style="bold"), _tags(summary), _accuracies(summary)))
+    console.print(Text(summary.title, style="bold"), soft_wrap=True)
+    console.print(_tags(summary), Text(), _accuracies(summary), sep="\n")
+    console.print()
     for fact in summary.facts:
-        console.print(Text(f"  {fact}"))
-    console.print(Text(summary.verdict, style="bold"))
+        console.print(Text(fact), soft_wrap=True)
+    console.print()
+    console.print(Text(summary.verdict, style="bold"), soft_wrap=True)
 
 
 def _tags(summary: Summary) -> Table:
