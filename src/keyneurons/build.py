@@ -38,7 +38,8 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         FileNotFoundError: the model's files are not here and cannot be fetched.
     """
     read = build_reader(config)
-    check_top_k(config, read)
+    check_model(config, read)
+    _trainer(config.trainer)  # refused now, not after a pass over the text
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
@@ -100,12 +101,13 @@ def build_store(tracking: schema.Tracking) -> Store:
     return Store(tracking.uri, tracking.artifacts, tracking.experiment)
 
 
-def check_top_k(config: schema.Config, read: ActivationReader) -> None:
-    """Refuse more key neurons than there are.
+def check_model(config: schema.Config, read: ActivationReader) -> None:
+    """Refuse more key neurons than there are, an unknown architecture, and a device that is not here.
 
     Raises:
-        ValueError: top_k is larger than the pool that it is taken from.
+        ValueError: one of these.
     """
+    _ = read.model.family, read.model.device
     width = read.model.width(config.site)
     pool = width if config.scope == "layer" else width * len(read.layers)
     if config.top_k > pool:
@@ -134,8 +136,21 @@ def _probe_settings(probe: schema.Probe) -> Any:
     return ProbeSettings(**{**values, "optimizer": _instantiate("probe.optimizer", probe.optimizer)})
 
 
-def _trainer(component: schema.Component) -> Trainer:
-    trainer: Trainer = _instantiate("trainer", component)
+def _trainer(component: schema.Trainer) -> Trainer:
+    """A new trainer.
+
+    Raises:
+        ValueError: this machine lacks the accelerator, or the arguments do not fit.
+    """
+    import lightning.pytorch  # noqa: F401 (sets the level of its log, so before it is made quiet)
+
+    from keyneurons.probe.quiet import quiet_lightning
+
+    try:
+        with quiet_lightning():
+            trainer: Trainer = _instantiate("trainer", component)
+    except ValueError as error:
+        raise ValueError(f"{error} (trainer is auto, cpu, or gpu where there is one)") from error
     return trainer
 
 

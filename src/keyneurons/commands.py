@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from keyneurons.config import Config
@@ -26,8 +26,15 @@ def run(arguments: Sequence[str]) -> None:
     options.function(options)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves a mistake to be told in one line like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} ({' '.join(self.format_usage().split())})")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="keyneurons")
+    parser = _Parser(prog="keyneurons")
     commands = parser.add_subparsers(required=True)
     overrides = "overrides of the configuration, as for a run"
 

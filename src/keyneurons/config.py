@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -95,12 +96,18 @@ class TextDataset(Dataset):
     fractions: Fractions
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("should be auto, cpu, cuda or cuda:NUMBER")
+    return name
+
+
 class Model(Section):
     """What every model can be asked for."""
 
     bos: str | None
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    device: str = Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: Annotated[str, AfterValidator(_device)]
     device_map: str | None
     random_weights: bool
     modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention"], str] | None
@@ -134,6 +141,12 @@ class Probe(Section):
     batch_size: PositiveInt
     patience: PositiveInt
     inverse_penalty: PositiveFloat
+
+
+class Trainer(Component):
+    """A Lightning trainer; its signature knows its other arguments."""
+
+    max_epochs: PositiveInt
 
 
 class Controls(Section):
@@ -188,7 +201,7 @@ class Config(Section):
     dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
     selection: Component
     probe: Probe
-    trainer: Component
+    trainer: Trainer
     tracking: Tracking
     site: Site
     layer: Layer
@@ -230,6 +243,8 @@ def _explain(error: dict[str, Any]) -> str:
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
+    if error["type"] == "tuple_type":
+        message = "should be a list, such as [A,B]"
     return f"{key}: {message}, got {error['input']!r}"
 
 

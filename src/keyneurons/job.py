@@ -22,7 +22,7 @@ from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
 from keyneurons.report.files import sets_digest, write_tables, write_tensors
 from keyneurons.report.summary import Summary, markdown, summarise
-from keyneurons.tracking import RUN_FILE, open_run
+from keyneurons.tracking import RUN_FILE, open_run, params_of
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,9 @@ def run_job(
     """
     seed_everything(config.seed)
     experiment = build_experiment(config, choices["selection"])
-    name = f"{choices['selection']} k={config.top_k} {config.site} layer={config.layer}"
+    name = run_name(config, choices)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
+    params_of(folder)  # a value that MLflow would cut is refused now
     console = Console(highlight=False)
     with open_run(build_store(config.tracking), folder, name, parent) as run:
         result = run_experiment(experiment)
@@ -61,6 +62,13 @@ def run_job(
             f"send this run later with: keyneurons log {_short(folder)}",
             soft_wrap=True,
         )
+
+
+def run_name(config: Config, choices: Mapping[str, str]) -> str:
+    """What tells the runs of a sweep apart, in the few characters that a list of runs shows."""
+    layers = "-".join(map(str, config.layer)) if isinstance(config.layer, tuple) else config.layer
+    untrained = " random weights" if config.model.random_weights else ""
+    return f"{config.site}.{layers} k{config.top_k} {choices['selection']}{untrained}"
 
 
 def seed_everything(seed: int) -> None:
@@ -89,7 +97,11 @@ def run_facts(config: Config, choices: Mapping[str, str], result: Result) -> dic
         split: {"sentences": len(s), "words": result.treebank.n_words(split)}
         for split, s in result.treebank.splits.items()
     }
-    return {"tags": tags, "dataset": {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile}}
+    return {
+        "tags": tags,
+        "choices": dict(choices),
+        "dataset": {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile},
+    }
 
 
 def git_commit() -> str:

@@ -21,7 +21,11 @@ ENVIRONMENT = {
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Entry point of the console script.
+
+    Raises:
+        SystemExit: with the exit status, where it is not 0.
+    """
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -29,6 +33,10 @@ def main() -> None:
         _dispatch()
     except KeyboardInterrupt:
         _end("interrupted", 130)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+            _end("interrupted", 130)
+        raise
     except BrokenPipeError:
         _end("", 1)
     except Exception as error:
@@ -54,24 +62,36 @@ def _hydra() -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from keyneurons.mistakes import is_mistake, one_line
     from keyneurons.paths import conf_folder
     from keyneurons.sweep import Refused
 
+    here = os.getpid()
     failed: list[BaseException] = []
+    failed_jobs: dict[int, Exception] = {}
 
-    def single(composed: DictConfig) -> None:
-        """One run, or one job of a sweep: a single run's error is ours to report, a job's is Hydra's."""
+    def guarded(composed: DictConfig) -> None:
+        """One run or one job of a sweep; its error is ours to tell, unless it has to travel home from a worker."""
         try:
             job(composed)
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if os.getpid() != here:
                 raise
-            failed.append(error)
+            run = HydraConfig.get()
+            if run.mode == RunMode.MULTIRUN:
+                failed_jobs[run.job.num] = error
+                sys.stderr.write(f"keyneurons: error: #{run.job.num}: {one_line(error)}\n")
+            else:
+                failed.append(error)
 
     try:
-        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(single)()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(guarded)()
     except Refused as refused:
         failed.append(refused.__cause__ or refused)
+    if failed_jobs:
+        numbers = ", ".join(f"#{number}" for number in failed_jobs)
+        told = ValueError(f"{len(failed_jobs)} of the jobs failed ({numbers}); their runs keep the log")
+        failed.append(next((error for error in failed_jobs.values() if not is_mistake(error)), told))
     if failed:
         raise failed[0]
 
@@ -89,7 +109,9 @@ def job(composed: DictConfig) -> None:
     from keyneurons.job import run_job
 
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
-    run_job(config, Path(hydra.runtime.output_dir), hydra.runtime.choices, parent=sweep.PARENT, number=number)
+    choices = {group: str(option) for group, option in hydra.runtime.choices.items() if option}
+    own = {group: option for group, option in choices.items() if not group.startswith("hydra/")}
+    run_job(config, Path(hydra.runtime.output_dir), own, parent=sweep.PARENT, number=number)
 
 
 def _end(message: str, status: int) -> None:

@@ -47,8 +47,8 @@ class SweepCallback(Callback):
         overrides = given + list(config.hydra.overrides.task)
         try:
             checked = [validate(compose("config", list(job))) for job in jobs_of(overrides)]
-            check_models(checked)
-            self._parent = open_parent(checked[0], overrides)
+            check_jobs(checked)
+            self._parent = open_parent(checked[0], overrides, len(checked))
         except Exception as error:
             raise Refused from error
 
@@ -70,15 +70,15 @@ def jobs_of(overrides: list[str]) -> list[tuple[str, ...]]:
     return [tuple(job) for batch in batches for job in batch]
 
 
-def check_models(configs: list[Config]) -> None:
-    """Fetch the files of every model and refuse layers or ``top_k`` that it lacks."""
-    from keyneurons.build import build_reader, check_top_k
+def check_jobs(configs: list[Config]) -> None:
+    """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
+    from keyneurons.build import build_experiment
 
     for config in configs:
-        check_top_k(config, build_reader(config))
+        build_experiment(config, "")
 
 
-def open_parent(config: Config, overrides: list[str]) -> str | None:
+def open_parent(config: Config, overrides: list[str], n_jobs: int) -> str | None:
     """Open the parent run, and see to it that it is closed when this process ends; None where the server is away."""
     from keyneurons.build import build_store
     from keyneurons.tracking import TrackingUnavailable
@@ -86,22 +86,26 @@ def open_parent(config: Config, overrides: list[str]) -> str | None:
     store = build_store(config.tracking)
     try:
         client = store.connect()
-        parent = store.create_run(client, "sweep " + " ".join(overrides), {"sweep": " ".join(overrides)}, None)
+        swept = [key for key, _, values in (override.partition("=") for override in overrides) if "," in values]
+        name = f"sweep of {n_jobs}: {' x '.join(swept)}"
+        parent = store.create_run(client, name, {"overrides": " ".join(overrides)}, None)
     except TrackingUnavailable:
         return None
-    atexit.register(close_parent, store, parent)
+    atexit.register(close_parent, store, parent, n_jobs)
     return parent
 
 
-def close_parent(store: Store, parent: str) -> None:
-    """Close the parent run by what became of its children: FINISHED only if all of them are."""
-    from keyneurons.tracking import TrackingUnavailable, reaching
+def close_parent(store: Store, parent: str, n_jobs: int) -> None:
+    """Close the parent run by what became of its children: FINISHED only if all of them are there and finished."""
+    from keyneurons.tracking import TrackingRefused, TrackingUnavailable, reaching
 
-    with contextlib.suppress(TrackingUnavailable), reaching(store.uri):
+    with contextlib.suppress(TrackingUnavailable, TrackingRefused), reaching(store.uri):
         client = store.connect()
         children = store.children(client, parent)
         statuses = {child.info.status for child in children}
-        status = "KILLED" if "KILLED" in statuses else "FAILED" if statuses - {"FINISHED"} else "FINISHED"
+        status = "KILLED" if "KILLED" in statuses else "FINISHED"
+        if status == "FINISHED" and (statuses != {"FINISHED"} or len(children) < n_jobs):
+            status = "FAILED"
         for state in ("FINISHED", "FAILED", "KILLED"):
             count = sum(child.info.status == state for child in children)
             client.log_metric(parent, f"sweep/{state.lower()}", count)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SQLITE = "sqlite:///"
+SCHEMES = (SQLITE, "http://", "https://", "postgresql", "mysql", "mssql", "databricks")
 LONGEST_PARAM = 6000
 PER_BATCH = 100
 RUN_FILE = "run.json"
@@ -32,6 +33,10 @@ LOGGED_FILE = "mlflow_run.json"
 
 class TrackingUnavailable(ConnectionError):
     """The tracking server does not answer."""
+
+
+class TrackingRefused(ValueError):
+    """The store is there and does not take what it is given."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,16 @@ class Store:
             TrackingUnavailable: the server does not answer.
             ValueError: the URI is of a kind that MLflow 3 does not take.
         """
+        if not self.uri.startswith(SCHEMES):
+            raise ValueError(
+                f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server (http://...), "
+                f"got {self.uri!r}"
+            )
         if self.uri.startswith(SQLITE):
             database = Path(self.uri.removeprefix(SQLITE))
             database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{database}.lock"):
                 return self._prepared()
-        if "://" not in self.uri:
-            raise ValueError(
-                f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server, got {self.uri!r}"
-            )
         return self._prepared()
 
     def _prepared(self) -> MlflowClient:
@@ -71,7 +77,9 @@ class Store:
         if found is not None:
             return str(found.experiment_id)
         location = None if self.artifacts is None else self.artifacts.as_uri()
-        return str(client.create_experiment(self.experiment, artifact_location=location))
+        # the UI opens such an experiment as a table of runs, not as traces of an application
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
 
     def create_run(self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None) -> str:
         """Open a run, RUNNING, below ``parent`` if there is one; returns its id."""
@@ -163,7 +171,7 @@ def _end_early(store: Store, client: MlflowClient, run_id: str, folder: Path, st
         with reaching(store.uri):
             client.set_terminated(run_id, status=status)
             client.log_artifacts(run_id, str(folder))
-    except (TrackingUnavailable, OSError) as error:
+    except (TrackingRefused, OSError) as error:
         log.warning("the run could not be closed in MLflow: %s", error)
 
 
@@ -172,7 +180,9 @@ def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     facts = _read_json(folder / RUN_FILE)
-    params = [Param(key, value) for key, value in _params(folder).items()]
+    # the options by their short names come first: the compare page cuts a long _target_
+    options = {f"choice.{group}": option for group, option in facts["choices"].items()}
+    params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
     tags = [RunTag(key, value) for key, value in facts["tags"].items()]
     tags.append(RunTag("mlflow.note.content", (folder / "summary.md").read_text(encoding="utf-8")))
     now = int(time.time() * 1000)
@@ -213,24 +223,25 @@ def log_folder(store: Store, folder: Path) -> str:
 
 @contextmanager
 def reaching(uri: str) -> Generator[None]:
-    """Turn what the network and MLflow raise for a server that does not answer into one plain error.
+    """Turn what the network and MLflow raise into one plain error of ours.
 
     Raises:
-        TrackingUnavailable: instead of those.
-        MlflowException: any other trouble, as it was.
+        TrackingUnavailable: the server does not answer, or says itself that it cannot.
+        TrackingRefused: any other trouble.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as NoConnection
-    from requests.exceptions import Timeout
+    from requests.exceptions import RetryError, Timeout
 
+    away = (NoConnection, Timeout, RetryError)
     try:
         yield
-    except (NoConnection, Timeout) as error:
+    except away as error:
         raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
     except MlflowException as error:
-        if uri.startswith(SQLITE) or not isinstance(error.__cause__ or error.__context__, NoConnection | Timeout):
-            raise
-        raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+        if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
+            raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+        raise TrackingRefused(f"MLflow at {uri}: {' '.join(str(error).split())}") from error
 
 
 def _client(uri: str) -> MlflowClient:
@@ -244,7 +255,7 @@ def _client(uri: str) -> MlflowClient:
     return MlflowClient(tracking_uri=uri)
 
 
-def _params(folder: Path) -> dict[str, str]:
+def params_of(folder: Path) -> dict[str, str]:
     """Every value of the run's config under its dotted key.
 
     Raises:

@@ -55,7 +55,10 @@ class Encoder:
         if not sentences:
             return []
         batch = self.tokenizer(
-            [sentence.text for sentence in sentences], add_special_tokens=False, return_offsets_mapping=True
+            [sentence.text for sentence in sentences],
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            verbose=False,
         )
         pairs = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
         return [self._encode(s, ids, spans) for s, (ids, spans) in zip(sentences, pairs, strict=True)]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from keyneurons.activations.families import Family, block_modules
+from keyneurons.activations.families import Family, block_modules, submodule
 from keyneurons.records import Site
 
 
@@ -85,5 +85,5 @@ def _attach(block: nn.Module, family: Family, site: Site, layer: int, reading: C
 
     if site == "residual":
         return block.register_forward_hook(after)
-    module = block.get_submodule(getattr(family, site))
+    module = submodule(block, getattr(family, site))
     return module.register_forward_hook(after) if site == "mlp_gate" else module.register_forward_pre_hook(before)

@@ -71,7 +71,9 @@ def make_batch(encoded: Sequence[Encoded], first_rows: Sequence[int], pad_left: 
         rows.append(np.arange(first_rows[i], first_rows[i] + len(e.reads)))
         first += [origin + a for a, _ in e.reads]
         last += [origin + b for _, b in e.reads]
-    return Batch(ids, mask, np.concatenate(rows), torch.tensor(first), torch.tensor(last))
+    return Batch(
+        ids, mask, np.concatenate(rows), torch.tensor(first, dtype=torch.long), torch.tensor(last, dtype=torch.long)
+    )
 
 
 def read_words(hidden: Float[Tensor, "sentences tokens neurons"], batch: Batch) -> Float[Tensor, "words neurons"]:
@@ -90,28 +92,26 @@ def read_words(hidden: Float[Tensor, "sentences tokens neurons"], batch: Batch) 
 
 def extract(
     encoded: Sequence[Encoded],
+    plan: Sequence[Sequence[int]],
     reading: Capture,
     device: torch.device,
     *,
-    batch_tokens: int,
     pad_left: bool = False,
-    skip: int = 0,
 ) -> Iterator[tuple[Int[ndarray, " words"], Mapping[int, Tensor]]]:
-    """Run the text through the model once.
+    """Run text through the model once.
 
     Args:
         encoded: all sentences in dataset order.
+        plan: which of them go through the model together, batch by batch.
         reading: the hooked model.
         device: where the inputs go.
-        batch_tokens: budget of a batch.
         pad_left: pad on the left, as some tokenizers ask.
-        skip: batches at the beginning that are done already.
 
     Yields:
         Rows of the words of one batch and, by layer, their activations ``[words, neurons]``.
     """
     starts = np.concatenate([[0], np.cumsum([len(e.reads) for e in encoded])])
-    for chosen in plan_batches([len(e.ids) for e in encoded], batch_tokens)[skip:]:
+    for chosen in plan:
         batch = make_batch([encoded[i] for i in chosen], [int(starts[i]) for i in chosen], pad_left)
         held = reading(**batch.inputs(device))
         yield batch.rows, {layer: read_words(hidden, batch) for layer, hidden in held.items()}

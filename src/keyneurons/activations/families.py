@@ -88,13 +88,22 @@ def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:
     """The transformer blocks of a base model.
 
     Raises:
-        KeyError: the model has no such module list.
+        KeyError: there is no module list.
     """
-    try:
-        blocks = model.get_submodule(family.blocks)
-    except AttributeError:
-        children = [name for name, _ in model.named_children()]
-        raise KeyError(f"the model has no blocks at {family.blocks!r}; its children are {children}") from None
+    blocks = submodule(model, family.blocks)
     if not isinstance(blocks, nn.ModuleList):
         raise KeyError(f"{family.blocks!r} is a {type(blocks).__name__}, not a list of blocks")
     return blocks
+
+
+def submodule(module: nn.Module, path: str) -> nn.Module:
+    """The module at a dotted path.
+
+    Raises:
+        KeyError: there is none; what there is, is named.
+    """
+    modules: dict[str, nn.Module] = dict(module.named_modules())
+    if path not in modules:
+        names = [name for name in modules if name]
+        raise KeyError(f"{type(module).__name__} has no module at {path!r}; it has {', '.join(names[:20])}")
+    return modules[path]

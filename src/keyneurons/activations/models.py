@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from keyneurons.activations.families import Family, family_of, site_width
+from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_folder
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     import torch
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
@@ -73,8 +71,12 @@ class HubModel:
         from huggingface_hub import snapshot_download
 
         wanted = ["*.json", WEIGHTS, *TOKENIZER_FILES]
+        # some repositories hold the weights a second time, in folders or under this name
+        unwanted = ["*/*", "consolidated*"]
         try:
-            path = Path(snapshot_download(self.id, revision=self.revision, allow_patterns=wanted))
+            path = Path(
+                snapshot_download(self.id, revision=self.revision, allow_patterns=wanted, ignore_patterns=unwanted)
+            )
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(
@@ -227,8 +229,8 @@ class LanguageModel:
         dtype = getattr(torch, self.dtype)
         with quiet_transformers():
             if self.random_weights:
-                with torch.random.fork_rng():
-                    torch.manual_seed(RANDOM_WEIGHTS_SEED)
+                with torch.random.fork_rng(devices=[]):
+                    torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
                     model = AutoModel.from_config(self.config, dtype=dtype)
             else:
                 model = AutoModel.from_pretrained(
@@ -247,19 +249,3 @@ def _text_model(model: Any) -> nn.Module:
     """The language model inside a model that also sees images, or the model itself."""
     text: nn.Module = getattr(model, "language_model", model)
     return text
-
-
-@contextmanager
-def quiet_transformers() -> Generator[None]:
-    """Silence the warnings and progress bars of transformers for a while."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

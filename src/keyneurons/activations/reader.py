@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -85,6 +85,7 @@ class ActivationReader:
             "model": self.model.files.id,
             "revision": self.model.files.revision,
             "random_weights": self.model.random_weights,
+            "modules": asdict(self.model.family),
             "model_dtype": self.model.dtype,
             "tokenizer": self.model.tokenizer_digest,
             "texts": texts_digest(sentences),
@@ -129,28 +130,32 @@ class ActivationReader:
     def _extract(self, entry: Entry, sentences: Sequence[Sentence], layers: list[int], name: str) -> None:
         encoded = self._encode(sentences)
         n_words = sum(len(e.reads) for e in encoded)
-        n_batches = len(plan_batches([len(e.ids) for e in encoded], self.batch_tokens))
-        log.info("reading %d words of %s (%s, layers %s) in %d passes", n_words, name, self.site, layers, n_batches)
+        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
+        log.info("reading %d words of %s (%s, layers %s) in %d passes", n_words, name, self.site, layers, len(plan))
         network = self.model.network
         shape = (n_words, self.model.width(self.site))
         with (
             entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
             capture(network, self.model.family, self.site, layers) as reading,
-            tqdm(total=n_words, desc=f"{name}: activations", unit=" words", leave=False, disable=None) as bar,
+            tqdm(
+                desc=f"{name}: activations",
+                total=n_words,
+                initial=sum(len(encoded[i].reads) for batch in plan[: partial.steps_done] for i in batch),
+                unit=" words",
+                leave=False,
+                disable=None,
+            ) as bar,
         ):
-            for rows, values in extract(
-                encoded,
-                reading,
-                self.model.device,
-                batch_tokens=self.batch_tokens,
-                pad_left=self.model.tokenizer.padding_side == "left",
-                skip=partial.steps_done,
-            ):
+            left = plan[partial.steps_done :]
+            pad_left = self.model.tokenizer.padding_side == "left"
+            for rows, values in extract(encoded, left, reading, self.model.device, pad_left=pad_left):
                 stored = {layer: self._to_disk(value, layer) for layer, value in values.items()}
                 partial.put(rows, stored)
                 bar.update(len(rows))
 
     def _to_disk(self, value: Float[Tensor, "words neurons"], layer: int) -> Float[ndarray, "words neurons"]:
+        if (width := value.shape[1]) != (expected := self.model.width(self.site)):
+            raise ValueError(f"{self.site} of layer {layer} has {width} neurons, {expected} by the model's config")
         converted = value.to(getattr(torch, self.dtype))
         if not converted.isfinite().all():
             neuron = int((~converted.isfinite()).any(0).nonzero()[0])

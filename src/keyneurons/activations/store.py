@@ -11,35 +11,50 @@ import os
 import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from jaxtyping import Float
 from numpy import ndarray
 
+from keyneurons.activations.partial import PartialArrays
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
 from keyneurons.records import Site
 
 FORMAT = 1
-CHECKPOINT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder of the cache: the activations of one model on the sentences of one split."""
+    """One folder of the cache: the activations of one model on the sentences of one split.
+
+    ``key`` (JSON) is all that they depend on; it is kept beside the arrays.
+    """
 
     folder: Path
+    key: Mapping[str, Any]
 
     @contextmanager
-    def lock(self) -> Generator[None]:
-        """Hold the entry: two processes never extract the same thing twice."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / ".lock"):
+    def lock(self, timeout: float = -1.0) -> Generator[None]:
+        """Hold the entry: two processes never extract the same thing twice.
+
+        Args:
+            timeout: seconds to wait for another process; for ever by default.
+
+        Yields:
+            Nothing.
+
+        Raises:
+            filelock.Timeout: another process still holds it.
+        """
+        # beside the folder: who waits for a lock that prune removes would hold the lock of nothing
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
     def load(self, site: Site, layer: int) -> Float[ndarray, "words neurons"] | None:
@@ -49,7 +64,7 @@ class Entry:
             expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
             if file_digest(array) != expected:
                 return None
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
         os.utime(self.folder)
         loaded: ndarray = np.load(array, mmap_mode="r", allow_pickle=False)
@@ -61,8 +76,8 @@ class Entry:
     ) -> Generator[PartialArrays]:
         """Fill arrays for some layers; they become part of the entry when the block ends without an error.
 
-        What an interrupted process with the same layers and the same ``plan`` (any JSON value) has written is kept and
-        gone on with.
+        What an interrupted process with the same ``plan`` (any JSON value) has written of these layers is kept and gone
+        on with. After a ``ValueError`` or an ``OSError`` nothing is kept: going on would meet it again.
 
         Args:
             site: site of the arrays.
@@ -73,15 +88,26 @@ class Entry:
 
         Yields:
             The arrays under way.
+
+        Raises:
+            ValueError: the block has raised it.
+            OSError: the block has raised it, or the disk is full.
         """
-        name = json_digest([site, list(layers), list(shape), dtype, plan])[:16]
-        partial = PartialArrays.open(self.folder / f"partial-{name}", layers, shape, dtype)
-        yield partial
-        partial.checkpoint()
-        for layer in layers:
-            self._admit(partial.path(layer), site, layer, shape, dtype)
-        for leftover in self.folder.glob("partial-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        folder = self.folder / f"partial-{site}-{json_digest([list(shape), dtype, plan])[:16]}"
+        try:
+            write_json(self.folder / "key.json", self.key)
+            partial = PartialArrays.open(folder, layers, shape, dtype)
+            yield partial
+            partial.checkpoint()
+            for layer in layers:
+                self._admit(partial.path(layer), site, layer, shape, dtype)
+        except (ValueError, OSError):
+            shutil.rmtree(folder, ignore_errors=True)
+            self._remove_if_empty()
+            raise
+        for other in self.folder.glob(f"partial-{site}-*"):
+            if other != folder or not list(other.glob("*.npy")):
+                shutil.rmtree(other, ignore_errors=True)
 
     def _admit(self, path: Path, site: Site, layer: int, shape: tuple[int, int], dtype: str) -> None:
         digest = file_digest(path)
@@ -90,66 +116,15 @@ class Entry:
         facts = {"format": FORMAT, "site": site, "layer": layer, "shape": shape, "dtype": dtype, "sha256": digest}
         write_json(self._manifest(site, layer), facts)
 
+    def _remove_if_empty(self) -> None:
+        if {path.name for path in self.folder.glob("*")} <= {"key.json"}:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
     def _array(self, site: Site, layer: int) -> Path:
         return self.folder / f"{site}.{layer}.npy"
 
     def _manifest(self, site: Site, layer: int) -> Path:
         return self.folder / f"{site}.{layer}.json"
-
-
-class PartialArrays:
-    """Arrays that are being filled, and how many steps of the plan are safely on disk."""
-
-    def __init__(self, folder: Path, arrays: Mapping[int, ndarray], steps_done: int) -> None:
-        self.steps_done = steps_done
-        self._folder = folder
-        self._arrays = arrays
-        self._steps_written = steps_done
-        self._saved_at = time.monotonic()
-
-    @classmethod
-    def open(cls, folder: Path, layers: Sequence[int], shape: tuple[int, int], dtype: str) -> PartialArrays:
-        """Continue what lies in ``folder``, or start anew with the disk space for all of it reserved."""
-        progress = folder / "progress.json"
-        if progress.is_file():
-            arrays = {layer: np.load(folder / f"{layer}.npy", mmap_mode="r+") for layer in layers}
-            return cls(folder, arrays, json.loads(progress.read_text(encoding="utf-8"))["steps"])
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        try:
-            arrays = {layer: _reserve(folder / f"{layer}.npy", shape, dtype) for layer in layers}
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        write_json(progress, {"steps": 0})
-        return cls(folder, arrays, 0)
-
-    def path(self, layer: int) -> Path:
-        """Where a layer's array lies for now."""
-        return self._folder / f"{layer}.npy"
-
-    def put(self, rows: ndarray, values: Mapping[int, ndarray]) -> None:
-        """Write one step of the plan: some rows of every layer."""
-        for layer, block in values.items():
-            self._arrays[layer][rows] = block
-        self._steps_written += 1
-        if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
-            self.checkpoint()
-
-    def checkpoint(self) -> None:
-        """Bring everything written so far to the disk, then say so."""
-        for array in self._arrays.values():
-            array.flush()  # type: ignore[attr-defined]
-        write_json(self._folder / "progress.json", {"steps": self._steps_written})
-        self._saved_at = time.monotonic()
-
-
-def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> ndarray:
-    """A new array file whose space is allocated at once: writing to a map of a full disk would kill the process."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
 
 
 class ActivationStore:
@@ -159,32 +134,45 @@ class ActivationStore:
         self.folder = folder
 
     def entry(self, key: Mapping[str, Any]) -> Entry:
-        """The entry of everything its activations depend on; ``key`` (JSON) is kept beside the arrays."""
-        folder = self.folder / json_digest({**key, "format": FORMAT})[:24]
-        if not (folder / "key.json").is_file():
-            write_json(folder / "key.json", {**key, "format": FORMAT})
-        return Entry(folder)
+        """The entry of everything its activations depend on."""
+        whole = {**key, "format": FORMAT}
+        return Entry(self.folder / json_digest(whole)[:24], whole)
 
     def summaries(self) -> list[dict[str, Any]]:
         """One record an entry, the most recently used first: its key, arrays, bytes and days since last use."""
         found = []
         for path in self.folder.glob("*/key.json"):
-            folder = path.parent
-            found.append({
-                "folder": folder,
-                "key": json.loads(path.read_text(encoding="utf-8")),
-                "arrays": sorted(manifest.stem for manifest in folder.glob("*.*.json")),
-                "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
-                "days": (time.time() - folder.stat().st_mtime) / 86400,
-            })
+            with suppress(FileNotFoundError):  # pruned by another process
+                found.append({
+                    "folder": path.parent,
+                    "key": json.loads(path.read_text(encoding="utf-8")),
+                    "arrays": sorted(manifest.stem for manifest in path.parent.glob("*.*.json")),
+                    "bytes": _bytes(path.parent),
+                    "days": _days_unused(path.parent),
+                })
         return sorted(found, key=lambda record: record["days"])
 
     def prune(self, older_than_days: float) -> list[Path]:
-        """Remove the entries not used for so many days; returns their folders."""
+        """Remove the entries not used for so many days, but none that a process is filling; returns their folders."""
         removed = []
         for record in self.summaries():
-            if record["days"] >= older_than_days:
-                with Entry(record["folder"]).lock():
-                    shutil.rmtree(record["folder"])
-                removed.append(record["folder"])
+            folder = record["folder"]
+            with suppress(Timeout, FileNotFoundError), Entry(folder, record["key"]).lock(timeout=0.0):
+                # again: it may have been used in the meantime
+                if _days_unused(folder) >= older_than_days:
+                    shutil.rmtree(folder)
+                    removed.append(folder)
         return removed
+
+
+def _days_unused(folder: Path) -> float:
+    return (time.time() - folder.stat().st_mtime) / 86400
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # finished by another process
+                total += Path(parent, name).stat().st_size
+    return total

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from keyneurons.probe.fit import ProbeResults, ProbeSettings
 
-Activations = Mapping[Split, Mapping[int, Float[ndarray, "words neurons"]]]
+Activations = Mapping[Split, Mapping[int, Float[ndarray, "_words neurons"]]]
 Fit = Callable[[Mapping[Split, Tensor], Mapping[Split, Tensor], ndarray, int], "ProbeResults"]
 
 
@@ -199,7 +199,7 @@ def own_sets(sets: NeuronSets, random_sets: int, seed: int) -> Int[ndarray, "pro
 
 def gather_columns(
     arrays: Activations, labels: Labels, sets: NeuronSets, columns: Int[ndarray, " columns"]
-) -> dict[Split, Float[Tensor, "words columns"]]:
+) -> dict[Split, Float[Tensor, "_words columns"]]:
     """The activations of some neurons (ascending, the layers side by side) on the labelled words of every split."""
     layer_of, neuron_of = np.divmod(columns, sets.neurons_per_layer)
     gathered: dict[Split, Tensor] = {}
@@ -210,7 +210,7 @@ def gather_columns(
     return gathered
 
 
-def same_for_all(labels: Labels, n_probes: int) -> dict[Split, Int[Tensor, "probes words"]]:
+def same_for_all(labels: Labels, n_probes: int) -> dict[Split, Int[Tensor, "probes _words"]]:
     """The tags of the words, once for each probe."""
     return {split: torch.as_tensor(words.tags).long().repeat(n_probes, 1) for split, words in labels.splits.items()}
 

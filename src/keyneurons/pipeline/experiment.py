@@ -40,11 +40,9 @@ class Dataset:
     drop_duplicates: bool
 
     def load(self) -> Treebank:
-        """Read the treebank, drop what stands in two splits, then cap."""
-        treebank = self.source.load()
-        if self.drop_duplicates:
-            treebank = drop_duplicates(treebank)
-        return cap(treebank, self.max_sentences, self.max_words)
+        """Read the treebank, cap it, then drop from dev and test what stands in an earlier split."""
+        treebank = cap(self.source.load(), self.max_sentences, self.max_words)
+        return drop_duplicates(treebank) if self.drop_duplicates else treebank
 
     def label(self, treebank: Treebank) -> Labels:
         """The labelled words of a treebank."""

@@ -38,7 +38,8 @@ def draw_figures(result: Result, folder: Path) -> None:
     )
     _save(_accuracies(result), folder / "accuracy.png")
     _save(_own_f1(result), folder / "own_f1.png")
-    _save(_layers(result), folder / "layers.png")
+    if len(result.sets.layers) > 1:
+        _save(_layers(result), folder / "layers.png")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -94,10 +95,12 @@ def _accuracies(result: Result) -> Figure:
         ("word type", "control/word_type/test_accuracy"),
         ("majority", "control/majority/test_accuracy"),
     ]
-    figure, axes = _figure(6, 0.5 * len(bars) + 1.2)
+    figure, axes = _figure(6.0, 0.5 * len(bars) + 1.2)
     values = [m[key] for _, key in bars]
     axes.barh([name for name, _ in bars], values, color=[KEY] + [CONTROL] * (len(bars) - 1))
-    axes.plot(result.evidence.random_accuracy, [1] * len(result.evidence.random_accuracy), "|", color="black", ms=9)
+    axes.plot(
+        result.evidence.random_accuracy, [1] * len(result.evidence.random_accuracy), "|", color="black", ms=9, mew=0.7
+    )
     for i, value in enumerate(values):
         axes.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
     axes.invert_yaxis()
@@ -124,14 +127,15 @@ def _own_f1(result: Result) -> Figure:
 
 
 def _layers(result: Result) -> Figure:
-    """How many key neurons each tag has in each layer."""
-    layers, names = result.sets.layers, result.labels.names
-    counts = np.array([[sum(n.layer == layer for n in result.sets.tags[tag]) for layer in layers] for tag in names])
+    """In which layers the ``top_k`` strongest neurons of each tag lie."""
+    layers, names, k = result.sets.layers, result.labels.names, result.experiment.top_k
+    strongest = {tag: result.sets.tags[tag][:k] for tag in names}
+    counts = np.array([[sum(n.layer == layer for n in strongest[tag]) for layer in layers] for tag in names])
     figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5), 0.3 * len(names) + 1.5)
     image: Any = axes.imshow(counts, cmap="Blues", aspect="auto", vmin=0)
     axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("layer")
-    axes.set_title("Key neurons by layer", fontsize=10)
+    axes.set_title(f"Layers of the {k} strongest neurons of each tag", fontsize=10)
     figure.colorbar(image, ax=axes, label="key neurons")
     return figure

@@ -40,7 +40,7 @@ def summarise(result: Result) -> Summary:
         ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
     )
     title = (
-        f"{read.model.files.id}, {read.site}, layer {layers}: {result.experiment.top_k} key neurons per tag "
+        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, layer {layers}: {result.experiment.top_k} key neurons per tag "
         f"by {result.experiment.method}"
     )
     rows = tuple(_tag_row(result, tag) for tag in result.labels.names)

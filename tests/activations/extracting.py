@@ -1,0 +1,40 @@
+"""A process that reads the tiny model's activations, notes every forward pass, and may kill itself on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from models import sentences
+
+from keyneurons.activations import partial
+from keyneurons.activations.capture import Capture
+from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+
+if __name__ == "__main__":
+    folder, log, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    run = Capture.__call__
+
+    def noted(self, **inputs):
+        if len(log.read_text()) == kill_after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        with log.open("a") as file:
+            file.write(".")
+        time.sleep(0.02)
+        return run(self, **inputs)
+
+    Capture.__call__ = noted
+    partial.CHECKPOINT_SECONDS = -1
+    model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="cpu")
+    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (0, 2), batch_tokens=30)
+    _ = model.network
+    if len(sys.argv) > 4:  # wait for the other one
+        Path(sys.argv[4]).touch()
+        while not Path(sys.argv[5]).exists():
+            time.sleep(0.01)
+    read(sentences(), "x")

@@ -1,0 +1,179 @@
+"""The tokens in front, the key of the cache, and what a reader refuses."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from models import sentence, sentences, tiny_tokenizer
+
+from keyneurons.activations.models import LanguageModel, ModelFolder
+
+TEXTS = sentences()
+
+
+def left_in(store):
+    """What a failure has left on the disk, locks apart."""
+    return [path.name for path in store.folder.rglob("*") if path.suffix != ".lock"]
+
+
+@pytest.mark.parametrize(("kind", "token"), [("llama", "<s>"), ("bert", "[CLS]")])
+def test_auto_bos_is_the_tokenizers(reader, kind, token):
+    read = reader(kind)
+    assert read.key(TEXTS)["bos"] == tiny_tokenizer(kind == "bert").convert_tokens_to_ids(token) == 1
+
+
+def test_bert_sentences_end_as_it_was_trained(reader):
+    encoded = reader("bert")._encode(TEXTS)
+    assert {e.ids[-1] for e in encoded} == {tiny_tokenizer(True).sep_token_id}
+    assert reader("llama")._encode(TEXTS)[0].ids[-1] != tiny_tokenizer().eos_token_id
+
+
+def test_bos_may_be_any_token_or_none(reader):
+    assert reader(bos="<other>").key(TEXTS)["bos"] == 3
+    assert reader(bos=None).key(TEXTS)["bos"] is None
+    with pytest.raises(ValueError, match="model.bos='<nothing>' is not in the vocabulary of tiny"):
+        reader(bos="<nothing>")(TEXTS, "x")
+
+
+def test_a_tokenizer_without_bos_says_so(reader, tiny):
+    model = tiny()
+    model.tokenizer.bos_token = None
+    with pytest.raises(ValueError, match="names no BOS token; give one"):
+        reader(model=model)(TEXTS, "x")
+    reader(model=model, bos=None)(TEXTS, "x")
+
+
+def test_bos_changes_what_is_read(reader):
+    one, other, none = (reader(bos=bos)(TEXTS, "x")[2] for bos in ("auto", "<other>", None))
+    assert not np.array_equal(one, other)
+    assert not np.array_equal(one, none)
+
+
+def test_prediction_needs_a_model_that_predicts(reader):
+    with pytest.raises(ValueError, match="read_at=prediction needs a model that predicts the next token; tiny"):
+        reader("bert", read_at="prediction")
+    with pytest.raises(ValueError, match="sentence s0: .*needs a BOS"):
+        reader(read_at="prediction", bos=None)(TEXTS, "x")
+
+
+def test_a_sentence_may_be_as_long_as_the_model_takes(reader):
+    read = reader()
+    limit = read.model.config.max_position_embeddings
+    assert len(read([sentence("The" + " the" * (limit - 2))], "x")[0]) == limit - 1
+    with pytest.raises(ValueError, match=f"sentence s1 has {limit + 1} tokens; tiny takes {limit}"):
+        read([sentence("The" + " the" * (limit - 1))], "x")
+    assert len(left_in(read.store)) == 1 + len(("key.json", "0.npy", "0.json", "2.npy", "2.json"))
+
+
+def test_rows_stand_in_dataset_order(reader):
+    read = reader(dtype="float32", batch_tokens=40)
+    whole = read(TEXTS, "x")[2]
+    alone = np.concatenate([read([one], "x")[2] for one in TEXTS])
+    np.testing.assert_allclose(whole, alone, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("value", "cause"), [(1e30, "too large for float16; use activations.dtype=float32"), (np.nan, "not finite")]
+)
+def test_non_finite_activations_name_layer_and_neuron(reader, value, cause):
+    read = reader(site="mlp", layers=(0, 1))
+    with torch.no_grad():
+        read.model.network.layers[1].mlp.up_proj.weight[7] *= value
+    with pytest.raises(ValueError, match=f"activation of mlp layer 1 neuron 7 is {cause}"):
+        read(TEXTS, "x")
+    assert left_in(read.store) == []
+
+
+def test_what_is_too_large_for_float16_fits_float32(reader):
+    read = reader(site="mlp", layers=(1,), dtype="float32")
+    with torch.no_grad():
+        read.model.network.layers[1].mlp.up_proj.weight[7] *= 1e6
+    assert np.abs(read(TEXTS, "x")[1][:, 7]).max() > 65504
+
+
+def test_a_late_failure_leaves_other_arrays_alone(reader):
+    read = reader(batch_tokens=1)
+    before = read(TEXTS, "x")
+    shortest = min(TEXTS, key=lambda s: len(s.text))
+    with torch.no_grad():
+        read.model.network.embed_tokens.weight[read.model.tokenizer(shortest.text)["input_ids"][-3]] = np.nan
+    with pytest.raises(ValueError, match="residual layer 1 neuron 0 is not finite"):
+        replace(read, layers=(1,))(TEXTS, "x")
+    assert all(np.array_equal(array, read(TEXTS, "x")[layer]) for layer, array in before.items())
+    assert not [name for name in left_in(read.store) if name.startswith("partial")]
+
+
+def test_a_config_that_lies_about_the_width(reader):
+    read = reader(site="mlp")
+    _ = read.model.network
+    read.model.config.intermediate_size = 7
+    with pytest.raises(ValueError, match="mlp of layer 0 has 48 neurons, 7 by the model's config"):
+        read(TEXTS, "x")
+
+
+def changed_words(**changes):
+    return [replace(s, words=tuple(replace(w, **changes) for w in s.words)) for s in TEXTS]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"site": "mlp"},
+        {"layers": (1,)},
+        {"batch_tokens": 7},
+        {"model": {"device": "auto"}},
+        {"model": {"dtype": "float32"}},
+        {"texts": changed_words(upos="Y", xpos="Z", feats={"a": "b"}, form="?")},
+        {"texts": [replace(s, id="x") for s in TEXTS]},
+    ],
+    ids=str,
+)
+def test_the_key_does_not_depend_on(reader, tiny, changes, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    other = dict(changes)
+    texts = other.pop("texts", TEXTS)
+    if "model" in other:
+        model = tiny()
+        other["model"] = LanguageModel(model.files, **{"device": "cpu", **other["model"]})
+    assert reader(**other).key(texts) == reader().key(TEXTS)
+    assert reader().store.entry(reader(**other).key(texts)).folder == reader().store.entry(reader().key(TEXTS)).folder
+
+
+def test_the_key_depends_on_all_that_activations_depend_on(reader, tiny, tmp_path):
+    files = tiny().files
+    own = {"blocks": "layers", "mlp": "mlp.down_proj", "mlp_gate": "mlp.act_fn", "attention": "mlp.gate_proj"}
+    retokenized = shutil.copytree(files.path, tmp_path / "retokenized")
+    with (retokenized / "tokenizer_config.json").open("a") as file:
+        file.write("\n")
+
+    def model(folder=files, **options):
+        return LanguageModel(folder, **{"device": "cpu", **options})
+
+    keys = [
+        reader().key(TEXTS),
+        reader(bos="<other>").key(TEXTS),
+        reader(bos=None).key(TEXTS),
+        reader(read_at="prediction").key(TEXTS),
+        reader(pooling="mean").key(TEXTS),
+        reader(pooling="first").key(TEXTS),
+        reader(dtype="float32").key(TEXTS),
+        reader(model=model(random_weights=True)).key(TEXTS),
+        reader(model=model(dtype="bfloat16")).key(TEXTS),
+        reader(model=model(modules=own)).key(TEXTS),
+        reader(model=model(ModelFolder(files.path, "other", files.revision))).key(TEXTS),
+        reader(model=model(ModelFolder(files.path, files.id, "other"))).key(TEXTS),
+        reader(model=model(ModelFolder(retokenized, files.id, files.revision))).key(TEXTS),
+        reader(model=tiny("gpt2")).key(TEXTS),
+        reader().key(TEXTS[:-1]),
+        reader().key(TEXTS[::-1]),
+        reader().key(changed_words(start=0)),
+        reader().key([replace(TEXTS[0], text=TEXTS[0].text + " "), *TEXTS[1:]]),
+    ]
+    store = reader().store
+    assert len({store.entry(key).folder for key in keys}) == len(keys)
+    # where the model predicts there is one token to read: nothing to pool
+    assert reader(read_at="prediction", pooling="mean").key(TEXTS) == reader(read_at="prediction").key(TEXTS)

@@ -1,0 +1,273 @@
+"""The cache gives back what was computed, computes nothing twice, and never half of it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from models import sentences
+
+from keyneurons.activations import partial
+from keyneurons.activations.extract import plan_batches
+from keyneurons.activations.models import LanguageModel
+from keyneurons.activations.store import ActivationStore, Entry
+
+TEXTS = sentences()
+
+
+class Unloaded(LanguageModel):
+    @property
+    def network(self):
+        raise AssertionError("the weights were loaded")
+
+
+def content(store):
+    return {
+        str(p.relative_to(store.folder)): p.read_bytes()
+        for p in store.folder.rglob("*")
+        if p.suffix in {".npy", ".json"}
+    }
+
+
+def n_batches(read):
+    return len(plan_batches([len(e.ids) for e in read._encode(TEXTS)], read.batch_tokens))
+
+
+def test_a_second_reading_loads_no_model(reader, tiny, passes):
+    first = reader()(TEXTS, "x")
+    n = len(passes)
+    assert n > 0
+    second = reader(model=Unloaded(tiny().files, device="cpu"))(TEXTS, "x")
+    assert len(passes) == n
+    for layer in (0, 2):
+        assert isinstance(second[layer], np.memmap)
+        assert not second[layer].flags.writeable
+        assert second[layer].dtype == np.float16
+        np.testing.assert_array_equal(first[layer], second[layer])
+
+
+def test_one_more_layer_or_site_adds_its_array_only(reader):
+    read = reader()
+    read(TEXTS, "x")
+    before = content(read.store)
+    more = replace(read, layers=(0, 1, 2))
+    more(TEXTS, "x")
+    after = content(read.store)
+    assert {k: after[k] for k in before} == before
+    folder = next(iter(before)).split("/")[0]
+    assert set(after) - set(before) == {f"{folder}/residual.1.npy", f"{folder}/residual.1.json"}
+    replace(read, site="mlp", layers=(1,))(TEXTS, "x")
+    assert set(content(read.store)) - set(after) == {f"{folder}/mlp.1.npy", f"{folder}/mlp.1.json"}
+
+
+def flip(path):
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda array, manifest: flip(array),
+        lambda array, manifest: array.write_bytes(array.read_bytes()[:-10]),
+        lambda array, manifest: array.write_bytes(b""),
+        lambda array, manifest: array.unlink(),
+        lambda array, manifest: manifest.unlink(),
+        lambda array, manifest: manifest.write_text("{"),
+        lambda array, manifest: manifest.write_text("{}"),
+        lambda array, manifest: manifest.write_text("[]"),
+        lambda array, manifest: manifest.write_bytes(b"\xff"),
+    ],
+    ids=["flip", "truncate", "empty", "no array", "no manifest", "half manifest", "no digest", "list", "not text"],
+)
+def test_a_damaged_array_is_made_again(reader, passes, damage):
+    read = reader()
+    read(TEXTS, "x")
+    good = content(read.store)
+    n = len(passes)
+    folder = read.store.entry(read.key(TEXTS)).folder
+    damage(folder / "residual.2.npy", folder / "residual.2.json")
+    assert content(read.store) != good
+    read(TEXTS, "x")
+    assert len(passes) == 2 * n
+    assert content(read.store) == good
+
+
+def test_disk_full(reader, monkeypatch):
+    read = reader()
+    reserve, calls = os.posix_fallocate, []
+
+    def full(file, start, size):
+        calls.append(size)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        reserve(file, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        read(TEXTS, "x")
+    assert len(calls) == 2
+    assert [path for path in read.store.folder.rglob("*") if path.suffix != ".lock"] == []
+    assert read.store.summaries() == []
+    monkeypatch.undo()
+    assert len(read(TEXTS, "x")[2]) > 0
+
+
+class Killed(BaseException):
+    """Stands for Ctrl-C, or a kill between two steps."""
+
+
+def stop_after(monkeypatch, n):
+    """Save after every step, and stop before step ``n``."""
+    monkeypatch.setattr(partial, "CHECKPOINT_SECONDS", -1)
+    put = partial.PartialArrays.put
+
+    def counted(self, rows, values):
+        if self._steps_written == n:
+            raise Killed
+        put(self, rows, values)
+
+    monkeypatch.setattr(partial.PartialArrays, "put", counted)
+
+
+@pytest.fixture
+def interrupted(reader, passes):
+    """A reader of three layers in small steps, stopped after the third, and what it leaves otherwise."""
+    read = reader(layers=(0, 1, 2), batch_tokens=30)
+    expected = replace(read, store=ActivationStore(read.store.folder.with_name("other")))
+    expected(TEXTS, "x")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(Killed):
+            read(TEXTS, "x")
+    passes.clear()
+    return read, content(expected.store)
+
+
+def test_an_interrupted_extraction_goes_on(interrupted, passes):
+    read, expected = interrupted
+    read(TEXTS, "x")
+    assert len(passes) == n_batches(read) - 3 > 0
+    assert content(read.store) == expected
+
+
+def test_it_goes_on_for_some_of_its_layers_first(interrupted, passes):
+    read, expected = interrupted
+    replace(read, layers=(1,))(TEXTS, "x")
+    assert len(passes) == n_batches(read) - 3
+    read(TEXTS, "x")
+    assert len(passes) == 2 * (n_batches(read) - 3)
+    assert content(read.store) == expected
+
+
+def test_layers_that_join_later_start_at_the_beginning(interrupted, passes):
+    read, expected = interrupted
+    replace(read, layers=(0, 1, 2, 3))(TEXTS, "x")
+    assert len(passes) == n_batches(read)
+    found = content(read.store)
+    assert {k: found[k] for k in expected} == expected
+
+
+def test_another_plan_starts_at_the_beginning(interrupted, passes):
+    read, expected = interrupted
+    replace(read, batch_tokens=60)(TEXTS, "x")
+    assert sum(passes) == len(TEXTS)
+    assert set(content(read.store)) == set(expected)
+
+
+def test_another_site_leaves_the_progress_alone(interrupted, passes):
+    read, _ = interrupted
+    replace(read, site="mlp", layers=(0,))(TEXTS, "x")
+    passes.clear()
+    read(TEXTS, "x")
+    assert len(passes) == n_batches(read) - 3
+
+
+@pytest.mark.parametrize("damage", ["progress.json", "1.npy"])
+def test_damaged_progress_is_not_gone_on_with(interrupted, passes, damage):
+    read, expected = interrupted
+    path = next(read.store.folder.rglob(damage))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    read(TEXTS, "x")
+    assert len(passes) == n_batches(read)
+    assert content(read.store) == expected
+
+
+def test_stopped_while_the_arrays_are_admitted(reader, passes, monkeypatch):
+    read = reader(layers=(0, 1, 2), batch_tokens=30)
+    admit = Entry._admit
+
+    def stop(self, path, site, layer, shape, dtype):
+        if layer == 1:
+            raise Killed
+        admit(self, path, site, layer, shape, dtype)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Entry, "_admit", stop)
+        with pytest.raises(Killed):
+            read(TEXTS, "x")
+    n = len(passes)
+    resumed = read(TEXTS, "x")
+    assert len(passes) == n
+    fresh = replace(read, store=ActivationStore(read.store.folder.with_name("other")))
+    assert all(np.array_equal(a, resumed[layer]) for layer, a in fresh(TEXTS, "x").items())
+    assert content(read.store) == content(fresh.store)
+    # an array that is damaged after all that is not taken from old progress
+    flip(next(read.store.folder.rglob("residual.0.npy")))
+    read(TEXTS, "x")
+    assert content(read.store) == content(fresh.store)
+
+
+def test_summaries_say_what_there_is(reader):
+    read = reader()
+    assert read.store.summaries() == []
+    read(TEXTS, "x")
+    replace(read, dtype="float32")(TEXTS[:2], "x")
+    old = read.store.entry(read.key(TEXTS)).folder
+    os.utime(old, (0, 0))
+    new, last = read.store.summaries()
+    assert last["folder"] == old
+    assert last["key"]["model"] == "tiny"
+    assert json.loads(json.dumps(read.key(TEXTS))).items() <= last["key"].items()
+    assert last["arrays"] == ["residual.0", "residual.2"]
+    assert last["bytes"] == sum(p.stat().st_size for p in old.iterdir())
+    assert new["days"] < 1 < last["days"]
+    read(TEXTS, "x")
+    assert max(record["days"] for record in read.store.summaries()) < 1
+
+
+def test_prune_removes_what_was_not_used(reader):
+    read = reader()
+    read(TEXTS, "x")
+    read(TEXTS[:2], "x")
+    old, new = (read.store.entry(read.key(texts)).folder for texts in (TEXTS, TEXTS[:2]))
+    os.utime(old, (0, 0))
+    assert read.store.prune(30.0) == [old]
+    assert not old.exists()
+    assert new.exists()
+    assert read.store.prune(0.0) == [new]
+    assert read.store.summaries() == []
+    assert len(read(TEXTS, "x")[0]) > 0
+
+
+def test_prune_leaves_what_is_being_filled(reader):
+    read = reader()
+    read(TEXTS, "x")
+    entry = read.store.entry(read.key(TEXTS))
+    with entry.lock():
+        assert read.store.prune(0.0) == []
+    assert entry.folder.exists()
+    assert read.store.prune(0.0) == [entry.folder]
+
+
+def test_an_array_in_use_outlives_its_entry(reader):
+    read = reader()
+    held = read(TEXTS, "x")[2]
+    copy = np.array(held)
+    read.store.prune(0.0)
+    np.testing.assert_array_equal(held, copy)

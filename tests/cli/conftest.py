@@ -1,0 +1,95 @@
+"""A user's folder: a small treebank, tiny models, and the command line in this process or in one of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import runtime_checkable
+from unittest import mock
+
+import pytest
+from models import save_tiny_model
+from user import KEYNEURONS, Command, Ended, Place, write_treebank
+
+from keyneurons.activations.models import ModelSource
+from keyneurons.data.sources import TreebankSource
+
+for protocol in (ModelSource, TreebankSource):
+    runtime_checkable(protocol)  # beartype asks isinstance of them when a module that names them is imported
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    folder = tmp_path_factory.mktemp("user")
+    return Place(
+        folder,
+        folder / "cache",
+        save_tiny_model(folder / "llama"),
+        save_tiny_model(folder / "bert", "bert"),
+        write_treebank(folder / "tiny.conllu"),
+    )
+
+
+@pytest.fixture(scope="session")
+def environment(place: Place) -> dict[str, str]:
+    """The variables of a user who has this cache and no network."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("HYDRA", "MLFLOW", "KEYNEURONS"))}
+    return {**own, "KEYNEURONS_CACHE": str(place.cache), "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+@pytest.fixture(scope="session")
+def command(environment: dict[str, str]) -> Command:
+    """The console script in a process of its own, from a folder of the user."""
+
+    def run(folder: Path, *arguments: str, **variables: str) -> Ended:
+        folder.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [str(KEYNEURONS), *arguments],
+            cwd=folder,
+            env={**environment, **variables},
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, environment: dict[str, str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Command]:
+    """The console script's function in this process, from an empty folder: saves seconds of imports."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from keyneurons.main import main
+
+    def run(*arguments: str) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["keyneurons", *arguments])
+        capfd.readouterr()
+        status = 0
+        with mock.patch.dict(os.environ, environment, clear=True):
+            try:
+                main()
+            except SystemExit as end:
+                status = int(end.code or 0)
+            finally:
+                GlobalHydra.instance().clear()
+        out, err = capfd.readouterr()
+        return Ended(status, out, err)
+
+    monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield run
+    for handler in set(root.handlers) - set(before):
+        root.removeHandler(handler)
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)

@@ -1,0 +1,196 @@
+"""A user's mistake: one line that names what is legal, an exit status that is not 0, and nothing left running."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from user import Command, Place, runs_in
+
+from keyneurons.mistakes import one_line
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("selection=corelation", ["selection/corelation", "correlation", "l1_probe", "mutual_information"]),
+        ("top_k=abc", ["top_k", "integer", "'abc'"]),
+        ("top_k=-5", ["top_k", "greater than 0", "-5"]),
+        ("top_k=1.5", ["top_k", "integer"]),
+        ("topk=3", ["'topk'", "top_k", "layer"]),
+        ("+topk=3", ["topk", "unknown key"]),
+        ("model.foo=1", ["'model.foo'", "random_weights"]),
+        ("selection.bins=3", ["'selection.bins'"]),
+        ("site=mpl", ["site", "'residual', 'mlp', 'mlp_gate' or 'attention'", "'mpl'"]),
+        ("layer=abc", ["layer", "all", "'abc'"]),
+        ("layer=[]", ["layer", "all"]),
+        ("model.device=tpu", ["model.device", "auto, cpu, cuda", "'tpu'"]),
+        ("model.dtype=int8", ["'auto', 'float32', 'bfloat16' or 'float16'"]),
+        ("dataset.tags=NOUN", ["dataset.tags", "list"]),
+        ("dataset.max_words.dev=0", ["dataset.max_words.dev", "greater than 0"]),
+        ("controls.random_sets=1", ["controls.random_sets", "greater than or equal to 2"]),
+        ("trainer.max_epochs=0", ["trainer.max_epochs", "greater than 0"]),
+        ("model=hub", ["model.id=..."]),
+        ("model=local", ["model.folder=..."]),
+        ("dataset=text", ["dataset.path=..."]),
+        ("tracking=server", ["tracking.uri=..."]),
+        ("experiment=none", ["experiment/none", "ewt_prototype"]),
+        ("top_k", ["top_k", "EQUAL"]),
+        ("dataset.file=[a", ["[a"]),
+    ],
+)
+def test_what_the_configuration_refuses(call: Command, override: str, told: list[str]) -> None:
+    ended = call(override)
+    assert ended.status == 1
+    assert ended.error.startswith("keyneurons: error: ")
+    assert [part for part in told if part not in ended.error] == []
+    assert ended.out == ""
+    assert not Path("mlruns").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["top_k=49"], ["top_k must lie in 1..48", "49"]),
+        (["scope=model", "layer=[0,1]", "top_k=97"], ["top_k must lie in 1..96"]),
+        (["layer=99"], ["layer must lie in -4..3", "all", "99"]),
+        (["layer=[0,-5]"], ["layer must lie in -4..3", "-5"]),
+        (["model.modules={blocks: layers}"], ["model.modules lacks mlp, mlp_gate, attention"]),
+        (["selection=mutual_information", "selection.bins=0"], ["selection: bins must be at least 2", "0"]),
+        (["+selection.bins=3"], ["selection: ", "bins"]),
+        (["+trainer.foo=3"], ["trainer: ", "foo"]),
+        (["dataset.train=x.conllu"], ["train, dev and test", "got train, file"]),
+        (["model.folder={bert}", "read_at=prediction"], ["read_at=prediction", "bert"]),
+        (["model.folder=nowhere"], ["nowhere", "config.json"]),
+    ],
+)
+def test_what_model_and_signatures_refuse_before_a_run_is_opened(
+    call: Command, place: Place, overrides: list[str], told: list[str]
+) -> None:
+    given = [override.format(bert=place.bert) if "{bert}" in override else override for override in overrides]
+    ended = call(*place.small, *given)
+    assert ended.status == 1
+    assert [part for part in told if part not in ended.error] == []
+    assert not Path("mlruns").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize(("override", "legal"), [("trainer=gpu", "auto, cpu"), ("model.device=cuda", "cpu or auto")])
+def test_a_gpu_that_is_not_here_is_refused_before_a_run_is_opened(
+    call: Command, place: Place, override: str, legal: str
+) -> None:
+    ended = call(*place.small, override)
+    assert ended.status == 1
+    assert legal in ended.error
+    assert not Path("mlruns").exists()
+
+
+def test_a_model_folder_without_weights(call: Command, place: Place) -> None:
+    folder = Path("empty")
+    folder.mkdir()
+    shutil.copy(place.llama / "config.json", folder)
+    ended = call(*place.small, f"model.folder={folder}")
+    assert ended.status == 1
+    assert "has no weights in safetensors" in ended.error
+
+
+def test_a_hub_model_without_a_network(call: Command, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = call(*place.data, "model=hub", "model.id=nobody/nothing")
+    assert ended.status == 1
+    assert "'nobody/nothing'" in ended.error
+    assert "cannot be fetched" in ended.error
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["dataset.tags=[NUON,VERB]"], ["NUON", "DET, NOUN, PRON, VERB"]),
+        (["dataset.tag_column=Number"], ["'Number'", "upos"]),
+        (["dataset.file=none.conllu"], ["none.conllu: no such file"]),
+        (["dataset.file=bad.conllu"], ["bad.conllu:2: expected 10 columns"]),
+        (["dataset.file=latin.conllu"], ["latin.conllu:2: not UTF-8"]),
+        (["dataset=ud_english_ewt", "dataset.folder=."], ["en_ewt-ud-train.conllu", "dataset.folder=FOLDER"]),
+        (["dataset=text", "dataset.path=some.txt", "dataset.stanza_folder=."], ["stanza.download('en'"]),
+    ],
+)
+def test_what_the_data_refuse_leaves_a_failed_run_with_its_log(
+    call: Command, place: Place, overrides: list[str], told: list[str]
+) -> None:
+    row = "\t".join(["1", "caf\u00e9", *"_" * 8])
+    Path("bad.conllu").write_text("# text = dog\n1\tdog\tdog\tNOUN\t_\n\n", encoding="utf-8")
+    Path("latin.conllu").write_text(f"# text = x\n{row}\n\n", encoding="latin-1")
+    Path("some.txt").write_text("The dog runs.\n", encoding="utf-8")
+    given = place.small
+    if overrides[0].startswith("dataset="):
+        given = [override for override in given if not override.startswith("dataset")]
+    ended = call(*given, *overrides)
+    assert ended.status == 1
+    assert [part for part in told if part not in ended.error] == []
+    assert ended.out == ""
+    [run] = runs_in(Path.cwd())
+    assert run.info.status == "FAILED"
+    assert "Traceback" in Path(run.info.artifact_uri.removeprefix("file://"), "keyneurons.log").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    "uri", ["mlruns", "file:///tmp/mlruns", "ftp://127.0.0.1/runs", "sqlite://relative.db", "127.0.0.1:5000"]
+)
+def test_a_tracking_address_that_mlflow_does_not_take(call: Command, place: Place, uri: str) -> None:
+    ended = call(*place.small, f"tracking.uri='{uri}'")
+    assert ended.status == 1
+    assert "tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server" in ended.error
+    assert uri in ended.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["cache", "prune"], ["--older-than"]),
+        (["cache", "burn"], ["'list', 'prune'"]),
+        (["fetch", "model=loca"], ["model/loca", "local", "smollm2_135m"]),
+        (["fetch", "model.foo=3"], ["'model.foo'", "bos"]),
+        (["log"], ["folder"]),
+        (["log", "."], ["holds no finished run", "metrics.json"]),
+        (["ui", "--port", "x"], ["--port", "'x'"]),
+        (["ui", "tracking.foo=1"], ["'tracking.foo'", "uri"]),
+    ],
+)
+def test_mistakes_in_the_other_commands(call: Command, arguments: list[str], told: list[str]) -> None:
+    ended = call(*arguments)
+    assert ended.status == 1
+    assert [part for part in told if part not in ended.error] == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["top_k=3,-5"], "greater than 0"),
+        (["top_k=3,49"], "1..48"),
+        (["layer=1,99"], "-4..3"),
+        (["selection=correlation,foo"], "mutual_information"),
+        (["topk=3,4"], "'topk'"),
+        (["selection=mutual_information", "selection.bins=8,0"], "at least 2"),
+        (["dataset.file=null,x.conllu"], "none of them"),
+    ],
+)
+def test_an_illegal_value_refuses_a_whole_sweep_before_it_starts(
+    call: Command, place: Place, overrides: list[str], told: str
+) -> None:
+    ended = call("-m", *place.small, *overrides)
+    assert ended.status == 1
+    assert told in ended.error
+    assert ended.out == ""
+    assert not Path("mlruns").exists()
+
+
+def test_the_script_itself_tells_a_mistake_in_one_line(command: Command, tmp_path: Path) -> None:
+    ended = command(tmp_path, "top_k=-5")
+    assert ended.status == 1
+    assert ended.error == "keyneurons: error: top_k: should be greater than 0, got -5"
+
+
+def test_a_message_of_several_lines_becomes_one() -> None:
+    assert one_line(ValueError("first\n  second\t third\n")) == "first second third"
+    assert one_line(KeyError("plain, not quoted")) == "plain, not quoted"

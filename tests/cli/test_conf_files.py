@@ -1,0 +1,102 @@
+"""Every option file fits its target and composes to a valid configuration; every experiment is exercised."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_method
+from omegaconf import OmegaConf
+
+from keyneurons.config import Config, resolve_layers, validate
+from keyneurons.paths import conf_folder
+
+CONF = conf_folder()
+GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking")
+OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+MANDATORY = {
+    ("model", "hub"): ["model.id=some/model"],
+    ("model", "local"): ["model.folder=/models/mine"],
+    ("dataset", "text"): ["dataset.path=/texts"],
+    ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
+}
+EXPERIMENTS = {
+    "ewt_prototype": {"site": "residual", "layer": 9, "dataset.kind": "ud_english_ewt", "dataset.max_sentences.dev": 250}
+}
+
+
+def composed(*overrides: str) -> Any:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def test_every_group_is_looked_at() -> None:
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    assert groups - {"experiment", "hydra"} == set(GROUPS)
+    assert {path.stem for path in (CONF / "experiment").glob("*.yaml")} == set(EXPERIMENTS)
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_composes_and_is_valid(group: str, option: str) -> None:
+    config = validate(composed(f"{group}={option}", *MANDATORY.get((group, option), [])))
+    assert isinstance(config, Config)
+
+
+@pytest.mark.parametrize(("group", "option"), MANDATORY)
+def test_what_has_no_default_is_asked_for(group: str, option: str) -> None:
+    key = MANDATORY[group, option][0].partition("=")[0]
+    with pytest.raises(ValueError, match=f"{key} has no default; give it: {key}="):
+        validate(composed(f"{group}={option}"))
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_target_takes_what_its_file_says(group: str, option: str) -> None:
+    plain = OmegaConf.to_container(composed(f"{group}={option}")[group], resolve=False)
+    bound = [bind(node) for node in targets(plain)]
+    assert len(bound) == {"selection": 1, "trainer": 1, "probe": 1}.get(group, 0)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_valid_and_changes_what_it_says(name: str) -> None:
+    config = composed(f"experiment={name}")
+    assert {key: OmegaConf.select(config, key) for key in EXPERIMENTS[name]} == EXPERIMENTS[name]
+    assert resolve_layers(validate(config).layer, 30)
+
+
+@pytest.mark.parametrize("group", ["dataset", "model"])
+def test_the_options_of_a_group_share_their_defaults(group: str) -> None:
+    """The default model names its own BOS token, which is why it has one."""
+    files = [CONF / group / f"{option}.yaml" for found, option in OPTIONS if found == group]
+    options = [yaml.safe_load(file.read_text("utf-8")) for file in files]
+    whole = [option for option in options if "defaults" not in option]
+    shared = set.intersection(*(set(option) for option in whole)) - {"kind", "source", "bos"}
+    assert len(shared) >= 5
+    for key in shared:
+        assert len({str(option[key]) for option in whole}) == 1, key
+
+
+def test_the_defaults_are_those_of_the_readme() -> None:
+    config = validate(composed())
+    assert (config.model.source, config.dataset.kind, config.site, config.layer) == ("package", "starter", "mlp", 8)
+    assert (config.selection.target.rpartition(".")[2], config.scope, config.top_k) == ("Correlation", "layer", 10)
+    assert config.model.bos == "<|endoftext|>"
+    assert Path(config.tracking.uri.removeprefix("sqlite:///")).is_absolute()
+
+
+def targets(node: Any) -> Iterator[dict[str, Any]]:
+    """All mappings with a ``_target_``, however deep."""
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield node
+        for value in node.values():
+            yield from targets(value)
+
+
+def bind(node: dict[str, Any]) -> inspect.BoundArguments:
+    given = {key: value for key, value in node.items() if not (key.startswith("_") and key.endswith("_"))}
+    return inspect.signature(get_method(node["_target_"])).bind_partial(**given)

@@ -1,0 +1,257 @@
+"""One run on a tiny model: everything it leaves, and what a second run takes from the first."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors import safe_open
+from safetensors.torch import load_file
+from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in
+
+TAGS = ["DET", "NOUN", "PRON", "VERB"]
+FIGURES = ["accuracy", "confusion", "overlap", "own_f1"]
+METRICS = {
+    "probe/test_accuracy",
+    "probe/test_macro_f1",
+    "probe/dev_accuracy",
+    "probe/selectivity",
+    "probe/advantage",
+    "control/random/test_accuracy",
+    "control/random/test_accuracy_std",
+    "control/random/p_value",
+    "control/all_neurons/test_accuracy",
+    "control/majority/test_accuracy",
+    "control/word_type/test_accuracy",
+    "control/task/test_accuracy",
+    "selection/union_size",
+    "selection/union_fraction",
+    "overlap/mean_coefficient",
+    "overlap/mean_jaccard",
+    *(f"{group}/{tag}" for group in ("probe/test_f1", "own/f1", "own/random_f1") for tag in TAGS),
+}
+
+
+@pytest.fixture(scope="module")
+def home(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def first(place: Place, home: Path, command: Command) -> Ended:
+    """The run that the tests of this module look at."""
+    ended = command(home, *place.small)
+    assert ended.status == 0, ended.err
+    return ended
+
+
+@pytest.fixture(scope="module")
+def folder(home: Path, first: Ended) -> Path:
+    return output_folders(home)[0]
+
+
+def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: Ended, folder: Path) -> None:
+    assert first.err == ""
+    head, *rest = first.out.splitlines()
+    assert head == "llama, mlp, layer 2: 3 key neurons per tag by correlation"
+    assert rest[0].split() == "tag train words best neuron score own F1 random F1".split()
+    assert [line.split()[0] for line in rest[1:5]] == TAGS
+    for said in (
+        "accuracy on test words",
+        "random neurons (",
+        "all neurons",
+        "control task",
+        "most frequent tag of the word",
+        "majority tag",
+        "matched random sets: accuracy",
+        f"Everything is in {folder.relative_to(folder.parents[2])}; compare runs with: keyneurons ui",
+    ):
+        assert said in first.out
+
+
+def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:
+    found = json.loads((folder / "key_neurons.json").read_text("utf-8"))
+    tags = found.pop("tags")
+    assert found.pop("model").items() >= {"id": "llama", "random_weights": False}.items()
+    assert found.pop("dataset")["id"] == "conllu"
+    assert found == {
+        "format": 1,
+        "tag_column": "upos",
+        "site": "mlp",
+        "layers": [2],
+        "neurons_per_layer": 48,
+        "read_at": "word",
+        "method": "correlation",
+        "scope": "layer",
+        "top_k": 3,
+        "seed": 0,
+    }
+    assert list(tags) == TAGS
+    with safe_open(folder / "scores.safetensors", "pt") as scores:
+        assert sorted(scores.keys()) == ["mlp.2", "mlp.2.p_value"]
+        values = scores.get_tensor("mlp.2")
+        assert scores.metadata()["tags"] == ",".join(TAGS)
+    assert values.shape == (4, 48)
+    for row, neurons in zip(values, tags.values(), strict=True):
+        assert [n["layer"] for n in neurons] == [2, 2, 2]
+        assert [n["neuron"] for n in neurons] == row.abs().sort(descending=True, stable=True).indices[:3].tolist()
+        assert [n["score"] for n in neurons] == pytest.approx([row[n["neuron"]].item() for n in neurons])
+        assert all(0 <= n["p_value"] <= n["p_adjusted"] <= 1 for n in neurons)
+
+
+def test_overlaps_are_matrices_of_the_tags_in_alphabetical_order(folder: Path) -> None:
+    tags = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]
+    sets = {tag: {n["neuron"] for n in neurons} for tag, neurons in tags.items()}
+    by_hand = {
+        "count": lambda a, b: len(a & b),
+        "coefficient": lambda a, b: len(a & b) / min(len(a), len(b)),
+        "jaccard": lambda a, b: len(a & b) / len(a | b),
+        "p_value": None,
+    }
+    for name, measure in by_hand.items():
+        with (folder / f"overlap_{name}.csv").open(encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+        assert header == ["", *TAGS]
+        assert [row[0] for row in rows] == TAGS
+        values = [[float(value) for value in row[1:]] for row in rows]
+        if measure is None:
+            assert all(0 <= value <= 1 for row in values for value in row)
+        else:
+            assert values == [[pytest.approx(measure(sets[a], sets[b])) for b in TAGS] for a in TAGS]
+
+
+def test_metrics_hold_every_promised_name_and_agree_with_one_another(folder: Path) -> None:
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    assert METRICS - set(metrics) == set()
+    assert list(metrics) == sorted(metrics)
+    assert metrics["probe/advantage"] == pytest.approx(
+        metrics["probe/test_accuracy"] - metrics["control/random/test_accuracy"]
+    )
+    assert metrics["probe/selectivity"] == pytest.approx(
+        metrics["probe/test_accuracy"] - metrics["control/task/test_accuracy"]
+    )
+    assert metrics["control/word_type/test_accuracy"] == 1  # every word of the toy has one tag
+    assert metrics["selection/union_fraction"] == metrics["selection/union_size"] / 48
+
+
+def test_the_probe_file_predicts_alone(folder: Path) -> None:
+    with safe_open(folder / "probe.safetensors", "pt") as probe:
+        facts = probe.metadata()
+        weight, bias, mean, std = (probe.get_tensor(name) for name in ("weight", "bias", "mean", "std"))
+    neurons = facts["neurons"].split(",")
+    assert facts["tags"].split(",") == TAGS
+    assert weight.shape == (len(neurons), 4)
+    assert (bias.shape, mean.shape, std.shape) == ((4,), (len(neurons),), (len(neurons),))
+    tags = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]
+    assert set(neurons) == {f"{n['layer']}.{n['neuron']}" for found in tags.values() for n in found}
+    assert torch.isfinite(weight).all()
+
+
+def test_figures_are_pictures(folder: Path) -> None:
+    for name in FIGURES:
+        assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
+    [found] = runs_in(home)
+    run = client_of(home).get_run(found.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
+    expected = {
+        "top_k": "3",
+        "layer": "2",
+        "model.source": "local",
+        "dataset.max_words.dev": "null",
+        "selection._target_": "keyneurons.selection.correlation.Correlation",
+        "probe.optimizer.lr": "0.1",
+        "controls.random_sets": "20",
+        "trainer.accelerator": "cpu",
+        "seed": "0",
+    }
+    assert run.data.params.items() >= expected.items()
+    assert {key.partition(".")[0] for key in run.data.params} >= set(config)
+    tags = run.data.tags
+    wanted = {"model": "llama", "layer": "2", "site": "mlp", "dataset": "conllu", "selection": "correlation"}
+    assert tags.items() >= {**wanted, "top_k": "3"}.items()
+    assert {"git_commit", "neuron_sets", "keyneurons_version"} <= set(tags)
+    assert "| DET |" in tags["mlflow.note.content"]
+    assert "matched random sets" in tags["mlflow.note.content"]
+    [given] = run.inputs.dataset_inputs
+    assert given.dataset.name == "conllu"
+    digest = json.loads((folder / "key_neurons.json").read_text("utf-8"))["dataset"]["digest"]
+    assert digest.startswith(given.dataset.digest)
+    artifacts = artifacts_of(run)
+    for path in ("key_neurons.json", "overlap_count.csv", "metrics.json", "scores.safetensors", "probe.safetensors"):
+        assert (artifacts / path).read_bytes() == (folder / path).read_bytes()
+    assert all((artifacts / "figures" / f"{name}.png").is_file() for name in FIGURES)
+    assert (artifacts / "config.yaml").is_file()
+
+
+def test_a_repeated_run_gives_the_same_bits(call: Command, place: Place, folder: Path) -> None:
+    assert call(*place.small).status == 0
+    [again] = output_folders(Path.cwd())
+    for name in ("key_neurons.json", "metrics.json", "overlap_p_value.csv", "summary.md"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    for name in ("scores.safetensors", "probe.safetensors"):  # the order of their metadata is not fixed
+        old, new = load_file(folder / name), load_file(again / name)
+        assert old.keys() == new.keys()
+        assert all(torch.equal(old[key], new[key]) for key in old)
+
+
+def test_another_method_and_k_read_nothing_and_load_no_model(
+    call: Command, place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModel
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    assert "reading" in (folder / "keyneurons.log").read_text("utf-8")
+    monkeypatch.setattr(AutoModel, "from_pretrained", refuse)
+    entries = sorted(place.cache.rglob("*.npy"))
+    ended = call(*place.small, "selection=mutual_information", "top_k=5", "scope=model")
+    assert ended.status == 0, ended.err
+    assert sorted(place.cache.rglob("*.npy")) == entries
+    [again] = output_folders(Path.cwd())
+    assert "reading" not in (again / "keyneurons.log").read_text("utf-8")
+    found = json.loads((again / "key_neurons.json").read_text("utf-8"))
+    assert (found["method"], found["top_k"], found["scope"]) == ("mutual_information", 5, "model")
+    assert all(len(neurons) == 5 for neurons in found["tags"].values())
+
+
+def test_other_weights_under_the_same_name_are_read_anew(call: Command, place: Place, folder: Path) -> None:
+    from models import save_tiny_model
+
+    other = save_tiny_model(Path("llama").absolute(), seed=1)
+    ended = call(*place.small, f"model.folder={other}")
+    assert ended.status == 0, ended.err
+    [again] = output_folders(Path.cwd())
+    assert "reading" in (again / "keyneurons.log").read_text("utf-8")
+    old, new = (load_file(path / "scores.safetensors")["mlp.2"] for path in (folder, again))
+    assert not torch.equal(old, new)
+    shutil.rmtree(other)
+
+
+def test_several_layers_at_another_site_in_front_of_the_word(call: Command, place: Place) -> None:
+    ended = call(*place.small, "layer=[-1,0]", "site=residual", "read_at=prediction", "selection=l1_probe")
+    assert ended.status == 0, ended.err
+    [folder] = output_folders(Path.cwd())
+    found = json.loads((folder / "key_neurons.json").read_text("utf-8"))
+    assert (found["layers"], found["neurons_per_layer"], found["read_at"]) == ([0, 3], 32, "prediction")
+    assert all([n["layer"] for n in neurons].count(0) == 3 for neurons in found["tags"].values())
+    assert (folder / "figures" / "layers.png").is_file()
+    assert all(n["p_value"] is None for neurons in found["tags"].values() for n in neurons)
+
+
+def test_a_model_that_sees_both_sides(call: Command, place: Place) -> None:
+    ended = call(*place.small, f"model.folder={place.bert}", "controls.all_neurons=false")
+    assert ended.status == 0, ended.err
+    [folder] = output_folders(Path.cwd())
+    assert "control/all_neurons/test_accuracy" not in json.loads((folder / "metrics.json").read_text("utf-8"))
+    assert "all neurons" not in ended.out

@@ -1,0 +1,121 @@
+"""Servers: one that is away, one that is there, and the one that `keyneurons ui` starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from user import KEYNEURONS, Command, Place, client_of, output_folders, runs_in
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def serving(arguments: list[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A server in a process group of its own, from its first answer until the block ends."""
+    with (folder / "server.log").open("wb") as log:
+        process = subprocess.Popen(
+            arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            wait_for_answer(f"http://127.0.0.1:{port}/health", process)
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_for_answer(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while process.poll() is None and time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
+            if response.status == 200:
+                return
+        time.sleep(0.3)
+    raise AssertionError(f"{address} never answered")
+
+
+def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, place: Place) -> None:
+    uri = f"http://127.0.0.1:{free_port()}"
+    ended = call(*place.small, "tracking=server", f"tracking.uri={uri}")
+    assert ended.status == 0, ended.err
+    [folder] = output_folders(Path.cwd())
+    shown = folder.relative_to(Path.cwd())
+    assert f"The tracking server {uri} is away; send this run later with: keyneurons log {shown}" in ended.out
+    assert "matched random sets" in ended.out
+    assert not Path("mlruns").exists()
+    sent = call("log", str(shown))
+    assert sent.status == 0, sent.err
+    [run] = runs_in(Path.cwd())
+    assert run.info.status == "FINISHED"
+    assert run.info.run_id in sent.out
+    metrics = client_of(Path.cwd()).get_run(run.info.run_id).data.metrics
+    assert metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    twice = call("log", str(shown))
+    assert twice.status == 1
+    assert f"is in MLflow already, as run {run.info.run_id}" in twice.error
+
+
+@pytest.mark.slow
+def test_a_real_server_receives_a_run(
+    call: Command, place: Place, environment: dict[str, str], tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    server = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    server += ["--backend-store-uri", f"sqlite:///{tmp_path}/server.db", "--artifacts-destination", f"{tmp_path}/kept"]
+    quiet = {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with serving(server, port, tmp_path, quiet):
+        ended = call(*place.small, "tracking=server", f"tracking.uri={uri}")
+        assert ended.status == 0, ended.err
+        assert "is away" not in ended.out
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name("keyneurons")
+        assert experiment is not None
+        [run] = client.search_runs([experiment.experiment_id])
+        assert run.info.status == "FINISHED"
+        assert "probe/advantage" in run.data.metrics
+        names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
+        assert {"key_neurons.json", "figures", "metrics.json"} <= names
+        refused = call(*place.small, "tracking=server", f"tracking.uri={uri}/elsewhere")
+        assert refused.status == 1
+        assert f"MLflow at {uri}/elsewhere" in refused.error
+
+
+@pytest.mark.slow
+def test_the_ui_answers_on_its_port(environment: dict[str, str], tmp_path: Path) -> None:
+    port = free_port()
+    with serving([str(KEYNEURONS), "ui", "--port", str(port)], port, tmp_path, environment):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
+            assert b"MLflow" in response.read()
+        assert (tmp_path / "mlruns" / "mlflow.db").is_file()
+    assert f"MLflow on http://127.0.0.1:{port}" in (tmp_path / "server.log").read_text("utf-8")
+    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), timeout=2):
+        pass
+
+
+def test_the_ui_of_a_server_is_the_servers_own(call: Command) -> None:
+    ended = call("ui", "tracking=server", "tracking.uri=http://127.0.0.1:9")
+    assert ended.status == 0
+    assert "open http://127.0.0.1:9 in a browser" in ended.out

@@ -1,0 +1,181 @@
+"""The store of runs, on real SQLite files: what is sent, what is refused, and a server that is away."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from mlflow import MlflowClient
+
+from keyneurons.tracking import (
+    LONGEST_PARAM,
+    Store,
+    TrackingRefused,
+    TrackingUnavailable,
+    log_folder,
+    open_run,
+    params_of,
+    reaching,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"sqlite:///{tmp_path}/runs/mlflow.db", tmp_path / "runs" / "artifacts", "test")
+
+
+@pytest.fixture
+def away() -> Store:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return Store(f"http://127.0.0.1:{port}", None, "test")
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    """A folder as a finished run leaves it."""
+    folder = tmp_path / "finished"
+    folder.mkdir()
+    write_results(folder)
+    return folder
+
+
+def write_results(folder: Path, config: object = None) -> None:
+    known = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {"name": "a run"}
+    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"words": 3}}}
+    facts = {**known, "tags": {"site": "mlp"}, "choices": {"selection": "correlation"}, "dataset": dataset}
+    (folder / "run.json").write_text(json.dumps(facts))
+    (folder / "config.yaml").write_text(yaml.safe_dump(config or {"top_k": 3, "model": {"bos": None, "tags": [1, 2]}}))
+    (folder / "metrics.json").write_text(json.dumps({"probe/test_f1/NOUN": 0.5, "data/tags": 2.0}))
+    (folder / "summary.md").write_text("### a summary\n")
+
+
+def test_a_run_is_finished_once_its_folder_is_sent(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with open_run(store, folder, "one", None) as run:
+        assert run.run_id is not None
+        assert MlflowClient(store.uri).get_run(run.run_id).info.status == "RUNNING"
+        write_results(folder)
+        assert run.send(folder)
+    kept = MlflowClient(store.uri).get_run(run.run_id)
+    assert (kept.info.status, kept.info.run_name) == ("FINISHED", "one")
+    assert kept.data.metrics == {"probe/test_f1/NOUN": 0.5, "data/tags": 2.0}
+    assert kept.data.params == {
+        "choice.selection": "correlation",
+        "top_k": "3",
+        "model.bos": "null",
+        "model.tags": "[1, 2]",
+    }
+    assert kept.data.tags.items() >= {"site": "mlp", "mlflow.note.content": "### a summary\n"}.items()
+    assert kept.inputs.dataset_inputs[0].dataset.digest == "d" * 36
+    assert {"metrics.json", "config.yaml"} <= {a.path for a in MlflowClient(store.uri).list_artifacts(run.run_id)}
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(ValueError("bad"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")]
+)
+def test_a_run_that_ends_early_says_how_and_keeps_its_folder(
+    store: Store, tmp_path: Path, error: BaseException, status: str
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(type(error)), open_run(store, folder, "one", None) as run:
+        (folder / "keyneurons.log").write_text("so far")
+        raise error
+    kept = MlflowClient(store.uri).get_run(run.run_id)
+    assert kept.info.status == status
+    assert (Path(kept.info.artifact_uri.removeprefix("file://")) / "keyneurons.log").read_text() == "so far"
+
+
+def test_an_error_is_not_hidden_by_a_store_that_went_away(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="the first"), open_run(store, tmp_path / "run", "one", None):
+        (tmp_path / "runs" / "mlflow.db").write_bytes(b"no database at all" * 100)
+        raise ValueError("the first")
+
+
+def test_many_params_all_arrive(store: Store, finished: Path) -> None:
+    write_results(finished, {"many": {f"p{i}": i for i in range(350)}})
+    kept = MlflowClient(store.uri).get_run(log_folder(store, finished))
+    assert {f"many.p{i}": str(i) for i in range(350)}.items() <= kept.data.params.items()
+
+
+def test_a_param_that_mlflow_would_cut_is_refused(finished: Path) -> None:
+    write_results(finished, {"dataset": {"tags": ["X" * 50] * 200}})
+    with pytest.raises(ValueError, match=rf"dataset\.tags .*{LONGEST_PARAM}"):
+        params_of(finished)
+    write_results(finished, {"name": "x" * LONGEST_PARAM})
+    assert params_of(finished) == {"name": "x" * LONGEST_PARAM}
+
+
+def test_a_folder_is_sent_once(store: Store, finished: Path) -> None:
+    run_id = log_folder(store, finished)
+    assert MlflowClient(store.uri).get_run(run_id).info.status == "FINISHED"
+    with pytest.raises(ValueError, match=f"in MLflow already, as run {run_id}"):
+        log_folder(store, finished)
+
+
+def test_a_folder_without_results_is_not_sent(store: Store, finished: Path) -> None:
+    (finished / "metrics.json").unlink()
+    with pytest.raises(ValueError, match=r"holds no finished run: metrics\.json missing"):
+        log_folder(store, finished)
+    assert not (finished.parent / "runs").exists()
+
+
+def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "run"
+    with open_run(away, folder, "one", None) as run:
+        write_results(folder)
+        assert not run.send(folder)
+    assert f"{away.uri} does not answer" in caplog.text
+    with pytest.raises(TrackingUnavailable, match="does not answer"):
+        log_folder(away, folder)
+    assert not (folder / "mlflow_run.json").exists()
+
+
+def test_a_server_that_goes_away_during_the_run_stops_nothing(store: Store, away: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with open_run(store, folder, "one", None) as run:
+        write_results(folder)
+        object.__setattr__(run, "store", away)
+        assert not run.send(folder)
+    assert not (folder / "mlflow_run.json").exists()
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:./mlruns", "file:///tmp/mlruns", "ftp://127.0.0.1/x", ""])
+def test_an_address_of_another_kind_is_refused(uri: str) -> None:
+    with pytest.raises(ValueError, match=r"tracking\.uri must be sqlite:///ABSOLUTE_PATH or the address of a server"):
+        Store(uri, None, "test").connect()
+
+
+def test_what_mlflow_refuses_is_an_error_of_ours(store: Store) -> None:
+    client = store.connect()
+    with pytest.raises(TrackingRefused, match=r"^MLflow at sqlite:.*nowhere"), reaching(store.uri):
+        client.get_run("nowhere")
+
+
+def test_children_are_found_under_their_parent(store: Store) -> None:
+    client = store.connect()
+    parent = store.create_run(client, "parent", {}, None)
+    children = {store.create_run(client, f"child {i}", {}, parent) for i in range(3)}
+    store.create_run(client, "another", {}, None)
+    assert {run.info.run_id for run in store.children(client, parent)} == children
+
+
+def test_processes_that_create_one_fresh_store_at_once_all_succeed(tmp_path: Path) -> None:
+    store = f"Store('sqlite:///{tmp_path}/new/mlflow.db', Path('{tmp_path}/new/artifacts'), 'test')"
+    code = (
+        "from pathlib import Path; from keyneurons.tracking import Store; "
+        f"store = {store}; print(store.create_run(store.connect(), 'one', {{}}, None))"
+    )
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    ended = [(process.communicate(timeout=120), process.returncode) for process in started]
+    assert [status for _, status in ended] == [0] * 4, ended
+    assert len({out for (out, _), _ in ended}) == 4
