@@ -51,9 +51,7 @@ def changed(defaults: Any, **changes: Any) -> Config:
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_the_key_and_the_value(
-    defaults: Any, changes: dict[str, Any], message: str
-) -> None:
+def test_what_is_wrong_is_said_with_the_key_and_the_value(defaults: Any, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as refused:  # noqa: PT011
         changed(defaults, **changes)
     assert str(refused.value) == message

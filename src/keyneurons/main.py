@@ -62,9 +62,8 @@ def _hydra() -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from keyneurons.mistakes import is_mistake, one_line
+    from keyneurons.mistakes import Refused, is_mistake, one_line
     from keyneurons.paths import conf_folder
-    from keyneurons.sweep import Refused
 
     here = os.getpid()
     failed: list[BaseException] = []

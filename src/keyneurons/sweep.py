@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 
 from keyneurons.config import validate
+from keyneurons.mistakes import Refused
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 PARENT: str | None = None
 """MLflow id of the sweep that this process works for, if any."""
-
-
-class Refused(BaseException):
-    """A sweep that must not start; its cause says why. Hydra turns an Exception in a callback into a warning."""
 
 
 class SweepCallback(Callback):

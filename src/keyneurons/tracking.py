@@ -148,10 +148,12 @@ def open_run(store: Store, folder: Path, name: str, parent: str | None) -> Gener
     Yields:
         The run.
     """
-    write_json(folder / RUN_FILE, {"name": name, "start_time": int(time.time() * 1000), "parent": parent})
+    facts = {"name": name, "start_time": int(time.time() * 1000), "parent": parent}
+    write_json(folder / RUN_FILE, facts)
     try:
         client = store.connect()
         run_id = store.create_run(client, name, {}, parent)
+        write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
     except TrackingUnavailable as error:
         log.warning("%s", error)
         yield OpenRun(store, None)
@@ -197,14 +199,14 @@ def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
 
 
 def log_folder(store: Store, folder: Path) -> str:
-    """Send a folder that never reached a server, as a new run.
+    """Send a folder that never reached a server, as a new run or the one that it was when the server went away.
 
     Args:
         store: where to.
         folder: a run's folder under ``outputs/``.
 
     Returns:
-        The id of the new run.
+        The id of the run.
 
     Raises:
         ValueError: the folder holds no finished run, or one that was sent already.
@@ -215,7 +217,10 @@ def log_folder(store: Store, folder: Path) -> str:
     if (folder / LOGGED_FILE).is_file():
         raise ValueError(f"{folder} is in MLflow already, as run {_read_json(folder / LOGGED_FILE)['run_id']}")
     client = store.connect()
-    run_id = store.create_run(client, _read_json(folder / RUN_FILE)["name"], {}, None)
+    facts = _read_json(folder / RUN_FILE)
+    # a server that went away during the run still holds it as RUNNING
+    known = facts.get("run_id") if facts.get("uri") == store.uri else None
+    run_id = known or store.create_run(client, facts["name"], {}, None)
     with reaching(store.uri):
         send_folder(client, run_id, folder)
     return run_id

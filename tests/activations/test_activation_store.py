@@ -198,7 +198,9 @@ def test_damaged_progress_is_not_gone_on_with(interrupted, passes, damage):
     assert content(read.store) == expected
 
 
-def test_stopped_while_the_arrays_are_admitted(reader, passes, monkeypatch):
+@pytest.fixture
+def half_admitted(reader, passes):
+    """A reader that was stopped when only the first of its three arrays had been admitted."""
     read = reader(layers=(0, 1, 2), batch_tokens=30)
     admit = Entry._admit
 
@@ -207,20 +209,34 @@ def test_stopped_while_the_arrays_are_admitted(reader, passes, monkeypatch):
             raise Killed
         admit(self, path, site, layer, shape, dtype)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Entry, "_admit", stop)
         with pytest.raises(Killed):
             read(TEXTS, "x")
-    n = len(passes)
-    resumed = read(TEXTS, "x")
-    assert len(passes) == n
+    passes.clear()
+    return read
+
+
+def undisturbed(read):
     fresh = replace(read, store=ActivationStore(read.store.folder.with_name("other")))
-    assert all(np.array_equal(a, resumed[layer]) for layer, a in fresh(TEXTS, "x").items())
-    assert content(read.store) == content(fresh.store)
-    # an array that is damaged after all that is not taken from old progress
-    flip(next(read.store.folder.rglob("residual.0.npy")))
-    read(TEXTS, "x")
-    assert content(read.store) == content(fresh.store)
+    fresh(TEXTS, "x")
+    return content(fresh.store)
+
+
+def test_stopped_while_the_arrays_are_admitted(half_admitted, passes):
+    half_admitted(TEXTS, "x")
+    assert passes == []
+    assert content(half_admitted.store) == undisturbed(half_admitted)
+
+
+def test_a_new_array_never_passes_for_an_old_one(half_admitted, monkeypatch):
+    flip(next(half_admitted.store.folder.rglob("residual.0.npy")))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 0)
+        with pytest.raises(Killed):
+            half_admitted(TEXTS, "x")
+    half_admitted(TEXTS, "x")
+    assert content(half_admitted.store) == undisturbed(half_admitted)
 
 
 def test_summaries_say_what_there_is(reader):

@@ -26,7 +26,12 @@ MANDATORY = {
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
 EXPERIMENTS = {
-    "ewt_prototype": {"site": "residual", "layer": 9, "dataset.kind": "ud_english_ewt", "dataset.max_sentences.dev": 250}
+    "ewt_prototype": {
+        "site": "residual",
+        "layer": 9,
+        "dataset.kind": "ud_english_ewt",
+        "dataset.max_sentences.dev": 250,
+    }
 }
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from models import save_tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file
-from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in
+from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
 FIGURES = ["accuracy", "confusion", "overlap", "own_f1"]
@@ -43,9 +44,15 @@ def home(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(place: Place, home: Path, command: Command) -> Ended:
+def small(place: Place, home: Path) -> list[str]:
+    """A small run with a cache of its own, empty at first."""
+    return [*place.small, f"cache={home / 'cache'}"]
+
+
+@pytest.fixture(scope="module")
+def first(home: Path, small: list[str], command: Command) -> Ended:
     """The run that the tests of this module look at."""
-    ended = command(home, *place.small)
+    ended = command(home, *small)
     assert ended.status == 0, ended.err
     return ended
 
@@ -59,7 +66,7 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
     assert first.err == ""
     head, *rest = first.out.splitlines()
     assert head == "llama, mlp, layer 2: 3 key neurons per tag by correlation"
-    assert rest[0].split() == "tag train words best neuron score own F1 random F1".split()
+    assert rest[0].split() == ["tag", "train", "words", "best", "neuron", "score", "own", "F1", "random", "F1"]
     assert [line.split()[0] for line in rest[1:5]] == TAGS
     for said in (
         "accuracy on test words",
@@ -193,8 +200,8 @@ def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
     assert (artifacts / "config.yaml").is_file()
 
 
-def test_a_repeated_run_gives_the_same_bits(call: Command, place: Place, folder: Path) -> None:
-    assert call(*place.small).status == 0
+def test_a_repeated_run_gives_the_same_bits(call: Command, small: list[str], folder: Path) -> None:
+    assert call(*small).status == 0
     [again] = output_folders(Path.cwd())
     for name in ("key_neurons.json", "metrics.json", "overlap_p_value.csv", "summary.md"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
@@ -205,7 +212,7 @@ def test_a_repeated_run_gives_the_same_bits(call: Command, place: Place, folder:
 
 
 def test_another_method_and_k_read_nothing_and_load_no_model(
-    call: Command, place: Place, folder: Path, monkeypatch: pytest.MonkeyPatch
+    call: Command, home: Path, small: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers import AutoModel
 
@@ -214,10 +221,10 @@ def test_another_method_and_k_read_nothing_and_load_no_model(
 
     assert "reading" in (folder / "keyneurons.log").read_text("utf-8")
     monkeypatch.setattr(AutoModel, "from_pretrained", refuse)
-    entries = sorted(place.cache.rglob("*.npy"))
-    ended = call(*place.small, "selection=mutual_information", "top_k=5", "scope=model")
+    entries = sorted((home / "cache").rglob("*.npy"))
+    ended = call(*small, "selection=mutual_information", "top_k=5", "scope=model")
     assert ended.status == 0, ended.err
-    assert sorted(place.cache.rglob("*.npy")) == entries
+    assert sorted((home / "cache").rglob("*.npy")) == entries
     [again] = output_folders(Path.cwd())
     assert "reading" not in (again / "keyneurons.log").read_text("utf-8")
     found = json.loads((again / "key_neurons.json").read_text("utf-8"))
@@ -225,11 +232,9 @@ def test_another_method_and_k_read_nothing_and_load_no_model(
     assert all(len(neurons) == 5 for neurons in found["tags"].values())
 
 
-def test_other_weights_under_the_same_name_are_read_anew(call: Command, place: Place, folder: Path) -> None:
-    from models import save_tiny_model
-
+def test_other_weights_under_the_same_name_are_read_anew(call: Command, small: list[str], folder: Path) -> None:
     other = save_tiny_model(Path("llama").absolute(), seed=1)
-    ended = call(*place.small, f"model.folder={other}")
+    ended = call(*small, f"model.folder={other}")
     assert ended.status == 0, ended.err
     [again] = output_folders(Path.cwd())
     assert "reading" in (again / "keyneurons.log").read_text("utf-8")
@@ -255,3 +260,19 @@ def test_a_model_that_sees_both_sides(call: Command, place: Place) -> None:
     [folder] = output_folders(Path.cwd())
     assert "control/all_neurons/test_accuracy" not in json.loads((folder / "metrics.json").read_text("utf-8"))
     assert "all neurons" not in ended.out
+
+
+def test_the_experiment_of_ewt_runs_on_files_of_that_name(call: Command) -> None:
+    Path("ewt").mkdir()
+    for i, split in enumerate(("train", "dev", "test")):
+        write_treebank(Path("ewt") / f"en_ewt-ud-{split}.conllu", 60 if split == "train" else 30, seed=i)
+    deep = save_tiny_model(Path("deep").absolute(), layers=10)
+    given = ["model=local", f"model.folder={deep}", "dataset.folder=ewt", "trainer=cpu"]
+    ended = call("experiment=ewt_prototype", *given, "controls.random_sets=2")
+    assert ended.status == 0, ended.err
+    [folder] = output_folders(Path.cwd())
+    found = json.loads((folder / "key_neurons.json").read_text("utf-8"))
+    assert (found["site"], found["layers"], found["dataset"]["id"]) == ("residual", [9], "ud_english_ewt")
+    [run] = runs_in(Path.cwd())
+    assert run.data.params["choice.experiment"] == "ewt_prototype"
+    assert "With 2 sets p cannot be below 0.333" in ended.out

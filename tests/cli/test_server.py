@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(arguments: list[str], port: int, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+def serving(arguments: list[str], port: int, folder: Path, environment: dict[str, str]) -> Generator[None]:
     """A server in a process group of its own, from its first answer until the block ends."""
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
@@ -76,9 +76,7 @@ def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, plac
 
 
 @pytest.mark.slow
-def test_a_real_server_receives_a_run(
-    call: Command, place: Place, environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_real_server_receives_a_run(call: Command, place: Place, environment: dict[str, str], tmp_path: Path) -> None:
     from mlflow import MlflowClient
 
     port = free_port()

@@ -61,9 +61,9 @@ class Place:
 Command = Callable[..., Ended]
 
 
-def write_treebank(path: Path, n: int = 60) -> Path:
+def write_treebank(path: Path, n: int = 60, seed: int = 0) -> Path:
     """Different short sentences of four tags; every word has one tag."""
-    draw, seen, blocks = random.Random(0), set(), []
+    draw, seen, blocks = random.Random(seed), set(), []
     while len(blocks) < n:
         tags = draw.choice([["DET", "NOUN", "VERB", "DET", "NOUN"], ["PRON", "VERB", "DET", "NOUN"]])
         tags = tags + draw.choice([[], ["VERB", "PRON", "DET", "NOUN"]])

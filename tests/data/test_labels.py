@@ -90,3 +90,13 @@ def test_a_tag_without_a_word_in_test_is_refused() -> None:
     bank = treebank("a/X b/Y", "a/X b/Y", "a/X a/X")
     with pytest.raises(ValueError, match="no word of test has the tag Y of column 'upos'"):
         label(bank, "upos", min_words_per_tag=1)
+
+
+def test_first_words_can_be_left_out() -> None:
+    bank = treebank(
+        "A/DET dog/NOUN ran/VERB|Go/VERB big/_ dog/NOUN", "a/DET dog/NOUN ran/VERB", "x/_ dog/NOUN ran/VERB"
+    )
+    labels = label(bank, "upos", min_words_per_tag=1, first_words=False)
+    assert (labels.names, labels.left_out) == (("NOUN", "VERB"), {})
+    assert labels.splits["train"].rows.tolist() == [1, 2, 5]
+    assert label(bank, "upos", ["NOUN", "VERB"], 1).splits["train"].rows.tolist() == [1, 2, 3, 5]

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from keyneurons.pipeline.evidence import Evidence, gather_columns, gather_evidence, own_sets, text_controls
+from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
 from keyneurons.selection.correlation import Correlation
 from keyneurons.selection.driver import score_layers
 from keyneurons.selection.rules import select
-from keyneurons.probe.fit import ProbeSettings
 
 NAMES = ("ADJ", "NOUN", "VERB")
 LAYERS, WIDTH = (1, 4), 30

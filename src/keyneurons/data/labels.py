@@ -12,7 +12,14 @@ from keyneurons.records import SPLITS, LabelledWords, Labels, Sentence, Split, T
 Counts = Mapping[Split, Counter[str]]
 
 
-def label(treebank: Treebank, column: str, tags: Sequence[str] | None = None, min_words_per_tag: int = 20) -> Labels:
+def label(
+    treebank: Treebank,
+    column: str,
+    tags: Sequence[str] | None = None,
+    min_words_per_tag: int = 20,
+    *,
+    first_words: bool = True,
+) -> Labels:
     """Label the words of a treebank by one tag column.
 
     Args:
@@ -20,6 +27,8 @@ def label(treebank: Treebank, column: str, tags: Sequence[str] | None = None, mi
         column: ``upos``, ``xpos``, or a feature such as ``Number``; words without it are not labelled.
         tags: The only tags wanted; None takes all that are frequent enough.
         min_words_per_tag: A tag with fewer words in train is left out, or an error where ``tags`` names it.
+        first_words: Whether the first word of a sentence counts. Where words are read at their prediction it must not:
+            all first words are predicted from the same token in front.
 
     Returns:
         The tag names in alphabetical order and the labelled words of each split.
@@ -28,14 +37,15 @@ def label(treebank: Treebank, column: str, tags: Sequence[str] | None = None, mi
         ValueError: If the column is empty, a wanted tag is unknown or too rare, fewer than two tags are left, or a tag
             has no word in dev or test.
     """
-    tag_of = _reader(column)
-    counts = {split: _counts(treebank.splits[split], tag_of) for split in SPLITS}
+    read = _reader(column)
+    tagged = {split: _tagged(treebank.splits[split], read, first_words) for split in SPLITS}
+    counts = {split: Counter(tag for _, tag, _ in words) for split, words in tagged.items()}
     if not counts["train"]:
         raise ValueError(_empty_column(treebank, column))
     names, left_out = _choose(column, counts, tags, min_words_per_tag)
     _check(column, counts, names)
     index = {name: i for i, name in enumerate(names)}
-    splits = {split: _labelled(treebank.splits[split], tag_of, index) for split in SPLITS}
+    splits = {split: _labelled(tagged[split], index) for split in SPLITS}
     return Labels(column, names, splits, left_out)
 
 
@@ -47,8 +57,13 @@ def _reader(column: str) -> Callable[[Word], str | None]:
     return lambda word: word.feats.get(column)
 
 
-def _counts(sentences: Sequence[Sentence], tag_of: Callable[[Word], str | None]) -> Counter[str]:
-    return Counter(tag for sentence in sentences for word in sentence.words if (tag := tag_of(word)) is not None)
+def _tagged(
+    sentences: Sequence[Sentence], tag_of: Callable[[Word], str | None], first_words: bool
+) -> list[tuple[int, str, Word]]:
+    """Row, tag and word of every word that has a tag."""
+    words = [(i, word) for sentence in sentences for i, word in enumerate(sentence.words)]
+    found = [(row, tag_of(word), word) for row, (i, word) in enumerate(words) if first_words or i > 0]
+    return [(row, tag, word) for row, tag, word in found if tag is not None]
 
 
 def _empty_column(treebank: Treebank, column: str) -> str:
@@ -96,11 +111,7 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{tag} ({counts[tag]})" for tag in sorted(counts))
 
 
-def _labelled(
-    sentences: Sequence[Sentence], tag_of: Callable[[Word], str | None], index: Mapping[str, int]
-) -> LabelledWords:
-    words = [word for sentence in sentences for word in sentence.words]
-    positions = [(row, index.get(tag_of(word) or "", -1)) for row, word in enumerate(words)]
-    rows, tags = zip(*((row, tag) for row, tag in positions if tag >= 0), strict=True)
-    forms = tuple(words[row].form.lower() for row in rows)
+def _labelled(tagged: Sequence[tuple[int, str, Word]], index: Mapping[str, int]) -> LabelledWords:
+    kept = [(row, index[tag], word.form.lower()) for row, tag, word in tagged if tag in index]
+    rows, tags, forms = zip(*kept, strict=True)
     return LabelledWords(np.array(rows, dtype=np.int64), np.array(tags, dtype=np.int64), forms)

@@ -44,9 +44,9 @@ class Dataset:
         treebank = cap(self.source.load(), self.max_sentences, self.max_words)
         return drop_duplicates(treebank) if self.drop_duplicates else treebank
 
-    def label(self, treebank: Treebank) -> Labels:
-        """The labelled words of a treebank."""
-        return label(treebank, self.tag_column, self.tags, self.min_words_per_tag)
+    def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
+        """The labelled words of a treebank, with or without the first word of every sentence."""
+        return label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def run_experiment(experiment: Experiment) -> Result:
         ValueError: the data, the activations or the scores do not allow it; the message says why.
     """
     treebank = experiment.dataset.load()
-    labels = experiment.dataset.label(treebank)
+    labels = experiment.dataset.label(treebank, first_words=experiment.read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
     arrays = {split: experiment.read(treebank.splits[split], split) for split in SPLITS}
     train = labels.splits["train"]

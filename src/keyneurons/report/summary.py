@@ -40,8 +40,8 @@ def summarise(result: Result) -> Summary:
         ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
     )
     title = (
-        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, layer {layers}: {result.experiment.top_k} key neurons per tag "
-        f"by {result.experiment.method}"
+        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
+        f"layer {layers}: {result.experiment.top_k} key neurons per tag by {result.experiment.method}"
     )
     rows = tuple(_tag_row(result, tag) for tag in result.labels.names)
     return Summary(title, _facts(result), rows, _accuracies(result), verdict(result))
@@ -105,6 +105,10 @@ def _facts(result: Result) -> tuple[str, ...]:
     labels, treebank, m = result.labels, result.treebank, result.metrics
     words = " / ".join(str(len(labels.splits[split].rows)) for split in SPLITS)
     facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
+    if result.experiment.read.read_at == "prediction":
+        facts.append(
+            "read where the word is predicted; first words of sentences are left out (nothing but BOS before them)"
+        )
     if labels.left_out:
         facts.append("left out, too few words in train: " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items()))
     if n := sum(treebank.duplicates_dropped.values()):

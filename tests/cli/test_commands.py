@@ -1,0 +1,110 @@
+"""Help, completion, and the commands beside a run."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from user import Command, Place
+
+
+def test_help_lists_groups_and_values_without_loading_anything_heavy(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.argv = ['keyneurons', '--help']\n"
+        "from keyneurons.main import main\n"
+        "try: main()\n"
+        "finally: print('LOADED', *(n for n in ('torch', 'mlflow', 'lightning', 'transformers') if n in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    for line in (
+        "dataset: conllu, starter, text, ud_english_ewt",
+        "selection: correlation, l1_probe, mutual_information",
+        "trainer: auto, cpu, gpu",
+        "top_k: 10",
+        "keyneurons fetch | cache | log | ui",
+    ):
+        assert line in done.stdout
+    assert done.stdout.splitlines()[-1].strip() == "LOADED"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_module_is_the_script(environment: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "keyneurons", "--help"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Groups and their options" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("keyneurons selection=", ["selection=correlation", "selection=l1_probe", "selection=mutual_information"]),
+        ("keyneurons selection=mut", ["selection=mutual_information"]),
+        ("keyneurons top", ["top_k="]),
+        ("keyneurons dataset=starter dataset.min", ["dataset.min_words_per_tag="]),
+    ],
+)
+def test_the_shell_completes_groups_options_and_keys(
+    command: Command, tmp_path: Path, line: str, offered: list[str]
+) -> None:
+    ended = command(tmp_path, "-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert ended.status == 0
+    assert ended.out.split() == offered
+
+
+@pytest.mark.parametrize("name", ["fetch", "cache", "log", "ui"])
+def test_every_command_has_its_own_help(call: Command, name: str) -> None:
+    ended = call(name, "--help")
+    assert ended.status == 0
+    assert ended.out.startswith(f"usage: keyneurons {name}")
+
+
+def test_the_cache_is_listed_and_pruned(
+    call: Command, place: Place, environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["KEYNEURONS_CACHE"], usual = str(tmp_path / "own"), environment["KEYNEURONS_CACHE"]
+    try:
+        assert call("cache").out.startswith("0 entries, 0.00 GB in ")
+        assert call(*place.small).status == 0
+        listed = call("cache", "list")
+        *entries, total = listed.out.splitlines()
+        assert len(entries) == 3
+        assert all("llama (sha256-" in entry and "1 arrays" in entry for entry in entries)
+        assert total.startswith("3 entries")
+        assert call("cache", "prune", "--older-than", "1").out.startswith("removed 0 entries")
+        assert call("cache", "prune", "--older-than", "0").out.startswith("removed 3 entries")
+        assert call("cache").out.startswith("0 entries")
+        assert not list((tmp_path / "own" / "activations").rglob("*.npy"))
+    finally:
+        environment["KEYNEURONS_CACHE"] = usual
+
+
+def test_fetch_says_where_a_model_is(call: Command, place: Place) -> None:
+    ended = call("fetch", "model=local", f"model.folder={place.llama}")
+    assert ended.status == 0
+    assert ended.out.startswith("llama (sha256-")
+    assert ended.out.endswith(f"is in {place.llama}\n")
+    assert ended.err == ""
+
+
+def test_sending_many_folders_names_each(call: Command, place: Place) -> None:
+    uri = "tracking.uri=sqlite:///first.db"
+    assert call(*place.small, uri).status == 0
+    [folder] = Path("outputs").glob("*/*")
+    (folder / "mlflow_run.json").unlink()
+    ended = call("log", str(folder), "--set", "tracking.uri=sqlite:///second.db")
+    assert ended.status == 0, ended.err
+    assert ended.out.startswith(f"{folder} is run ")
+    assert Path("second.db").is_file()
