@@ -130,10 +130,22 @@ def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> Treeban
 
 
 def _probe_settings(probe: schema.Probe) -> Any:
+    """How probes are trained, tried on one parameter: a wrong learning rate is refused now.
+
+    Raises:
+        ValueError: the optimizer does not take its arguments.
+    """
+    import torch
+
     from keyneurons.probe.fit import ProbeSettings
 
     values = {name: getattr(probe, name) for name in schema.Probe.model_fields}
-    return ProbeSettings(**{**values, "optimizer": _instantiate("probe.optimizer", probe.optimizer)})
+    optimizer = _instantiate("probe.optimizer", probe.optimizer)
+    try:
+        optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"probe.optimizer: {error}") from error
+    return ProbeSettings(**{**values, "optimizer": optimizer})
 
 
 def _trainer(component: schema.Trainer) -> Trainer:
@@ -151,6 +163,8 @@ def _trainer(component: schema.Trainer) -> Trainer:
             trainer: Trainer = _instantiate("trainer", component)
     except ValueError as error:
         raise ValueError(f"{error} (trainer is auto, cpu, or gpu where there is one)") from error
+    if trainer.world_size != 1:
+        raise ValueError(f"probes are trained on one device: trainer.devices must be 1, got {trainer.world_size}")
     return trainer
 
 

@@ -115,7 +115,7 @@ def _ui(options: argparse.Namespace) -> None:
     from keyneurons.build import build_store
 
     store = build_store(_config(options.overrides).tracking)
-    if not store.uri.startswith("sqlite"):
+    if store.uri.startswith("http"):
         _say(f"the runs are on a server; open {store.uri} in a browser")
         return
     store.connect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 from rich.console import Console
 
 from keyneurons import __version__
+from keyneurons.activations.reader import ActivationReader
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
@@ -41,14 +43,17 @@ def run_job(
     """
     seed_everything(config.seed)
     experiment = build_experiment(config, choices["selection"])
+    experiment.read.bos_id()  # refused before a run is opened
     name = run_name(config, choices)
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
     params_of(folder)  # a value that MLflow would cut is refused now
     console = Console(highlight=False)
-    with open_run(build_store(config.tracking), folder, name, parent) as run:
+    tags = early_tags(config, choices, experiment.read)
+    facts = {"name": name, "parent": parent, "choices": dict(choices), "tags": tags}
+    with open_run(build_store(config.tracking), folder, facts) as run:
         result = run_experiment(experiment)
         summary = summarise(result)
-        _keep(result, summary, folder, run_facts(config, choices, result))
+        _keep(result, summary, folder)
         arrived = run.send(folder)
     if number is None:
         show(summary, console)
@@ -78,30 +83,28 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def run_facts(config: Config, choices: Mapping[str, str], result: Result) -> dict[str, object]:
-    """Tags and dataset of the run, for its MLflow record."""
-    read = result.experiment.read
-    tags = {
-        "model": read.model.files.id,
+def early_tags(config: Config, choices: Mapping[str, str], read: ActivationReader) -> dict[str, str]:
+    """Tags that are known before anything is computed, so that a failed run has them too."""
+    return {
+        "model": read.model.files.id + (" with random weights" if read.model.random_weights else ""),
         "model_revision": read.model.files.revision,
-        "layer": str(config.layer),
+        "layer": ",".join(map(str, read.layers)),
         "site": config.site,
-        "dataset": result.treebank.id,
+        "dataset": choices["dataset"],
         "selection": choices["selection"],
         "top_k": str(config.top_k),
         "git_commit": git_commit(),
         "keyneurons_version": __version__,
-        "neuron_sets": sets_digest(result),
     }
+
+
+def dataset_facts(result: Result) -> dict[str, object]:
+    """What the dataset of a run was: id, digest and sizes."""
     profile = {
-        split: {"sentences": len(s), "words": result.treebank.n_words(split)}
-        for split, s in result.treebank.splits.items()
+        split: {"sentences": len(sentences), "words": result.treebank.n_words(split)}
+        for split, sentences in result.treebank.splits.items()
     }
-    return {
-        "tags": tags,
-        "choices": dict(choices),
-        "dataset": {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile},
-    }
+    return {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile}
 
 
 def git_commit() -> str:
@@ -120,12 +123,13 @@ def git_commit() -> str:
         return "none"
 
 
-def _keep(result: Result, summary: Summary, folder: Path, facts: dict[str, object]) -> None:
+def _keep(result: Result, summary: Summary, folder: Path) -> None:
     write_tables(result, folder)
     write_tensors(result, folder)
     draw_figures(result, folder / "figures")
-    opened = yaml.safe_load((folder / RUN_FILE).read_text(encoding="utf-8"))
-    write_json(folder / RUN_FILE, {**opened, **facts})
+    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    facts["tags"] |= {"dataset": result.treebank.id, "neuron_sets": sets_digest(result)}
+    write_json(folder / RUN_FILE, {**facts, "dataset": dataset_facts(result)})
     write_text(folder / "summary.md", markdown(summary))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def main() -> None:
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is told like Ctrl-C
     try:
         _dispatch()
     except KeyboardInterrupt:
@@ -62,7 +64,7 @@ def _hydra() -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from keyneurons.mistakes import Refused, is_mistake, one_line
+    from keyneurons.mistakes import is_mistake, one_line
     from keyneurons.paths import conf_folder
 
     here = os.getpid()
@@ -85,8 +87,14 @@ def _hydra() -> None:
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(guarded)()
-    except Refused as refused:
-        failed.append(refused.__cause__ or refused)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        from keyneurons.sweep import Refused  # late: --help does without all that it imports
+
+        if not isinstance(error, Refused):
+            raise
+        failed.append(error.__cause__ or error)
     if failed_jobs:
         numbers = ", ".join(f"#{number}" for number in failed_jobs)
         told = ValueError(f"{len(failed_jobs)} of the jobs failed ({numbers}); their runs keep the log")

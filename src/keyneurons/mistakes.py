@@ -6,10 +6,6 @@ import re
 from collections.abc import Sequence
 
 
-class Refused(BaseException):
-    """A sweep that must not start; its cause says why. Hydra turns an Exception in a callback into a warning."""
-
-
 def is_mistake(error: BaseException) -> bool:
     """Whether the message says all that a user needs, so that a traceback would only hide it."""
     from hydra.errors import HydraException

@@ -8,20 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 
 from keyneurons.config import validate
-from keyneurons.mistakes import Refused
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from keyneurons.config import Config
+    from keyneurons.config import Config, Model
     from keyneurons.tracking import Store
 
 PARENT: str | None = None
 """MLflow id of the sweep that this process works for, if any."""
+
+
+class Refused(BaseException):
+    """A sweep that must not start; its cause says why. Hydra turns an Exception in a callback into a warning."""
 
 
 class SweepCallback(Callback):
@@ -62,17 +67,25 @@ class SweepCallback(Callback):
 
 def jobs_of(overrides: list[str]) -> list[tuple[str, ...]]:
     """The overrides of every job of a sweep, as Hydra's basic sweeper expands them."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    batches = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    batches = BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None)
     return [tuple(job) for batch in batches for job in batch]
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    # glob(*) looks into the groups of the configuration
+    return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(overrides)
 
 
 def check_jobs(configs: list[Config]) -> None:
     """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
     from keyneurons.build import build_experiment
 
+    models: list[Model] = []
     for config in configs:
-        build_experiment(config, "")
+        experiment = build_experiment(config, "")
+        if config.model not in models:  # a tokenizer takes its time
+            experiment.read.bos_id()
+            models.append(config.model)
 
 
 def open_parent(config: Config, overrides: list[str], n_jobs: int) -> str | None:
@@ -83,7 +96,7 @@ def open_parent(config: Config, overrides: list[str], n_jobs: int) -> str | None
     store = build_store(config.tracking)
     try:
         client = store.connect()
-        swept = [key for key, _, values in (override.partition("=") for override in overrides) if "," in values]
+        swept = [str(override.key_or_group) for override in _parse(overrides) if override.is_sweep_override()]
         name = f"sweep of {n_jobs}: {' x '.join(swept)}"
         parent = store.create_run(client, name, {"overrides": " ".join(overrides)}, None)
     except TrackingUnavailable:

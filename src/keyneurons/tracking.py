@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 SQLITE = "sqlite:///"
 SCHEMES = (SQLITE, "http://", "https://", "postgresql", "mysql", "mssql", "databricks")
 LONGEST_PARAM = 6000
-PER_BATCH = 100
+MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 RUN_FILE = "run.json"
 LOGGED_FILE = "mlflow_run.json"
 
@@ -81,13 +82,16 @@ class Store:
         kind = {"mlflow.experimentKind": "custom_model_development"}
         return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
 
-    def create_run(self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None) -> str:
-        """Open a run, RUNNING, below ``parent`` if there is one; returns its id."""
+    def create_run(
+        self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None, start: int | None = None
+    ) -> str:
+        """Open a run, RUNNING, below ``parent`` if there is one, begun now or at ``start`` (ms); returns its id."""
         own = {**tags, "mlflow.source.type": "LOCAL", "mlflow.source.name": "keyneurons", "mlflow.user": _user()}
         if parent is not None:
             own["mlflow.parentRunId"] = parent
         with reaching(self.uri):
-            return str(client.create_run(self._experiment_id(client), tags=own, run_name=name).info.run_id)
+            run = client.create_run(self._experiment_id(client), start_time=start, tags=own, run_name=name)
+        return str(run.info.run_id)
 
     def children(self, client: MlflowClient, parent: str) -> list[Run]:
         """All runs below a parent, whatever their state."""
@@ -134,36 +138,36 @@ class OpenRun:
 
 
 @contextmanager
-def open_run(store: Store, folder: Path, name: str, parent: str | None) -> Generator[OpenRun]:
+def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[OpenRun]:
     """A run around a whole job: FINISHED after it, FAILED with its log when it raises, KILLED on Ctrl-C.
 
     A server that does not answer stops nothing; the job runs and its folder can be sent later.
 
     Args:
         store: where the run goes.
-        folder: the run's own folder; it learns the run's id.
-        name: name of the run.
-        parent: id of the sweep's run, if any.
+        folder: the run's own folder, its config in it; it learns the run's id.
+        facts: ``name``, ``parent`` (id of the sweep's run, or None), ``choices`` by group, ``tags``.
 
     Yields:
         The run.
     """
-    facts = {"name": name, "start_time": int(time.time() * 1000), "parent": parent}
+    facts = {**facts, "start_time": int(time.time() * 1000)}
     write_json(folder / RUN_FILE, facts)
+    client, run_id = None, None
     try:
         client = store.connect()
-        run_id = store.create_run(client, name, {}, parent)
+        run_id = store.create_run(client, facts["name"], facts["tags"], facts["parent"])
         write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
+        with reaching(store.uri):
+            send_params(client, run_id, folder)
     except TrackingUnavailable as error:
         log.warning("%s", error)
-        yield OpenRun(store, None)
-        return
     try:
         yield OpenRun(store, run_id)
     except BaseException as error:
         log.exception("the run ended early")
-        status = "FAILED" if isinstance(error, Exception) else "KILLED"
-        _end_early(store, client, run_id, folder, status)
+        if client is not None and run_id is not None:
+            _end_early(store, client, run_id, folder, "FAILED" if isinstance(error, Exception) else "KILLED")
         raise
 
 
@@ -178,24 +182,42 @@ def _end_early(store: Store, client: MlflowClient, run_id: str, folder: Path, st
 
 
 def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Log a finished run's folder: params from its config, metrics, tags, dataset, description and every file."""
-    from mlflow.entities import Metric, Param, RunTag
+    """Log a finished run's folder: metrics, tags, dataset, description and every file."""
+    from mlflow.entities import Metric, RunTag
 
     facts = _read_json(folder / RUN_FILE)
-    # the options by their short names come first: the compare page cuts a long _target_
-    options = {f"choice.{group}": option for group, option in facts["choices"].items()}
-    params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
     tags = [RunTag(key, value) for key, value in facts["tags"].items()]
     tags.append(RunTag("mlflow.note.content", (folder / "summary.md").read_text(encoding="utf-8")))
     now = int(time.time() * 1000)
-    metrics = [Metric(key, float(value), now, 0) for key, value in _read_json(folder / "metrics.json").items()]
-    client.log_batch(run_id, metrics=metrics, params=params[:PER_BATCH], tags=tags)
-    for start in range(PER_BATCH, len(params), PER_BATCH):
-        client.log_batch(run_id, params=params[start : start + PER_BATCH])
+    found = _read_json(folder / "metrics.json")
+    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in found.items()]
+    client.log_batch(run_id, metrics=metrics[:MOST_METRICS], tags=tags)
+    for start in range(MOST_METRICS, len(metrics), MOST_METRICS):
+        client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
     client.log_inputs(run_id, datasets=[_dataset_input(facts["dataset"])])
     client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, status="FINISHED")
     write_json(folder / LOGGED_FILE, {"run_id": run_id})
+
+
+def send_params(client: MlflowClient, run_id: str, folder: Path) -> None:
+    """Log the run's whole config; the options by their short names come first, since the UI cuts a long _target_."""
+    from mlflow.entities import Param
+
+    options = {f"choice.{group}": option for group, option in _read_json(folder / RUN_FILE)["choices"].items()}
+    params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
+    for start in range(0, len(params), MOST_PARAMS):
+        client.log_batch(run_id, params=params[start : start + MOST_PARAMS])
+
+
+def metric_name(key: str) -> str:
+    """A metric's name as MLflow takes it: the characters of a tag that it refuses as ``_x`` and their number."""
+    parts = [re.sub(r"[^\w\-. ]|^\.+$", _escaped, part, flags=re.ASCII) for part in key.split("/")]
+    return "/".join(parts)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return "".join(f"_x{ord(character):02x}" for character in match[0])
 
 
 def log_folder(store: Store, folder: Path) -> str:
@@ -220,8 +242,9 @@ def log_folder(store: Store, folder: Path) -> str:
     facts = _read_json(folder / RUN_FILE)
     # a server that went away during the run still holds it as RUNNING
     known = facts.get("run_id") if facts.get("uri") == store.uri else None
-    run_id = known or store.create_run(client, facts["name"], {}, None)
+    run_id = known or store.create_run(client, facts["name"], facts["tags"], facts["parent"], facts["start_time"])
     with reaching(store.uri):
+        send_params(client, run_id, folder)
         send_folder(client, run_id, folder)
     return run_id
 

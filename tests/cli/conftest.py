@@ -8,18 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import runtime_checkable
 from unittest import mock
 
 import pytest
 from models import save_tiny_model
 from user import KEYNEURONS, Command, Ended, Place, write_treebank
-
-from keyneurons.activations.models import ModelSource
-from keyneurons.data.sources import TreebankSource
-
-for protocol in (ModelSource, TreebankSource):
-    runtime_checkable(protocol)  # beartype asks isinstance of them when a module that names them is imported
 
 
 @pytest.fixture(scope="session")

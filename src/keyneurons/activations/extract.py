@@ -33,13 +33,12 @@ class Batch:
     last: Int[Tensor, " words"]
 
     def inputs(self, device: torch.device) -> dict[str, Any]:
-        """Arguments of the model's forward. Positions count from the first real token, whichever side is padded."""
+        """Arguments of the model's forward. Padding on the left shifts the positions, which are then given."""
         mask = self.mask.to(device)
-        positions = (mask.cumsum(1) - 1).clamp_min(0)
-        return {"input_ids": self.ids.to(device), "attention_mask": mask, "position_ids": positions, **_NO_CACHE}
-
-
-_NO_CACHE = {"use_cache": False}
+        inputs = {"input_ids": self.ids.to(device), "attention_mask": mask, "use_cache": False}
+        if not bool(self.mask[:, 0].all()):
+            inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
+        return inputs
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from keyneurons.activations.families import Family, family_of, site_width
 from keyneurons.activations.quiet import quiet_transformers
@@ -36,6 +36,7 @@ class ModelFolder:
     revision: str
 
 
+@runtime_checkable
 class ModelSource(Protocol):
     """Says where a model comes from; ``fetch`` brings its files here if need be."""
 
@@ -142,6 +143,8 @@ class LanguageModel:
         random_weights: bool = False,
         modules: Mapping[Any, str] | None = None,
     ) -> None:
+        if random_weights and device_map is not None:
+            raise ValueError("model.random_weights=true needs model.device_map=null: nothing is there to spread")
         self.files = files
         self.random_weights = random_weights
         self._dtype = dtype
@@ -209,7 +212,7 @@ class LanguageModel:
         from transformers import AutoTokenizer
 
         with quiet_transformers():
-            tokenizer = AutoTokenizer.from_pretrained(self.files.path, local_files_only=True)
+            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.files.path, local_files_only=True)
         if not tokenizer.is_fast:
             raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
         return tokenizer
@@ -222,8 +225,13 @@ class LanguageModel:
 
     @functools.cached_property
     def network(self) -> nn.Module:
-        """The base model, without a head, in evaluation mode on its device."""
+        """The base model, without a head, in evaluation mode on its device.
+
+        Raises:
+            ValueError: the weights cannot be read.
+        """
         import torch
+        from safetensors import SafetensorError
         from transformers import AutoModel
 
         dtype = getattr(torch, self.dtype)
@@ -233,13 +241,16 @@ class LanguageModel:
                     torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
                     model = AutoModel.from_config(self.config, dtype=dtype)
             else:
-                model = AutoModel.from_pretrained(
-                    self.files.path,
-                    dtype=dtype,
-                    use_safetensors=True,
-                    local_files_only=True,
-                    device_map=self._device_map,
-                )
+                try:
+                    model = AutoModel.from_pretrained(
+                        self.files.path,
+                        dtype=dtype,
+                        use_safetensors=True,
+                        local_files_only=True,
+                        device_map=self._device_map,
+                    )
+                except SafetensorError as error:
+                    raise ValueError(f"the weights in {self.files.path} are damaged: {error}") from error
         if self._device_map is None:
             model = model.to(self.device)
         return _text_model(model).eval()

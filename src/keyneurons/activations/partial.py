@@ -91,6 +91,7 @@ def _reopen(path: Path, shape: tuple[int, int], dtype: str) -> ndarray | None:
 def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> ndarray:
     """A new array file whose space is allocated at once: writing to a map of a full disk would kill the process."""
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array

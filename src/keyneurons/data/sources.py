@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from keyneurons.data.conllu import read_conllu
 from keyneurons.data.splitting import make_treebank, split_sentences
@@ -15,6 +15,7 @@ from keyneurons.records import SPLITS, Split, Treebank
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 
 
+@runtime_checkable
 class TreebankSource(Protocol):
     """Something that gives a treebank; whatever it needs it was given when it was made."""
 

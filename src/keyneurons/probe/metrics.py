@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 from torchmetrics.functional.classification import (
     binary_f1_score,
+    multiclass_accuracy,
     multiclass_confusion_matrix,
     multiclass_f1_score,
 )
@@ -36,7 +36,7 @@ def classification_metrics(
     _check(predictions, targets, n_classes)
     confusion = multiclass_confusion_matrix(predictions, targets, n_classes).numpy(force=True)
     return ClassificationMetrics(
-        accuracy=float(np.trace(confusion) / confusion.sum()),
+        accuracy=float(multiclass_accuracy(predictions, targets, n_classes, average="micro")),
         macro_f1=float(multiclass_f1_score(predictions, targets, n_classes, average="macro")),
         f1=multiclass_f1_score(predictions, targets, n_classes, average=None).numpy(force=True),
         confusion=confusion,

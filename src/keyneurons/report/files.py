@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def key_neurons(result: Result) -> dict[str, Any]:
 
 def sets_digest(result: Result) -> str:
     """Digest of which neurons were selected for which tag, and nothing else."""
-    sets = {tag: [(n.layer, n.neuron) for n in neurons] for tag, neurons in result.sets.tags.items()}
+    sets = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in result.sets.tags.items()}
     return json_digest([result.sets.site, sets])[:16]
 
 
@@ -82,7 +83,7 @@ def write_tables(result: Result, folder: Path) -> None:
 
 def write_tensors(result: Result, folder: Path) -> None:
     """Write the scores of all neurons, one ``[tags, neurons]`` tensor a layer, and the trained probe."""
-    facts = {"tags": ",".join(result.labels.names), "site": result.sets.site, "method": result.experiment.method}
+    facts = {"tags": json.dumps(result.labels.names), "site": result.sets.site, "method": result.experiment.method}
     save_file(_by_layer(result), folder / "scores.safetensors", metadata=facts)
     probe = result.evidence.probe
     width = result.sets.neurons_per_layer
