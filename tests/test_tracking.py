@@ -19,6 +19,7 @@ from keyneurons.tracking import (
     TrackingRefused,
     TrackingUnavailable,
     log_folder,
+    metric_name,
     open_run,
     params_of,
     reaching,
@@ -47,33 +48,45 @@ def finished(tmp_path: Path) -> Path:
     return folder
 
 
-def write_results(folder: Path, config: object = None) -> None:
-    known = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else {"name": "a run"}
-    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"words": 3}}}
-    facts = {**known, "tags": {"site": "mlp"}, "choices": {"selection": "correlation"}, "dataset": dataset}
-    (folder / "run.json").write_text(json.dumps(facts))
+FACTS = {"name": "one", "parent": None, "choices": {"selection": "correlation"}, "tags": {"site": "mlp"}}
+
+
+def write_config(folder: Path, config: object = None) -> Path:
+    folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config or {"top_k": 3, "model": {"bos": None, "tags": [1, 2]}}))
-    (folder / "metrics.json").write_text(json.dumps({"probe/test_f1/NOUN": 0.5, "data/tags": 2.0}))
+    return folder
+
+
+def write_results(folder: Path, config: object = None) -> None:
+    known = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else FACTS
+    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"words": 3}}}
+    tags = {**known["tags"], "neuron_sets": "abc"}
+    (folder / "run.json").write_text(json.dumps({"start_time": 1000, **known, "tags": tags, "dataset": dataset}))
+    write_config(folder, config)
+    (folder / "metrics.json").write_text(json.dumps({"probe/test_f1/NOUN": 0.5, "own/f1/,": 0.25, "data/tags": 2.0}))
     (folder / "summary.md").write_text("### a summary\n")
 
 
 def test_a_run_is_finished_once_its_folder_is_sent(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with open_run(store, folder, "one", None) as run:
+    folder = write_config(tmp_path / "run")
+    with open_run(store, folder, FACTS) as run:
         assert run.run_id is not None
         assert MlflowClient(store.uri).get_run(run.run_id).info.status == "RUNNING"
         write_results(folder)
         assert run.send(folder)
     kept = MlflowClient(store.uri).get_run(run.run_id)
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", "one")
-    assert kept.data.metrics == {"probe/test_f1/NOUN": 0.5, "data/tags": 2.0}
+    assert kept.data.metrics == {"probe/test_f1/NOUN": 0.5, "own/f1/_x2c": 0.25, "data/tags": 2.0}
     assert kept.data.params == {
         "choice.selection": "correlation",
         "top_k": "3",
         "model.bos": "null",
         "model.tags": "[1, 2]",
     }
-    assert kept.data.tags.items() >= {"site": "mlp", "mlflow.note.content": "### a summary\n"}.items()
+    assert (
+        kept.data.tags.items()
+        >= {"site": "mlp", "neuron_sets": "abc", "mlflow.note.content": "### a summary\n"}.items()
+    )
     assert kept.inputs.dataset_inputs[0].dataset.digest == "d" * 36
     assert {"metrics.json", "config.yaml"} <= {a.path for a in MlflowClient(store.uri).list_artifacts(run.run_id)}
 
@@ -84,19 +97,20 @@ def test_a_run_is_finished_once_its_folder_is_sent(store: Store, tmp_path: Path)
 def test_a_run_that_ends_early_says_how_and_keeps_its_folder(
     store: Store, tmp_path: Path, error: BaseException, status: str
 ) -> None:
-    folder = tmp_path / "run"
-    with suppress(type(error)), open_run(store, folder, "one", None):
+    folder = write_config(tmp_path / "run")
+    with suppress(type(error)), open_run(store, folder, FACTS):
         (folder / "keyneurons.log").write_text("so far")
         raise error
     client = MlflowClient(store.uri)
     [kept] = client.search_runs([client.get_experiment_by_name("test").experiment_id])
     assert kept.info.status == status
+    assert (kept.data.params["top_k"], kept.data.tags["site"]) == ("3", "mlp")
     assert (Path(kept.info.artifact_uri.removeprefix("file://")) / "keyneurons.log").read_text() == "so far"
 
 
 def test_an_error_is_not_hidden_by_a_store_that_went_away(store: Store, tmp_path: Path) -> None:
     def end_early() -> None:
-        with open_run(store, tmp_path / "run", "one", None):
+        with open_run(store, write_config(tmp_path / "run"), FACTS):
             (tmp_path / "runs" / "mlflow.db").write_bytes(b"no database at all" * 100)
             raise ValueError("the first")
 
@@ -120,7 +134,8 @@ def test_a_param_that_mlflow_would_cut_is_refused(finished: Path) -> None:
 
 def test_a_folder_is_sent_once(store: Store, finished: Path) -> None:
     run_id = log_folder(store, finished)
-    assert MlflowClient(store.uri).get_run(run_id).info.status == "FINISHED"
+    kept = MlflowClient(store.uri).get_run(run_id)
+    assert (kept.info.status, kept.info.start_time, kept.data.params["top_k"]) == ("FINISHED", 1000, "3")
     with pytest.raises(ValueError, match=f"in MLflow already, as run {run_id}"):
         log_folder(store, finished)
 
@@ -133,8 +148,8 @@ def test_a_folder_without_results_is_not_sent(store: Store, finished: Path) -> N
 
 
 def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = tmp_path / "run"
-    with open_run(away, folder, "one", None) as run:
+    folder = write_config(tmp_path / "run")
+    with open_run(away, folder, FACTS) as run:
         write_results(folder)
         assert not run.send(folder)
     assert f"{away.uri} does not answer" in caplog.text
@@ -144,8 +159,8 @@ def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog
 
 
 def test_a_server_that_goes_away_during_the_run_stops_nothing(store: Store, away: Store, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    with open_run(store, folder, "one", None) as run:
+    folder = write_config(tmp_path / "run")
+    with open_run(store, folder, FACTS) as run:
         write_results(folder)
         object.__setattr__(run, "store", away)
         assert not run.send(folder)
@@ -164,6 +179,23 @@ def test_what_mlflow_refuses_is_an_error_of_ours(store: Store) -> None:
     client = store.connect()
     with pytest.raises(TrackingRefused, match=r"^MLflow at sqlite:.*nowhere"), reaching(store.uri):
         client.get_run("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("own/f1/NOUN", "own/f1/NOUN"), ("own/f1/.", "own/f1/_x2e"), ("own/f1/``", "own/f1/_x60_x60"), ("a/$", "a/_x24")]
+    + [
+        ("own/f1/Int,Rel", "own/f1/Int_x2cRel"),
+        ("own/f1/-LRB-", "own/f1/-LRB-"),
+        ("own/f1/...", "own/f1/_x2e_x2e_x2e"),
+    ],
+)
+def test_any_tag_makes_a_metric_that_mlflow_takes(store: Store, key: str, name: str) -> None:
+    assert metric_name(key) == name
+    client = store.connect()
+    run_id = store.create_run(client, "one", {}, None)
+    client.log_metric(run_id, name, 1.0)
+    assert client.get_run(run_id).data.metrics == {name: 1.0}
 
 
 def test_children_are_found_under_their_parent(store: Store) -> None:

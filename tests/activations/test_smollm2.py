@@ -79,7 +79,7 @@ def test_it_is_converted_once_and_whole(tmp_path, monkeypatch):
         if len(done) == 1:
             raise OSError("No space left on device")
 
-    monkeypatch.setattr(smollm2, "_download", lambda folder: None)
+    monkeypatch.setattr(smollm2, "_bring", lambda folder: None)
     monkeypatch.setattr(smollm2, "_convert", convert)
     with pytest.raises(OSError, match="No space"):
         smollm2.smollm2_folder(tmp_path)

@@ -102,7 +102,7 @@ def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:
     with safe_open(folder / "scores.safetensors", "pt") as scores:
         assert sorted(scores.keys()) == ["mlp.2", "mlp.2.p_value"]
         values = scores.get_tensor("mlp.2")
-        assert scores.metadata()["tags"] == ",".join(TAGS)
+        assert json.loads(scores.metadata()["tags"]) == TAGS
     assert values.shape == (4, 48)
     for row, neurons in zip(values, tags.values(), strict=True):
         assert [n["layer"] for n in neurons] == [2, 2, 2]
@@ -151,7 +151,7 @@ def test_the_probe_file_predicts_alone(folder: Path) -> None:
         facts = probe.metadata()
         weight, bias, mean, std = (probe.get_tensor(name) for name in ("weight", "bias", "mean", "std"))
     neurons = facts["neurons"].split(",")
-    assert facts["tags"].split(",") == TAGS
+    assert json.loads(facts["tags"]) == TAGS
     assert weight.shape == (len(neurons), 4)
     assert (bias.shape, mean.shape, std.shape) == ((4,), (len(neurons),), (len(neurons),))
     tags = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]
