@@ -50,6 +50,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         probe=_probe_settings(config.probe),
         trainer=lambda: _trainer(config.trainer),
         random_sets=config.controls.random_sets,
+        own_random_sets=config.controls.own_random_sets,
         all_neurons=config.controls.all_neurons,
         memory_bytes=config.activations.memory_mb * 2**20,
         seed=config.seed,

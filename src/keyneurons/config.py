@@ -153,6 +153,7 @@ class Controls(Section):
     """What key neurons are measured against."""
 
     random_sets: Annotated[int, Field(ge=2)]
+    own_random_sets: PositiveInt
     all_neurons: bool
 
 

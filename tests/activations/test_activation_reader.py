@@ -177,3 +177,10 @@ def test_the_key_depends_on_all_that_activations_depend_on(reader, tiny, tmp_pat
     assert len({store.entry(key).folder for key in keys}) == len(keys)
     # where the model predicts there is one token to read: nothing to pool
     assert reader(read_at="prediction", pooling="mean").key(TEXTS) == reader(read_at="prediction").key(TEXTS)
+
+
+def test_module_paths_that_are_not_there_reserve_no_space(reader, tiny, tmp_path):
+    wrong = {"blocks": "layers", "mlp": "mlp.nope", "mlp_gate": "mlp.act_fn", "attention": "self_attn.o_proj"}
+    with pytest.raises(KeyError, match="nope"):
+        reader(model=tiny(modules=wrong), site="mlp")(TEXTS, "train")
+    assert not list((tmp_path / "store").rglob("*.npy"))

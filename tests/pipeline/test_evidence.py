@@ -74,6 +74,7 @@ def gathered(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, *, all_
             enable_model_summary=False,
         ),
         random_sets=20,
+        own_random_sets=5,
         all_neurons=all_neurons,
         seed=0,
     )

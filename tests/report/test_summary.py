@@ -55,6 +55,7 @@ def experiment(folder: Path) -> Experiment:
         probe=ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0),
         trainer=partial(lightning.Trainer, accelerator="cpu"),
         random_sets=20,
+        own_random_sets=5,
         all_neurons=True,
         memory_bytes=2**20,
         seed=0,

@@ -66,6 +66,7 @@ def gather_evidence(
     settings: ProbeSettings,
     trainer: Callable[[], Trainer],
     random_sets: int,
+    own_random_sets: int,
     all_neurons: bool,
     seed: int,
 ) -> Evidence:
@@ -77,7 +78,8 @@ def gather_evidence(
         sets: the key neurons.
         settings: how probes are trained.
         trainer: makes a Lightning trainer.
-        random_sets: number of matched random sets.
+        random_sets: number of random sets matched to the union of the key neurons.
+        own_random_sets: number of random sets matched to the key neurons of each tag.
         all_neurons: whether to train the probe on all neurons too.
         seed: of the random sets, the control task and the order of the batches.
 
@@ -94,7 +96,7 @@ def gather_evidence(
     n_neurons = len(sets.layers) * sets.neurons_per_layer
     union = np.array(sets.union())
     random = matched_random_sets(union.tolist(), sets.neurons_per_layer, len(sets.layers), random_sets, seed)
-    own = own_sets(sets, random_sets, seed)
+    own = own_sets(sets, own_random_sets, seed)
     needed = np.arange(n_neurons) if all_neurons else np.unique(np.concatenate([union, random.ravel(), own.ravel()]))
     features = gather_columns(arrays, labels, sets, needed)
 
@@ -102,7 +104,7 @@ def gather_evidence(
         return np.searchsorted(needed, columns)
 
     metrics, confusion, accuracy, probe = key_and_random(fit, features, labels, union, random, place, seed)
-    metrics |= own_f1(fit, features, labels, place(own), random_sets)
+    metrics |= own_f1(fit, features, labels, place(own), own_random_sets)
     if all_neurons:
         everything = fit(features, same_for_all(labels, 1), np.arange(n_neurons)[None], len(labels.names))
         test = torch.as_tensor(labels.splits["test"].tags)

@@ -66,6 +66,7 @@ class Experiment:
     probe: ProbeSettings
     trainer: Callable[[], Trainer]
     random_sets: int
+    own_random_sets: int
     all_neurons: bool
     memory_bytes: int
     seed: int
@@ -123,6 +124,7 @@ def run_experiment(experiment: Experiment) -> Result:
         settings=experiment.probe,
         trainer=experiment.trainer,
         random_sets=experiment.random_sets,
+        own_random_sets=experiment.own_random_sets,
         all_neurons=experiment.all_neurons,
         seed=experiment.seed,
     )
