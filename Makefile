@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # stamps: what a run needs, and what the tests need besides
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
-PIP := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test clean
 
