@@ -65,7 +65,12 @@ def test_ctrl_c_ends_a_run_in_one_line(environment: dict[str, str], place: Place
     }
     given = [*place.small, f"dataset.file={treebank}", f"cache={tmp_path / 'cache'}", *slow[during]]
     process = subprocess.Popen(
-        [str(KEYNEURONS), *given], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [str(KEYNEURONS), *given],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )
     try:
         wait_for(tmp_path, "reading" if during == "reading" else "reading.*\n.*reading.*\n.*reading", process)
