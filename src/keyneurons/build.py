@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
@@ -15,6 +16,11 @@ from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.pipeline.experiment import Dataset, Experiment
+from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.pipeline.reliability import Checks
+from keyneurons.selection.moments import MomentScorer
+from keyneurons.selection.rules import Rule
+from keyneurons.selection.scorer import NeuronScorer, SignificantScorer
 from keyneurons.tracking import Store
 
 if TYPE_CHECKING:
@@ -43,18 +49,54 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
-        scorer=_instantiate("selection", config.selection),
+        store=config.activations.store,
+        selection=build_selection(config, method),
         method=method,
-        top_k=config.top_k,
-        scope=config.scope,
+        checks=Checks(**dict(config.reliability)),
+        unseen_share=config.unseen_share if config.split == "unseen_words" else None,
         probe=_probe_settings(config.probe),
         trainer=lambda: _trainer(config.trainer),
         random_sets=config.controls.random_sets,
         own_random_sets=config.controls.own_random_sets,
         all_neurons=config.controls.all_neurons,
-        memory_bytes=config.activations.memory_mb * 2**20,
         seed=config.seed,
     )
+
+
+def build_selection(config: schema.Config, method: str) -> Selection:
+    """How key neurons are selected.
+
+    Raises:
+        ValueError: the method does not go with the threshold, or with activations that are not stored.
+    """
+    scorer = _instantiate("selection", config.selection)
+    if config.threshold == "fdr" and not isinstance(scorer, SignificantScorer):
+        raise ValueError(f"threshold=fdr needs p-values, which selection={method} has not; use threshold=permutation")
+    if config.threshold == "permutation" and config.permutations < (least := math.ceil(1 / config.alpha) - 1):
+        raise ValueError(f"permutations must be at least {least} for alpha={config.alpha}, got {config.permutations}")
+    if not config.activations.store:
+        _check_streaming(config, scorer, method)
+    rule = Rule(config.top_k, config.scope, config.sign, config.threshold, config.alpha, config.mass)
+    memory = config.activations.memory_mb * 2**20
+    return Selection(scorer, rule, config.permutations, config.permute, memory, config.seed)
+
+
+def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -> None:
+    """Refuse what cannot be had from one pass over the text.
+
+    Raises:
+        ValueError: it is asked for.
+    """
+    if not isinstance(scorer, MomentScorer):
+        raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method}")
+    needed = {
+        "threshold=fdr or none": config.threshold != "permutation",
+        "controls.all_neurons=false": not config.controls.all_neurons,
+        "reliability.halves=0": config.reliability.halves == 0,
+        "reliability.bootstraps=0": config.reliability.bootstraps == 0,
+    }
+    if missing := [override for override, given in needed.items() if not given]:
+        raise ValueError(f"activations.store=false also needs {', '.join(missing)}")
 
 
 def build_reader(config: schema.Config) -> ActivationReader:

@@ -1,4 +1,4 @@
-"""The commands beside a run: fetch, cache, log, ui."""
+"""The commands beside a run: fetch, agreement, cache, log, ui."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from keyneurons.config import Config
 
-COMMANDS = ("fetch", "cache", "log", "ui")
+COMMANDS = ("fetch", "agreement", "cache", "log", "ui")
 GIGABYTE = 1e9
 
 
@@ -41,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
     fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
+
+    agreement = commands.add_parser(
+        "agreement", help="compare selection methods", description="Compare selection methods on the same activations."
+    )
+    agreement.add_argument("overrides", nargs="+", help=f"selection=[correlation,l1_probe,...], and {overrides}")
+    agreement.set_defaults(function=_agreement)
 
     cache = commands.add_parser(
         "cache", help="list or prune cached activations", description="List or prune the cache."
@@ -78,6 +84,12 @@ def _fetch(options: argparse.Namespace) -> None:
     config = _config(options.overrides)
     files = build_model_source(config.model, config.cache.expanduser()).fetch()
     _say(f"{files.id} ({files.revision}) is in {files.path}")
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from keyneurons.agreement import run_agreement
+
+    run_agreement(options.overrides, _config)
 
 
 def _cache(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from pydantic import (
     ValidationError,
 )
 
-from keyneurons.records import SPLITS, Scope, Site, Split
+from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
 
 SQLITE = "sqlite:///"
 
@@ -46,6 +46,7 @@ def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]
 
 
 Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
+Share = Annotated[float, Field(gt=0, lt=1)]
 Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
@@ -157,9 +158,19 @@ class Controls(Section):
     all_neurons: bool
 
 
+class Reliability(Section):
+    """Which checks of a ranking are made."""
+
+    halves: NonNegativeInt
+    bootstraps: NonNegativeInt
+    confounds: bool
+    redundancy: bool
+
+
 class Activations(Section):
     """How activations are read, kept and scored."""
 
+    store: bool
     batch_tokens: PositiveInt
     dtype: Literal["float16", "float32"]
     memory_mb: PositiveInt
@@ -210,6 +221,15 @@ class Config(Section):
     pooling: Literal["last", "first", "mean"]
     top_k: PositiveInt
     scope: Scope
+    sign: Sign
+    mass: Annotated[float, Field(ge=0, le=1)] | None
+    threshold: Threshold
+    alpha: Share
+    permutations: PositiveInt
+    permute: Permuted
+    split: Literal["sentences", "unseen_words"]
+    unseen_share: Share
+    reliability: Reliability
     controls: Controls
     activations: Activations
     seed: NonNegativeInt

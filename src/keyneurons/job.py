@@ -20,6 +20,7 @@ from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.experiment import Result, run_experiment
+from keyneurons.records import Treebank
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
 from keyneurons.report.files import sets_digest, write_tables, write_tensors
@@ -98,13 +99,15 @@ def early_tags(config: Config, choices: Mapping[str, str], read: ActivationReade
     }
 
 
-def dataset_facts(result: Result) -> dict[str, object]:
-    """What the dataset of a run was: id, digest and sizes."""
+def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: str) -> None:
+    """Write into a run's folder what its dataset was (id, digest and sizes), and more tags."""
     profile = {
-        split: {"sentences": len(sentences), "words": result.treebank.n_words(split)}
-        for split, sentences in result.treebank.splits.items()
+        split: {"sentences": len(sentences), "words": treebank.n_words(split)}
+        for split, sentences in treebank.splits.items()
     }
-    return {"id": result.treebank.id, "digest": result.treebank_digest, "profile": profile}
+    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    facts["tags"] |= {"dataset": treebank.id, **tags}
+    write_json(folder / RUN_FILE, {**facts, "dataset": {"id": treebank.id, "digest": digest, "profile": profile}})
 
 
 def git_commit() -> str:
@@ -127,9 +130,7 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     write_tables(result, folder)
     write_tensors(result, folder)
     draw_figures(result, folder / "figures")
-    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    facts["tags"] |= {"dataset": result.treebank.id, "neuron_sets": sets_digest(result)}
-    write_json(folder / RUN_FILE, {**facts, "dataset": dataset_facts(result)})
+    keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))
 
 

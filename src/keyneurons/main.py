@@ -117,7 +117,7 @@ def job(composed: DictConfig) -> None:
 
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
     choices = {group: str(option) for group, option in hydra.runtime.choices.items() if option}
-    own = {group: option for group, option in choices.items() if not group.startswith("hydra/")}
+    own = {group.replace("@", "."): option for group, option in choices.items() if not group.startswith("hydra/")}
     run_job(config, Path(hydra.runtime.output_dir), own, parent=sweep.PARENT, number=number)
 
 

@@ -14,6 +14,9 @@ from torch import Tensor
 Split = Literal["train", "dev", "test"]
 Site = Literal["residual", "mlp", "mlp_gate", "attention"]
 Scope = Literal["layer", "model"]
+Sign = Literal["both", "positive", "negative"]
+Threshold = Literal["none", "fdr", "permutation"]
+Permuted = Literal["sentences", "words"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
@@ -96,7 +99,8 @@ class Scores:
     """Scores of all neurons of one site, the layers side by side in the order of ``layers``.
 
     ``values`` is ``[tags, layers x neurons_per_layer]``; ``p_values`` has the same shape, or is None where the method
-    has no test of its own.
+    has no test of its own; ``p_bounds`` are upper bounds on p-values that hold whatever the distribution of an
+    activation, where there are any.
     """
 
     site: Site
@@ -104,6 +108,7 @@ class Scores:
     neurons_per_layer: int
     values: Float[Tensor, "tags neurons"]
     p_values: Float[Tensor, "tags neurons"] | None = None
+    p_bounds: Float[Tensor, "tags neurons"] | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.layers) * self.neurons_per_layer
@@ -112,13 +117,19 @@ class Scores:
                 f"got scores of {self.values.shape[1]} neurons, but {len(self.layers)} layers of "
                 f"{self.neurons_per_layer} have {expected}"
             )
-        if self.p_values is not None and self.p_values.shape != self.values.shape:
-            raise ValueError(f"got p-values {tuple(self.p_values.shape)} for scores {tuple(self.values.shape)}")
+        for p in (self.p_values, self.p_bounds):
+            if p is not None and p.shape != self.values.shape:
+                raise ValueError(f"got p-values {tuple(p.shape)} for scores {tuple(self.values.shape)}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyNeuron:
-    """One selected neuron of a tag, with its adjusted p-value (Benjamini-Hochberg over all neurons of a tag's pool)."""
+    """One selected neuron of a tag.
+
+    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by the
+    permutations of ``threshold=permutation``, else by Benjamini-Hochberg on bounds that hold for any distribution, or
+    on the p-values where there are none.
+    """
 
     layer: int
     neuron: int
@@ -150,7 +161,7 @@ class NeuronSets:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``.
+    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``, nan where a set is empty.
 
     ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
     layer; ``expected`` the mean count under the same null.

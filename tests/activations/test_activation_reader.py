@@ -179,6 +179,34 @@ def test_the_key_depends_on_all_that_activations_depend_on(reader, tiny, tmp_pat
     assert reader(read_at="prediction", pooling="mean").key(TEXTS) == reader(read_at="prediction").key(TEXTS)
 
 
+@pytest.mark.parametrize("kind", ["llama", "bert"])
+def test_token_counts_are_those_of_the_tokenizer_whatever_is_read(reader, kind, monkeypatch):
+    monkeypatch.setattr(LanguageModel, "network", property(lambda self: pytest.fail("the model was loaded")))
+    counts = reader(kind).token_counts(TEXTS)
+    tokenizer = tiny_tokenizer(kind == "bert")
+    # this tokenizer never joins over a space, so words with a space in front may be read alone
+    spaced = [sentence(" ".join(word.form for word in s.words), name=s.id) for s in (*TEXTS, sentence("a wolfhound"))]
+    alone = [tokenizer.tokenize(" " * (i > 0) + word.form) for s in spaced for i, word in enumerate(s.words)]
+    by_hand = [len([token for token in tokens if token != "Ġ"]) for tokens in alone]
+    assert reader(kind).token_counts(spaced).tolist() == by_hand
+    assert {1, 2} < set(by_hand)
+    assert counts.dtype == np.int64
+    assert len(counts) == sum(len(s.words) for s in TEXTS)
+    for options in ({"pooling": "first"}, {"pooling": "mean"}, {"bos": None}, {"site": "mlp", "layers": (1,)}):
+        assert np.array_equal(reader(kind, **options).token_counts(TEXTS), counts)
+    if kind == "llama":
+        assert np.array_equal(reader(read_at="prediction", bos=None).token_counts(TEXTS), counts)
+
+
+def test_token_counts_of_shared_tokens_and_lost_words(reader):
+    read = reader()
+    can_not = sentence("They cannot see", (0, 4), (5, 8), (8, 11), (12, 15))
+    assert read.token_counts([can_not])[1:].tolist() == [1, 1, 1]
+    assert read.token_counts([]).tolist() == []
+    with pytest.raises(ValueError, match="sentence s5: no token of the model covers the word ''"):
+        read.token_counts([sentence("The", (0, 3), (3, 3), name="s5")])
+
+
 def test_module_paths_that_are_not_there_reserve_no_space(reader, tiny, tmp_path):
     wrong = {"blocks": "layers", "mlp": "mlp.nope", "mlp_gate": "mlp.act_fn", "attention": "self_attn.o_proj"}
     with pytest.raises(KeyError, match="nope"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from keyneurons.analysis.overlap import chance_of_at_least, mean_off_diagonal, overlap
+from keyneurons.analysis.overlap import chance_of_at_least, mean_off_diagonal, overlap, shared_count_pmf
 from keyneurons.records import KeyNeuron, NeuronSets
 
 
@@ -72,12 +72,55 @@ def test_same_index_in_another_layer_is_another_neuron():
     assert result.expected[0, 1] == 0
 
 
-def test_tag_without_neurons_is_refused():
-    with pytest.raises(ValueError, match="every tag needs a neuron, got {'A': 1, 'B': 0}"):
-        overlap(sets_of(10, (0,), A=[(0, 1)], B=[]))
+def test_empty_sets():
+    """Nothing is shared with an empty set; what divides by its size is nan, and the others are as without it."""
+    full = {"A": [(0, 1), (0, 2)], "C": [(0, 2), (1, 3)]}
+    result, without = overlap(sets_of(10, (0, 1), **full, B=[], D=[])), overlap(sets_of(10, (0, 1), **full))
+    nan = pytest.approx(np.nan, nan_ok=True)
+    assert result.tags == ("A", "B", "C", "D")
+    for empty in (1, 3):
+        assert result.count[empty].tolist() == [0, 0, 0, 0]
+        assert result.coefficient[empty].tolist() == [nan] * 4
+        assert result.jaccard[empty].tolist() == [0, nan, 0, nan]
+        assert result.expected[empty].tolist() == [0, 0, 0, 0]
+        assert result.p_value[empty].tolist() == [1, 1, 1, 1]
+    for name in ("count", "coefficient", "jaccard", "expected", "p_value"):
+        matrix = getattr(result, name)
+        np.testing.assert_array_equal(matrix, matrix.T)
+        np.testing.assert_array_equal(matrix[::2, ::2], getattr(without, name))
+    assert mean_off_diagonal(result.coefficient) == 0.5
+
+
+def test_no_tag_is_refused():
+    with pytest.raises(ValueError, match="at least 1 tag, got 0"):
+        overlap(sets_of(10, (0,)))
+
+
+def test_shared_count_pmf_is_a_distribution_with_the_known_mean():
+    first, second = np.array([3, 0, 5, 7]), np.array([4, 6, 2, 12])
+    pmf = shared_count_pmf(first, second, 12)
+    assert len(pmf) == 3 + 0 + 2 + 7 + 1
+    assert pmf.sum() == pytest.approx(1, rel=1e-12)
+    assert pmf @ np.arange(len(pmf)) == pytest.approx((first * second).sum() / 12, rel=1e-12)
+    assert pmf[:7].max() < 1e-15 < pmf[7]  # the last layer is taken whole, so its 7 are always shared
+    np.testing.assert_array_equal(pmf, shared_count_pmf(second, first, 12))
+    assert shared_count_pmf(first, second * 0, 12).tolist() == [1]
+
+
+@pytest.mark.parametrize("wrong", [13, -1])
+def test_layer_without_room_is_refused(wrong):
+    with pytest.raises(ValueError, match=rf"must lie in 0\.\.12, got \[2\] and \[{wrong}\]"):
+        shared_count_pmf(np.array([2]), np.array([wrong]), 12)
 
 
 def test_mean_off_diagonal():
     assert mean_off_diagonal(np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 3.0], [2.0, 3.0, 9.0]])) == 2
     with pytest.raises(ValueError, match="at least 2 tags, got 1"):
         mean_off_diagonal(np.ones((1, 1)))
+    with pytest.raises(ValueError, match="not nan, got 2 tags without one"):
+        mean_off_diagonal(np.array([[1, np.nan], [np.nan, 1]]))
+
+
+def test_mean_off_diagonal_leaves_nan_out():
+    matrix = np.array([[np.nan, 1.0, np.nan], [1.0, 9.0, 3.0], [np.nan, 3.0, np.nan]])
+    assert mean_off_diagonal(matrix) == 2

@@ -25,10 +25,10 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
     assert done.stderr == ""
     for line in (
         "dataset: conllu, starter, text, ud_english_ewt",
-        "selection: correlation, l1_probe, mutual_information",
+        "selection: average_precision, bottom, correlation, elastic_net, f_test, gaussian_probe, l1_probe, lape,",
         "trainer: auto, cpu, gpu",
         "top_k: 10",
-        "keyneurons fetch | cache | log | ui",
+        "keyneurons fetch | agreement | cache | log | ui",
     ):
         assert line in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "LOADED"
@@ -50,8 +50,8 @@ def test_the_module_is_the_script(environment: dict[str, str], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("keyneurons selection=", ["selection=correlation", "selection=l1_probe", "selection=mutual_information"]),
-        ("keyneurons selection=mut", ["selection=mutual_information"]),
+        ("keyneurons selection=l", ["selection=l1_probe", "selection=lape", "selection=linear_weights"]),
+        ("keyneurons selection=mutual_information_", ["selection=mutual_information_knn"]),
         ("keyneurons top", ["top_k="]),
         ("keyneurons dataset=starter dataset.min", ["dataset.min_words_per_tag="]),
     ],
@@ -64,7 +64,7 @@ def test_the_shell_completes_groups_options_and_keys(
     assert ended.out.split() == offered
 
 
-@pytest.mark.parametrize("name", ["fetch", "cache", "log", "ui"])
+@pytest.mark.parametrize("name", ["fetch", "agreement", "cache", "log", "ui"])
 def test_every_command_has_its_own_help(call: Command, name: str) -> None:
     ended = call(name, "--help")
     assert ended.status == 0

@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
-FIGURES = ["accuracy", "confusion", "overlap", "own_f1"]
+FIGURES = ["accuracy", "confusion", "overlap", "own_f1", "stability"]
+CONFOUNDS = {"tokens", "position", "log_frequency", "capitalised", "sentence_initial"}
 METRICS = {
     "probe/test_accuracy",
     "probe/test_macro_f1",
@@ -34,6 +35,12 @@ METRICS = {
     "selection/union_fraction",
     "overlap/mean_coefficient",
     "overlap/mean_jaccard",
+    "stability/halves/jaccard",
+    "stability/halves/expected_jaccard",
+    "stability/bootstrap/jaccard/NOUN",
+    "confounds/vanishing",
+    "redundancy/clusters",
+    "redundancy/effective_dimension",
     *(f"{group}/{tag}" for group in ("probe/test_f1", "own/f1", "own/random_f1") for tag in TAGS),
 }
 
@@ -66,7 +73,7 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
     assert first.err == ""
     head, *rest = first.out.splitlines()
     assert head == "llama, mlp, layer 2: 3 key neurons per tag by correlation"
-    assert rest[0].split() == ["tag", "train", "words", "best", "neuron", "score", "own", "F1", "random", "F1"]
+    assert " ".join(rest[0].split()) == "tag train words best neuron score own F1 random F1 stability"
     assert [line.split()[0] for line in rest[1:5]] == TAGS
     for said in (
         "accuracy on test words",
@@ -96,6 +103,10 @@ def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:
         "method": "correlation",
         "scope": "layer",
         "top_k": 3,
+        "sign": "both",
+        "mass": None,
+        "threshold": "none",
+        "alpha": 0.05,
         "seed": 0,
     }
     assert list(tags) == TAGS
@@ -109,6 +120,19 @@ def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:
         assert [n["neuron"] for n in neurons] == row.abs().sort(descending=True, stable=True).indices[:3].tolist()
         assert [n["score"] for n in neurons] == pytest.approx([row[n["neuron"]].item() for n in neurons])
         assert all(0 <= n["p_value"] <= n["p_adjusted"] <= 1 for n in neurons)
+        assert all(set(n["confounds"]) == CONFOUNDS and -1 <= n["partial"] <= 1 for n in neurons)
+        assert {n["vanishes"] for n in neurons} <= {True, False}
+
+
+def test_clusters_and_angles_cover_the_key_neurons(folder: Path) -> None:
+    found = json.loads((folder / "redundancy.json").read_text("utf-8"))
+    tags = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]
+    union = {n["neuron"] for neurons in tags.values() for n in neurons}
+    clustered = [n["neuron"] for cluster in found["clusters"] for n in cluster]
+    assert sorted(clustered) == sorted(union)
+    assert 1 <= found["effective_dimension"] <= len(union)
+    assert list(found["effective_dimension_by_tag"]) == TAGS
+    assert len(found["angles"]) == 6
 
 
 def test_overlaps_are_matrices_of_the_tags_in_alphabetical_order(folder: Path) -> None:
@@ -252,6 +276,61 @@ def test_several_layers_at_another_site_in_front_of_the_word(call: Command, plac
     assert all([n["layer"] for n in neurons].count(0) == 3 for neurons in found["tags"].values())
     assert (folder / "figures" / "layers.png").is_file()
     assert all(n["p_value"] is None for neurons in found["tags"].values() for n in neurons)
+
+
+def test_nothing_is_stored_where_that_is_asked_for(call: Command, small: list[str], folder: Path) -> None:
+    off = ["controls.all_neurons=false", "reliability.halves=0", "reliability.bootstraps=0"]
+    ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=false", *off)
+    assert ended.status == 0, ended.err
+    assert not list(Path("own").rglob("*.npy"))
+    [again] = output_folders(Path.cwd())
+    here, there = (json.loads((path / "metrics.json").read_text("utf-8")) for path in (again, folder))
+    assert here == pytest.approx({name: there[name] for name in here})
+    assert here["probe/test_accuracy"] == there["probe/test_accuracy"]
+
+
+def test_words_of_unseen_types_are_measured_beside_the_normal_split(
+    call: Command, small: list[str], folder: Path
+) -> None:
+    ended = call(*small, "split=unseen_words", "dataset.min_words_per_tag=5")
+    assert ended.status == 0, ended.err
+    [again] = output_folders(Path.cwd())
+    here, there = (json.loads((path / "metrics.json").read_text("utf-8")) for path in (again, folder))
+    assert here["probe/test_accuracy"] == there["probe/test_accuracy"]
+    assert here["unseen_words/control/word_type/test_accuracy"] == here["unseen_words/control/majority/test_accuracy"]
+    assert 0 < here["unseen_words/data/test_words"] < here["data/test_words"]
+    assert "the same on" in ended.out
+
+
+def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
+    ended = call(*small, "selection=random", "threshold=permutation", "permutations=30")
+    assert ended.status == 0, ended.err
+    assert "No key neurons: none of any tag passes threshold=permutation, alpha=0.05, sign=both." in ended.out
+    [folder] = output_folders(Path.cwd())
+    assert json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"] == {tag: [] for tag in TAGS}
+    [run] = runs_in(Path.cwd())
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["selection/union_size"] == 0
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["average_precision", "bottom", "elastic_net", "f_test", "gaussian_probe", "lape", "linear_weights",
+     "mean_difference", "mutual_information_knn", "probeless", "welch_t"],
+)  # fmt: skip
+def test_every_other_method_runs(call: Command, small: list[str], method: str) -> None:
+    quick = ["reliability.halves=1", "reliability.bootstraps=0", "controls.random_sets=2"]
+    ended = call(*small, f"selection={method}", "site=mlp_gate", *quick)
+    assert ended.status == 0, ended.err
+    [run] = runs_in(Path.cwd())
+    assert run.data.params["choice.selection"] == method
+
+
+def test_the_method_that_bottom_turns_round_is_chosen_by_its_name(call: Command, small: list[str]) -> None:
+    ended = call(*small, "selection=bottom", "selection@selection.of=mutual_information", "controls.random_sets=2")
+    assert ended.status == 0, ended.err
+    [run] = runs_in(Path.cwd())
+    assert run.data.params["selection.of._target_"].endswith("MutualInformation")
 
 
 def test_a_model_that_sees_both_sides(call: Command, place: Place) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from keyneurons.pipeline.evidence import Evidence, gather_columns, gather_evidence, own_sets, text_controls
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.evidence import Evidence, gather_evidence, own_sets, text_controls
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
 from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import score_layers
-from keyneurons.selection.rules import select
+from keyneurons.selection.rules import Rule, select
 
 NAMES = ("ADJ", "NOUN", "VERB")
 LAYERS, WIDTH = (1, 4), 30
@@ -41,27 +41,22 @@ def planted(seed: int = 0, *, shuffled: bool = False) -> tuple[dict[Split, dict[
 
 
 def key_sets(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, k: int = 1) -> NeuronSets:
-    train = labels.splits["train"]
-    scores = score_layers(
-        Correlation(),
-        arrays["train"],
-        train.rows,
-        train.tags,
-        3,
-        site="mlp",
-        scope="model",
-        device="cpu",
-        budget_bytes=2**24,
-    )
-    return select(scores, NAMES, k, "model")
+    scores = StoredActivations(arrays, "mlp").scores(Correlation(), labels, "model", 2**24)
+    return select(scores, NAMES, Rule(k, "model"))
 
 
-def gathered(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, *, all_neurons: bool = True) -> Evidence:
+def gathered(
+    arrays: dict[Split, dict[int, np.ndarray]],
+    labels: Labels,
+    sets: NeuronSets | None = None,
+    *,
+    all_neurons: bool = True,
+) -> Evidence:
     optimizer = partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98))
     return gather_evidence(
-        arrays,
+        StoredActivations(arrays, "mlp"),
         labels,
-        key_sets(arrays, labels),
+        sets or key_sets(arrays, labels),
         settings=ProbeSettings(optimizer, batch_size=1024, patience=3, inverse_penalty=1.0),
         trainer=partial(
             lightning.Trainer,
@@ -123,6 +118,7 @@ def test_reading_only_the_needed_columns_changes_nothing(evidence: Evidence) -> 
 
 def test_the_confusion_counts_every_test_word_once(evidence: Evidence) -> None:
     _, labels = planted()
+    assert evidence.confusion is not None
     assert evidence.confusion.sum(1).tolist() == labels.counts("test").tolist()
     share = np.trace(evidence.confusion) / evidence.confusion.sum()
     assert share == pytest.approx(evidence.metrics["probe/test_accuracy"])
@@ -131,6 +127,7 @@ def test_the_confusion_counts_every_test_word_once(evidence: Evidence) -> None:
 def test_the_kept_probe_predicts_as_it_was_measured(evidence: Evidence) -> None:
     arrays, labels = planted()
     probe, test = evidence.probe, labels.splits["test"]
+    assert probe is not None
     side_by_side = np.concatenate([arrays["test"][layer][test.rows] for layer in LAYERS], axis=1)
     values = torch.from_numpy(side_by_side[:, probe.columns].astype(np.float32))
     predicted = (((values - probe.mean) / probe.std) @ probe.weight + probe.bias).argmax(1).numpy()
@@ -140,7 +137,7 @@ def test_the_kept_probe_predicts_as_it_was_measured(evidence: Evidence) -> None:
 def test_columns_come_from_their_own_layer_and_from_labelled_words_only() -> None:
     arrays, labels = planted()
     columns = np.array([0, 7, WIDTH, WIDTH + 29])
-    gathered_columns = gather_columns(arrays, labels, key_sets(arrays, labels), columns)
+    gathered_columns = StoredActivations(arrays, "mlp").columns(labels, columns)
     for split in SPLITS:
         rows = labels.splits[split].rows
         by_hand = np.stack([arrays[split][1 if c < WIDTH else 4][rows, c % WIDTH] for c in columns], axis=1)
@@ -149,13 +146,41 @@ def test_columns_come_from_their_own_layer_and_from_labelled_words_only() -> Non
 
 def test_own_sets_are_matched_in_size_and_layer() -> None:
     sets = key_sets(*planted(), k=3)
-    rows = own_sets(sets, 4, seed=0).reshape(3, 5, 3)
-    for tag, block in zip(NAMES, rows, strict=True):
+    own, again, other = (own_sets(sets, 4, seed=seed) for seed in (0, 0, 1))
+    assert tuple(own) == NAMES
+    for tag, block in own.items():
+        assert block.shape == (5, 3)
         assert block[0].tolist() == sets.columns(tag)
         per_layer = sorted(block[0] // WIDTH)
         assert all(sorted(drawn // WIDTH) == per_layer for drawn in block[1:])
-    assert np.array_equal(own_sets(sets, 4, seed=0).reshape(3, 5, 3), rows)
-    assert not np.array_equal(own_sets(sets, 4, seed=1).reshape(3, 5, 3), rows)
+        assert np.array_equal(again[tag], block)
+        assert not np.array_equal(other[tag], block)
+
+
+def test_sets_of_different_sizes_are_measured_each_on_its_own() -> None:
+    arrays, labels = planted()
+    one, three = key_sets(arrays, labels), key_sets(arrays, labels, k=3)
+    tags = {"ADJ": (), "NOUN": one.tags["NOUN"], "VERB": three.tags["VERB"]}
+    mixed = NeuronSets("mlp", LAYERS, WIDTH, tags)
+    m = gathered(arrays, labels, mixed, all_neurons=False).metrics
+    alone = gathered(arrays, labels, all_neurons=False).metrics
+    assert m["own/f1/NOUN"] == pytest.approx(alone["own/f1/NOUN"])
+    assert m["own/f1/VERB"] > 0.9
+    assert "own/f1/ADJ" not in m
+    assert "own/random_f1/ADJ" not in m
+    assert "probe/test_f1/ADJ" in m
+
+
+def test_without_key_neurons_only_the_controls_are_measured() -> None:
+    arrays, labels = planted()
+    found = gathered(arrays, labels, NeuronSets("mlp", LAYERS, WIDTH, dict.fromkeys(NAMES, ())))
+    assert set(found.metrics) == {
+        "control/all_neurons/test_accuracy",
+        "control/majority/test_accuracy",
+        "control/word_type/test_accuracy",
+    }
+    assert (found.probe, found.confusion, found.random_accuracy.size) == (None, None, 0)
+    assert found.union.shape == (len(labels.splits["train"].rows), 0)
 
 
 def test_text_controls_by_hand() -> None:

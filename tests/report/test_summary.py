@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -17,10 +18,16 @@ from rich.console import Console
 from keyneurons.activations.models import LanguageModel, ModelFolder
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.overlap import overlap
+from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
+from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.evidence import Evidence, KeyProbe
 from keyneurons.pipeline.experiment import Dataset, Experiment, Result, data_metrics, set_metrics
+from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import (
     SPLITS,
@@ -35,34 +42,45 @@ from keyneurons.records import (
 )
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
-from keyneurons.report.files import sets_digest, write_matrix
+from keyneurons.report.files import sets_digest, write_matrix, write_tables, write_tensors
 from keyneurons.report.summary import markdown, summarise, verdict
 from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.rules import Rule
 
 NAMES = ("NOUN", "VERB")
 CAPS: Mapping[Any, None] = dict.fromkeys(SPLITS)
+UNCHECKED = Reliability({}, None, None)
 
 
-def experiment(folder: Path) -> Experiment:
+def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
     return Experiment(
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
         read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
-        scorer=Correlation(),
+        store=True,
+        selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
         method="correlation",
-        top_k=2,
-        scope="layer",
+        checks=Checks(3, 5, confounds=True, redundancy=True),
+        unseen_share=0.3 if unseen else None,
         probe=ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0),
         trainer=partial(lightning.Trainer, accelerator="cpu"),
         random_sets=20,
         own_random_sets=5,
         all_neurons=True,
-        memory_bytes=2**20,
         seed=0,
     )
 
 
-def result(folder: Path, *, p_value: float = 1 / 21, sets: int = 20, dropped: int = 0, shared: int = 0) -> Result:
+def result(
+    folder: Path,
+    *,
+    p_value: float = 1 / 21,
+    sets: int = 20,
+    dropped: int = 0,
+    shared: int = 0,
+    reliability: Reliability = UNCHECKED,
+    unseen: bool = False,
+) -> Result:
     """A result that no model and no probe was needed for: 8 neurons, two tags, every number given."""
     word = Word("dog", 0, 3, "NOUN", None)
     sentences = (Sentence("s1", "dog dog dog", (word, word, word)),)
@@ -87,13 +105,32 @@ def result(folder: Path, *, p_value: float = 1 / 21, sets: int = 20, dropped: in
         **{f"{name}/{tag}": value for name, value in (("own/f1", 0.8), ("own/random_f1", 0.2)) for tag in NAMES},
         **set_metrics(neuron_sets, shared_neurons),
         **data_metrics(treebank, labels),
+        **reliability.metrics(),
     }
+    if unseen:
+        metrics |= {
+            "unseen_words/probe/test_accuracy": 0.6,
+            "unseen_words/control/random/test_accuracy": 0.5,
+            "unseen_words/control/random/test_accuracy_std": 0.04,
+            "unseen_words/control/majority/test_accuracy": 0.1,
+            "unseen_words/data/tags": 2.0,
+            "unseen_words/data/test_words": 7.0,
+        }
     three = torch.ones(3)
     probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
-    evidence = Evidence(metrics, np.array([[2, 0], [0, 1]]), np.full(sets, 0.7), probe)
+    evidence = Evidence(metrics, np.array([[2, 0], [0, 1]]), np.full(sets, 0.7), probe, np.ones((3, 3)))
     scores = Scores("mlp", (3,), 8, torch.zeros(2, 8))
     return Result(
-        experiment(folder), treebank, "digest", labels, scores, neuron_sets, shared_neurons, evidence, metrics
+        experiment(folder, unseen=unseen),
+        treebank,
+        "digest",
+        labels,
+        scores,
+        neuron_sets,
+        shared_neurons,
+        evidence,
+        reliability,
+        metrics,
     )
 
 
@@ -119,12 +156,14 @@ def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Pa
 def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     summary = summarise(result(tmp_path, dropped=3, shared=4))
     assert summary.title == "toy, mlp, layer 3: 2 key neurons per tag by correlation"
-    noun, verb = summary.tags
-    assert (noun.tag, noun.words, noun.best, noun.score) == ("NOUN", 2, "mlp.3.5", -0.75)
-    assert (verb.tag, verb.words, verb.own_f1, verb.random_f1) == ("VERB", 1, 0.8, 0.2)
+    assert summary.columns == ("tag", "train words", "best neuron", "score", "own F1", "random F1")
+    assert summary.tags == (
+        ("NOUN", "2", "mlp.3.5", "-0.750", "0.800", "0.200"),
+        ("VERB", "1", "mlp.3.1", "0.600", "0.800", "0.200"),
+    )
     accuracies = dict(summary.accuracies)
     assert accuracies["key neurons (3, 38% of the neurons read)"] == "0.900"
-    assert accuracies["random neurons (3, mean of 20 sets)"] == "0.700 +- 0.020"
+    assert accuracies["random neurons (mean of 20 sets of that size)"] == "0.700 +- 0.020"
     assert list(accuracies.values()) == ["0.900", "0.700 +- 0.020", "0.950", "0.400", "0.850", "0.300"]
     facts = "\n".join(summary.facts)
     assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
@@ -132,6 +171,70 @@ def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     assert "3 dev and test sentences dropped" in facts
     assert "4 words share the span" in facts
     assert "share 1.00 neurons on average, 0.50 expected by chance" in facts
+
+
+def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
+    stable = Stability({"NOUN": 0.5, "VERB": 0.25}, {"NOUN": 0.1, "VERB": 0.1})
+    marked = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.4, 0.001, vanishes=False)
+    gone = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.01, 0.6, vanishes=True)
+    redundant = Redundancy(((1, 2), (5,)), 1.8, {"NOUN": 1.9, "VERB": 1.2}, {("NOUN", "VERB"): (0.0, 40.0)})
+    confounds = {"NOUN": (marked, gone), "VERB": (marked, marked)}
+    found = result(tmp_path, reliability=Reliability({"halves": stable}, confounds, redundant))
+    assert found.metrics["stability/halves/jaccard"] == pytest.approx(0.375)
+    assert found.metrics["stability/halves/expected_jaccard/VERB"] == 0.1
+    assert found.metrics["confounds/vanishing"] == 1
+    assert found.metrics["redundancy/clusters"] == 2
+    summary = summarise(found)
+    assert summary.columns[-1] == "stability"
+    assert [row[-1] for row in summary.tags] == ["0.500", "0.250"]
+    facts = "\n".join(summary.facts)
+    assert "halves of the train sentences have a Jaccard of 0.375 on average, 0.100 expected by chance" in facts
+    assert "1 key neurons no longer mark their tag" in facts
+    assert "NOUN mlp.3.1" in facts
+    assert "3 key neurons form 2 clusters of alike ones; their effective dimension is 1.8" in facts
+    write_tables(found, tmp_path)
+    neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
+    assert [n["vanishes"] for n in neurons] == [False, True]
+    assert neurons[1]["confounds"] == dict(zip(CONFOUNDS, gone.correlations, strict=True))
+    told = json.loads((tmp_path / "redundancy.json").read_text("utf-8"))
+    assert told["clusters"] == [[{"layer": 3, "neuron": 1}, {"layer": 3, "neuron": 2}], [{"layer": 3, "neuron": 5}]]
+    assert told["angles"] == [{"tags": ["NOUN", "VERB"], "degrees": [0.0, 40.0]}]
+
+
+def test_fewer_neurons_than_asked_for_are_told_by_tag(tmp_path: Path) -> None:
+    found = result(tmp_path)
+    object.__setattr__(found, "sets", NeuronSets("mlp", (3,), 8, {**found.sets.tags, "VERB": ()}))
+    summary = summarise(found)
+    assert [row[2] for row in summary.tags] == ["2 of 2", "0 of 2"]
+    assert summary.tags[1][3:5] == ("-", "-")
+
+
+def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
+    found = result(tmp_path)
+    evidence = Evidence({}, None, np.empty(0), None, np.empty((3, 0)))
+    empty = NeuronSets("mlp", (3,), 8, dict.fromkeys(NAMES, ()))
+    rule = Rule(2, "layer", threshold="fdr", alpha=0.01)
+    object.__setattr__(found.experiment.selection, "rule", rule)
+    for name, value in (("evidence", evidence), ("sets", empty), ("overlap", overlap(empty))):
+        object.__setattr__(found, name, value)
+    assert verdict(found) == "No key neurons: none of any tag passes threshold=fdr, alpha=0.01, sign=both."
+    draw_figures(found, tmp_path / "figures")
+    assert not list((tmp_path / "figures").iterdir())
+    write_tables(found, tmp_path)
+    write_tensors(found, tmp_path)
+    assert not (tmp_path / "probe.safetensors").exists()
+    assert not (tmp_path / "confusion.csv").exists()
+
+
+def test_unseen_words_stand_beside_the_normal_split(tmp_path: Path) -> None:
+    rows = summarise(result(tmp_path, unseen=True)).accuracies
+    place = rows.index(("the same on 7 test words of 2 tags whose types train lacks", ""))
+    assert rows[0][1] == "0.900"
+    assert rows[place + 1 :] == (
+        ("  key neurons", "0.600"),
+        ("  random neurons", "0.500 +- 0.040"),
+        ("  majority tag", "0.100"),
+    )
 
 
 def test_the_description_is_a_table_in_markdown(tmp_path: Path) -> None:

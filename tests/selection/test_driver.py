@@ -1,4 +1,4 @@
-"""Scoring from disk in blocks equals scoring at once."""
+"""Scoring from disk equals scoring at once, whatever the pieces."""
 
 from __future__ import annotations
 
@@ -9,10 +9,16 @@ import numpy as np
 import pytest
 import torch
 
+from keyneurons.selection.average_precision import AveragePrecision
+from keyneurons.selection.bottom import Bottom
 from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import BYTES_PER_VALUE, score_layers
+from keyneurons.selection.driver import BYTES_PER_VALUE, Driver
+from keyneurons.selection.f_test import FTest
 from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.lape import LAPE
 from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.scorer import TagError
+from keyneurons.selection.welch_t import WelchT
 
 WORDS, WIDTH, LAYERS = 700, 97, (2, 5, 9)
 
@@ -29,6 +35,10 @@ ROWS = np.flatnonzero(np.arange(WORDS) % 7 != 0)
 TAGS = np.random.default_rng(1).integers(0, 4, len(ROWS))
 
 
+def driver(arrays, scope="layer", **more) -> Driver:
+    return Driver(arrays, ROWS, 4, "mlp", scope, **more)
+
+
 @dataclass
 class Recorder:
     """A scorer that needs its neurons side by side, and remembers what it was given."""
@@ -41,57 +51,115 @@ class Recorder:
         return values[:n_tags].double()
 
 
-@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation()], ids=repr)
+@pytest.mark.parametrize("scorer", [AveragePrecision(), MutualInformation()], ids=repr)
 @pytest.mark.parametrize("columns", [2, 5, 16, 31, 96])
-def test_blocks_change_nothing(arrays, scorer, columns):
-    whole = score_layers(scorer, arrays, ROWS, TAGS, 4, site="mlp", scope="layer")
-    budget = columns * BYTES_PER_VALUE * len(ROWS)
-    blocks = score_layers(scorer, arrays, ROWS, TAGS, 4, site="mlp", scope="layer", budget_bytes=budget)
+def test_blocks_of_neurons_change_nothing(arrays, scorer, columns):
+    whole = driver(arrays).scores(scorer, TAGS)
+    blocks = driver(arrays, budget_bytes=columns * BYTES_PER_VALUE * len(ROWS)).scores(scorer, TAGS)
     assert torch.equal(whole.values, blocks.values)
-    assert torch.equal(whole.p_values, blocks.p_values)
+    if isinstance(scorer, MutualInformation):
+        assert torch.equal(whole.p_values, blocks.p_values)
+
+
+@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), MutualInformation()], ids=repr)
+@pytest.mark.parametrize("at_once", [1, 1000, 2**20])
+def test_words_a_few_at_a_time_change_nothing(arrays, scorer, at_once, monkeypatch):
+    monkeypatch.setattr("keyneurons.selection.driver.VALUES_AT_ONCE", at_once)
+    side_by_side = torch.from_numpy(np.concatenate([arrays[layer][ROWS] for layer in LAYERS], axis=1))
+    found = driver(arrays).scores(scorer, TAGS).values
+    torch.testing.assert_close(found, scorer(side_by_side, torch.from_numpy(TAGS), 4), rtol=1e-9, atol=1e-12)
 
 
 def test_layers_stand_side_by_side_and_only_the_rows_count(arrays):
-    scores = score_layers(Correlation(), arrays, ROWS, TAGS, 4, site="mlp", scope="model")
+    scores = driver(arrays, "model").scores(Correlation(), TAGS)
     assert (scores.site, scores.layers, scores.neurons_per_layer) == ("mlp", LAYERS, WIDTH)
     for i, layer in enumerate(LAYERS):
         oracle = np.corrcoef(arrays[layer][ROWS].astype(np.float64).T, TAGS == 2)[-1, :-1]
         np.testing.assert_allclose(scores.values[2, i * WIDTH : (i + 1) * WIDTH], oracle, atol=1e-12)
+    assert (scores.p_bounds >= scores.p_values * 0.99).all()
+
+
+def test_methods_by_sums_share_one_read(arrays):
+    found = driver(arrays).moments(np.stack([TAGS, TAGS[::-1]]), {"value", "positive"})
+    assert set(found) == {"value", "positive"}
+    for i, tags in enumerate((TAGS, TAGS[::-1])):
+        alone = driver(arrays).moments(tags[None].copy(), ["positive"])["positive"][0]
+        assert torch.equal(found["positive"][i].sums, alone.sums)
+        assert torch.equal(found["positive"][i].counts, alone.counts)
 
 
 def test_joint_scorers_see_what_the_scope_says(arrays):
     by_layer, together = Recorder(), Recorder()
-    one = score_layers(by_layer, arrays, ROWS, TAGS, 4, site="mlp", scope="layer", budget_bytes=1)
-    all_ = score_layers(together, arrays, ROWS, TAGS, 4, site="mlp", scope="model", budget_bytes=1)
+    one = driver(arrays, budget_bytes=1).scores(by_layer, TAGS)
+    all_ = driver(arrays, "model", budget_bytes=1).scores(together, TAGS)
     assert by_layer.seen == [(len(ROWS), WIDTH)] * 3
     assert together.seen == [(len(ROWS), 3 * WIDTH)]
     assert torch.equal(one.values, all_.values)
     assert one.p_values is None
 
 
+@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation()], ids=repr)
+def test_the_bottom_is_that_of_all_layers(arrays, scorer):
+    top = driver(arrays).scores(scorer, TAGS)
+    bottom = driver(arrays).scores(Bottom(scorer), TAGS)
+    order = top.values.abs().sort(dim=1, descending=True, stable=True).indices
+    assert torch.equal(bottom.values.argsort(dim=1), order)
+    assert bottom.p_values is None
+
+
+def test_some_words_are_scored_as_if_they_were_all(arrays):
+    some = np.r_[np.arange(50, 200), np.arange(100)]  # some of them twice
+    found = driver(arrays).of_words(some).scores(FTest(), TAGS[some]).values
+    again = Driver(arrays, ROWS[some], 4, "mlp", "layer").scores(FTest(), TAGS[some]).values
+    assert torch.equal(found, again)
+    assert not torch.equal(found, driver(arrays).scores(FTest(), TAGS).values)
+
+
+@pytest.mark.parametrize("scorer", [Correlation(), LAPE(80.0), AveragePrecision()], ids=repr)
+@pytest.mark.parametrize("budget", [40 * BYTES_PER_VALUE * len(ROWS), 2**29])
+def test_maxima_are_those_of_a_direct_loop(arrays, scorer, budget):
+    taggings = [np.random.default_rng(i).permutation(TAGS) for i in range(5)]
+    found = list(driver(arrays, budget_bytes=budget).maxima(scorer, taggings.__getitem__, 5))
+    for tags, maxima in zip(taggings, found, strict=True):
+        by_hand = driver(arrays).scores(scorer, tags).values.abs().amax(dim=1)
+        torch.testing.assert_close(maxima, by_hand, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("scope", ["layer", "model"])
-@pytest.mark.parametrize("scorer", [Correlation(), L1Probe(n_nonzero=2)], ids=repr)
+@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation(), L1Probe(n_nonzero=2)], ids=repr)
 def test_non_finite_activation_names_layer_and_neuron(arrays, scorer, scope):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][ROWS[3], 41] = np.inf
     budget = 10 * BYTES_PER_VALUE * len(ROWS)
-    with pytest.raises(ValueError, match="got 1 values that are not in layer 5, neuron 41"):
-        score_layers(scorer, broken, ROWS, TAGS, 4, site="mlp", scope=scope, budget_bytes=budget)
+    with pytest.raises(ValueError, match=r"neuron 41 of layer 5 \(site mlp\) holds an activation that is not finite"):
+        driver(broken, scope, budget_bytes=budget).scores(scorer, TAGS)
+
+
+def test_a_neuron_that_cannot_be_scored_is_named(arrays):
+    perfect = {layer: np.array(array) for layer, array in arrays.items()}
+    perfect[9][ROWS, 3] = TAGS == 1
+    with pytest.raises(ValueError, match=r"neuron 3 of layer 9 \(site mlp\) does not vary within tag 1"):
+        driver(perfect).scores(FTest(), TAGS)
+
+
+def test_a_tag_that_cannot_be_scored_is_named(arrays):
+    with pytest.raises(TagError, match="tag 3 needs a word and a word without it, got 0 of 600"):
+        driver(arrays).scores(Correlation(), TAGS % 3)
 
 
 def test_non_finite_activation_of_an_unlabelled_word_is_no_matter(arrays):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][0, 41] = np.nan
-    assert score_layers(Correlation(), broken, ROWS, TAGS, 4, site="mlp", scope="layer").values.isfinite().all()
+    assert driver(broken).scores(Correlation(), TAGS).values.isfinite().all()
 
 
 def test_budget_too_small_for_two_neurons(arrays):
     with pytest.raises(ValueError, match=f"at least {2 * BYTES_PER_VALUE * len(ROWS)} for 600 words, got 100"):
-        score_layers(Correlation(), arrays, ROWS, TAGS, 4, site="mlp", scope="layer", budget_bytes=100)
+        driver(arrays, budget_bytes=100).scores(MutualInformation(), TAGS)
 
 
 def test_layers_of_one_shape(arrays):
     with pytest.raises(ValueError, match="layers must be given and have one shape"):
-        score_layers(Correlation(), {}, ROWS, TAGS, 4, site="mlp", scope="layer")
+        driver({})
     with pytest.raises(ValueError, match="one shape"):
-        score_layers(Correlation(), {**arrays, 9: arrays[9][:, :5]}, ROWS, TAGS, 4, site="mlp", scope="layer")
+        driver({**arrays, 9: arrays[9][:, :5]})

@@ -120,8 +120,19 @@ def test_rare_tag_of_one_word():
 def test_tag_that_cannot_have_that_many_weights_is_named():
     values, tags = correlated(300, 30, 3)
     values[:, 5:] = 1
-    with pytest.raises(ValueError, match="n_nonzero=6 is more than tag 0 reaches: 5 weights of 30"):
+    with pytest.raises(
+        ValueError, match="tag 0 has 5 weights other than 0 at the end of the path.*n_nonzero=6 asks for more"
+    ):
         L1Probe(n_nonzero=6)(values, tags, 3)
+
+
+def test_too_few_weights_at_a_fixed_penalty_are_an_error():
+    values, tags = correlated(300, 30, 3)
+    enough = L1Probe(C=0.01)(values, tags, 3)
+    fewest = int(enough.count_nonzero(dim=1).min())
+    assert torch.equal(L1Probe(n_nonzero=fewest, C=0.01)(values, tags, 3), enough)
+    with pytest.raises(ValueError, match=f"tag . has {fewest} weights other than 0 at C=0.01"):
+        L1Probe(n_nonzero=fewest + 1, C=0.01)(values, tags, 3)
 
 
 def test_more_weights_than_neurons():
@@ -132,7 +143,7 @@ def test_more_weights_than_neurons():
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"n_nonzero": 5, "C": 1.0}, {"n_nonzero": 0}, {"C": -1.0}, {"C": torch.inf}, {"C": 1.0, "tolerance": 0.0}],
+    [{}, {"n_nonzero": 0}, {"n_nonzero": -1, "C": 1.0}, {"C": -1.0}, {"C": torch.inf}, {"C": 1.0, "tolerance": 0.0}],
 )
 def test_illegal_options(options):
     with pytest.raises(ValueError, match="got"):

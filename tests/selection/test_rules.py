@@ -7,7 +7,7 @@ import torch
 from scipy.stats import false_discovery_control
 
 from keyneurons.records import KeyNeuron, Scores
-from keyneurons.selection.rules import select, top_k_neurons
+from keyneurons.selection.rules import Rule, holding_mass, select, top_k_neurons
 from keyneurons.selection.significance import benjamini_hochberg
 
 
@@ -54,7 +54,7 @@ def test_scores_must_be_finite():
 
 
 def test_scope_layer_takes_k_in_every_layer_strongest_first():
-    sets = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["NOUN"], 2, "layer")
+    sets = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["NOUN"], Rule(2, "layer"))
     assert [(n.layer, n.neuron, n.score) for n in sets.tags["NOUN"]] == [
         (8, 1, -0.95), (3, 1, 0.9), (8, 0, 0.8), (3, 2, -0.3),
     ]  # fmt: skip
@@ -62,43 +62,116 @@ def test_scope_layer_takes_k_in_every_layer_strongest_first():
 
 
 def test_scope_model_takes_k_over_all_layers():
-    sets = select(scores_of([[0.1, 0.2, 0.3, 0.8, -0.95, 0.7]]), ["NOUN"], 2, "model")
+    sets = select(scores_of([[0.1, 0.2, 0.3, 0.8, -0.95, 0.7]]), ["NOUN"], Rule(2, "model"))
     assert [(n.layer, n.neuron) for n in sets.tags["NOUN"]] == [(8, 1), (8, 0)]
 
 
 def test_ties_between_layers_go_to_the_lower_column():
     tied = scores_of([[0.5, 0.5, 0.5, 0.5]], layers=(8, 3))
     for scope, k in (("layer", 1), ("model", 2)):
-        columns = select(tied, ["NOUN"], k, scope).columns("NOUN")
+        columns = select(tied, ["NOUN"], Rule(k, scope)).columns("NOUN")
         assert columns == ([0, 2] if scope == "layer" else [0, 1])
 
 
 def test_tags_come_in_alphabetical_order():
-    sets = select(scores_of([[1.0, 2.0], [4.0, 3.0]]), ["VERB", "ADJ"], 1, "layer")
+    sets = select(scores_of([[1.0, 2.0], [4.0, 3.0]]), ["VERB", "ADJ"], Rule(1, "layer"))
     assert list(sets) == ["ADJ", "VERB"]
     assert [n.score for n in sets.tags["VERB"]] == [2.0, 1.0]
 
 
-def test_p_values_are_adjusted_over_all_neurons_of_all_layers():
+def test_p_values_go_with_their_neurons():
     p = torch.tensor([[0.01, 0.04, 0.03, 0.005], [1.0, 1.0, 1.0, 0.5]], dtype=torch.float64)
-    sets = select(scores_of([[3.0, 1.0, 2.0, 4.0]] * 2, p_values=p), ["A", "B"], 1, "layer")
+    sets = select(
+        scores_of([[3.0, 1.0, 2.0, 4.0]] * 2, p_values=p), ["A", "B"], Rule(1, "layer"), benjamini_hochberg(p)
+    )
     assert sets.tags["A"] == (KeyNeuron(8, 1, 4.0, 0.005, 0.02), KeyNeuron(3, 0, 3.0, 0.01, 0.02))
     assert [n.p_adjusted for n in sets.tags["B"]] == [1.0, 1.0]
 
 
 def test_without_p_values_there_are_none():
-    sets = select(scores_of([[1.0, 2.0]]), ["A"], 1, "model")
+    sets = select(scores_of([[1.0, 2.0]]), ["A"], Rule(1, "model"))
     assert sets.tags["A"] == (KeyNeuron(8, 0, 2.0, None, None),)
 
 
+def numbers(sets, tag: str) -> list[int]:
+    return sets.columns(tag)
+
+
 @pytest.mark.parametrize("scope", ["layer", "model"])
-def test_score_of_zero_is_never_selected(scope):
+def test_a_score_of_zero_is_never_selected_and_nothing_filled_up(scope):
     sparse = scores_of([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 4.0, 0.0, 0.0]])
-    with pytest.raises(ValueError, match=r"top_k=3 needs .*, tag B has [12] of [36]"):
-        select(sparse, ["A", "B"], 3, scope)
-    assert select(sparse, ["A", "B"], 1, scope)
+    sets = select(sparse, ["A", "B"], Rule(3, scope))
+    assert numbers(sets, "B") == [3, 0]
+    assert len(numbers(sets, "A")) == Rule(3, scope).asked(2)
+
+
+def test_all_zero_gives_empty_sets():
+    sets = select(scores_of([[0.0] * 4, [0.0, 0.0, 1.0, 0.0]]), ["A", "B"], Rule(2, "layer"))
+    assert numbers(sets, "A") == []
+    assert sets.union() == [2]
+
+
+@pytest.mark.parametrize(("sign", "expected"), [("both", [4, 1, 3]), ("positive", [1, 3, 5]), ("negative", [4, 2])])
+def test_sign(sign, expected):
+    found = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["A"], Rule(3, "model", sign=sign))
+    assert numbers(found, "A") == expected
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, [0]), (0.4, [0]), (0.5, [0, 1]), (0.71, [0, 1, 2]), (1.0, [0, 1, 2, 3])]
+)
+def test_share_of_mass_of_methods_md(share, expected):
+    weights = scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,))
+    assert numbers(select(weights, ["A"], Rule(4, "layer", mass=share)), "A") == expected
+
+
+def test_share_of_mass_by_tag():
+    """METHODS.md has {0, 3} for .7, its tie having gone to the higher neuron; here ties go to the lower one."""
+    table = [[5.0, 1.0, 1.0, 1.0], [1.0, 4.0, 2.0, 1.0]]
+
+    def found(share: float, table: list[list[float]]) -> list[list[int]]:
+        sets = select(scores_of(table, layers=(3,)), ["A", "B"], Rule(4, "layer", mass=share))
+        return [numbers(sets, "A"), numbers(sets, "B")]
+
+    assert found(0.5, table) == [[0], [1]]
+    assert found(0.7, table) == [[0, 1], [1, 2]]
+    table[0][3] += 1e-6
+    assert found(0.7, table) == [[0, 3], [1, 2]]
+
+
+def test_the_whole_mass_keeps_the_last_neuron_in_float32_too():
+    magnitudes = (torch.rand(1, 3000, generator=torch.Generator().manual_seed(0)) + 0.1).sort(descending=True).values
+    magnitudes[0, -1] = 1e-9
+    assert holding_mass(magnitudes, 1.0).all()
+    assert not holding_mass(torch.tensor([[1.0, 0.0]]), 1.0)[0, 1]
+    assert not holding_mass(torch.zeros(1, 3), 0.5).any()
+
+
+def test_top_k_is_the_most_that_mass_gives():
+    found = select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(2, "layer", mass=0.9))
+    assert numbers(found, "A") == [0, 1]
+    with pytest.raises(ValueError, match=r"top_k must lie in 1\.\.4 .* got 5"):
+        select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(5, "layer", mass=0.9))
+
+
+@pytest.mark.parametrize("mass", [-0.1, 1.1])
+def test_mass_out_of_range(mass):
+    with pytest.raises(ValueError, match=r"mass must lie in 0\.\.1"):
+        Rule(1, "layer", mass=mass)
+
+
+@pytest.mark.parametrize("threshold", ["fdr", "permutation"])
+def test_thresholds_keep_what_stands(threshold):
+    table = scores_of([[3.0, 1.0, 2.0, 4.0], [3.0, 1.0, 2.0, 4.0]])
+    adjusted = torch.tensor([[0.001, 0.04, 0.03, 0.2], [0.9, 0.9, 0.6, 0.9]])
+    sets = select(table, ["A", "B"], Rule(2, "layer", threshold=threshold, alpha=0.05), adjusted)
+    assert numbers(sets, "A") == [0]  # .04 and .03 are above alpha times the share of tags that count
+    assert numbers(sets, "B") == []
+    assert sets.tags["A"][0].p_adjusted == pytest.approx(0.001)
+    with pytest.raises(ValueError, match=f"threshold={threshold} needs p-values, and these scores have none"):
+        select(table, ["A", "B"], Rule(2, "layer", threshold=threshold))
 
 
 def test_names_must_fit():
     with pytest.raises(ValueError, match="1 rows of scores need as many different names"):
-        select(scores_of([[1.0, 2.0]]), ["A", "B"], 1, "layer")
+        select(scores_of([[1.0, 2.0]]), ["A", "B"], Rule(1, "layer"))

@@ -5,12 +5,36 @@ from __future__ import annotations
 import pytest
 import torch
 
+from keyneurons.selection.average_precision import AveragePrecision
 from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.elastic_net import ElasticNet
+from keyneurons.selection.f_test import FTest
+from keyneurons.selection.gaussian_probe import GaussianProbe
 from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.mutual_information import MutualInformation
-from keyneurons.selection.scorer import NonFiniteColumnError, SignificantScorer
+from keyneurons.selection.nearest_neighbours import NearestNeighbourInformation
+from keyneurons.selection.probeless import Probeless
+from keyneurons.selection.scorer import ColumnError, SignificantScorer
+from keyneurons.selection.welch_t import WelchT
 
-SCORERS = [Correlation(), MutualInformation(), L1Probe(n_nonzero=3), L1Probe(C=0.1)]
+SCORERS = [
+    Correlation(),
+    MeanDifference(),
+    MeanDifference(standardised=False),
+    FTest(),
+    WelchT(),
+    Probeless(),
+    Probeless(standardised=True),
+    MutualInformation(),
+    NearestNeighbourInformation(sample=400),
+    AveragePrecision(),
+    L1Probe(n_nonzero=3),
+    L1Probe(C=0.1),
+    ElasticNet(0.01, 0.01),
+    GaussianProbe(3),
+]
 
 
 def planted(words: int = 600, neurons: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
@@ -68,17 +92,17 @@ class TestEveryScorer:
         values, tags = planted()
         values[5, 17] = torch.inf
         values[6, 17] = torch.nan
-        with pytest.raises(NonFiniteColumnError, match="got 2 values that are not in column 17"):
+        with pytest.raises(ColumnError, match="column 17 holds an activation that is not finite"):
             scorer(values, tags, 3)
 
     def test_absent_tag_is_named(self, scorer):
         values, tags = planted()
-        with pytest.raises(ValueError, match="got 0 of 600 for tag 3"):
+        with pytest.raises(ValueError, match="tag 3 needs a word and a word without it, got 0 of 600"):
             scorer(values, tags, 4)
 
     def test_tag_of_every_word_is_named(self, scorer):
         values, tags = planted()
-        with pytest.raises(ValueError, match="got 600 of 600 for tag 0"):
+        with pytest.raises(ValueError, match="tag 0 needs a word and a word without it, got 600 of 600"):
             scorer(values, tags * 0, 1)
 
     def test_tag_out_of_range(self, scorer):
@@ -97,5 +121,54 @@ def test_p_values_come_with_the_same_scores(scorer):
     assert p_values.max() <= 1
 
 
-def test_which_scorers_have_a_test():
-    assert [isinstance(scorer, SignificantScorer) for scorer in SCORERS] == [True, True, False, False]
+def test_which_scorers_have_a_test_and_which_need_sums_only():
+    tested = {type(scorer).__name__ for scorer in SCORERS if isinstance(scorer, SignificantScorer)}
+    assert tested == {"Correlation", "MeanDifference", "FTest", "WelchT", "MutualInformation"}
+    summed = {type(scorer).__name__ for scorer in SCORERS if isinstance(scorer, MomentScorer)}
+    assert summed == {"Correlation", "MeanDifference", "FTest", "WelchT", "Probeless"}
+
+
+SAMPLED = (GaussianProbe, NearestNeighbourInformation)  # judge by part of the words
+BLIND_TO_SCALE = [scorer for scorer in SCORERS if scorer not in (MeanDifference(standardised=False), Probeless())]
+
+
+@pytest.mark.parametrize("scorer", BLIND_TO_SCALE, ids=repr)
+def test_noise_of_large_scale_is_not_ranked_first(scorer):
+    values, tags = planted()
+    values[:, 7] *= 10_000
+    assert scorer(values, tags, 3).abs().argmax(dim=1).tolist() == [4, 11, 20]
+
+
+@pytest.mark.parametrize("scorer", [MeanDifference(standardised=False), Probeless()], ids=repr)
+def test_as_published_noise_of_large_scale_is(scorer):
+    values, tags = planted()
+    values[:, 7] *= 10_000
+    assert scorer(values, tags, 3).abs().argmax(dim=1).tolist().count(7) >= 2
+
+
+@pytest.mark.parametrize("scorer", [s for s in SCORERS if not isinstance(s, SAMPLED)], ids=repr)
+def test_two_tags_on_the_same_activations_score_alike(scorer):
+    values, tags = planted()
+    other = tags.clone()
+    other[tags == 1] = 3  # a copy of every word of tag 1, under another tag
+    both = torch.cat([values, values[tags == 1]]), torch.cat([tags, other[tags == 1]])
+    scores = scorer(*both, 4)
+    assert scores.isfinite().all()
+    torch.testing.assert_close(scores[1], scores[3], rtol=1e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("scorer", SCORERS, ids=repr)
+def test_activations_all_alike_score_zero_or_are_refused(scorer):
+    _, tags = planted()
+    try:
+        assert not scorer(torch.full((600, 30), 0.1), tags, 3).any()
+    except ValueError as error:
+        assert "weights other than 0" in str(error)  # noqa: PT017
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("scorer", SCORERS, ids=repr)
+def test_a_gpu_gives_the_same(scorer):
+    values, tags = planted()
+    there = scorer(values.cuda(), tags.cuda(), 3).cpu()
+    torch.testing.assert_close(there, scorer(values, tags, 3), rtol=1e-4, atol=1e-5)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
-from keyneurons.activations.capture import capture
+from keyneurons.activations.capture import Capture, capture
 from keyneurons.activations.extract import extract, plan_batches
 from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.store import ActivationStore, Entry
@@ -117,6 +118,17 @@ class ActivationReader:
             raise ValueError(f"model.bos={self.bos!r} is not in the vocabulary of {self.model.files.id}")
         return int(vocabulary[self.bos])
 
+    def token_counts(self, sentences: Sequence[Sentence]) -> Int[ndarray, " words"]:
+        """Number of tokens of every word, in order, whatever is read of it; the model is not loaded.
+
+        A token that spans several words counts for each.
+
+        Raises:
+            ValueError: a word overlaps no token; the sentence is named.
+        """
+        encoded = Encoder(self.model.tokenizer, bos=None, pooling="mean")(sentences)  # reads all tokens of a word
+        return np.array([last - first + 1 for e in encoded for first, last in e.reads], dtype=np.int64)
+
     def _encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
         tokenizer, family = self.model.tokenizer, self.model.family
         eos = None if family.causal else tokenizer.sep_token_id
@@ -127,33 +139,54 @@ class ActivationReader:
                 raise ValueError(f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes {limit}")
         return encoded
 
+    def stream(
+        self, sentences: Sequence[Sentence], name: str
+    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+        """One pass over the text that keeps nothing.
+
+        Args:
+            sentences: the sentences of one split.
+            name: what to call them on the progress bar.
+
+        Yields:
+            Positions of some words among all, and by layer their activations as they would be stored.
+        """
+        encoded = self._encode(sentences)
+        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
+        with capture(self.model.network, self.model.family, self.site, self.layers) as reading:
+            yield from self._passes(reading, encoded, plan, 0, name)
+
     def _extract(self, entry: Entry, sentences: Sequence[Sentence], layers: list[int], name: str) -> None:
         encoded = self._encode(sentences)
-        n_words = sum(len(e.reads) for e in encoded)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
-        log.info("reading %d words of %s (%s, layers %s) in %d passes", n_words, name, self.site, layers, len(plan))
-        network = self.model.network
-        shape = (n_words, self.model.width(self.site))
+        shape = (sum(len(e.reads) for e in encoded), self.model.width(self.site))
         with (
-            capture(network, self.model.family, self.site, layers) as reading,
+            capture(self.model.network, self.model.family, self.site, layers) as reading,
             entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
-            tqdm(
-                desc=f"{name}: activations",
-                total=n_words,
-                initial=sum(len(encoded[i].reads) for batch in plan[: partial.steps_done] for i in batch),
-                unit=" words",
-                leave=False,
-                disable=None,
-            ) as bar,
         ):
-            left = plan[partial.steps_done :]
-            pad_left = self.model.tokenizer.padding_side == "left"
-            for rows, values in extract(encoded, left, reading, self.model.device, pad_left=pad_left):
-                stored = {layer: self._to_disk(value, layer) for layer, value in values.items()}
-                partial.put(rows, stored)
+            for rows, values in self._passes(reading, encoded, plan, partial.steps_done, name):
+                partial.put(rows, {layer: value.cpu().numpy() for layer, value in values.items()})
+
+    def _passes(
+        self, reading: Capture, encoded: list[Encoded], plan: list[list[int]], done: int, name: str
+    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+        """Run the batches of the plan that are not done yet."""
+        n_words = sum(len(e.reads) for e in encoded)
+        log.info("reading %d words of %s (%s) in %d passes", n_words, name, self.site, len(plan))
+        pad_left = self.model.tokenizer.padding_side == "left"
+        with tqdm(
+            desc=f"{name}: activations",
+            total=n_words,
+            initial=sum(len(encoded[i].reads) for batch in plan[:done] for i in batch),
+            unit=" words",
+            leave=False,
+            disable=None,
+        ) as bar:
+            for rows, values in extract(encoded, plan[done:], reading, self.model.device, pad_left=pad_left):
+                yield rows, {layer: self._as_stored(value, layer) for layer, value in values.items()}
                 bar.update(len(rows))
 
-    def _to_disk(self, value: Float[Tensor, "words neurons"], layer: int) -> Float[ndarray, "words neurons"]:
+    def _as_stored(self, value: Float[Tensor, "words neurons"], layer: int) -> Float[Tensor, "words neurons"]:
         if (width := value.shape[1]) != (expected := self.model.width(self.site)):
             raise ValueError(f"{self.site} of layer {layer} has {width} neurons, {expected} by the model's config")
         converted = value.to(getattr(torch, self.dtype))
@@ -165,8 +198,7 @@ class ActivationReader:
                 else f"too large for {self.dtype}; use activations.dtype=float32"
             )
             raise ValueError(f"activation of {self.site} layer {layer} neuron {neuron} is {cause}")
-        array: ndarray = converted.cpu().numpy()
-        return array
+        return converted
 
 
 def _present(array: ndarray | None, entry: Entry) -> ndarray:

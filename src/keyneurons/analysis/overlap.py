@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,61 +17,102 @@ def overlap(sets: NeuronSets) -> Overlap:
 
     Coefficient ``|A and B| / min(|A|, |B|)``, Jaccard ``|A and B| / |A or B|``. Under the null both sets are drawn
     without replacement, with as many neurons in every layer as they have: the count is a sum of independent
-    hypergeometric variables, one a layer. That sets of different tags come from the same words is ignored.
+    hypergeometric variables, one a layer. That sets of different tags come from the same words is ignored. A set may
+    be empty: its coefficients are nan, and so is the Jaccard of two empty sets; with an empty set nothing is shared
+    and nothing expected, so the p-value is 1.
 
     Returns:
         The matrices, tags in alphabetical order.
 
     Raises:
-        ValueError: If there is no tag or a tag has no neuron.
+        ValueError: If there is no tag.
     """
     tags = tuple(sorted(sets))
+    if not tags:
+        raise ValueError("an overlap needs at least 1 tag, got 0")
     members = [frozenset(sets.columns(tag)) for tag in tags]
-    if not all(members) or not tags:
-        raise ValueError(f"every tag needs a neuron, got {dict(zip(tags, map(len, members), strict=True))}")
     size = np.array([len(columns) for columns in members])
     count = np.array([[len(a & b) for b in members] for a in members])
-    by_layer = np.array([_per_layer(sets, tag) for tag in tags])
+    by_layer = np.array([neurons_by_layer(sets, tag) for tag in tags])
     return Overlap(
         tags=tags,
         count=count,
-        coefficient=count / np.minimum.outer(size, size),
-        jaccard=count / (np.add.outer(size, size) - count),
+        coefficient=_ratio(count, np.minimum.outer(size, size)),
+        jaccard=_ratio(count, np.add.outer(size, size) - count),
         expected=by_layer @ by_layer.T / sets.neurons_per_layer,
         p_value=_p_values(count, by_layer, sets.neurons_per_layer),
     )
+
+
+def neurons_by_layer(sets: NeuronSets, tag: str) -> Int[ndarray, " layers"]:
+    """How many neurons a tag's set has in every layer."""
+    found = Counter(neuron.layer for neuron in sets.tags[tag])
+    return np.array([found[layer] for layer in sets.layers])
+
+
+def shared_count_pmf(
+    first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int
+) -> Float[ndarray, " counts"]:
+    """Distribution of the number of neurons that two random sets share.
+
+    Both are drawn without replacement, with these numbers of neurons in every layer: the count is a sum of independent
+    hypergeometric variables, one a layer.
+
+    Returns:
+        The probability of every count from 0 to the most there can be.
+
+    Raises:
+        ValueError: If a layer has no room for the neurons.
+    """
+    if min(0, *first, *second) < 0 or max(0, *first, *second) > neurons_per_layer:
+        raise ValueError(f"neurons of a layer must lie in 0..{neurons_per_layer}, got {first} and {second}")
+    pmf = np.ones(1)
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        if a and b:
+            pmf = np.convolve(pmf, _shared_in_layer(min(a, b), max(a, b), neurons_per_layer))
+    return pmf
 
 
 def chance_of_at_least(
     count: int, first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int
 ) -> float:
     """Probability that random sets with these numbers of neurons in every layer share ``count`` neurons or more."""
-    from scipy.stats import hypergeom
-
-    pmf = np.ones(1)
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        if a and b:
-            pmf = np.convolve(pmf, hypergeom.pmf(np.arange(min(a, b) + 1), neurons_per_layer, a, b))
-    return min(1.0, float(pmf[count:].sum())) if count else 1.0
+    if not count:
+        return 1.0
+    return min(1.0, float(shared_count_pmf(first, second, neurons_per_layer)[count:].sum()))
 
 
 def mean_off_diagonal(matrix: Float[ndarray, "tags tags"]) -> float:
-    """Average over the pairs of different tags.
+    """Average over the pairs of different tags; a pair that is nan is left out.
 
     Returns:
-        The mean of all entries that are not on the diagonal.
+        The mean of all entries that are not on the diagonal and not nan.
 
     Raises:
-        ValueError: If there are fewer than 2 tags.
+        ValueError: If there are fewer than 2 tags, or every pair is nan.
     """
     if len(matrix) < 2:
         raise ValueError(f"a pair needs at least 2 tags, got {len(matrix)}")
-    return float(matrix[~np.eye(len(matrix), dtype=bool)].mean())
+    pairs = matrix[~np.eye(len(matrix), dtype=bool)]
+    if np.isnan(pairs).all():
+        raise ValueError(f"a mean needs a pair of tags that is not nan, got {len(matrix)} tags without one")
+    return float(pairs[~np.isnan(pairs)].mean())
 
 
-def _per_layer(sets: NeuronSets, tag: str) -> list[int]:
-    found = Counter(neuron.layer for neuron in sets.tags[tag])
-    return [found[layer] for layer in sets.layers]
+@lru_cache(maxsize=4096)  # sets of many tags and resamples have the same few numbers of neurons in a layer
+def _shared_in_layer(smaller: int, larger: int, neurons_per_layer: int) -> Float[ndarray, " counts"]:
+    from scipy.stats import hypergeom
+
+    pmf: Float[ndarray, " counts"] = hypergeom.pmf(np.arange(smaller + 1), neurons_per_layer, larger, smaller)
+    pmf.setflags(write=False)
+    return pmf
+
+
+def _ratio(part: Int[ndarray, "tags tags"], whole: Int[ndarray, "tags tags"]) -> Float[ndarray, "tags tags"]:
+    """Their quotient, nan where the whole is 0."""
+    ratio = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=ratio, where=whole > 0)
+    return ratio
 
 
 def _p_values(

@@ -19,6 +19,7 @@ from keyneurons.analysis.controls import (
     matched_random_sets,
     word_type_predictions,
 )
+from keyneurons.pipeline.activations import Activations
 from keyneurons.records import SPLITS, Labels, NeuronSets, Split
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from keyneurons.probe.fit import ProbeResults, ProbeSettings
 
-Activations = Mapping[Split, Mapping[int, Float[ndarray, "_words neurons"]]]
 Fit = Callable[[Mapping[Split, Tensor], Mapping[Split, Tensor], ndarray, int], "ProbeResults"]
 
 
@@ -49,17 +49,19 @@ class KeyProbe:
 class Evidence:
     """Metrics by their MLflow names, the test confusion ``[true, predicted]`` and the probe itself.
 
-    ``random_accuracy`` holds the test accuracy of every matched random set.
+    ``random_accuracy`` holds the test accuracy of every matched random set; ``union`` the key neurons on the train
+    words. Without any key neuron there is no probe, no confusion and no random set.
     """
 
     metrics: Mapping[str, float]
-    confusion: Int[ndarray, "tags tags"]
+    confusion: Int[ndarray, "tags tags"] | None
     random_accuracy: Float[ndarray, " sets"]
-    probe: KeyProbe
+    probe: KeyProbe | None
+    union: Float[ndarray, "words features"]
 
 
 def gather_evidence(
-    arrays: Activations,
+    activations: Activations,
     labels: Labels,
     sets: NeuronSets,
     *,
@@ -73,7 +75,7 @@ def gather_evidence(
     """Train and test the probe and all its controls.
 
     Args:
-        arrays: activations of all words, by split and layer.
+        activations: those of the treebank.
         labels: the labelled words.
         sets: the key neurons.
         settings: how probes are trained.
@@ -94,23 +96,32 @@ def gather_evidence(
         return train_probes(features, targets, columns, n, settings=settings, trainer=trainer, seed=seed)
 
     n_neurons = len(sets.layers) * sets.neurons_per_layer
-    union = np.array(sets.union())
-    random = matched_random_sets(union.tolist(), sets.neurons_per_layer, len(sets.layers), random_sets, seed)
+    union = np.array(sets.union(), dtype=np.int64)
     own = own_sets(sets, own_random_sets, seed)
-    needed = np.arange(n_neurons) if all_neurons else np.unique(np.concatenate([union, random.ravel(), own.ravel()]))
-    features = gather_columns(arrays, labels, sets, needed)
+    random = np.empty((0, 0), dtype=np.int64)
+    if len(union):
+        random = matched_random_sets(union.tolist(), sets.neurons_per_layer, len(sets.layers), random_sets, seed)
+    drawn = [union, random.ravel(), *(columns.ravel() for columns in own.values())]
+    needed = np.arange(n_neurons) if all_neurons else np.unique(np.concatenate(drawn))
+    features = activations.columns(labels, needed)
 
-    def place(columns: Int[ndarray, "probes features"]) -> Int[ndarray, "probes features"]:
+    def place(columns: Int[ndarray, "*probes features"]) -> Int[ndarray, "*probes features"]:
         return np.searchsorted(needed, columns)
 
-    metrics, confusion, accuracy, probe = key_and_random(fit, features, labels, union, random, place, seed)
-    metrics |= own_f1(fit, features, labels, place(own), own_random_sets)
+    metrics = text_controls(labels)
     if all_neurons:
         everything = fit(features, same_for_all(labels, 1), np.arange(n_neurons)[None], len(labels.names))
         test = torch.as_tensor(labels.splits["test"].tags)
         metrics["control/all_neurons/test_accuracy"] = accuracy_of(everything.test_predictions[0], test)
-    metrics |= text_controls(labels)
-    return Evidence(metrics, confusion, accuracy, probe)
+    of_union = features["train"][:, place(union)].numpy()
+    if not len(union):
+        return Evidence(metrics, None, np.empty(0), None, of_union)
+    more, confusion, accuracy, probe = key_and_random(fit, features, labels, union, random, place, seed)
+    metrics |= more
+    for size in sorted({columns.shape[1] for columns in own.values()}):  # probes of one size train together
+        alike = {tag: place(columns) for tag, columns in own.items() if columns.shape[1] == size}
+        metrics |= own_f1(fit, features, labels, alike)
+    return Evidence(metrics, confusion, accuracy, probe, of_union)
 
 
 def key_and_random(
@@ -159,23 +170,24 @@ def own_f1(
     fit: Fit,
     features: Mapping[Split, Tensor],
     labels: Labels,
-    columns: Int[ndarray, "probes features"],
-    random_sets: int,
+    own: Mapping[str, Int[ndarray, "sets features"]],
 ) -> dict[str, float]:
-    """F1 of a binary probe of each tag on its own key neurons, beside the mean over its matched random sets."""
+    """F1 of a binary probe of each tag on its own key neurons, beside the mean over its matched random sets.
+
+    ``own`` has the columns of some tags whose sets are of one size: the key neurons first, then the random sets.
+    """
     from keyneurons.probe.metrics import binary_f1
 
-    per_tag = 1 + random_sets
     targets = {
         split: torch.stack([
-            torch.as_tensor(words.tags == tag).long() for tag in range(len(labels.names)) for _ in range(per_tag)
+            torch.as_tensor(words.tags == labels.names.index(tag)).long() for tag in own for _ in own[tag]
         ])
         for split, words in labels.splits.items()
     }
-    trained = fit(features, targets, columns, 2)
-    f1 = binary_f1(trained.test_predictions, targets["test"]).reshape(len(labels.names), per_tag)
-    own = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(labels.names, f1, strict=True)}
-    return own | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(labels.names, f1, strict=True)}
+    trained = fit(features, targets, np.concatenate(list(own.values())), 2)
+    f1 = binary_f1(trained.test_predictions, targets["test"]).reshape(len(own), -1)
+    metrics = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(own, f1, strict=True)}
+    return metrics | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(own, f1, strict=True)}
 
 
 def text_controls(labels: Labels) -> dict[str, float]:
@@ -188,28 +200,15 @@ def text_controls(labels: Labels) -> dict[str, float]:
     }
 
 
-def own_sets(sets: NeuronSets, random_sets: int, seed: int) -> Int[ndarray, "probes features"]:
-    """Columns of the binary probes, tag by tag: its key neurons, then its matched random sets."""
-    blocks = []
+def own_sets(sets: NeuronSets, random_sets: int, seed: int) -> dict[str, Int[ndarray, "sets features"]]:
+    """Columns of the binary probes of every tag that has key neurons: these first, then their matched random sets."""
+    own = {}
     for i, tag in enumerate(sets):
-        columns = sets.columns(tag)
-        own_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-        drawn = matched_random_sets(columns, sets.neurons_per_layer, len(sets.layers), random_sets, own_seed)
-        blocks += [np.array(columns)[None], drawn]
-    return np.concatenate(blocks)
-
-
-def gather_columns(
-    arrays: Activations, labels: Labels, sets: NeuronSets, columns: Int[ndarray, " columns"]
-) -> dict[Split, Float[Tensor, "_words columns"]]:
-    """The activations of some neurons (ascending, the layers side by side) on the labelled words of every split."""
-    layer_of, neuron_of = np.divmod(columns, sets.neurons_per_layer)
-    gathered: dict[Split, Tensor] = {}
-    for split in SPLITS:
-        rows = labels.splits[split].rows
-        parts = [arrays[split][layer][rows][:, neuron_of[layer_of == i]] for i, layer in enumerate(sets.layers)]
-        gathered[split] = torch.from_numpy(np.concatenate(parts, axis=1))
-    return gathered
+        if columns := sets.columns(tag):
+            own_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
+            drawn = matched_random_sets(columns, sets.neurons_per_layer, len(sets.layers), random_sets, own_seed)
+            own[tag] = np.concatenate([np.array(columns)[None], drawn])
+    return own
 
 
 def same_for_all(labels: Labels, n_probes: int) -> dict[Split, Int[Tensor, "probes _words"]]:

@@ -8,16 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.analysis.confounds import confounds_of
 from keyneurons.analysis.overlap import mean_off_diagonal, overlap
+from keyneurons.analysis.redundancy import redundancy
 from keyneurons.data.digests import treebank_digest
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates
+from keyneurons.data.unseen_words import keep_types_apart
+from keyneurons.data.word_features import sentence_of_rows, word_features
+from keyneurons.pipeline.activations import Activations, StoredActivations, StreamedActivations
 from keyneurons.pipeline.evidence import Evidence, gather_evidence
-from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scope, Scores, Split, Treebank
-from keyneurons.selection.driver import score_layers
-from keyneurons.selection.rules import select
-from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
+from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
+from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scores, Split, Treebank
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -53,22 +57,23 @@ class Dataset:
 class Experiment:
     """Everything that one run needs.
 
-    ``method`` names the scorer in records; ``memory_bytes`` is what scoring may take at a time; ``trainer`` makes a
-    Lightning trainer when the probes are trained.
+    ``method`` names the scorer in records; ``unseen_share`` of the word types go to test alone where the run is also to
+    be measured on unseen words; without ``store`` activations are read anew whenever they are needed; ``trainer`` makes
+    a Lightning trainer when the probes are trained.
     """
 
     dataset: Dataset
     read: ActivationReader
-    scorer: NeuronScorer
+    store: bool
+    selection: Selection
     method: str
-    top_k: int
-    scope: Scope
+    checks: Checks
+    unseen_share: float | None
     probe: ProbeSettings
     trainer: Callable[[], Trainer]
     random_sets: int
     own_random_sets: int
     all_neurons: bool
-    memory_bytes: int
     seed: int
 
 
@@ -84,11 +89,12 @@ class Result:
     sets: NeuronSets
     overlap: Overlap
     evidence: Evidence
+    reliability: Reliability
     metrics: Mapping[str, float]
 
 
 def run_experiment(experiment: Experiment) -> Result:
-    """Read, score, select, compare and probe.
+    """Read, score, select, compare, probe and check.
 
     Args:
         experiment: what to do with what.
@@ -99,36 +105,19 @@ def run_experiment(experiment: Experiment) -> Result:
     Raises:
         ValueError: the data, the activations or the scores do not allow it; the message says why.
     """
-    treebank = experiment.dataset.load()
-    labels = experiment.dataset.label(treebank, first_words=experiment.read.read_at == "word")
-    log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
-    arrays = {split: experiment.read(treebank.splits[split], split) for split in SPLITS}
-    train = labels.splits["train"]
-    scores = score_layers(
-        experiment.scorer,
-        arrays["train"],
-        train.rows,
-        train.tags,
-        len(labels.names),
-        site=experiment.read.site,
-        scope=experiment.scope,
-        device=str(experiment.read.model.device),
-        budget_bytes=experiment.memory_bytes,
-    )
-    sets = select(scores, labels.names, experiment.top_k, experiment.scope)
+    treebank, labels, activations = read_dataset(experiment)
+    scores, sets, evidence = find_and_test(experiment, treebank, activations, labels)
     shared = overlap(sets)
-    evidence = gather_evidence(
-        arrays,
-        labels,
-        sets,
-        settings=experiment.probe,
-        trainer=experiment.trainer,
-        random_sets=experiment.random_sets,
-        own_random_sets=experiment.own_random_sets,
-        all_neurons=experiment.all_neurons,
-        seed=experiment.seed,
-    )
+    reliability = check_reliability(experiment, treebank, activations, labels, sets, evidence)
     metrics = {**evidence.metrics, **set_metrics(sets, shared), **data_metrics(treebank, labels)}
+    metrics |= reliability.metrics()
+    if experiment.unseen_share is not None:
+        apart = keep_types_apart(labels, experiment.unseen_share, experiment.dataset.min_words_per_tag, experiment.seed)
+        log.info("words of unseen types: %d in test", len(apart.splits["test"].rows))
+        _, _, unseen = find_and_test(experiment, treebank, activations, apart)
+        metrics |= {f"unseen_words/{name}": value for name, value in unseen.metrics.items()}
+        metrics["unseen_words/data/tags"] = float(len(apart.names))
+        metrics["unseen_words/data/test_words"] = float(len(apart.splits["test"].rows))
     return Result(
         experiment,
         treebank,
@@ -138,21 +127,79 @@ def run_experiment(experiment: Experiment) -> Result:
         sets,
         shared,
         evidence,
+        reliability,
         dict(sorted(metrics.items())),
     )
+
+
+def read_dataset(experiment: Experiment) -> tuple[Treebank, Labels, Activations]:
+    """The treebank, its labelled words, and their activations: in the cache when this returns, if they are stored."""
+    treebank = experiment.dataset.load()
+    labels = experiment.dataset.label(treebank, first_words=experiment.read.read_at == "word")
+    log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
+    if experiment.store:
+        return treebank, labels, StoredActivations.of(experiment.read, treebank)
+    return treebank, labels, StreamedActivations(experiment.read, treebank)
+
+
+def find_and_test(
+    experiment: Experiment, treebank: Treebank, activations: Activations, labels: Labels
+) -> tuple[Scores, NeuronSets, Evidence]:
+    """The key neurons by the train words, and what they are worth on the test words."""
+    sentences = sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows)
+    scores, sets = find_key_neurons(experiment.selection, activations, labels, sentences)
+    evidence = gather_evidence(
+        activations,
+        labels,
+        sets,
+        settings=experiment.probe,
+        trainer=experiment.trainer,
+        random_sets=experiment.random_sets,
+        own_random_sets=experiment.own_random_sets,
+        all_neurons=experiment.all_neurons,
+        seed=experiment.seed,
+    )
+    return scores, sets, evidence
+
+
+def check_reliability(
+    experiment: Experiment,
+    treebank: Treebank,
+    activations: Activations,
+    labels: Labels,
+    sets: NeuronSets,
+    evidence: Evidence,
+) -> Reliability:
+    """Make the checks asked for, on the train words."""
+    checks, selection, words = experiment.checks, experiment.selection, labels.splits["train"]
+    train = treebank.splits["train"]
+    stable, confounded, redundant = {}, None, None
+    if checks.resamples and isinstance(activations, StoredActivations):
+        driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
+        sentences = sentence_of_rows(train, words.rows)
+        stable = resampled_stability(checks, selection, driver, labels.names, words.tags, sentences)
+    if checks.confounds and sets.union():
+        features = word_features(train, words.rows, experiment.read.token_counts(train))
+        confounded = confounds_of(sets, evidence.union, words.tags, labels.names, features)
+    if checks.redundancy and sets.union():
+        redundant = redundancy(sets, evidence.union)
+    return Reliability(stable, confounded, redundant)
 
 
 def set_metrics(sets: NeuronSets, shared: Overlap) -> dict[str, float]:
     """How large the union of the key neurons is, and how far the tags share them."""
     size = len(sets.union())
-    return {
+    metrics = {
         "selection/union_size": float(size),
         "selection/union_fraction": size / (len(sets.layers) * sets.neurons_per_layer),
-        "overlap/mean_coefficient": mean_off_diagonal(shared.coefficient),
-        "overlap/mean_jaccard": mean_off_diagonal(shared.jaccard),
         "overlap/mean_count": mean_off_diagonal(shared.count.astype(float)),
         "overlap/mean_expected_count": mean_off_diagonal(shared.expected),
     }
+    metrics |= {f"selection/size/{tag}": float(len(sets.tags[tag])) for tag in sets}
+    if sum(bool(sets.tags[tag]) for tag in sets) > 1:  # else no pair of sets has these
+        metrics["overlap/mean_coefficient"] = mean_off_diagonal(shared.coefficient)
+        metrics["overlap/mean_jaccard"] = mean_off_diagonal(shared.jaccard)
+    return metrics
 
 
 def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:

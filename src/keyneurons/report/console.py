@@ -22,11 +22,10 @@ def show(summary: Summary, console: Console) -> None:
 
 def _tags(summary: Summary) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("tag", "train words", "best neuron", "score", "own F1", "random F1"):
+    for name in summary.columns:
         table.add_column(name, justify="left" if name in ("tag", "best neuron") else "right")
     for row in summary.tags:
-        numbers = [f"{value:.3f}" for value in (row.score, row.own_f1, row.random_f1)]
-        table.add_row(row.tag, str(row.words), row.best, *numbers)
+        table.add_row(*row)
     return table
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from numpy import ndarray
 
+from keyneurons.analysis.stability import Stability
 from keyneurons.pipeline.experiment import Result
 
 if TYPE_CHECKING:
@@ -21,23 +22,23 @@ DPI = 130
 
 
 def draw_figures(result: Result, folder: Path) -> None:
-    """Draw overlap, confusion, accuracies, own F1 and, for several layers, where the key neurons lie."""
+    """Draw overlap, confusion, accuracies, own F1, stability and, for several layers, where the key neurons lie.
+
+    Nothing is drawn of a run without key neurons.
+    """
     names = result.labels.names
     folder.mkdir(exist_ok=True)
+    confusion = result.evidence.confusion
+    if confusion is None:
+        return
+    row_share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     _save(_overlap(result), folder / "overlap.png")
-    row_share = result.evidence.confusion / np.maximum(result.evidence.confusion.sum(1, keepdims=True), 1)
-    _save(
-        _heatmap(
-            row_share,
-            names,
-            "Test words of a tag (rows) by predicted tag",
-            "share of the row",
-            result.evidence.confusion,
-        ),
-        folder / "confusion.png",
-    )
+    title = "Test words of a tag (rows) by predicted tag"
+    _save(_heatmap(row_share, names, title, "share of the row", confusion), folder / "confusion.png")
     _save(_accuracies(result), folder / "accuracy.png")
     _save(_own_f1(result), folder / "own_f1.png")
+    if (stable := result.reliability.stability.get("halves")) is not None:
+        _save(_stability(stable), folder / "stability.png")
     if len(result.sets.layers) > 1:
         _save(_layers(result), folder / "layers.png")
 
@@ -58,10 +59,45 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _overlap(result: Result) -> Figure:
-    k = len(next(iter(result.sets.tags.values())))
+    k = max(map(len, result.sets.tags.values()))
     chance = result.metrics["overlap/mean_expected_count"]
-    title = f"Key neurons shared by two tags, of {k} each ({chance:.2g} expected by chance)"
+    title = f"Key neurons shared by two tags, of at most {k} each ({chance:.2g} expected by chance)"
     return _heatmap(result.overlap.coefficient, result.overlap.tags, title, "overlap coefficient", result.overlap.count)
+
+
+def _stability(stable: Stability) -> Figure:
+    """How alike the sets of two halves of the train sentences are, beside what random sets would give."""
+    figure, axes = _figure(max(6.0, 0.5 * len(stable.jaccard) + 1.5), 3.4)
+    at = np.arange(len(stable.jaccard))
+    axes.bar(at - 0.2, list(stable.jaccard.values()), width=0.4, color=KEY, label="key neurons")
+    axes.bar(at + 0.2, list(stable.expected.values()), width=0.4, color=CONTROL, label="random")
+    axes.set_xticks(at, list(stable.jaccard), rotation=90)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("Jaccard of the sets of two halves")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], names: Sequence[str]) -> Figure:
+    """Square matrices of numbers in 0..1 in two columns, each under its title, the numbers in their cells."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    size = max(3.6, 0.55 * len(names) + 1.6)
+    figure = Figure(figsize=(2 * size, size * -(-len(matrices) // 2)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(-(-len(matrices) // 2), 2, squeeze=False)
+    for axes, (title, matrix) in zip(grid.flat, matrices.items(), strict=False):
+        axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_title(title, fontsize=10)
+        for i, j in np.ndindex(matrix.shape):
+            colour = "white" if matrix[i, j] > 0.6 else "black"
+            if not np.isnan(matrix[i, j]):
+                told = f"{round(float(matrix[i, j]), 3) + 0.0:.3f}".replace("0.", ".")  # and no negative 0
+                axes.text(j, i, told, ha="center", va="center", fontsize=7, color=colour)
+    return figure
 
 
 def _heatmap(
@@ -110,7 +146,7 @@ def _accuracies(result: Result) -> Figure:
 
 
 def _own_f1(result: Result) -> Figure:
-    names = result.labels.names
+    names = [tag for tag in result.labels.names if f"own/f1/{tag}" in result.metrics]
     figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4)
     at = np.arange(len(names))
     for shift, prefix, colour, label in (
@@ -128,7 +164,7 @@ def _own_f1(result: Result) -> Figure:
 
 def _layers(result: Result) -> Figure:
     """In which layers the ``top_k`` strongest neurons of each tag lie."""
-    layers, names, k = result.sets.layers, result.labels.names, result.experiment.top_k
+    layers, names, k = result.sets.layers, result.labels.names, result.experiment.selection.rule.top_k
     strongest = {tag: result.sets.tags[tag][:k] for tag in names}
     counts = np.array([[sum(n.layer == layer for n in strongest[tag]) for layer in layers] for tag in names])
     figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5), 0.3 * len(names) + 1.5)

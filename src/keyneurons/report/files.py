@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,26 @@ from numpy import ndarray
 from safetensors.torch import save_file
 from torch import Tensor
 
+from keyneurons.analysis.confounds import Confounded
+from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.digests import json_digest
 from keyneurons.files import write_json, write_text
-from keyneurons.pipeline.experiment import Result
+from keyneurons.pipeline.experiment import Experiment, Result
+from keyneurons.records import NeuronSets
 
 KEY_NEURONS_FORMAT = 1
 
 
-def key_neurons(result: Result) -> dict[str, Any]:
+def key_neurons(
+    experiment: Experiment,
+    dataset: Mapping[str, str],
+    column: str,
+    sets: NeuronSets,
+    confounds: Mapping[str, tuple[Confounded, ...]] | None = None,
+) -> dict[str, Any]:
     """The key neurons of every tag and all that they are bound to, as JSON."""
-    experiment, read = result.experiment, result.experiment.read
+    read = experiment.read
     return {
         "format": KEY_NEURONS_FORMAT,
         "model": {
@@ -32,29 +43,33 @@ def key_neurons(result: Result) -> dict[str, Any]:
             "tokenizer": read.model.tokenizer_digest,
             "random_weights": read.model.random_weights,
         },
-        "dataset": {"id": result.treebank.id, "digest": result.treebank_digest},
-        "tag_column": result.labels.column,
+        "dataset": dict(dataset),
+        "tag_column": column,
         "site": read.site,
-        "layers": list(result.sets.layers),
-        "neurons_per_layer": result.sets.neurons_per_layer,
+        "layers": list(sets.layers),
+        "neurons_per_layer": sets.neurons_per_layer,
         "read_at": read.read_at,
         "method": experiment.method,
-        "scope": experiment.scope,
-        "top_k": experiment.top_k,
+        **asdict(experiment.selection.rule),
         "seed": experiment.seed,
         "tags": {
             tag: [
-                {
-                    "layer": n.layer,
-                    "neuron": n.neuron,
-                    "score": n.score,
-                    "p_value": n.p_value,
-                    "p_adjusted": n.p_adjusted,
-                }
-                for n in neurons
+                {**asdict(neuron), **_confounded(confounds[tag][place] if confounds is not None else None)}
+                for place, neuron in enumerate(neurons)
             ]
-            for tag, neurons in result.sets.tags.items()
+            for tag, neurons in sets.tags.items()
         },
+    }
+
+
+def _confounded(found: Confounded | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    return {
+        "confounds": dict(zip(CONFOUNDS, found.correlations, strict=True)),
+        "partial": found.partial,
+        "partial_p_adjusted": found.p_adjusted,
+        "vanishes": found.vanishes,
     }
 
 
@@ -65,8 +80,10 @@ def sets_digest(result: Result) -> str:
 
 
 def write_tables(result: Result, folder: Path) -> None:
-    """Write key neurons, overlap matrices, metrics and confusion matrix."""
-    write_json(folder / "key_neurons.json", key_neurons(result))
+    """Write key neurons, overlap matrices, metrics, confusion matrix and what the checks found."""
+    dataset = {"id": result.treebank.id, "digest": result.treebank_digest}
+    found = key_neurons(result.experiment, dataset, result.labels.column, result.sets, result.reliability.confounds)
+    write_json(folder / "key_neurons.json", found)
     shared = result.overlap
     matrices = {
         "overlap_count": shared.count,
@@ -77,8 +94,25 @@ def write_tables(result: Result, folder: Path) -> None:
     }
     for name, matrix in matrices.items():
         write_matrix(folder / f"{name}.csv", shared.tags, matrix)
-    write_matrix(folder / "confusion.csv", result.labels.names, result.evidence.confusion)
+    if result.evidence.confusion is not None:
+        write_matrix(folder / "confusion.csv", result.labels.names, result.evidence.confusion)
+    if result.reliability.redundancy is not None:
+        write_json(folder / "redundancy.json", redundancy_facts(result.sets, result.reliability.redundancy))
     write_json(folder / "metrics.json", dict(result.metrics))
+
+
+def redundancy_facts(sets: NeuronSets, redundant: Redundancy) -> dict[str, Any]:
+    """Clusters of key neurons, the representative first, effective dimensions and angles in degrees, as JSON."""
+    width = sets.neurons_per_layer
+    return {
+        "clusters": [
+            [{"layer": sets.layers[column // width], "neuron": column % width} for column in cluster]
+            for cluster in redundant.clusters
+        ],
+        "effective_dimension": redundant.effective_dimension,
+        "effective_dimension_by_tag": dict(redundant.effective_dimension_by_tag),
+        "angles": [{"tags": list(pair), "degrees": list(angles)} for pair, angles in redundant.angles.items()],
+    }
 
 
 def write_tensors(result: Result, folder: Path) -> None:
@@ -86,14 +120,16 @@ def write_tensors(result: Result, folder: Path) -> None:
     facts = {"tags": json.dumps(result.labels.names), "site": result.sets.site, "method": result.experiment.method}
     save_file(_by_layer(result), folder / "scores.safetensors", metadata=facts)
     probe = result.evidence.probe
+    if probe is None:
+        return
     width = result.sets.neurons_per_layer
     places = ",".join(f"{result.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     tensors = {name: getattr(probe, name).contiguous() for name in ("weight", "bias", "mean", "std")}
     save_file(tensors, folder / "probe.safetensors", metadata={**facts, "neurons": places})
 
 
-def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "tags tags"]) -> None:
-    """Write a matrix with the tag names as header and first column."""
+def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"]) -> None:
+    """Write a matrix with the names as header and first column."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["", *names])

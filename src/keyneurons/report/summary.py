@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 
@@ -11,24 +13,16 @@ ALPHA = 0.05
 
 
 @dataclass(frozen=True)
-class TagRow:
-    """One tag: words in train, its best neuron with the score, own F1 and that of random neurons."""
-
-    tag: str
-    words: int
-    best: str
-    score: float
-    own_f1: float
-    random_f1: float
-
-
-@dataclass(frozen=True)
 class Summary:
-    """Everything shown on the console and in the run's description."""
+    """Everything shown on the console and in the run's description.
+
+    ``columns`` head the table by tag, whose cells are in ``tags``; a cell is ``-`` where there is nothing to say.
+    """
 
     title: str
     facts: tuple[str, ...]
-    tags: tuple[TagRow, ...]
+    columns: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
     accuracies: tuple[tuple[str, str], ...]
     verdict: str
 
@@ -39,17 +33,24 @@ def summarise(result: Result) -> Summary:
     layers = (
         ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
     )
+    rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"layer {layers}: {result.experiment.top_k} key neurons per tag by {result.experiment.method}"
+        f"layer {layers}: {rule.top_k} key neurons per tag by {result.experiment.method}"
     )
-    rows = tuple(_tag_row(result, tag) for tag in result.labels.names)
-    return Summary(title, _facts(result), rows, _accuracies(result), verdict(result))
+    columns = {"tag": [*result.labels.names], **_tag_columns(result)}
+    rows = tuple(zip(*columns.values(), strict=True))
+    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), verdict(result))
 
 
 def verdict(result: Result) -> str:
     """One plain sentence: whether the key neurons beat matched random sets of neurons."""
     m, n = result.metrics, len(result.evidence.random_accuracy)
+    if result.evidence.probe is None:
+        rule = result.experiment.selection.rule
+        return (
+            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+        )
     figures = (
         f"accuracy {m['probe/test_accuracy']:.3f} against {m['control/random/test_accuracy']:.3f} "
         f"(std {m['control/random/test_accuracy_std']:.3f}, {n} sets), p = {m['control/random/p_value']:.3f}"
@@ -65,40 +66,58 @@ def markdown(summary: Summary) -> str:
     """The summary as the description of an MLflow run."""
     lines = [f"### {summary.title}", "", f"**{summary.verdict}**", "", "| accuracy on test words | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in summary.accuracies]
-    lines += ["", "| tag | train words | best neuron | score | own F1 | random F1 |", "|---|---|---|---|---|---|"]
-    lines += [
-        f"| {row.tag} | {row.words} | {row.best} | {row.score:.3f} | {row.own_f1:.3f} | {row.random_f1:.3f} |"
-        for row in summary.tags
-    ]
+    lines += ["", f"| {' | '.join(summary.columns)} |", "|---" * len(summary.columns) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in summary.tags]
     lines += ["", *(f"- {fact}" for fact in summary.facts)]
     return "\n".join(lines) + "\n"
 
 
-def _tag_row(result: Result, tag: str) -> TagRow:
-    best = result.sets.tags[tag][0]
-    words = int(result.labels.counts("train")[result.labels.names.index(tag)])
-    m = result.metrics
-    name = f"{result.sets.site}.{best.layer}.{best.neuron}"
-    return TagRow(tag, words, name, best.score, m[f"own/f1/{tag}"], m[f"own/random_f1/{tag}"])
+def _tag_columns(result: Result) -> dict[str, list[str]]:
+    """The table by tag: words, neurons where some tag has fewer than asked for, the best one, F1, stability."""
+    names, m, sets = result.labels.names, result.metrics, result.sets
+    asked = result.experiment.selection.rule.asked(len(sets.layers))
+    best = [next(iter(sets.tags[tag]), None) for tag in names]
+    columns = {"train words": [str(count) for count in result.labels.counts("train")]}
+    if any(len(sets.tags[tag]) < asked for tag in names):
+        columns["neurons"] = [f"{len(sets.tags[tag])} of {asked}" for tag in names]
+    columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
+    columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
+    measured = {"own F1": "own/f1", "random F1": "own/random_f1"}
+    measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
+    for title, metric in measured.items():
+        columns[title] = [f"{m[key]:.3f}" if (key := f"{metric}/{tag}") in m else "-" for tag in names]
+    return columns
 
 
 def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
-    m = result.metrics
-    size = f"{m['selection/union_size']:.0f}"
-    spread = f"{m['control/random/test_accuracy']:.3f} +- {m['control/random/test_accuracy_std']:.3f}"
-    rows = [
-        (
-            f"key neurons ({size}, {m['selection/union_fraction']:.0%} of the neurons read)",
-            f"{m['probe/test_accuracy']:.3f}",
-        ),
-        (f"random neurons ({size}, mean of {len(result.evidence.random_accuracy)} sets)", spread),
-        ("control task (random tag for each word type) on the key neurons", f"{m['control/task/test_accuracy']:.3f}"),
-        ("most frequent tag of the word in train", f"{m['control/word_type/test_accuracy']:.3f}"),
-        ("majority tag", f"{m['control/majority/test_accuracy']:.3f}"),
-    ]
-    if "control/all_neurons/test_accuracy" in m:
-        rows.insert(2, ("all neurons", f"{m['control/all_neurons/test_accuracy']:.3f}"))
+    """Accuracies with their controls, and once more on words of unseen types if they were measured."""
+    m, rows = result.metrics, _accuracies_of(result, "")
+    if result.experiment.unseen_share is not None:
+        tags, words = m["unseen_words/data/tags"], m["unseen_words/data/test_words"]
+        rows += [(f"the same on {words:.0f} test words of {tags:.0f} tags whose types train lacks", "")]
+        rows += [(f"  {name}", value) for name, value in _accuracies_of(result, "unseen_words/")]
     return tuple(rows)
+
+
+def _accuracies_of(result: Result, prefix: str) -> list[tuple[str, str]]:
+    m = {name.removeprefix(prefix): value for name, value in result.metrics.items() if name.startswith(prefix)}
+    rows = []
+    if "probe/test_accuracy" in m:
+        size = (
+            ""
+            if prefix
+            else f" ({m['selection/union_size']:.0f}, {m['selection/union_fraction']:.0%} of the neurons read)"
+        )
+        spread = f"{m['control/random/test_accuracy']:.3f} +- {m['control/random/test_accuracy_std']:.3f}"
+        sets = "" if prefix else f" (mean of {len(result.evidence.random_accuracy)} sets of that size)"
+        rows += [(f"key neurons{size}", f"{m['probe/test_accuracy']:.3f}"), (f"random neurons{sets}", spread)]
+    single = {
+        "all neurons": "control/all_neurons/test_accuracy",
+        "control task (a random tag for each word type)": "control/task/test_accuracy",
+        "most frequent tag of the word in train": "control/word_type/test_accuracy",
+        "majority tag": "control/majority/test_accuracy",
+    }
+    return rows + [(name, f"{m[metric]:.3f}") for name, metric in single.items() if metric in m]
 
 
 def _facts(result: Result) -> tuple[str, ...]:
@@ -119,4 +138,30 @@ def _facts(result: Result) -> tuple[str, ...]:
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
     )
-    return tuple(facts)
+    return (*facts, *_reliability_facts(result))
+
+
+def _reliability_facts(result: Result) -> Iterator[str]:
+    m, found = result.metrics, result.reliability
+    for kind, told in {"halves": "the two halves of the train sentences", "bootstrap": "two resamples of them"}.items():
+        if kind in found.stability:
+            both = m[f"stability/{kind}/jaccard"], m[f"stability/{kind}/expected_jaccard"]
+            yield f"sets by {told} have a Jaccard of {both[0]:.3f} on average, {both[1]:.3f} expected by chance"
+    if found.confounds is not None:
+        vanishing = [
+            f"{tag} {result.sets.site}.{n.layer}.{n.neuron}"
+            for tag in result.sets
+            for n, c in zip(result.sets.tags[tag], found.confounds[tag], strict=True)
+            if c.vanishes
+        ]
+        shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""
+        yield f"{len(vanishing)} key neurons no longer mark their tag, given {_listed(CONFOUNDS)}{shown}"
+    if found.redundancy is not None:
+        yield (
+            f"{m['selection/union_size']:.0f} key neurons form {m['redundancy/clusters']:.0f} clusters of alike ones; "
+            f"their effective dimension is {m['redundancy/effective_dimension']:.1f}"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}".replace("_", " ")

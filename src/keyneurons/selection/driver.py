@@ -1,9 +1,11 @@
-"""Scoring activations that lie on disk, a block of neurons at a time."""
+"""Scoring activations that lie on disk: words at a time where sums suffice, else a block of neurons at a time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,65 +14,154 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scope, Scores, Site
-from keyneurons.selection.scorer import NeuronScorer, NonFiniteColumnError, SignificantScorer
+from keyneurons.selection.bottom import Bottom
+from keyneurons.selection.moments import (
+    VALUES_AT_ONCE,
+    Moments,
+    MomentScorer,
+    MomentSums,
+    SignificantMomentScorer,
+    View,
+)
+from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, tag_counts
+from keyneurons.selection.shift import shift_bounds
 
 # Most that a per-neuron scorer holds at once for each activation of its block, measured over all of them.
 BYTES_PER_VALUE = 64
+BYTES_PER_MOMENT = 16  # a sum and a sum of squares
+
+Arrays = Mapping[int, Num[ndarray, "_all_words neurons"]]
 
 
-def score_layers(
-    scorer: NeuronScorer,
-    arrays: Mapping[int, Num[ndarray, "all_words neurons"]],
-    rows: Int[ndarray, " words"],
-    tags: Int[ndarray, " words"],
-    n_tags: int,
-    *,
-    site: Site,
-    scope: Scope,
-    device: str = "cpu",
-    budget_bytes: int = 512 * 2**20,
-) -> Scores:
-    """Score every neuron of every layer on the words at ``rows``.
+@dataclass(frozen=True)
+class Driver:
+    """How scorers are brought to the activations of some words.
 
-    Each layer's array may be a memory map and is read in blocks of columns. A per-neuron scorer sees blocks that keep
-    its memory under ``budget_bytes``, and the blocks change no score. Any other scorer needs its neurons side by side
-    and sees a layer at a time (scope ``layer``) or all layers at once (scope ``model``), whatever memory that takes.
-
-    Returns:
-        The scores, with p-values where the scorer has a test; both float64 on the CPU.
+    ``arrays`` may be memory maps. A scorer by moments reads them once, some words at a time. Any other per-neuron
+    scorer sees blocks of columns that keep its memory under ``budget_bytes``; the blocks change no score. The rest need
+    their neurons side by side and see a layer at a time (scope ``layer``) or all layers at once (scope ``model``),
+    whatever memory that takes.
 
     Raises:
-        ValueError: If there is no layer, the arrays differ in shape, an activation is not finite (names layer and
-            neuron), the budget does not hold two neurons, or the scorer refuses its input.
+        ValueError: If there is no layer, or the arrays differ in shape.
     """
-    width = _common_width(arrays)
-    block = _block_width(len(rows), width, budget_bytes) if scorer.per_neuron else width
-    layers = tuple(arrays)
-    together = len(layers) if scope == "model" and not scorer.per_neuron else 1
-    at, n_neurons = torch.as_tensor(tags, dtype=torch.long, device=device), width * len(layers)
-    values = torch.empty(n_tags, n_neurons, dtype=torch.float64)
-    p_values = torch.empty_like(values) if isinstance(scorer, SignificantScorer) else None
-    for first, columns in _blocks([arrays[layer] for layer in layers], rows, block, together):
-        here = slice(first, first + columns.shape[1])
-        try:
-            values[:, here], p = _score(scorer, torch.from_numpy(columns).to(device), at, n_tags)
-        except NonFiniteColumnError as error:
-            layer, neuron = divmod(first + error.column, width)
-            raise ValueError(
-                f"activations must be finite, got {error.n_values} values that are not in layer {layers[layer]}, "
-                f"neuron {neuron} (site {site})"
-            ) from error
-        if p_values is not None and p is not None:
-            p_values[:, here] = p
-    return Scores(site, layers, width, values, p_values)
+
+    arrays: Arrays
+    rows: Int[ndarray, " words"]
+    n_tags: int
+    site: Site
+    scope: Scope
+    device: str = "cpu"
+    budget_bytes: int = 512 * 2**20
+
+    def __post_init__(self) -> None:
+        shapes = {array.shape for array in self.arrays.values()}
+        if len(shapes) != 1:
+            raise ValueError(f"layers must be given and have one shape, got {sorted(shapes)}")
+
+    @property
+    def width(self) -> int:
+        """Neurons of a layer."""
+        return int(next(iter(self.arrays.values())).shape[1])
+
+    def of_words(self, positions: Int[ndarray, " some"]) -> Driver:
+        """The same for some of the words, by their positions among them; a word may be taken twice."""
+        return replace(self, rows=self.rows[positions])
+
+    def scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
+        """Score every neuron of every layer.
+
+        Returns:
+            The scores, with p-values where the scorer has a test; both float64 on the CPU.
+
+        Raises:
+            ValueError: If an activation is not finite or a neuron cannot be scored (names layer and neuron), the budget
+                does not hold two neurons, or the scorer refuses its input.
+        """
+        if isinstance(scorer, Bottom):
+            scores = self.scores(scorer.of, tags)
+            return replace(scores, values=scorer.places(scores.values), p_values=None, p_bounds=None)
+        if isinstance(scorer, MomentScorer):
+            moments = self.moments(tags[None], [scorer.view])[scorer.view]
+            return moment_scores(scorer, moments[0], self.site, tuple(self.arrays))
+        return self._array_scores(scorer, tags)
+
+    def maxima(
+        self, scorer: NeuronScorer, tagging: Callable[[int], Int[ndarray, " words"]], n: int
+    ) -> Iterator[Float[Tensor, " tags"]]:
+        """The largest magnitude of a score of each tag under each of n taggings, as many at a time as memory allows."""
+        if not isinstance(scorer, MomentScorer):
+            for i in range(n):
+                yield self.scores(scorer, tagging(i)).values.abs().amax(dim=1)
+            return
+        size = BYTES_PER_MOMENT * self.n_tags * self.width * len(self.arrays)
+        at_once = max(1, self.budget_bytes // (2 * size))  # one half for joining the layers
+        for first in range(0, n, at_once):
+            some = np.stack([tagging(i) for i in range(first, min(n, first + at_once))])
+            for moments in self.moments(some, [scorer.view])[scorer.view]:
+                yield moment_scores(scorer, moments, self.site, tuple(self.arrays)).values.abs().amax(dim=1)
+
+    def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
+        """The moments of some views under every tagging, all layers side by side: one read of the activations."""
+        for tags in taggings:
+            tag_counts(torch.from_numpy(tags), len(self.rows), self.n_tags)
+        at = torch.as_tensor(taggings, dtype=torch.long, device=self.device)
+        at_once = max(1, VALUES_AT_ONCE // self.width)
+        found: dict[View, list[list[Moments]]] = {view: [] for view in views}
+        for layer, array in self.arrays.items():
+            sums = {view: MomentSums(view, self.n_tags, len(at)) for view in found}
+            for first in range(0, len(self.rows), at_once):
+                words = torch.from_numpy(array[self.rows[first : first + at_once]]).to(self.device)
+                for each in sums.values():
+                    each.add(words, at[:, first : first + at_once])
+            with naming_neurons(self.site, (layer,), self.width):
+                for view, each in sums.items():
+                    found[view].append(each.result(at))
+        return {view: [Moments.beside(m) for m in zip(*layers, strict=True)] for view, layers in found.items()}
+
+    def _array_scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
+        width, layers = self.width, tuple(self.arrays)
+        block = _block_width(len(self.rows), width, self.budget_bytes) if scorer.per_neuron else width
+        together = len(layers) if self.scope == "model" and not scorer.per_neuron else 1
+        at = torch.as_tensor(tags, dtype=torch.long, device=self.device)
+        values = torch.empty(self.n_tags, width * len(layers), dtype=torch.float64)
+        p_values = torch.empty_like(values) if isinstance(scorer, SignificantScorer) else None
+        for first, columns in _blocks(list(self.arrays.values()), self.rows, block, together):
+            here = slice(first, first + columns.shape[1])
+            words = torch.from_numpy(columns).to(self.device)
+            with naming_neurons(self.site, layers, width, first):
+                if isinstance(scorer, SignificantScorer) and p_values is not None:
+                    values[:, here], p_values[:, here] = scorer.test(words, at, self.n_tags)
+                else:
+                    values[:, here] = scorer(words, at, self.n_tags)
+        return Scores(self.site, layers, width, values, p_values)
 
 
-def _score(
-    scorer: NeuronScorer, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
-) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"] | None]:
-    if isinstance(scorer, SignificantScorer):
-        return scorer.test(values, tags, n_tags)
-    return scorer(values, tags, n_tags), None
+def moment_scores(scorer: MomentScorer, moments: Moments, site: Site, layers: tuple[int, ...]) -> Scores:
+    """Score the neurons of all layers by their moments, the layers side by side."""
+    width = moments.sums.shape[1] // len(layers)
+    with naming_neurons(site, layers, width):
+        if not isinstance(scorer, SignificantMomentScorer):
+            return Scores(site, layers, width, scorer.of_moments(moments).cpu().double())
+        tables = (*scorer.test_moments(moments), shift_bounds(moments))
+    return Scores(site, layers, width, *(table.cpu().double() for table in tables))
+
+
+@contextmanager
+def naming_neurons(site: Site, layers: Sequence[int], width: int, first: int = 0) -> Generator[None]:
+    """Name the layer and the neuron where a column is refused; ``first`` is the place of column 0.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: If one is.
+    """
+    try:
+        yield
+    except ColumnError as error:
+        layer, neuron = divmod(first + error.column, width)
+        raise ValueError(f"neuron {neuron} of layer {layers[layer]} (site {site}) {error.fault}") from error
 
 
 def _blocks(
@@ -97,10 +188,3 @@ def _block_width(n_words: int, width: int, budget_bytes: int) -> int:
             f"budget_bytes must be at least {2 * BYTES_PER_VALUE * n_words} for {n_words} words, got {budget_bytes}"
         )
     return max(min(2, width), math.ceil(width / math.ceil(width / most)))
-
-
-def _common_width(arrays: Mapping[int, Num[ndarray, "all_words neurons"]]) -> int:
-    shapes = {array.shape for array in arrays.values()}
-    if len(shapes) != 1:
-        raise ValueError(f"layers must be given and have one shape, got {sorted(shapes)}")
-    return int(shapes.pop()[1])

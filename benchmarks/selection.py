@@ -1,0 +1,348 @@
+"""Every selection method beside the naive loop or the library's own routine, in turns, as ratios with peak memory.
+
+Run with ``python benchmarks/selection.py --treebank FOLDER``, the folder with the files of UD English EWT: the first
+500 train sentences by the 1,536 feed-forward neurons of layer 8 of the default model, read once into the cache.
+``--large WORDS NEURONS`` adds the methods by moments on a memory map of random float16 numbers, ``--repeats N``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from numpy import ndarray
+from scipy.optimize import minimize_scalar
+from scipy.stats import pearsonr, ttest_ind
+from sklearn.feature_selection import f_classif, mutual_info_classif
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import l1_min_c
+
+from keyneurons.build import build_dataset, build_reader
+from keyneurons.config import validate
+from keyneurons.paths import conf_folder
+from keyneurons.selection.average_precision import AveragePrecision
+from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.driver import Driver, moment_scores
+from keyneurons.selection.f_test import FTest
+from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.lape import LAPE
+from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
+from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.probeless import Probeless
+from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.welch_t import WelchT
+
+CHUNK = 8 * VALUES_AT_ONCE  # bytes of what a method by moments reads at once, as float64
+C = 0.1
+SIX: tuple[MomentScorer, ...] = (Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), LAPE())
+
+
+@dataclass(frozen=True)
+class Data:
+    """Activations with a tag for every row; ``wide`` is what the libraries are given."""
+
+    values: ndarray
+    tags: ndarray
+    n_tags: int
+    rows: ndarray
+
+    def driver(self) -> Driver:
+        return Driver({8: self.values}, self.rows, self.n_tags, "mlp", "layer")
+
+    def wide(self, neurons: int | None = None) -> ndarray:
+        return self.values[:, :neurons].astype(np.float64)
+
+    def some(self) -> Data:
+        """Twenty words of every tag and few neurons, to warm up on."""
+        order = np.argsort(self.tags, kind="stable")
+        picked = np.sort(np.concatenate([order[self.tags[order] == t][:20] for t in range(self.n_tags)]))
+        return Data(self.values[picked, :64], self.tags[picked], self.n_tags, np.arange(len(picked)))
+
+
+@dataclass
+class Row:
+    """One method: ours, and the other with the share of all tags and neurons that it is run on."""
+
+    name: str
+    ours: Callable[[Data], object]
+    other_name: str
+    other: Callable[[Data], object]
+    share: float = 1.0
+    ours_s: list[float] = field(default_factory=list)
+    other_s: list[float] = field(default_factory=list)
+    peak: int = 0
+
+
+def read_treebank(folder: Path, target: Path) -> None:
+    """Leave activations and tags of the labelled train words in a folder."""
+    asked = ["dataset=ud_english_ewt", f"dataset.folder={folder}", "dataset.max_sentences.train=500"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = validate(compose("config", [*asked, "site=mlp", "layer=8"]))
+    dataset, reader = build_dataset(config.dataset, config.cache.expanduser(), config.seed), build_reader(config)
+    treebank = dataset.load()
+    words = dataset.label(treebank, first_words=True).splits["train"]
+    np.save(target / "values.npy", reader(treebank.splits["train"], "train")[8][words.rows])
+    np.save(target / "tags.npy", words.tags)
+
+
+def make_large(path: Path, words: int, neurons: int) -> None:
+    """Write random float16 activations."""
+    array = np.lib.format.open_memmap(path, "w+", np.float16, (words, neurons))
+    rng = np.random.default_rng(0)
+    for first in range(0, words, 8192):
+        part = array[first : first + 8192]
+        part[:] = rng.standard_normal(part.shape, dtype=np.float32)
+    array.flush()
+
+
+def score(scorer: NeuronScorer, data: Data) -> object:
+    return data.driver().scores(scorer, data.tags)
+
+
+def score_six(data: Data) -> None:
+    """All methods by moments from one pass."""
+    moments = data.driver().moments(data.tags[None], {scorer.view for scorer in SIX})
+    for scorer in SIX:
+        moment_scores(scorer, moments[scorer.view][0], "mlp", (8,))
+
+
+def pearson_loop(data: Data, neurons: int) -> None:
+    x = np.asfortranarray(data.wide(neurons))
+    for tag in range(data.n_tags):
+        y = (data.tags == tag).astype(np.float64)
+        for neuron in range(neurons):
+            pearsonr(x[:, neuron], y)
+
+
+def t_tests(data: Data, *, equal_var: bool) -> None:
+    x = data.wide()
+    for tag in range(data.n_tags):
+        ttest_ind(x[data.tags == tag], x[data.tags != tag], equal_var=equal_var)
+
+
+def f_tests(data: Data) -> None:
+    x = data.wide()
+    for tag in range(data.n_tags):
+        f_classif(x, data.tags == tag)
+
+
+def probeless_loop(data: Data) -> None:
+    x = data.wide()
+    means = [x[data.tags == tag].mean(axis=0) for tag in range(data.n_tags)]
+    for mean in means:
+        sum(np.abs(mean - other) for other in means)
+
+
+def nearest_neighbours(data: Data, neurons: int, n_tags: int) -> None:
+    x = data.wide(neurons)
+    for tag in range(n_tags):
+        mutual_info_classif(x, data.tags == tag, random_state=0)
+
+
+def average_precision_loop(data: Data, neurons: int) -> None:
+    x = np.asfortranarray(data.wide(neurons))
+    for tag in range(data.n_tags):
+        for neuron in range(neurons):
+            for signed in (x[:, neuron], -x[:, neuron]):
+                average_precision_score(data.tags == tag, signed)
+
+
+def logistic_regressions(data: Data, solver: str, tags: range, max_iter: int = 1000) -> list[LogisticRegression]:
+    x = StandardScaler().fit_transform(data.wide())
+    options = {"l1_ratio": 1, "C": C, "class_weight": "balanced", "random_state": 0, "max_iter": max_iter}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # saga does not converge
+        return [LogisticRegression(solver=solver, **options).fit(x, data.tags == tag) for tag in tags]
+
+
+def liblinear_path(data: Data, tag: int) -> None:
+    """From the largest penalty down, twenty to a decade, to ten weights."""
+    x, y = StandardScaler().fit_transform(data.wide()), data.tags == tag
+    path = l1_min_c(x, y, loss="log") * 10 ** (np.arange(1, 100) / 20)
+    options = {"l1_ratio": 1, "solver": "liblinear", "class_weight": "balanced", "random_state": 0}
+    next(c for c in path if np.count_nonzero(LogisticRegression(C=c, **options).fit(x, y).coef_) >= 10)
+
+
+def one_sum(data: Data) -> None:
+    for first in range(0, len(data.values), 8192):
+        data.values[first : first + 8192].sum(axis=0, dtype=np.float64)
+
+
+def rows_for(data: Data) -> list[Row]:
+    width, n_tags = data.values.shape[1], data.n_tags
+    return [
+        Row("correlation", partial(score, Correlation()), "pearsonr", partial(pearson_loop, neurons=48), 48 / width),
+        Row("mean_difference", partial(score, MeanDifference()), "ttest_ind", partial(t_tests, equal_var=True)),
+        Row("f_test", partial(score, FTest()), "f_classif", f_tests),
+        Row("welch_t", partial(score, WelchT()), "ttest_ind", partial(t_tests, equal_var=False)),
+        Row("probeless", partial(score, Probeless()), "numpy", probeless_loop),
+        Row("six from one pass", score_six, "f_test alone", partial(score, FTest())),
+        Row(
+            "mutual_information",
+            partial(score, MutualInformation()),
+            "mutual_info_classif",
+            partial(nearest_neighbours, neurons=16, n_tags=2),
+            16 * 2 / (width * n_tags),
+        ),
+        Row(
+            "average_precision",
+            partial(score, AveragePrecision()),
+            "average_precision_score",
+            partial(average_precision_loop, neurons=8),
+            8 / width,
+        ),
+        Row(
+            f"l1_probe C={C}",
+            partial(score, L1Probe(n_nonzero=1, C=C)),
+            "liblinear",
+            partial(logistic_regressions, solver="liblinear", tags=range(n_tags)),
+        ),
+        Row(
+            f"l1_probe C={C}",
+            partial(score, L1Probe(n_nonzero=1, C=C)),
+            "saga, 30 epochs",
+            partial(logistic_regressions, solver="saga", tags=range(1), max_iter=30),
+            1 / n_tags,
+        ),
+        Row(
+            "l1_probe 10 weights",
+            partial(score, L1Probe(n_nonzero=10)),
+            "liblinear, same path",
+            partial(liblinear_path, tag=n_tags // 2),
+            1 / n_tags,
+        ),
+    ]
+
+
+def large_rows() -> list[Row]:
+    return [
+        Row("large: correlation", partial(score, Correlation()), "float64 sum of numpy", one_sum),
+        Row("large: six from one pass", score_six, "float64 sum of numpy", one_sum),
+    ]
+
+
+def in_child(function: Callable[[], object]) -> int:
+    """Run in a forked process; what it returns must be a number."""
+    receive, send = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=lambda: send.send(function() or 0))
+    process.start()
+    send.close()
+    found: int = receive.recv()
+    process.join()
+    return found
+
+
+def peak_beyond_input(function: Callable[[Data], object], data: Data) -> int:
+    """Bytes that a method holds at most, beyond its input and what any call leaves loaded."""
+    function(data.some())
+    for first in range(0, len(data.values), 8192):
+        data.values[first : first + 8192].max()  # a page of a memory map counts once it is touched
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    function(data)
+    return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def seconds(function: Callable[[Data], object], data: Data) -> float:
+    start = time.perf_counter()
+    function(data)
+    return time.perf_counter() - start
+
+
+def take_turns(rows: list[Row], data: Data, repeats: int) -> None:
+    """Time all rows once, then all again."""
+    for row in rows:
+        row.ours(data.some())
+    for _ in range(repeats):
+        for row in rows:
+            row.ours_s.append(seconds(row.ours, data))
+            row.other_s.append(seconds(row.other, data))
+
+
+def report(rows: list[Row], data: Data) -> None:
+    size = data.values.nbytes
+    print(f"\n{len(data.values)} words, {data.values.shape[1]} neurons ({size / 2**20:.0f} MiB), {data.n_tags} tags")
+    print("other / ours by the medians; est.: other run on a part and scaled up; a chunk is", CHUNK // 2**20, "MiB")
+    print(
+        f"{'ours':24} {'min s':>8} {'median s':>8}  {'other':24} {'median s':>9}      {'ratio':>7} {'peak MiB':>8} "
+        f"{'chunks':>6} {'arrays':>6}"
+    )
+    for row in rows:
+        middle, other = statistics.median(row.ours_s), statistics.median(row.other_s) / row.share
+        print(
+            f"{row.name:24} {min(row.ours_s):8.3f} {middle:8.3f}  {row.other_name:24} {other:9.3f} "
+            f"{'est.' if row.share < 1 else '':4} {other / middle:7.1f} {row.peak / 2**20:8.1f} "
+            f"{row.peak / CHUNK:6.2f} {row.peak / size:6.2f}"
+        )
+
+
+def objective(x: ndarray, y: ndarray, weights: ndarray, bias: float) -> float:
+    """What the L1 probe minimises at C: the bias is free."""
+    share = np.where(y, len(y) / (2 * y.sum()), len(y) / (2 * (~y).sum()))
+    loss = np.logaddexp(0, -np.where(y, 1, -1) * (x @ weights + bias))
+    return float((share * loss).mean() + np.abs(weights).sum() / (C * len(y)))
+
+
+def with_best_bias(x: ndarray, y: ndarray, weights: ndarray) -> float:
+    return float(minimize_scalar(lambda bias: objective(x, y, weights, bias), options={"xtol": 1e-10}).fun)
+
+
+def compare_objectives(data: Data) -> None:
+    """Ours against liblinear's, whose own counts the bias as a weight, and saga's; both also with the best bias."""
+    x = StandardScaler().fit_transform(data.wide())
+    ours = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
+    print(f"\nobjective at C={C}, ours / theirs, largest over the tags: at most 1 where ours is no worse")
+    for solver, tags in (("liblinear", range(data.n_tags)), ("saga", range(1))):
+        own, refit = [], []
+        for tag, model in zip(tags, logistic_regressions(data, solver, tags, 100), strict=True):
+            y, theirs, bias = data.tags == tag, model.coef_[0], float(model.intercept_[0])
+            value = with_best_bias(x, y, ours[tag])
+            extra = abs(bias) / (C * len(y)) if solver == "liblinear" else 0.0
+            own.append(value / (objective(x, y, theirs, bias) + extra))
+            refit.append(value / with_best_bias(x, y, theirs))
+        print(f"{solver:10} {len(tags)} tags: its own {max(own):.6f}, bias free {max(refit):.6f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--treebank", type=Path, required=True)
+    parser.add_argument("--large", type=int, nargs=2, metavar=("WORDS", "NEURONS"))
+    parser.add_argument("--repeats", type=int, default=3)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        in_child(partial(read_treebank, asked.treebank, folder))
+        tags = np.load(folder / "tags.npy")
+        data = Data(np.load(folder / "values.npy"), tags, int(tags.max()) + 1, np.arange(len(tags)))
+        groups = [(rows_for(data), data)]
+        if asked.large:
+            make_large(folder / "large.npy", *asked.large)
+            many = np.random.default_rng(0).integers(0, 17, asked.large[0])
+            large = Data(np.load(folder / "large.npy", mmap_mode="r"), many, 17, np.arange(len(many)))
+            groups.append((large_rows(), large))
+        for rows, each in groups:
+            for row in rows:  # before any thread runs here: a process with threads cannot be forked
+                row.peak = in_child(partial(peak_beyond_input, row.ours, each))
+        print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.repeats} repeats in turns")
+        for rows, each in groups:
+            take_turns(rows, each, asked.repeats)
+            report(rows, each)
+        compare_objectives(data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The command that compares selection methods on the same activations."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from keyneurons.build import build_experiment, build_store
+from keyneurons.config import Config
+from keyneurons.files import write_text
+from keyneurons.job import early_tags, keep_dataset_facts, seed_everything
+from keyneurons.pipeline.comparison import Comparison, compare_methods
+from keyneurons.report.agreement import agreement_rows, agreement_title, write_comparison
+from keyneurons.tracking import open_run
+
+SELECTION = re.compile(r"selection=\[?([\w,\s]+)\]?")
+
+
+def methods_in(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The methods of ``selection=[one,other]``, and all other overrides.
+
+    Raises:
+        ValueError: if there are not at least two different ones.
+    """
+    given = [found for override in overrides if (found := SELECTION.fullmatch(override))]
+    methods = [name.strip() for found in given[-1:] for name in found[1].split(",")]
+    if len(given) != 1 or len(methods) < 2 or len(set(methods)) < len(methods):
+        raise ValueError(
+            f"agreement compares different methods: selection=[correlation,l1_probe,...], got {methods or 'none'}"
+        )
+    return methods, [override for override in overrides if not SELECTION.fullmatch(override)]
+
+
+def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
+    """Compare the methods of ``selection=[...]`` and keep what is found in a folder and an MLflow run.
+
+    Args:
+        overrides: the overrides of the command line.
+        compose: makes a checked configuration of overrides.
+    """
+    methods, rest = methods_in(overrides)
+    configs = {method: compose([*rest, f"selection={method}"]) for method in methods}
+    config = configs[methods[0]]
+    seed_everything(config.seed)
+    experiments = {method: build_experiment(each, method) for method, each in configs.items()}
+    experiments[methods[0]].read.bos_id()
+    folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-agreement")
+    folder.mkdir(parents=True)
+    write_text(folder / "config.yaml", _config_of_all(configs))
+    facts = {
+        "name": f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}",
+        "parent": None,
+        "choices": {"selection": ",".join(methods)},
+        "tags": early_tags(
+            config, {"dataset": config.dataset.kind, "selection": ",".join(methods)}, experiments[methods[0]].read
+        ),
+    }
+    with open_run(build_store(config.tracking), folder, facts) as run:
+        comparison = compare_methods(experiments)
+        write_comparison(comparison, folder)
+        keep_dataset_facts(folder, comparison.treebank, comparison.treebank_digest)
+        arrived = run.send(folder)
+    _show(comparison, Console(highlight=False))
+    Console(highlight=False).print(
+        f"Everything is in {folder}" + ("" if arrived else f"; send it later with: keyneurons log {folder}"),
+        soft_wrap=True,
+    )
+
+
+def _config_of_all(configs: dict[str, Config]) -> str:
+    dumped = {method: config.model_dump(mode="json", by_alias=True) for method, config in configs.items()}
+    whole = next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
+    return yaml.safe_dump(whole, sort_keys=False)
+
+
+def _show(comparison: Comparison, console: Console) -> None:
+    console.print(agreement_title(comparison), style="bold", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("method", "method", "Jaccard", "by chance", "RBO", "Kendall's tau"):
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
+    for row in agreement_rows(comparison.agreement):
+        table.add_row(*row)
+    console.print(table)
+    console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)

@@ -1,0 +1,171 @@
+"""How far selection methods agree on the same activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from keyneurons.analysis.stability import expected_jaccards, jaccard
+from keyneurons.records import NeuronSets, Scores
+
+DEPTH = 1000  # ranks compared; with p = 0.9 the first 100 carry all but .00001 of the weight
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Agreement of every pair of methods; every matrix is ``[methods, methods]``, a mean over tags but for the last.
+
+    A tag counts where a measure is defined: Jaccard and its expectation unless both sets are empty, rank-biased
+    overlap where both methods score a neuron, tau where neither method scores all neurons alike; nan where no tag does.
+    The diagonal is 1, but for ``expected_jaccard``: that of two independent random sets of the method's sizes.
+    """
+
+    methods: tuple[str, ...]
+    jaccard: Float[ndarray, "methods methods"]
+    expected_jaccard: Float[ndarray, "methods methods"]
+    rank_biased_overlap: Float[ndarray, "methods methods"]
+    kendall_tau: Float[ndarray, "methods methods"]
+    jaccard_by_tag: Mapping[str, Float[ndarray, "methods methods"]]
+
+
+def agreement(methods: Mapping[str, tuple[Scores, NeuronSets]], tag_names: Sequence[str]) -> Agreement:
+    """Compare the key neurons and the rankings of every two methods, tag by tag.
+
+    Magnitudes rank, signs are ignored. Rank-biased overlap runs over the neurons with a score other than 0, ties to
+    the lower neuron, cut at rank 1000; tau over all neurons. The scores' rows are in the order of ``tag_names``.
+
+    Returns:
+        The matrices, methods in the order given.
+
+    Raises:
+        ValueError: If there are fewer than 2 methods or no tag, methods differ in site, layers or width, or the tags or
+            scores of one do not fit.
+    """
+    _check_methods(methods, tag_names)
+    sets = [found for _, found in methods.values()]
+    magnitudes = [list(scores.values.abs().cpu().double().numpy()) for scores, _ in methods.values()]
+    rankings = [[_ranking(of_tag) for of_tag in of_method] for of_method in magnitudes]
+    jaccards = _symmetric(lambda a, b: _in_order(jaccard(a, b), tag_names), sets)
+    expected = _symmetric(lambda a, b: _in_order(expected_jaccards(a, b), tag_names), sets)
+    for i, found in enumerate(sets):
+        expected[:, i, i] = _in_order(expected_jaccards(found, found), tag_names)
+    overlaps = _symmetric(lambda a, b: [_overlap_or_nan(x, y) for x, y in zip(a, b, strict=True)], rankings)
+    taus = _symmetric(lambda a, b: [_tau_or_nan(x, y) for x, y in zip(a, b, strict=True)], magnitudes)
+    return Agreement(
+        methods=tuple(methods),
+        jaccard=_mean_over_tags(jaccards),
+        expected_jaccard=_mean_over_tags(expected),
+        rank_biased_overlap=_mean_over_tags(overlaps),
+        kendall_tau=_mean_over_tags(taus),
+        jaccard_by_tag=dict(zip(tag_names, jaccards, strict=True)),
+    )
+
+
+def rank_biased_overlap(first: Int[ndarray, " _a"], second: Int[ndarray, " _b"], p: float = 0.9) -> float:
+    """Extrapolated rank-biased overlap of two rankings without ties, strongest first.
+
+    Webber, Moffat & Zobel 2010 (ACM TOIS 28:4), equation 32. With the shorter ranking S of length s, the longer L of
+    length l, and X_d what the first d of both share::
+
+        (1-p)/p (sum_{d=1..l} p^d X_d/d + sum_{d=s+1..l} p^d X_s (d-s)/(s d)) + p^l ((X_l - X_s)/l + X_s/s)
+
+    Where a ranking ends, the share of agreement found until there is taken to go on. Each depth weighs ``p`` times the
+    one before it: with .9 the first 10 ranks carry 86 % of the weight.
+
+    Returns:
+        0 for disjoint rankings to 1 for identical ones.
+
+    Raises:
+        ValueError: If a ranking is empty or holds an item twice, or ``p`` is not between 0 and 1.
+    """
+    if not 0 < p < 1:
+        raise ValueError(f"p must lie between 0 and 1, both excluded, got {p}")
+    (s, shorter), (length, longer) = sorted(((len(r), r) for r in (first, second)), key=lambda sized: sized[0])
+    if not s or len(np.unique(shorter)) < s or len(np.unique(longer)) < length:
+        raise ValueError(f"a ranking needs an item and each once, got {len(first)} and {len(second)} items")
+    rank, other_rank = np.intersect1d(shorter, longer, assume_unique=True, return_indices=True)[1:]
+    shared = np.bincount(np.maximum(rank, other_rank), minlength=length).cumsum()  # X_d for d = 1..l
+    at_s, at_l = shared[s - 1], shared[-1]
+    depth = np.arange(1, length + 1)
+    beyond = at_s * np.maximum(depth - s, 0) / s
+    seen = (1 - p) / p * float(p**depth @ ((shared + beyond) / depth))
+    return min(1.0, seen + p**length * float((at_l - at_s) / length + at_s / s))  # rounding alone can pass 1
+
+
+def kendall_tau(first: Float[ndarray, " neurons"], second: Float[ndarray, " neurons"]) -> float | None:
+    """Kendall's tau-b of two vectors of score magnitudes, in -1..1.
+
+    ``(C - D) / sqrt((pairs - ties in first) (pairs - ties in second))`` with C concordant and D discordant pairs
+    (Kendall 1945, Biometrika 33:239). All neurons weigh alike, those that mark nothing too.
+
+    Returns:
+        Tau, or None where one vector is constant.
+
+    Raises:
+        ValueError: If the vectors differ in length or a value is not finite.
+    """
+    from scipy.stats import kendalltau
+
+    if len(first) != len(second) or not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise ValueError(f"tau needs finite vectors of one length, got {first} and {second}")
+    if not first.size or (first == first[0]).all() or (second == second[0]).all():
+        return None
+    return float(kendalltau(first, second).statistic)
+
+
+def _check_methods(methods: Mapping[str, tuple[Scores, NeuronSets]], tag_names: Sequence[str]) -> None:
+    if len(methods) < 2 or not tag_names:
+        raise ValueError(f"agreement needs at least 2 methods and 1 tag, got {[*methods]} and {[*tag_names]}")
+    of_first, (first, _) = next(iter(methods.items()))
+    place = (first.site, first.layers, first.neurons_per_layer)
+    for name, (scores, sets) in methods.items():
+        for found in ((s.site, s.layers, s.neurons_per_layer) for s in (scores, sets)):
+            if found != place:
+                raise ValueError(f"{of_first} and {name} must share site, layers and width, got {place} and {found}")
+        if len(scores.values) != len(tag_names) or set(sets) - set(tag_names):
+            raise ValueError(f"tags of {name} must be {[*tag_names]}, got {len(scores.values)} rows and {[*sets]}")
+        if not scores.values.isfinite().all():
+            raise ValueError(f"scores of {name} must be finite, got {int((~scores.values.isfinite()).sum())} not")
+
+
+def _ranking(magnitudes: Float[ndarray, " neurons"]) -> Int[ndarray, " _ranks"]:
+    return np.argsort(-magnitudes, kind="stable")[: min(DEPTH, np.count_nonzero(magnitudes))]
+
+
+def _overlap_or_nan(first: Int[ndarray, " _a"], second: Int[ndarray, " _b"]) -> float:
+    return rank_biased_overlap(first, second) if first.size and second.size else np.nan
+
+
+def _tau_or_nan(first: Float[ndarray, " neurons"], second: Float[ndarray, " neurons"]) -> float:
+    return np.nan if (tau := kendall_tau(first, second)) is None else tau
+
+
+def _in_order(by_tag: Mapping[str, float], tag_names: Sequence[str]) -> list[float]:
+    return [by_tag.get(tag, np.nan) for tag in tag_names]
+
+
+def _symmetric(
+    of_pair: Callable[[Item, Item], Sequence[float]], items: Sequence[Item]
+) -> Float[ndarray, "tags methods methods"]:
+    """Compare every two items, tag by tag; each with itself is 1."""
+    pairs = {pair: of_pair(items[pair[0]], items[pair[1]]) for pair in combinations(range(len(items)), 2)}
+    matrices = np.ones((len(pairs[0, 1]), len(items), len(items)))
+    for (i, j), by_tag in pairs.items():
+        matrices[:, i, j] = matrices[:, j, i] = by_tag
+    return matrices
+
+
+def _mean_over_tags(matrices: Float[ndarray, "tags methods methods"]) -> Float[ndarray, "methods methods"]:
+    defined = ~np.isnan(matrices)
+    total, count = np.where(defined, matrices, 0.0).sum(axis=0), defined.sum(axis=0)
+    means: Float[ndarray, "methods methods"] = np.full(total.shape, np.nan)
+    np.divide(total, count, out=means, where=count > 0)
+    return means

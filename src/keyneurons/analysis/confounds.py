@@ -1,0 +1,168 @@
+"""Whether a key neuron marks its tag, or something else about the words that goes with the tag."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+from numpy import ndarray
+
+from keyneurons.records import NeuronSets
+
+EXPLAINED = 1e-10  # share of a variance below which the rest of a regression is rounding
+
+
+@dataclass(frozen=True, slots=True)
+class Confounded:
+    """What one key neuron of one tag goes with beside the tag.
+
+    ``correlations`` is with each confound in the order given; ``partial`` with the tag, the confounds held fixed, and
+    ``p_adjusted`` its p-value (Benjamini-Hochberg over all key neurons of all tags). ``vanishes`` says that nothing is
+    left of the mark: the p-value exceeds alpha, or the sign has turned.
+    """
+
+    correlations: tuple[float, ...]
+    partial: float
+    p_adjusted: float
+    vanishes: bool
+
+
+def unit_columns(x: Num[ndarray, "words columns"]) -> Float[ndarray, "words columns"]:
+    """Centre each column and give it length 1, in float64, so that inner products are correlations.
+
+    Returns:
+        The columns; a constant one is 0 throughout.
+
+    Raises:
+        ValueError: If there is no word, or a value is not finite.
+    """
+    if not len(x) or not np.isfinite(x).all():
+        fault = f"{(~np.isfinite(x)).sum()} that are not" if len(x) else "0 words"
+        raise ValueError(f"a correlation needs at least 1 word and finite values, got {fault}")
+    centred = x.astype(np.float64)
+    centred -= centred[0]  # a constant column is then 0 exactly, and a mean far from 0 costs no digits
+    centred -= centred.mean(axis=0)
+    length = np.sqrt(np.einsum("ij,ij->j", centred, centred))
+    centred /= np.where(length > 0, length, 1.0)
+    return centred
+
+
+def pearson(x: Num[ndarray, "words a"], y: Num[ndarray, "words b"]) -> Float[ndarray, "a b"]:
+    """Pearson correlation of every column of x with every column of y; a constant column gives 0."""
+    r: ndarray = np.clip(unit_columns(x).T @ unit_columns(y), -1.0, 1.0)  # rounding alone can pass 1
+    return r
+
+
+def partial_correlations(
+    x: Num[ndarray, "words neurons"], y: Num[ndarray, "words tags"], given: Num[ndarray, "words confounds"]
+) -> tuple[Float[ndarray, "neurons tags"], Float[ndarray, "neurons tags"]]:
+    """Correlate what least squares on the confounds and an intercept leaves of x and of y.
+
+    Under independence of the normal residuals ``r sqrt(df / (1 - r^2))`` is Student's t with ``df = N - 2 - rank``
+    degrees of freedom, rank that of the centred confounds (Fisher 1924, Metron 3:329): constant or collinear
+    confounds take nothing away. A neuron or a tag of whose variance less than 1e-10 is left has r = 0 and p = 1. It
+    holds only the linear part of a confound fixed, and takes words as independent.
+
+    Returns:
+        The partial correlations and their two-sided p-values, uncorrected.
+
+    Raises:
+        ValueError: If there are too few words for the confounds, or a value is not finite.
+    """
+    from scipy.special import betainc
+
+    basis = column_space(unit_columns(given), len(given) * np.finfo(np.float64).eps)
+    degrees = len(given) - 2 - basis.shape[1]
+    if degrees < 1:
+        raise ValueError(
+            f"a partial correlation given {basis.shape[1]} independent confounds needs at least "
+            f"{basis.shape[1] + 3} words, got {len(given)}"
+        )
+    r = np.clip(_residuals(x, basis).T @ _residuals(y, basis), -1.0, 1.0)
+    return r, betainc(degrees / 2, 0.5, 1 - r**2)
+
+
+def confounds_of(
+    sets: NeuronSets,
+    activations: Num[ndarray, "words union"],
+    tags: Int[ndarray, " words"],
+    tag_names: Sequence[str],
+    features: Num[ndarray, "words confounds"],
+    alpha: float = 0.05,
+) -> dict[str, tuple[Confounded, ...]]:
+    """Hold the confounds fixed for every key neuron of every tag.
+
+    Args:
+        sets: The key neurons; a tag may have none.
+        activations: The columns ``sets.union()`` on the words of train.
+        tags: The tag number of each word.
+        tag_names: The name of each tag number.
+        features: The confounds of each word.
+        alpha: The level at which a partial correlation counts as none.
+
+    Returns:
+        For every tag one record a key neuron, in the order of the set.
+
+    Raises:
+        ValueError: If the columns are not those of the union, a tag with key neurons has no word, alpha is not between
+            0 and 1, or there are too few words for the confounds.
+    """
+    _check(sets, activations.shape[1], tags, tag_names, alpha)
+    chosen = [tag for tag in sets if sets.tags[tag]]
+    if not chosen:
+        return {tag: () for tag in sets}
+    indicators = (tags[:, None] == np.array([tag_names.index(tag) for tag in chosen])).astype(np.float64)
+    with_features, with_tags = pearson(activations, features), pearson(activations, indicators)
+    partial, p_values = partial_correlations(activations, indicators, features)
+    place = {column: i for i, column in enumerate(sets.union())}
+    pairs = [(place[column], j) for j, tag in enumerate(chosen) for column in sets.columns(tag)]
+    adjusted = _benjamini_hochberg(np.array([p_values[pair] for pair in pairs]))
+    records = iter([
+        Confounded(
+            correlations=tuple(with_features[pair[0]].tolist()),
+            partial=float(partial[pair]),
+            p_adjusted=p,
+            vanishes=p > alpha or bool(partial[pair] * with_tags[pair] < 0),
+        )
+        for pair, p in zip(pairs, adjusted, strict=True)
+    ])
+    return {tag: tuple(next(records) for _ in sets.tags[tag]) for tag in sets}
+
+
+def column_space(unit: Float[ndarray, "words columns"], tolerance: float) -> Float[ndarray, "words rank"]:
+    """An orthonormal basis, without the directions whose singular value is up to ``tolerance`` times the largest."""
+    left, singular, _ = np.linalg.svd(unit, full_matrices=False)
+    return left[:, singular > tolerance * singular.max(initial=0.0)]
+
+
+def _residuals(
+    x: Num[ndarray, "words columns"], basis: Float[ndarray, "words rank"]
+) -> Float[ndarray, "words columns"]:
+    """What the basis leaves of each column, at length 1; 0 where it leaves next to nothing."""
+    rest = unit_columns(x)
+    for _ in range(2):  # once leaves rounding errors along the basis
+        rest -= basis @ (basis.T @ rest)
+    share = np.einsum("ij,ij->j", rest, rest)
+    rest /= np.where(share >= EXPLAINED, np.sqrt(share), np.inf)
+    return rest
+
+
+def _benjamini_hochberg(p_values: Float[ndarray, " pairs"]) -> list[float]:
+    from scipy.stats import false_discovery_control
+
+    adjusted: list[float] = false_discovery_control(p_values).tolist()
+    return adjusted
+
+
+def _check(
+    sets: NeuronSets, n_columns: int, tags: Int[ndarray, " words"], tag_names: Sequence[str], alpha: float
+) -> None:
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    if n_columns != (size := len(sets.union())):
+        raise ValueError(f"got activations of {n_columns} neurons, but the key sets together have {size}")
+    present = {tag_names[number] for number in np.unique(tags).tolist()}
+    if absent := [tag for tag in sets if sets.tags[tag] and tag not in present]:
+        raise ValueError(f"every tag with key neurons needs a word, got none for {', '.join(absent)}")

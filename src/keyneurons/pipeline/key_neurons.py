@@ -1,0 +1,120 @@
+"""From activations to key neurons: scores, the null that they must beat, and the sets."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from keyneurons.analysis.resampling import permuted_tags
+from keyneurons.pipeline.activations import Activations, StoredActivations
+from keyneurons.records import Labels, NeuronSets, Permuted, Scores
+from keyneurons.selection.driver import Driver
+from keyneurons.selection.rules import Rule, select
+from keyneurons.selection.scorer import NeuronScorer, TagError
+from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values
+
+
+@dataclass(frozen=True)
+class Selection:
+    """How key neurons are selected.
+
+    ``permutations`` of whole ``sentences``, or of the ``words`` within each sentence, make the null of
+    ``rule.threshold == "permutation"``; ``seed`` is theirs; ``memory_bytes`` is what scoring may take at a time.
+    """
+
+    scorer: NeuronScorer
+    rule: Rule
+    permutations: int
+    permute: Permuted
+    memory_bytes: int
+    seed: int
+
+
+def find_key_neurons(
+    selection: Selection, activations: Activations, labels: Labels, sentence_of_word: Int[ndarray, " words"]
+) -> tuple[Scores, NeuronSets]:
+    """Score every neuron on the train words and select the key neurons of every tag.
+
+    Args:
+        selection: how.
+        activations: those of the treebank.
+        labels: the labelled words.
+        sentence_of_word: sentence number of every labelled train word.
+
+    Returns:
+        Scores and sets.
+
+    Raises:
+        ValueError: the activations or the scores do not allow it; tag, layer and neuron are named.
+    """
+    with naming_tags(labels.names):
+        scores = activations.scores(selection.scorer, labels, selection.rule.scope, selection.memory_bytes)
+    return scores, key_neurons_by(scores, selection, activations, labels, sentence_of_word)
+
+
+def key_neurons_by(
+    scores: Scores,
+    selection: Selection,
+    activations: Activations,
+    labels: Labels,
+    sentence_of_word: Int[ndarray, " words"],
+) -> NeuronSets:
+    """Select the key neurons of every tag by scores that are there already; the rest as in ``find_key_neurons``.
+
+    Raises:
+        ValueError: a threshold cannot be had, or every score is 0.
+    """
+    p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
+    p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
+    if selection.rule.threshold == "permutation":
+        if not isinstance(activations, StoredActivations):
+            raise ValueError("threshold=permutation needs stored activations")
+        driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
+        with naming_tags(labels.names):
+            null = permutation_null(selection, driver, labels.splits["train"].tags, sentence_of_word)
+        p_adjusted = max_statistic_p_values(scores.values, null)
+    sets = select(scores, labels.names, selection.rule, p_adjusted)
+    if not selection.rule.restricts and not sets.union():
+        raise ValueError("every score of every tag is 0: the neurons read say nothing about any tag")
+    return sets
+
+
+def permutation_null(
+    selection: Selection,
+    driver: Driver,
+    tags: Int[ndarray, " words"],
+    sentence_of_word: Int[ndarray, " words"],
+) -> Float[Tensor, "permutations tags"]:
+    """The strongest score of every tag under each permutation of the tags; the i-th depends on the seed and i alone."""
+    within = selection.permute == "words"
+
+    def tagging(i: int) -> Int[ndarray, " words"]:
+        return permuted_tags(tags, sentence_of_word, within, np.random.default_rng([selection.seed, i]))
+
+    maxima = driver.maxima(selection.scorer, tagging, selection.permutations)
+    bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)
+    return torch.stack(list(bar))
+
+
+@contextmanager
+def naming_tags(names: Sequence[str]) -> Generator[None]:
+    """Give the name of a tag that is refused.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: If one is.
+    """
+    try:
+        yield
+    except TagError as error:
+        raise ValueError(f"tag {names[error.tag]} {error.fault}") from error

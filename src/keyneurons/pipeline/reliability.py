@@ -1,0 +1,109 @@
+"""How far a ranking can be relied on: would other sentences give it, what else do its neurons mark, are they many?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
+
+from keyneurons.analysis.confounds import Confounded
+from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.analysis.resampling import bootstraps, split_halves
+from keyneurons.analysis.stability import Stability, stability
+from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.records import NeuronSets
+from keyneurons.selection.driver import Driver
+from keyneurons.selection.rules import select
+from keyneurons.selection.scorer import TagError
+
+LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
+
+
+@dataclass(frozen=True)
+class Checks:
+    """Which checks are made: random halvings and bootstraps of the train sentences, confounds, redundancy."""
+
+    halves: int
+    bootstraps: int
+    confounds: bool
+    redundancy: bool
+
+    @property
+    def resamples(self) -> bool:
+        """Whether sets are compared between resamples."""
+        return self.halves > 0 or self.bootstraps > 1
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """What the checks found; empty or None where they were not made.
+
+    ``stability`` by kind of resample (``halves``, ``bootstrap``); ``confounds`` by tag, neuron for neuron as in the
+    sets.
+    """
+
+    stability: Mapping[str, Stability]
+    confounds: Mapping[str, tuple[Confounded, ...]] | None
+    redundancy: Redundancy | None
+
+    def metrics(self) -> dict[str, float]:
+        """All of it that is a number, by MLflow names."""
+        found: dict[str, float] = {}
+        for kind, stable in self.stability.items():
+            found[f"stability/{kind}/jaccard"] = stable.mean()
+            found[f"stability/{kind}/expected_jaccard"] = stable.mean_expected()
+            found |= {f"stability/{kind}/jaccard/{tag}": value for tag, value in stable.jaccard.items()}
+            found |= {f"stability/{kind}/expected_jaccard/{tag}": value for tag, value in stable.expected.items()}
+        if self.confounds is not None:
+            every = [neuron.vanishes for of_tag in self.confounds.values() for neuron in of_tag]
+            found["confounds/vanishing"] = float(sum(every))
+            found["confounds/vanishing_fraction"] = float(np.mean(every))
+        if self.redundancy is not None:
+            found["redundancy/clusters"] = float(len(self.redundancy.clusters))
+            found["redundancy/effective_dimension"] = self.redundancy.effective_dimension
+            of_tags = self.redundancy.effective_dimension_by_tag
+            found |= {f"redundancy/effective_dimension/{tag}": value for tag, value in of_tags.items()}
+        return found
+
+
+def resampled_stability(
+    checks: Checks,
+    selection: Selection,
+    driver: Driver,
+    names: tuple[str, ...],
+    tags: Int[ndarray, " words"],
+    sentence_of_word: Int[ndarray, " words"],
+) -> dict[str, Stability]:
+    """How alike the sets are that other train sentences would give, by the same rule without its threshold.
+
+    Halvings compare the two halves, bootstraps every pair of resamples. A tag with fewer than 2 words in a resample,
+    or that the scorer refuses there, is left out of it. Kinds of resample that no tag survives are absent.
+    """
+    rule = replace(selection.rule, threshold="none")
+
+    def sets_on(positions: Int[ndarray, " some"]) -> NeuronSets:
+        counts = np.bincount(tags[positions], minlength=len(names))
+        positions = positions[counts[tags[positions]] >= LEAST_WORDS]
+        present, told = np.unique(tags[positions], return_inverse=True)
+        there = [names[tag] for tag in present]
+        if len(there) < 2:
+            return NeuronSets(driver.site, tuple(driver.arrays), driver.width, {})
+        try:
+            scores = replace(driver, n_tags=len(there)).of_words(positions).scores(selection.scorer, told)
+        except TagError as error:
+            return sets_on(positions[told != error.tag])
+        return select(scores, there, rule)
+
+    pairs: dict[str, list[tuple[NeuronSets, NeuronSets]]] = {"halves": [], "bootstrap": []}
+    if checks.halves:
+        halvings = split_halves(sentence_of_word, checks.halves, selection.seed)
+        pairs["halves"] = [(sets_on(first), sets_on(second)) for first, second in halvings]
+    if checks.bootstraps:
+        resamples = bootstraps(sentence_of_word, checks.bootstraps, selection.seed)
+        pairs["bootstrap"] = list(combinations(map(sets_on, resamples), 2))
+    found = {kind: stability(of_kind) for kind, of_kind in pairs.items() if of_kind}
+    return {kind: stable for kind, stable in found.items() if stable.jaccard}

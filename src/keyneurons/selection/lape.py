@@ -1,0 +1,53 @@
+"""Entropy of a neuron's activation over the tags."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from keyneurons.selection.moments import Moments, MomentScorer, View
+
+
+@dataclass(frozen=True)
+class LAPE(MomentScorer):
+    """How unevenly a neuron is active over the tags: the entropy that it lacks, in nats, never negative.
+
+    With ``p_t = P(activation > 0 | t)`` the score is ``ln(tags) - H(p / sum p)`` for the tags whose ``p_t`` lies above
+    the ``percentile`` of all probabilities of all tags and neurons at hand, else 0: language activation probability
+    entropy (Tang et al. 2024, arXiv:2402.16438), tags in place of languages, turned so that the most specific is the
+    strongest. The filter is needed because [.009, .001, 0] has the entropy of [.9, .1, 0]. It is meant for the output
+    of the activation function (site ``mlp_gate``). It ignores how strong an activation is, and a tag's frequency. A
+    neuron that is never active, or always, scores 0.
+    """
+
+    percentile: float = 95.0
+    per_neuron: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.percentile < 100:
+            raise ValueError(f"percentile must lie between 0 and 100, got {self.percentile}")
+
+    @property
+    def view(self) -> View:
+        """1 where an activation is above 0."""
+        return "positive"
+
+    def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
+        """Entropy that every neuron lacks, for the tags on which it is often active."""
+        active = moments.means()
+        lacking = math.log(len(active)) - entropy(active)
+        often = active > active.flatten().kthvalue(max(1, round(active.numel() * self.percentile / 100))).values
+        scores: Tensor = torch.where(often & ~moments.constant, lacking.clamp(min=0), 0.0)
+        return scores
+
+
+def entropy(active: Float[Tensor, "tags neurons"]) -> Float[Tensor, " neurons"]:
+    """Entropy in nats of the activation probabilities of a neuron, scaled to sum to 1; nan where all are 0."""
+    share = active / active.sum(dim=0)
+    in_nats: Tensor = torch.special.entr(share).sum(dim=0)
+    return in_nats

@@ -1,0 +1,42 @@
+"""Mean weight of a neuron in one linear probe over all tags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int, Num
+from torch import Tensor
+
+from keyneurons.selection.multinomial import multinomial_weights, standardised
+from keyneurons.selection.scorer import checked_counts
+
+
+@dataclass(frozen=True)
+class LinearWeights:
+    """Mean over the tags of the magnitude of a neuron's weight in a multinomial probe, never negative.
+
+    The ranking that Antverg & Belinkov 2022 (arXiv:2110.07483) call linear. It is one ranking for the whole tag set:
+    every tag gets the same scores, so the sets of tags do not differ and their overlap says nothing. The probe
+    minimises ``mean cross-entropy + l2 ||W||_F^2`` on standardised activations, the bias not penalised. It ignores
+    shift and scale, and not the other neurons: those that say the same share their weight. A constant neuron scores 0.
+    ``tolerance`` is as in ``ElasticNet``.
+    """
+
+    l2: float
+    tolerance: float = 1e-4
+    per_neuron: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.l2 < float("inf"):
+            raise ValueError(f"l2 must be above 0 and finite, got {self.l2}")
+        if not 0 < self.tolerance < 1:
+            raise ValueError(f"tolerance must lie between 0 and 1, got {self.tolerance}")
+
+    def __call__(
+        self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
+    ) -> Float[Tensor, "tags neurons"]:
+        """Mean weight of every neuron, once for each tag; refuses what ``checked_counts`` refuses."""
+        checked_counts(values, tags, n_tags)
+        weights = multinomial_weights(standardised(values), tags, n_tags, 0.0, self.l2, self.tolerance)
+        return weights.abs().mean(dim=0).repeat(n_tags, 1)

@@ -1,0 +1,46 @@
+"""Difference of a neuron's mean on a tag from its mean elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from keyneurons.selection.f_test import separation
+from keyneurons.selection.moments import Moments, SignificantMomentScorer
+from keyneurons.selection.significance import student_p_values
+
+
+@dataclass(frozen=True)
+class MeanDifference(SignificantMomentScorer):
+    """Mean activation over the words of a tag minus the mean over all others, in pooled standard deviations; signed.
+
+    ``d = (mean_t - mean_rest) / sqrt((ss_t + ss_rest) / (N - 2))`` (Cohen 1988). With ``standardised=False`` the bare
+    difference (Gurnee et al. 2023, arXiv:2305.01610), in which coordinates of high variance win whatever they mark.
+    It ignores frequency, shift, all other neurons and, standardised, scale. A constant neuron scores 0.
+    """
+
+    standardised: bool = True
+
+    def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
+        """Difference of the means for every tag and neuron.
+
+        Raises:
+            ColumnError: If a standardised difference is infinite.
+        """
+        if not self.standardised:
+            return moments.difference().masked_fill(moments.constant, 0.0)
+        _, within = separation(moments)
+        scores = moments.difference() / (within / (moments.n_words - 2)).sqrt()
+        return scores.masked_fill(moments.constant, 0.0)
+
+    def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
+        """Student's t-test of the difference with pooled variance, two-sided; it assumes independent words.
+
+        Returns:
+            The scores and their p-values.
+        """
+        between, within = separation(moments)
+        unexplained = (within / (within + between)).masked_fill(moments.constant, 1.0)
+        return self.of_moments(moments), student_p_values(unexplained, moments.n_words - 2)

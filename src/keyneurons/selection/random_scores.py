@@ -1,0 +1,32 @@
+"""No method at all: the control for every other one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from keyneurons.selection.moments import Moments, MomentScorer
+
+
+@dataclass(frozen=True)
+class Random(MomentScorer):
+    """A number between 0 and 1 for every tag and neuron, uniform.
+
+    It depends on the seed and on how many words each tag has, so that other words give other numbers. A constant neuron
+    scores 0 as everywhere.
+    """
+
+    seed: int = 0
+    per_neuron: ClassVar[bool] = False
+
+    def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
+        """A number for every tag and neuron."""
+        entropy = np.random.SeedSequence([self.seed, *moments.counts.tolist()])
+        generator = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+        drawn = torch.rand(moments.sums.shape, generator=generator, dtype=torch.float64)
+        return drawn.to(moments.sums).masked_fill(moments.constant, 0.0)

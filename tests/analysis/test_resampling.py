@@ -1,0 +1,169 @@
+"""Resampling against direct loops over sentences."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+import pytest
+
+from keyneurons.analysis.resampling import bootstraps, permuted_tags, split_halves
+
+SENTENCES = np.repeat([3, 4, 9, 10, 50], [4, 1, 3, 2, 5])  # numbers as they come, 15 words
+MANY = np.repeat(np.arange(60), np.random.default_rng(0).integers(1, 9, size=60))
+
+
+def words_by_sentence(sentence_of_word: np.ndarray) -> list[list[int]]:
+    return [[*words] for _, words in groupby(range(len(sentence_of_word)), key=lambda word: sentence_of_word[word])]
+
+
+def test_halves_part_the_sentences_and_never_one():
+    for first, second in split_halves(SENTENCES, 40, seed=0):
+        assert sorted([*first, *second]) == list(range(15))
+        assert (np.diff(first) > 0).all()
+        assert (np.diff(second) > 0).all()
+        in_first, in_second = {*SENTENCES[first]}, {*SENTENCES[second]}
+        assert not in_first & in_second
+        assert (len(in_first), len(in_second)) == (3, 2)
+    assert [len({*MANY[half]}) for half in split_halves(MANY, 1, seed=0)[0]] == [30, 30]
+
+
+def test_every_sentence_is_as_often_in_the_first_half():
+    draws = split_halves(SENTENCES, 4000, seed=1)
+    share = np.array([np.isin(range(15), first) for first, _ in draws]).mean(axis=0)
+    np.testing.assert_allclose(share, 3 / 5, atol=0.03)
+
+
+def test_bootstraps_repeat_whole_sentences_copy_by_copy():
+    repeated = False
+    by_sentence = words_by_sentence(SENTENCES)
+    for words in bootstraps(SENTENCES, 40, seed=0):
+        rest, drawn = words.tolist(), []
+        while rest:
+            sentence = next(sentence for sentence in by_sentence if sentence[0] == rest[0])
+            assert rest[: len(sentence)] == sentence
+            drawn.append(sentence[0])
+            rest = rest[len(sentence) :]
+        assert len(drawn) == 5
+        assert drawn == sorted(drawn)
+        repeated |= len({*drawn}) < 5
+    assert repeated
+
+
+def test_bootstraps_draw_every_sentence_alike():
+    draws = bootstraps(SENTENCES, 4000, seed=1)
+    copies = np.array([np.bincount(words, minlength=15) for words in draws])
+    np.testing.assert_allclose(copies.mean(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose((copies == 0).mean(axis=0), 0.8**5, atol=0.03)
+
+
+def test_variance_by_sentence_is_that_of_dependent_words():
+    """All words of a sentence alike: the spread of the mean is that of 60 sentences, not of the words."""
+    rng = np.random.default_rng(0)
+    sentences = np.repeat(np.arange(60), 10)
+    values = rng.normal(size=60)[sentences]
+    spread = np.std([values[words].mean() for words in bootstraps(sentences, 1000, seed=0)])
+    assert spread == pytest.approx(values.std() / np.sqrt(60), rel=0.1)
+    assert spread > 2.5 * values.std() / np.sqrt(600)
+
+
+@pytest.mark.parametrize("draw", [split_halves, bootstraps])
+class TestStreams:
+    @staticmethod
+    def flat(draws: list) -> list:
+        return [
+            [np.asarray(part).tolist() for part in (draw if isinstance(draw, tuple) else (draw,))] for draw in draws
+        ]
+
+    def test_a_draw_depends_on_seed_and_number_alone(self, draw):
+        three, ten = self.flat(draw(MANY, 3, 7)), self.flat(draw(MANY, 10, 7))
+        assert ten[:3] == three
+        assert ten == self.flat(draw(MANY * 2 + 5, 10, 7))
+
+    def test_draws_and_seeds_differ(self, draw):
+        both = self.flat(draw(MANY, 10, 7)) + self.flat(draw(MANY, 10, 8))
+        assert all(one != other for i, one in enumerate(both) for other in both[:i])
+
+    def test_one_sentence_is_refused(self, draw):
+        with pytest.raises(ValueError, match="at least 2 sentences, got 1"):
+            draw(np.array([4, 4, 4]), 2, 0)
+        with pytest.raises(ValueError, match="at least 2 sentences, got 0"):
+            draw(np.array([], dtype=np.int64), 2, 0)
+
+    def test_descending_sentences_are_refused(self, draw):
+        with pytest.raises(ValueError, match="must not descend, got 5 and then 2"):
+            draw(np.array([1, 5, 2, 2]), 2, 0)
+
+    def test_no_draw_is_refused(self, draw):
+        with pytest.raises(ValueError, match="n must be at least 1, got 0"):
+            draw(MANY, 0, 0)
+
+    def test_input_is_untouched(self, draw):
+        before = MANY.copy()
+        draw(MANY, 2, 0)
+        assert (before == MANY).all()
+
+
+def test_within_keeps_the_tags_of_every_sentence():
+    tags = np.random.default_rng(1).integers(6, size=len(MANY))
+    permuted = permuted_tags(tags, MANY, True, np.random.default_rng(0))
+    assert (permuted != tags).any()
+    for words in words_by_sentence(MANY):
+        assert sorted(permuted[words]) == sorted(tags[words])
+
+
+def test_within_is_uniform():
+    tags = np.array([7, 0, 1, 2, 3, 9])
+    sentences = np.array([1, 2, 2, 2, 2, 3])
+    rng = np.random.default_rng(0)
+    drawn = np.array([permuted_tags(tags, sentences, True, rng) for _ in range(4000)])
+    for word in range(1, 5):
+        np.testing.assert_allclose(np.bincount(drawn[:, word], minlength=4) / 4000, 0.25, atol=0.03)
+    assert len({tuple(row) for row in drawn}) == 24
+
+
+def test_between_lays_whole_sequences_one_after_another():
+    """Tags that name their sentence and their place in it come back as whole sentences in some order."""
+    by_sentence = words_by_sentence(SENTENCES)
+    tags = np.arange(15) * 2
+    orders, rng = set(), np.random.default_rng(0)
+    for _ in range(2000):
+        permuted = permuted_tags(tags, SENTENCES, False, rng).tolist()
+        order = sorted(range(5), key=lambda sentence: permuted.index(by_sentence[sentence][0] * 2))
+        assert permuted == [2 * word for sentence in order for word in by_sentence[sentence]]
+        orders.add(tuple(order))
+    assert len(orders) == 120
+
+
+def test_between_keeps_the_order_of_tags_and_within_breaks_it():
+    """Tag 1 always follows tag 0 in the text; so it does after whole sentences moved, not after a shuffle."""
+    tags = np.tile([0, 1, 2], 200)
+    sentences = np.repeat(np.arange(100), 6)
+
+    def followed(tags: np.ndarray) -> float:
+        return (tags[1:][tags[:-1] == 0] == 1).mean()
+
+    rng = np.random.default_rng(0)
+    assert followed(tags) == 1
+    assert followed(permuted_tags(tags, sentences, False, rng)) == 1
+    assert followed(permuted_tags(tags, sentences, True, rng)) < 0.6
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_permuted_tags_keep_counts_input_and_seed(within):
+    tags = np.random.default_rng(1).integers(6, size=len(MANY))
+    before = tags.copy()
+    one, again, other = (permuted_tags(tags, MANY, within, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    assert (np.bincount(one) == np.bincount(tags)).all()
+    assert (one == again).all()
+    assert (one != other).any()
+    assert (tags == before).all()
+
+
+def test_permuted_tags_of_bad_input():
+    rng, one = np.random.default_rng(0), np.array([2, 2, 2])
+    assert sorted(permuted_tags(np.array([0, 1, 2]), one, True, rng)) == [0, 1, 2]
+    with pytest.raises(ValueError, match="at least 2 sentences, got 1"):
+        permuted_tags(np.array([0, 1, 2]), one, False, rng)
+    with pytest.raises(ValueError, match="must not descend, got 2 and then 1"):
+        permuted_tags(np.array([0, 1]), np.array([2, 1]), True, rng)

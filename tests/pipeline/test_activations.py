@@ -1,0 +1,76 @@
+"""Reading anew from the model gives what the cache gives, and keeps nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import save_tiny_model, sentences
+
+from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.pipeline.activations import StoredActivations, StreamedActivations
+from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
+from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.lape import LAPE
+from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.welch_t import WelchT
+
+COLUMNS = np.array([0, 5, 47, 48, 60, 95])
+
+
+@pytest.fixture(scope="module")
+def treebank() -> Treebank:
+    every = tuple(sentences())
+    return Treebank("toy", {"train": every, "dev": every[:3], "test": every[3:]})
+
+
+@pytest.fixture(scope="module")
+def labels(treebank) -> Labels:
+    """Three tags; every fourth word has none."""
+    rng, words = np.random.default_rng(0), {}
+    for split in SPLITS:
+        rows = np.flatnonzero(np.arange(treebank.n_words(split)) % 4)
+        words[split] = LabelledWords(rows, rng.integers(0, 3, len(rows)), ("word",) * len(rows))
+    return Labels("upos", ("A", "B", "C"), words)
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory) -> ActivationReader:
+    folder: Path = tmp_path_factory.mktemp("streamed")
+    model = LanguageModel(LocalModel(save_tiny_model(folder / "tiny"), folder).fetch(), device="cpu")
+    return ActivationReader(model, ActivationStore(folder / "store"), "mlp", (1, 3), batch_tokens=40)
+
+
+@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE()], ids=repr)
+def test_scores_are_those_of_stored_activations(reader, treebank, labels, scorer):
+    streamed = StreamedActivations(reader, treebank).scores(scorer, labels, "layer", 2**24)
+    stored = StoredActivations.of(reader, treebank).scores(scorer, labels, "layer", 2**24)
+    assert (streamed.site, streamed.layers, streamed.neurons_per_layer) == ("mlp", (1, 3), 48)
+    torch.testing.assert_close(streamed.values, stored.values, rtol=1e-9, atol=1e-12)
+    if stored.p_values is not None:
+        torch.testing.assert_close(streamed.p_values, stored.p_values, rtol=1e-7, atol=0)
+
+
+def test_columns_are_those_of_stored_activations(reader, treebank, labels):
+    streamed = StreamedActivations(reader, treebank).columns(labels, COLUMNS)
+    stored = StoredActivations.of(reader, treebank).columns(labels, COLUMNS)
+    for split in SPLITS:
+        assert stored[split].shape == (len(labels.splits[split].rows), len(COLUMNS))
+        assert torch.equal(streamed[split], stored[split])
+
+
+def test_nothing_is_kept(reader, treebank, labels, tmp_path):
+    own = ActivationReader(reader.model, ActivationStore(tmp_path / "own"), "mlp", (1, 3))
+    activations = StreamedActivations(own, treebank)
+    activations.scores(Correlation(), labels, "layer", 2**24)
+    activations.columns(labels, COLUMNS)
+    assert not (tmp_path / "own").exists()
+
+
+def test_what_needs_more_than_sums_is_refused(reader, treebank, labels):
+    with pytest.raises(TypeError, match="MutualInformation.* needs stored activations"):
+        StreamedActivations(reader, treebank).scores(MutualInformation(), labels, "layer", 2**24)

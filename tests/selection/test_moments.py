@@ -1,0 +1,111 @@
+"""Counts, sums and squares by tag are the same however the words come."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from data import awkward
+
+from keyneurons.selection.moments import Moments, MomentSums, View, moments_of
+from keyneurons.selection.scorer import ColumnError
+
+
+def by_hand(values: torch.Tensor, tags: torch.Tensor, view: View) -> dict[str, np.ndarray]:
+    x = values.double().numpy()
+    x = {"value": x, "magnitude": np.abs(x), "positive": (x > 0).astype(float)}[view]
+    groups = [(x[tags == tag], x[tags != tag]) for tag in range(4)]
+    return {
+        "means": np.stack([own.mean(0) for own, _ in groups]),
+        "difference": np.stack([own.mean(0) - rest.mean(0) for own, rest in groups]),
+        "inside": np.stack([((own - own.mean(0)) ** 2).sum(0) for own, _ in groups]),
+        "outside": np.stack([((rest - rest.mean(0)) ** 2).sum(0) for _, rest in groups]),
+        "total": ((x - x.mean(0)) ** 2).sum(0),
+        "low": x.min(0) - x[0],
+        "high": x.max(0) - x[0],
+    }
+
+
+def assert_as_by_hand(found: Moments, expected: dict[str, np.ndarray]) -> None:
+    inside, outside = found.squares_within()
+    pairs = {
+        "means": found.means(), "difference": found.difference(), "inside": inside, "outside": outside,
+        "total": found.total_squares(), "low": found.low, "high": found.high,
+    }  # fmt: skip
+    for name, value in pairs.items():
+        np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("view", ["value", "magnitude", "positive"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_equal_a_direct_computation(view, dtype):
+    values, tags = awkward(dtype)
+    assert_as_by_hand(moments_of(values, tags, 4, view), by_hand(values, tags, view))
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 300])
+@pytest.mark.parametrize("at_once", [1, 20, 2**20])
+def test_pieces_change_nothing(pieces, at_once, monkeypatch):
+    """From one word at a time to all in one."""
+    monkeypatch.setattr("keyneurons.selection.moments.VALUES_AT_ONCE", at_once)
+    values, tags = awkward(torch.float16)
+    sums = MomentSums("value", 4)
+    for some in torch.arange(300).chunk(pieces):
+        sums.add(values[some], tags[None, some])
+    assert_as_by_hand(sums.result(tags[None])[0], by_hand(values, tags, "value"))
+
+
+def test_the_order_of_words_changes_nothing():
+    values, tags = awkward()
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
+    found = moments_of(values[order], tags[order], 4)
+    expected = by_hand(values, tags, "value")
+    expected["low"], expected["high"] = (expected[k] + (values[0] - values[order[0]]).numpy() for k in ("low", "high"))
+    assert_as_by_hand(found, expected)
+
+
+def test_several_taggings_at_once_equal_one_at_a_time():
+    values, tags = awkward()
+    taggings = torch.stack([tags, tags.flip(0), (tags + 1) % 4])
+    sums = MomentSums("value", 4, 3)
+    sums.add(values, taggings)
+    for found, tagging in zip(sums.result(taggings), taggings, strict=True):
+        alone = moments_of(values, tagging, 4)
+        for name in ("counts", "sums", "squares", "low", "high"):
+            assert torch.equal(getattr(found, name), getattr(alone, name))
+
+
+def test_a_constant_neuron_is_known_exactly():
+    values, tags = awkward(torch.float32)
+    assert moments_of(values, tags, 4).constant.tolist() == [False, False, False, True, False, False, False, False]
+
+
+def test_a_far_mean_does_not_ruin_the_variance():
+    """100,000 float16 values near 3 sum to beyond float16; near 1000 their squares cancel in a naive formula."""
+    generator = torch.Generator().manual_seed(0)
+    values = (1000 + torch.randint(0, 2, (100_000, 1), generator=generator)).half()
+    tags = torch.randint(2, (100_000,), generator=generator)
+    found = moments_of(values, tags, 2)
+    assert found.total_squares().item() / 100_000 == pytest.approx(values.double().var(correction=0).item(), rel=1e-12)
+
+
+def test_layers_side_by_side():
+    values, tags = awkward()
+    whole = moments_of(values, tags, 4)
+    parts = Moments.beside([moments_of(values[:, :3], tags, 4), moments_of(values[:, 3:], tags, 4)])
+    for name in ("counts", "pivot", "sums", "squares", "low", "high"):
+        assert torch.equal(getattr(whole, name), getattr(parts, name))
+
+
+@pytest.mark.parametrize("view", ["value", "magnitude", "positive"])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_refused_in_every_view(view, bad):
+    values, tags = awkward()
+    values[17, 6] = bad
+    with pytest.raises(ColumnError, match="column 6 holds an activation that is not finite"):
+        moments_of(values, tags, 4, view)
+
+
+def test_no_words():
+    with pytest.raises(ValueError, match="moments need a word, got none"):
+        MomentSums("value", 2).result(torch.zeros(1, 0, dtype=torch.long))

@@ -1,0 +1,106 @@
+"""Thresholds over neurons and tags, and the bound that they rest on."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import false_discovery_control
+
+from keyneurons.selection.moments import moments_of
+from keyneurons.selection.shift import shift_bounds
+from keyneurons.selection.significance import max_statistic_p_values, survivors
+
+
+def p_of(seed: int = 1) -> torch.Tensor:
+    """p-values of 6 tags: three full of signal, one with a little, two without any; Benjamini-Hochberg adjusted."""
+    rng = np.random.default_rng(seed)
+    p = rng.uniform(size=(6, 200))
+    p[:3, :100] **= 12
+    p[3, 0] = 1e-4
+    return torch.from_numpy(false_discovery_control(p, axis=1))
+
+
+def test_survivors_by_hand():
+    adjusted = p_of()
+    smallest = adjusted.amin(dim=1).numpy()
+    counts = false_discovery_control(smallest) <= 0.05
+    assert counts.tolist() == [True, True, True, True, False, False]
+    expected = (adjusted.numpy() <= 0.05 * 4 / 6) & counts[:, None]
+    assert survivors(adjusted, 0.05).numpy().tolist() == expected.tolist()
+
+
+def test_where_every_tag_counts_each_is_held_to_alpha_itself():
+    adjusted = p_of()[:3]
+    assert torch.equal(survivors(adjusted, 0.05), adjusted <= 0.05)
+
+
+def test_one_tag_alone_pays_for_the_others():
+    adjusted = torch.tensor([[0.03, 0.9], [0.8, 0.9], [0.7, 0.9]])
+    assert not survivors(adjusted, 0.05).any()
+    assert survivors(adjusted[:1], 0.05).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 2.0])
+def test_alpha_out_of_range(alpha):
+    with pytest.raises(ValueError, match="alpha must lie between 0 and 1"):
+        survivors(p_of(), alpha)
+
+
+def test_max_statistic_by_a_direct_loop_with_ties():
+    rng = np.random.default_rng(0)
+    scores, null = torch.from_numpy(rng.integers(-4, 5, (3, 20)) / 4), torch.from_numpy(rng.integers(1, 5, (30, 3)) / 4)
+    found = max_statistic_p_values(scores, null)
+    for tag, neuron in itertools.product(range(3), range(20)):
+        as_strong = sum(float(maximum) >= abs(float(scores[tag, neuron])) for maximum in null[:, tag])
+        assert found[tag, neuron].item() == (1 + as_strong) / 31
+    with pytest.raises(ValueError, match="at least 1 permutation"):
+        max_statistic_p_values(scores, null[:0])
+
+
+def test_the_bound_is_above_the_exact_probability():
+    """All 1,820 ways to deal four words of sixteen to a tag, for values with and without outliers."""
+    rng = np.random.default_rng(0)
+    for x in (rng.normal(size=16), rng.normal(size=16) ** 5, np.r_[np.zeros(15), 1.0], rng.exponential(size=16)):
+        centred = x - x.mean()
+        means = np.array([centred[list(chosen)].mean() for chosen in itertools.combinations(range(16), 4)])
+        for chosen in ([0, 1, 2, 3], np.argsort(x)[-4:].tolist(), np.argsort(x)[:4].tolist()):
+            tags = torch.zeros(16, dtype=torch.long)
+            tags[chosen] = 1
+            bound = shift_bounds(moments_of(torch.from_numpy(x)[:, None], tags, 2))
+            exact = (np.abs(means) >= abs(centred[chosen].mean()) - 1e-12).mean()
+            assert exact <= bound[1, 0] <= 1
+            assert bound[0, 0] == pytest.approx(bound[1, 0].item())  # the rest says the same as the tag
+
+
+def test_the_bound_equals_its_formula():
+    values = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 27])[:, None].double()
+    tags = torch.tensor([1, 1, 1, 0, 0, 0, 0, 0])
+    variance, mean = values.var(correction=0).item(), values.mean().item()
+    lack, excess = mean - 1, values[3:].mean().item() - mean
+
+    def bennett(n: int, shift: float, reach: float) -> float:
+        u = reach * shift / variance
+        return float(np.exp(-n * variance / reach**2 * ((1 + u) * np.log1p(u) - u)))
+
+    down = min(bennett(3, lack, mean), bennett(5, excess, 27 - mean))
+    up = min(bennett(3, lack, 27 - mean), bennett(5, excess, mean))
+    assert shift_bounds(moments_of(values, tags, 2))[1, 0].item() == pytest.approx(min(1, down + up))
+
+
+def test_an_outlier_in_a_rare_tag_proves_nothing_and_many_words_do():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(5000, 2, generator=generator, dtype=torch.float64)
+    tags = (torch.arange(5000) < 60).long()
+    values[17, 0] = 500
+    values[:60, 1] += 1.5
+    bounds = shift_bounds(moments_of(values, tags, 2))[1]
+    assert bounds[0] > 0.01
+    assert bounds[1] < 1e-10
+
+
+def test_a_constant_neuron_has_a_bound_of_one():
+    tags = torch.tensor([0, 1, 1, 0])
+    assert shift_bounds(moments_of(torch.full((4, 1), 0.1), tags, 2)).tolist() == [[1.0], [1.0]]
