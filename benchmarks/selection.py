@@ -2,7 +2,7 @@
 
 Run with ``python benchmarks/selection.py --treebank FOLDER``, the folder with the files of UD English EWT: the first
 500 train sentences by the 1,536 feed-forward neurons of layer 8 of the default model, read once into the cache.
-``--large WORDS NEURONS`` adds the methods by moments on a memory map of random float16 numbers, ``--repeats N``.
+``--large WORDS NEURONS`` adds the methods by moments on a memory map of random float16 numbers.
 """
 
 from __future__ import annotations
@@ -322,13 +322,14 @@ def main() -> None:
     parser.add_argument("--treebank", type=Path, required=True)
     parser.add_argument("--large", type=int, nargs=2, metavar=("WORDS", "NEURONS"))
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="rows whose name begins so")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         in_child(partial(read_treebank, asked.treebank, folder))
         tags = np.load(folder / "tags.npy")
         data = Data(np.load(folder / "values.npy"), tags, int(tags.max()) + 1, np.arange(len(tags)))
-        groups = [(rows_for(data), data)]
+        groups = [([row for row in rows_for(data) if row.name.startswith(asked.only)], data)]
         if asked.large:
             make_large(folder / "large.npy", *asked.large)
             many = np.random.default_rng(0).integers(0, 17, asked.large[0])

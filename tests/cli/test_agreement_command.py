@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from user import Command, Place, artifacts_of, output_folders, runs_in
 
+from keyneurons.paths import conf_folder
+
 METHODS = ["correlation", "f_test", "random", "mutual_information"]
 
 
@@ -61,3 +63,13 @@ def test_it_finds_what_a_run_finds(call: Command, place: Place) -> None:
     assert [[n["neuron"] for n in neurons] for neurons in found[0].values()] == [
         [n["neuron"] for n in neurons] for neurons in found[1].values()
     ]
+
+
+def test_every_method_there_is(call: Command, place: Place) -> None:
+    every = sorted(path.stem for path in (conf_folder() / "selection").glob("*.yaml"))
+    ended = call("agreement", f"selection=[{','.join(every)}]", *place.small, "site=mlp_gate")
+    assert ended.status == 0, ended.err
+    assert f"layer 2: {len(every)} methods" in ended.out
+    [run] = runs_in(Path.cwd())
+    assert run.data.metrics["agreement/jaccard/bottom/correlation"] < 0.5
+    assert run.data.metrics["agreement/jaccard/f_test/mean_difference"] == pytest.approx(1)

@@ -26,7 +26,7 @@ class ElasticNet:
 
     l1: float
     l2: float
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -20,9 +20,7 @@ MAX_STEPS = 300
 INNER_TOLERANCE = 0.03  # share of a step's violation that its quadratic may leave
 STILL_GOOD = 0.2  # a Hessian is used again where its last use took this share of the violation
 JOINING = 20  # neurons that may join a working set at once, or
-JOINING_SHARE = (
-    0.3  # this share of its weights if that is more: most violators of a new penalty need no weight in the end
-)
+JOINING_SHARE = 0.3  # of its weights, if that is more: most violators of a new penalty need no weight in the end
 BYTES_AT_ONCE = 2**23  # of activations in other precision or weighted: what fits into the last cache of a processor
 
 

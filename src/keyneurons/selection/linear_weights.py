@@ -24,7 +24,7 @@ class LinearWeights:
     """
 
     l2: float
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
     per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ MAX_STEPS = 10_000
 STEPS_BETWEEN_CHECKS = 10
 COLUMNS_AT_ONCE = 256
 LONGER, SHORTER = 1.1, 0.5  # what a step length becomes after a step that was good, and one that was not
+SHORTEST = 1e-20
 ROUNDING = 1e-6  # of the loss: less than float32 logits tell
 
 
@@ -23,8 +24,9 @@ def standardised(values: Num[Tensor, "words neurons"]) -> Float[Tensor, "neurons
         columns = wide(values[:, first : first + COLUMNS_AT_ONCE].T)
         constant = (columns == columns[:, :1]).all(dim=1, keepdim=True)
         columns -= columns.mean(dim=1, keepdim=True)
-        columns /= columns.square().mean(dim=1, keepdim=True).sqrt()
-        inputs[first : first + COLUMNS_AT_ONCE] = columns.masked_fill_(constant, 0.0)
+        deviation = columns.square().mean(dim=1, keepdim=True).sqrt()
+        columns /= deviation
+        inputs[first : first + COLUMNS_AT_ONCE] = columns.masked_fill_(constant | (deviation == 0), 0.0)
     return inputs
 
 
@@ -65,6 +67,8 @@ def multinomial_weights(
             if problem.smooth_value(new, new_logits) <= bound + ROUNDING * abs(value):
                 break
             step *= SHORTER
+            if step < SHORTEST:
+                raise ValueError(f"multinomial probe cannot go on: no step down from a loss of {value}")
         if ((ahead - new) * (new - weights)).sum() > 0:
             pace = 1.0
         next_pace = (1 + (1 + 4 * pace**2) ** 0.5) / 2
