@@ -67,8 +67,10 @@ def test_rare_and_one_word_tags():
     values, _ = noise(40, 2, 2)
     tags = torch.zeros(40, dtype=torch.long)
     tags[7] = 1
-    scores = Correlation()(values, tags, 2)
-    assert scores[1, 0].item() == pytest.approx(pearsonr(values[:, 0].double(), (tags == 1).double()).statistic)
+    scores, p_values = Correlation().test(values, tags, 2)
+    oracle = pearsonr(values[:, 0].double(), (tags == 1).double())
+    assert scores[1, 0].item() == pytest.approx(oracle.statistic)
+    assert p_values[1, 0].item() == pytest.approx(oracle.pvalue)
 
 
 def test_perfect_neuron_scores_exactly_one():

@@ -12,11 +12,15 @@ import torch
 from keyneurons.selection.average_precision import AveragePrecision
 from keyneurons.selection.bottom import Bottom
 from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import BYTES_PER_VALUE, Driver
+from keyneurons.selection.driver import BYTES_PER_MOMENT, BYTES_PER_VALUE, Driver
 from keyneurons.selection.f_test import FTest
 from keyneurons.selection.l1_probe import L1Probe
 from keyneurons.selection.lape import LAPE
+from keyneurons.selection.mean_difference import MeanDifference
 from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.probeless import Probeless
+from keyneurons.selection.random_scores import Random
+from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import TagError
 from keyneurons.selection.welch_t import WelchT
 
@@ -116,13 +120,71 @@ def test_some_words_are_scored_as_if_they_were_all(arrays):
 
 
 @pytest.mark.parametrize("scorer", [Correlation(), LAPE(80.0), AveragePrecision()], ids=repr)
-@pytest.mark.parametrize("budget", [40 * BYTES_PER_VALUE * len(ROWS), 2**29])
+@pytest.mark.parametrize("budget", [40 * BYTES_PER_VALUE * len(ROWS), 2**29])  # AveragePrecision in blocks, and whole
 def test_maxima_are_those_of_a_direct_loop(arrays, scorer, budget):
     taggings = [np.random.default_rng(i).permutation(TAGS) for i in range(5)]
     found = list(driver(arrays, budget_bytes=budget).maxima(scorer, taggings.__getitem__, 5))
     for tags, maxima in zip(taggings, found, strict=True):
         by_hand = driver(arrays).scores(scorer, tags).values.abs().amax(dim=1)
         torch.testing.assert_close(maxima, by_hand, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(80.0)], ids=repr)
+def test_taggings_a_few_at_a_time_change_nothing(arrays, scorer, at_once):
+    taggings = [np.random.default_rng(i).permutation(TAGS) for i in range(5)]
+    asked = []
+
+    def tagging(i: int) -> np.ndarray:
+        asked.append(i)
+        return taggings[i]
+
+    budget = at_once * 2 * BYTES_PER_MOMENT * 4 * WIDTH * len(LAYERS)
+    found = driver(arrays, budget_bytes=budget).maxima(scorer, tagging, 5)
+    first = next(found)
+    assert asked == list(range(at_once))  # so it does come in pieces
+    by_hand = [driver(arrays).scores(scorer, tags).values.abs().amax(dim=1) for tags in taggings]
+    torch.testing.assert_close(torch.stack([first, *found]), torch.stack(by_hand), rtol=1e-12, atol=0)
+
+
+ALONE = [Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), MutualInformation(), AveragePrecision()]
+
+
+@pytest.mark.parametrize("scorer", [*ALONE, L1Probe(n_nonzero=3)], ids=repr)
+def test_each_layer_among_several_equals_it_alone(arrays, scorer):
+    several = driver(arrays).scores(scorer, TAGS)
+    for i, layer in enumerate(LAYERS):
+        alone = driver({layer: arrays[layer]}).scores(scorer, TAGS)
+        here = slice(i * WIDTH, (i + 1) * WIDTH)
+        assert torch.equal(several.values[:, here], alone.values)
+        if alone.p_values is not None:
+            assert torch.equal(several.p_values[:, here], alone.p_values)
+
+
+def test_a_planted_neuron_is_selected_in_its_layer(arrays):
+    planted = {layer: np.array(array) for layer, array in arrays.items()}
+    planted[5][ROWS[TAGS == 2], 17] += 3
+    for scorer in ALONE:
+        sets = select(driver(planted, "model").scores(scorer, TAGS), list("ABCD"), Rule(1, "model"))
+        assert [(n.layer, n.neuron) for n in sets.tags["C"]] == [(5, 17)]
+        assert (5, 17) not in [(n.layer, n.neuron) for n in select(  # the sanity twin: it was planted
+            driver(arrays, "model").scores(scorer, TAGS), list("ABCD"), Rule(1, "model")).tags["C"]]  # fmt: skip
+
+
+@pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random()], ids=repr)
+def test_activations_all_alike_give_empty_sets(arrays, scorer):
+    alike = {layer: np.full_like(array, 0.1) for layer, array in arrays.items()}
+    sets = select(driver(alike).scores(scorer, TAGS), list("ABCD"), Rule(3, "layer"))
+    assert [sets.tags[tag] for tag in sets] == [(), (), (), ()]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random(), Bottom(Correlation())], ids=repr)
+def test_a_gpu_gives_the_same(arrays, scorer):
+    here, there = driver(arrays), driver(arrays, device="cuda")
+    torch.testing.assert_close(there.scores(scorer, TAGS).values, here.scores(scorer, TAGS).values, rtol=1e-9, atol=1e-9)
+    maxima = [torch.stack(list(d.maxima(scorer, lambda i: np.roll(TAGS, i), 3))) for d in (here, there)]
+    torch.testing.assert_close(*maxima, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("scope", ["layer", "model"])

@@ -59,3 +59,19 @@ def test_only_the_sign_of_an_activation_counts():
 def test_percentile_out_of_range(percentile):
     with pytest.raises(ValueError, match="percentile must lie between 0 and 100"):
         LAPE(percentile)
+
+
+def test_equal_probabilities_stay_equal_whatever_word_comes_first():
+    """Six words a tag: probabilities tie with the percentile all the time."""
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        values, tags = torch.randn(60, 20, generator=generator), torch.arange(60) % 10
+        order = torch.randperm(60, generator=generator)
+        assert torch.equal(LAPE(80.0)(values, tags, 10), LAPE(80.0)(values[order], tags[order], 10))
+
+
+def test_neurons_that_are_always_or_never_active_score_zero():
+    values, tags = active([[1.0, 0.0, 0.9], [1.0, 0.0, 0.1]])
+    scores = LAPE(percentile=10.0)(values, tags, 2)
+    assert scores[:, :2].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    assert scores[0, 2] > 0

@@ -116,6 +116,19 @@ def test_input_is_untouched():
     assert torch.equal(tags, before[1])
 
 
+def test_a_tag_of_one_word_and_more_bins_than_words():
+    values, _ = relu_like(40, 3, 2)
+    tags = torch.zeros(40, dtype=torch.long)
+    tags[7] = 1
+    for bins in (16, 100):
+        scores, p_values = MutualInformation(bins=bins).test(values, tags, 2)
+        binned = equal_frequency_bins(values, bins)
+        for neuron in range(3):
+            oracle = mutual_info_score(binned[:, neuron].numpy(), tags.numpy()) / math.log(2)
+            assert scores[:, neuron].tolist() == pytest.approx([oracle, oracle], rel=1e-9)
+        assert ((p_values >= 0) & (p_values <= 1)).all()
+
+
 def test_one_bin_is_refused():
     with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
         MutualInformation(bins=1)

@@ -30,3 +30,16 @@ def test_equals_a_direct_loop(dtype):
         deviation = x.std(dim=0, correction=0)
         deviation[3] = 1
         torch.testing.assert_close(scaled[tag], by_hand / deviation, rtol=1e-9, atol=1e-12)
+
+
+def test_a_tag_of_one_word_has_that_word_as_its_mean():
+    values, tags = awkward()
+    tags[[5, 80]] = 0
+    means = [values[tags == tag].mean(dim=0) for tag in range(3)] + [values[200]]
+    torch.testing.assert_close(Probeless()(values, tags, 4)[3, 1], sum((means[3] - m).abs() for m in means)[1])
+
+
+def test_the_direction_of_a_difference_does_not_count_and_nothing_is_negative():
+    values, tags = awkward()
+    assert Probeless()(values, tags, 4).min() >= 0
+    torch.testing.assert_close(Probeless()(-values, tags, 4), Probeless()(values, tags, 4))

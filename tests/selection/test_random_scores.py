@@ -1,14 +1,11 @@
-"""The two methods that are controls."""
+"""Random numbers in place of scores."""
 
 from __future__ import annotations
 
 import torch
 from data import awkward
 
-from keyneurons.selection.bottom import Bottom
-from keyneurons.selection.correlation import Correlation
 from keyneurons.selection.random_scores import Random
-from keyneurons.selection.rules import top_k_neurons
 
 
 def test_random_numbers_depend_on_the_seed_and_the_counts_alone():
@@ -27,12 +24,3 @@ def test_random_numbers_are_uniform_and_differ_between_tags():
     scores = Random(0)(values, tags, 2)
     assert abs(scores.mean().item() - 0.5) < 0.01
     assert abs(torch.corrcoef(scores)[0, 1].item()) < 0.05
-
-
-def test_bottom_turns_a_ranking_round():
-    values, tags = awkward()
-    scores = Correlation()(values, tags, 4)
-    bottom = Bottom(Correlation())(values, tags, 4)
-    assert torch.equal(top_k_neurons(bottom, 8), top_k_neurons(scores, 8).flip(1))
-    assert (bottom[:, 3] == 1).all()  # the constant neuron is the lowest of all
-    assert bottom.min() == 1 / 8

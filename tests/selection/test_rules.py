@@ -154,6 +154,30 @@ def test_top_k_is_the_most_that_mass_gives():
         select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(5, "layer", mass=0.9))
 
 
+@pytest.mark.parametrize("mass", [None, 0.5, 1.0])
+@pytest.mark.parametrize("k", [0, -1])
+def test_top_k_below_one_is_refused_with_mass_too(k, mass):
+    with pytest.raises(ValueError, match=f"top_k must be at least 1, got {k}"):
+        Rule(k, "layer", mass=mass)
+
+
+def test_mass_counts_only_what_sign_leaves():
+    weights = scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,))
+    found = select(weights, ["A"], Rule(4, "layer", sign="positive", mass=0.6))
+    assert numbers(found, "A") == [0, 2]  # 4 of 7 are not enough
+
+
+def test_mass_is_shared_out_by_scope():
+    table = scores_of([[4.0, -3.0, 2.0, 1.0]])
+    assert numbers(select(table, ["A"], Rule(2, "layer", mass=0.5)), "A") == [0, 2]
+    assert numbers(select(table, ["A"], Rule(2, "model", mass=0.5)), "A") == [0, 1]
+
+
+def test_alpha_out_of_range():
+    with pytest.raises(ValueError, match="alpha must lie between 0 and 1, got 2"):
+        select(scores_of([[1.0, 2.0]]), ["A"], Rule(1, "layer", threshold="fdr", alpha=2.0), torch.ones(1, 2))
+
+
 @pytest.mark.parametrize("mass", [-0.1, 1.1])
 def test_mass_out_of_range(mass):
     with pytest.raises(ValueError, match=r"mass must lie in 0\.\.1"):

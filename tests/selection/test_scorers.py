@@ -6,17 +6,22 @@ import pytest
 import torch
 
 from keyneurons.selection.average_precision import AveragePrecision
+from keyneurons.selection.bottom import Bottom
 from keyneurons.selection.correlation import Correlation
 from keyneurons.selection.elastic_net import ElasticNet
 from keyneurons.selection.f_test import FTest
 from keyneurons.selection.gaussian_probe import GaussianProbe
 from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.lape import LAPE
+from keyneurons.selection.linear_weights import LinearWeights
 from keyneurons.selection.mean_difference import MeanDifference
 from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.mutual_information import MutualInformation
 from keyneurons.selection.nearest_neighbours import NearestNeighbourInformation
 from keyneurons.selection.probeless import Probeless
-from keyneurons.selection.scorer import ColumnError, SignificantScorer
+from keyneurons.selection.random_scores import Random
+from keyneurons.selection.rules import top_k_neurons
+from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, TagError
 from keyneurons.selection.welch_t import WelchT
 
 SCORERS = [
@@ -35,6 +40,9 @@ SCORERS = [
     ElasticNet(0.01, 0.01),
     GaussianProbe(3),
 ]
+# methods whose strongest neuron of a tag need not be the planted one: a ranking for all tags, activity alone, controls
+OTHERS = [LinearWeights(0.01), LAPE(60.0), Random(), Bottom(Correlation())]
+EVERY = [*SCORERS, *OTHERS]
 
 
 def planted(words: int = 600, neurons: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,7 +56,7 @@ def planted(words: int = 600, neurons: int = 30) -> tuple[torch.Tensor, torch.Te
 
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=repr)
-class TestEveryScorer:
+class TestEveryMethod:
     def test_planted_neurons_are_found(self, scorer):
         values, tags = planted()
         assert scorer(values, tags, 3).abs().argmax(dim=1).tolist() == [4, 11, 20]
@@ -58,12 +66,25 @@ class TestEveryScorer:
         shuffled = tags[torch.randperm(len(tags), generator=torch.Generator().manual_seed(1))]
         assert scorer(values, shuffled, 3).abs().max() < 0.5 * scorer(values, tags, 3).abs().max()
 
+
+@pytest.mark.parametrize("scorer", [scorer for scorer in EVERY if scorer != Random()], ids=repr)
+class TestEveryScorerButRandom:
     def test_renaming_permutes(self, scorer):
         values, tags = planted()
         order = torch.randperm(30, generator=torch.Generator().manual_seed(2))
         names = torch.tensor([2, 0, 1])
         scores = scorer(values[:, order], names[tags], 3)
         torch.testing.assert_close(scores[names], scorer(values, tags, 3)[:, order], atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("scorer", EVERY, ids=repr)
+class TestEveryScorer:
+    def test_keeps_the_protocol(self, scorer):
+        values, tags = planted(100)
+        assert isinstance(scorer, NeuronScorer)
+        scores = scorer(values, tags, 3)
+        assert (scores.shape, scores.dtype) == ((3, 30), torch.float64)
+        assert scores.isfinite().all()
 
     def test_inputs_are_untouched(self, scorer):
         values, tags = planted(100)
@@ -77,7 +98,10 @@ class TestEveryScorer:
         values[:, 0] = 0.1
         scores = scorer(values, tags, 3)
         assert scores.isfinite().all()
-        assert not scores[:, 0].any()
+        if isinstance(scorer, Bottom):
+            assert (scores[:, 0] == 1).all()  # 0 is the lowest score that there is
+        else:
+            assert not scores[:, 0].any()
 
     def test_repeats_bit_for_bit(self, scorer):
         values, tags = planted()
@@ -87,6 +111,11 @@ class TestEveryScorer:
         values, tags = planted()
         half = values.half()
         assert torch.equal(scorer(half, tags, 3), scorer(half.float(), tags, 3))
+
+    def test_layout_in_memory_does_not_matter(self, scorer):
+        values, tags = planted()
+        by_columns = values.T.contiguous().T
+        torch.testing.assert_close(scorer(by_columns, tags, 3), scorer(values, tags, 3), rtol=1e-9, atol=1e-12)
 
     def test_non_finite_column_is_named(self, scorer):
         values, tags = planted()
@@ -166,8 +195,46 @@ def test_activations_all_alike_score_zero_or_are_refused(scorer):
         assert "weights other than 0" in str(error)  # noqa: PT017
 
 
+ONE_WORD = [scorer for scorer in EVERY if not isinstance(scorer, (WelchT, GaussianProbe))]
+
+
+# one word of 600 says little in ranks, and its loss is below the penalty of a probe that does not balance the tags
+TOO_FEW = (MutualInformation, NearestNeighbourInformation, ElasticNet)
+
+
+def one_word() -> tuple[torch.Tensor, torch.Tensor]:
+    """Neuron 4 marks tag 0; tag 2 has a single word, which neuron 20 marks."""
+    values, tags = planted()
+    tags, values[:, 20] = tags % 2, values[:, 10]
+    tags[37], values[37, 20] = 2, 5
+    return values, tags
+
+
+@pytest.mark.parametrize("scorer", ONE_WORD, ids=repr)
+def test_a_tag_of_one_word_is_scored(scorer):
+    values, tags = one_word()
+    scores = scorer(values, tags, 3)
+    assert scores.isfinite().all()
+    if scorer not in OTHERS and not isinstance(scorer, TOO_FEW):
+        assert scores[2].abs().argmax() == 20
+
+
+@pytest.mark.parametrize("scorer", [WelchT(), WelchT(magnitude=True), GaussianProbe(3)], ids=repr)
+def test_or_refused_by_name(scorer):
+    with pytest.raises(TagError, match="^tag 2 .* got 1"):
+        scorer(*one_word(), 3)
+
+
+@pytest.mark.parametrize("scorer", [LinearWeights(0.01), LAPE(90.0)], ids=repr)
+def test_other_rankings_have_what_was_planted_on_top(scorer):
+    values, tags = planted()
+    values[:, 7] *= 10_000
+    strongest = set(top_k_neurons(scorer(values, tags, 3).amax(dim=0, keepdim=True), 3)[0].tolist())
+    assert strongest == {4, 11, 20} or (isinstance(scorer, LAPE) and {4, 20} <= strongest)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("scorer", SCORERS, ids=repr)
+@pytest.mark.parametrize("scorer", EVERY, ids=repr)
 def test_a_gpu_gives_the_same(scorer):
     values, tags = planted()
     there = scorer(values.cuda(), tags.cuda(), 3).cpu()

@@ -9,6 +9,9 @@ import pytest
 import torch
 from scipy.stats import false_discovery_control
 
+from keyneurons.analysis.resampling import permuted_tags
+from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.driver import Driver
 from keyneurons.selection.moments import moments_of
 from keyneurons.selection.shift import shift_bounds
 from keyneurons.selection.significance import max_statistic_p_values, survivors
@@ -58,6 +61,23 @@ def test_max_statistic_by_a_direct_loop_with_ties():
         assert found[tag, neuron].item() == (1 + as_strong) / 31
     with pytest.raises(ValueError, match="at least 1 permutation"):
         max_statistic_p_values(scores, null[:0])
+
+
+def test_permutations_that_leave_a_tag_in_place_tie_whatever_the_rounding():
+    """Tag 3 stands alone in its sentences, so that a shuffle within sentences never moves it: its p-value is 1."""
+    sentences = np.r_[np.repeat(np.arange(20), 10), np.arange(20, 30)]
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        values, tags = rng.normal(1, 3, (210, 30)), np.r_[rng.integers(0, 3, 200), np.full(10, 3)]
+        driver = Driver({0: values}, np.arange(210), 4, "mlp", "layer")
+
+        def tagging(i: int, tags=tags, rng=rng) -> np.ndarray:
+            return permuted_tags(tags, sentences, True, rng)
+
+        null = torch.stack(list(driver.maxima(Correlation(), tagging, 50)))
+        p_values = max_statistic_p_values(driver.scores(Correlation(), tags).values, null)
+        assert p_values[3].min() == 1
+        assert p_values[:3].min() < 1
 
 
 def test_the_bound_is_above_the_exact_probability():

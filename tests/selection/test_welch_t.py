@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from data import awkward
+from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
 from keyneurons.selection.scorer import ColumnError, TagError
@@ -54,3 +55,26 @@ def test_an_infinite_score_is_refused():
     values = torch.stack([torch.arange(6.0), (tags == 1) * 0.3 + 7], dim=1)
     with pytest.raises(ColumnError, match="column 1 does not vary within tag 0 nor within the rest"):
         WelchT()(values, tags, 2)
+
+
+def test_a_tag_of_all_words_but_one_is_refused_and_two_are_enough():
+    values, _ = awkward()
+    for rest in (1, 2):
+        tags = (torch.arange(300) < rest).long()
+        if rest == 1:
+            with pytest.raises(TagError, match="tag 0 needs 2 words, and 2 without it, .* got 299 of 300"):
+                WelchT()(values, tags, 2)
+        else:
+            oracle = ttest_ind(values[:2, 1], values[2:, 1], equal_var=False)
+            scores, p_values = WelchT().test(values, tags, 2)
+            assert scores[1, 1].item() == pytest.approx(oracle.statistic)
+            assert p_values[1, 1].item() == pytest.approx(oracle.pvalue)
+
+
+def test_a_tag_without_variance_beside_a_rest_with_some_is_scored():
+    values = torch.tensor([1.0, 1.0, 1.0, 2.0, 3.0, 7.0])[:, None]
+    tags = torch.tensor([0, 0, 0, 1, 1, 1])
+    scores, p_values = WelchT().test(values, tags, 2)
+    mean, error = 4.0, (7.0 / 3) ** 0.5  # of 2, 3 and 7, whose variance is 7
+    assert scores[0, 0].item() == pytest.approx((1 - mean) / error)
+    assert p_values[0, 0].item() == pytest.approx(2 * student.sf((mean - 1) / error, 2))

@@ -32,4 +32,4 @@ class Bottom:
         """Places in the ranking by these scores, in 0..1."""
         order = scores.abs().sort(dim=1, descending=True, stable=True).indices
         place = torch.arange(1, scores.shape[1] + 1, device=scores.device).expand_as(order)
-        return torch.empty_like(scores).scatter_(1, order, (place / scores.shape[1]).to(scores))
+        return torch.empty_like(scores).scatter_(1, order, place.to(scores) / scores.shape[1])

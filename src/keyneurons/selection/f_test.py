@@ -45,18 +45,26 @@ class FTest(SignificantMomentScorer):
 
 
 def separation(moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-    """Sums of squares between a tag and the rest, and within the two.
+    """Sums of squares between a tag and the rest, and within the two, where their ratio is finite.
 
     Raises:
-        ValueError: If there are fewer than 3 words.
-        ColumnError: If a neuron that is not constant has no variance within: their ratio is infinite.
+        ColumnError: If a neuron that is not constant has no variance within.
     """
-    if (n_words := moments.n_words) < 3:
-        raise ValueError(f"variance within two groups needs at least 3 words, got {n_words}")
-    between = moments.of_tag * moments.of_rest / n_words * moments.difference().square()
-    within = torch.stack(moments.squares_within()).sum(dim=0)
+    between, within = between_and_within(moments)
     infinite = (within <= ROUNDING * between) & ~moments.constant
     if infinite.any():
         tag, column = infinite.T.nonzero()[0].flip(0).tolist()
         raise ColumnError(column, f"does not vary within tag {tag} nor within the rest: its score is infinite")
     return between, within
+
+
+def between_and_within(moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
+    """Sums of squares between a tag and the rest, and within the two.
+
+    Raises:
+        ValueError: If there are fewer than 3 words.
+    """
+    if (n_words := moments.n_words) < 3:
+        raise ValueError(f"variance within two groups needs at least 3 words, got {n_words}")
+    between = moments.of_tag * moments.of_rest / n_words * moments.difference().square()
+    return between, torch.stack(moments.squares_within()).sum(dim=0)

@@ -39,7 +39,7 @@ class LAPE(MomentScorer):
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Entropy that every neuron lacks, for the tags on which it is often active."""
-        active = moments.means()
+        active = (moments.pivot * moments.of_tag + moments.sums) / moments.of_tag  # of whole numbers, so ties are exact
         lacking = math.log(len(active)) - entropy(active)
         often = active > active.flatten().kthvalue(max(1, round(active.numel() * self.percentile / 100))).values
         scores: Tensor = torch.where(often & ~moments.constant, lacking.clamp(min=0), 0.0)

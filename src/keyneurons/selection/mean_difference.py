@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.f_test import separation
+from keyneurons.selection.f_test import between_and_within, separation
 from keyneurons.selection.moments import Moments, SignificantMomentScorer
 from keyneurons.selection.significance import student_p_values
 
@@ -41,6 +41,7 @@ class MeanDifference(SignificantMomentScorer):
         Returns:
             The scores and their p-values.
         """
-        between, within = separation(moments)
+        scores = self.of_moments(moments)
+        between, within = between_and_within(moments)
         unexplained = (within / (within + between)).masked_fill(moments.constant, 1.0)
-        return self.of_moments(moments), student_p_values(unexplained, moments.n_words - 2)
+        return scores, student_p_values(unexplained, moments.n_words - 2)

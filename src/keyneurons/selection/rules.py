@@ -30,6 +30,8 @@ class Rule:
     mass: float | None = None
 
     def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, got {self.top_k}")
         if self.mass is not None and not 0 <= self.mass <= 1:
             raise ValueError(f"mass must lie in 0..1, got {self.mass}")
 

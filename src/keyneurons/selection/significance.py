@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+ROUNDING = 1e-9  # share of a score: permutations that leave a tag's words in place differ from it by rounding, and tie
+
 
 def student_p_values(
     unexplained: Float[Tensor, "tags neurons"], degrees: int | Float[Tensor, "tags neurons"]
@@ -54,7 +56,7 @@ def max_statistic_p_values(
     if not len(null):
         raise ValueError("a permutation test needs at least 1 permutation, got 0")
     ordered = null.to(scores).T.contiguous().sort(dim=1).values
-    weaker = torch.searchsorted(ordered, scores.abs().contiguous())
+    weaker = torch.searchsorted(ordered, (scores.abs() * (1 - ROUNDING)).contiguous())
     return (1 + len(null) - weaker).to(scores) / (1 + len(null))
 
 
