@@ -147,6 +147,17 @@ def test_taggings_a_few_at_a_time_change_nothing(arrays, scorer, at_once):
     torch.testing.assert_close(torch.stack([first, *found]), torch.stack(by_hand), rtol=1e-12, atol=0)
 
 
+def test_maxima_need_no_p_values(arrays, monkeypatch):
+    def refuse(self, moments):
+        raise AssertionError
+
+    monkeypatch.setattr(Correlation, "test_moments", refuse)
+    maxima = list(driver(arrays).maxima(Correlation(), lambda i: np.roll(TAGS, i), 2))
+    assert len(maxima) == 2
+    with pytest.raises(AssertionError):
+        driver(arrays).scores(Correlation(), TAGS)
+
+
 ALONE = [Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), MutualInformation(), AveragePrecision()]
 
 
@@ -182,7 +193,9 @@ def test_activations_all_alike_give_empty_sets(arrays, scorer):
 @pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random(), Bottom(Correlation())], ids=repr)
 def test_a_gpu_gives_the_same(arrays, scorer):
     here, there = driver(arrays), driver(arrays, device="cuda")
-    torch.testing.assert_close(there.scores(scorer, TAGS).values, here.scores(scorer, TAGS).values, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        there.scores(scorer, TAGS).values, here.scores(scorer, TAGS).values, rtol=1e-9, atol=1e-9
+    )
     maxima = [torch.stack(list(d.maxima(scorer, lambda i: np.roll(TAGS, i), 3))) for d in (here, there)]
     torch.testing.assert_close(*maxima, rtol=1e-9, atol=1e-9)
 

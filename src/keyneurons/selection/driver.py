@@ -99,7 +99,9 @@ class Driver:
         for first in range(0, n, at_once):
             some = np.stack([tagging(i) for i in range(first, min(n, first + at_once))])
             for moments in self.moments(some, [scorer.view])[scorer.view]:
-                yield moment_scores(scorer, moments, self.site, tuple(self.arrays)).values.abs().amax(dim=1)
+                with naming_neurons(self.site, tuple(self.arrays), self.width):
+                    scores = scorer.of_moments(moments)
+                yield scores.abs().amax(dim=1).cpu().double()
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
         """The moments of some views under every tagging, all layers side by side: one read of the activations."""
