@@ -129,6 +129,14 @@ def pearson_loop(data: Data, neurons: int) -> None:
             pearsonr(x[:, neuron], y)
 
 
+def corrcoef_loop(data: Data, neurons: int) -> None:
+    x = np.asfortranarray(data.wide(neurons))
+    for tag in range(data.n_tags):
+        y = (data.tags == tag).astype(np.float64)
+        for neuron in range(neurons):
+            np.corrcoef(x[:, neuron], y)
+
+
 def t_tests(data: Data, *, equal_var: bool) -> None:
     x = data.wide()
     for tag in range(data.n_tags):
@@ -187,6 +195,13 @@ def rows_for(data: Data) -> list[Row]:
     width, n_tags = data.values.shape[1], data.n_tags
     return [
         Row("correlation", partial(score, Correlation()), "pearsonr", partial(pearson_loop, neurons=48), 48 / width),
+        Row(
+            "correlation",
+            partial(score, Correlation()),
+            "np.corrcoef",
+            partial(corrcoef_loop, neurons=384),
+            384 / width,
+        ),
         Row("mean_difference", partial(score, MeanDifference()), "ttest_ind", partial(t_tests, equal_var=True)),
         Row("f_test", partial(score, FTest()), "f_classif", f_tests),
         Row("welch_t", partial(score, WelchT()), "ttest_ind", partial(t_tests, equal_var=False)),

@@ -47,7 +47,7 @@ def test_equal_a_direct_computation(view, dtype):
 @pytest.mark.parametrize("at_once", [1, 20, 2**20])
 def test_pieces_change_nothing(pieces, at_once, monkeypatch):
     """From one word at a time to all in one."""
-    monkeypatch.setattr("keyneurons.selection.moments.SUMMED_AT_ONCE", at_once)
+    monkeypatch.setattr("keyneurons.selection.moments.VALUES_AT_ONCE", at_once)
     values, tags = awkward(torch.float16)
     sums = MomentSums("value", 4)
     for some in torch.arange(300).chunk(pieces):

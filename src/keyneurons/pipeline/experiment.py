@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.confounds import confounds_of
 from keyneurons.analysis.overlap import mean_off_diagonal, overlap
@@ -181,7 +183,7 @@ def check_reliability(
     if checks.confounds and sets.union():
         features = word_features(train, words.rows, experiment.read.token_counts(train))
         confounded = confounds_of(sets, evidence.union, words.tags, labels.names, features)
-    if checks.redundancy and sets.union():
+    if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the lowest ranked may all be constant
         redundant = redundancy(sets, evidence.union)
     return Reliability(stable, confounded, redundant)
 

@@ -18,8 +18,7 @@ from keyneurons.selection.scorer import NeuronScorer, SignificantScorer, check_f
 
 View = Literal["value", "magnitude", "positive"]
 
-VALUES_AT_ONCE = 2**20  # of float64: what is read at a time, and fits into the last cache of a processor
-SUMMED_AT_ONCE = 2**18  # of those: what is widened at a time, into one place, since allocations of this size pile up
+VALUES_AT_ONCE = 2**20  # of float64: what is read and widened at a time; smaller pieces wake threads too often
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class MomentSums:
             self._sums = self._pivot.new_zeros(shape)
             self._squares = torch.zeros_like(self._sums)
             self._low, self._high = torch.zeros_like(self._pivot), torch.zeros_like(self._pivot)
-            self._place = self._pivot.new_empty(max(1, SUMMED_AT_ONCE // values.shape[1]), values.shape[1])
+            self._place = self._pivot.new_empty(max(1, VALUES_AT_ONCE // values.shape[1]), values.shape[1])
         at_once = len(self._place)
         for some, their_tags in zip(torch.split(values, at_once), torch.split(tags, at_once, dim=1), strict=True):
             centred = _seen(some, self._view, self._place[: len(some)])
