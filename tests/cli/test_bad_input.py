@@ -74,7 +74,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
         (["selection=probeless", "threshold=fdr"], ["threshold=fdr needs p-values", "threshold=permutation"]),
         (["threshold=permutation", "permutations=18"], ["permutations must be at least 19 for alpha=0.05, got 18"]),
         (
-            ["activations.store=false"],
+            ["activations.store=false", "reliability.bootstraps=5"],
             ["controls.all_neurons=false", "reliability.halves=0, reliability.bootstraps=0"],
         ),
         (["activations.store=false", "selection=l1_probe"], ["methods that need sums only", "l1_probe"]),

@@ -52,8 +52,8 @@ def home(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(place: Place, home: Path) -> list[str]:
-    """A small run with a cache of its own, empty at first."""
-    return [*place.small, f"cache={home / 'cache'}"]
+    """A small run with every check and a cache of its own, empty at first."""
+    return [*place.small, f"cache={home / 'cache'}", "reliability.bootstraps=3"]
 
 
 @pytest.fixture(scope="module")
