@@ -36,7 +36,7 @@ CASES = {
 
 def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...]) -> Callable[[], None]:
     """The whole base model on the batches that extraction makes, without reading anything."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "mlp", (0,), bos=BOS)._encode(sentences)
+    encoded = ActivationReader(model, ActivationStore(Path()), "mlp", (0,), bos=BOS).encode(sentences)
     plan = plan_batches([len(e.ids) for e in encoded], BATCH_TOKENS)
     batches = [make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False) for chosen in plan]
 

@@ -111,7 +111,7 @@ class Model(Section):
     device: Annotated[str, AfterValidator(_device)]
     device_map: str | None
     random_weights: bool
-    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention"], str] | None
+    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
 
 
 class PackagedModel(Model):
@@ -165,6 +165,15 @@ class Reliability(Section):
     bootstraps: NonNegativeInt
     confounds: bool
     redundancy: bool
+
+
+class LayerByLayer(Section):
+    """What is measured in every layer by itself."""
+
+    read_at: tuple[Literal["word", "prediction"], ...]
+    concepts: bool
+    concept_words: Annotated[int, Field(ge=2)]
+    concept_draws: PositiveInt
 
 
 class Activations(Section):
@@ -231,6 +240,7 @@ class Config(Section):
     unseen_share: Share
     reliability: Reliability
     controls: Controls
+    layer_by_layer: LayerByLayer
     activations: Activations
     seed: NonNegativeInt
     cache: Path

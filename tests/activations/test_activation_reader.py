@@ -27,9 +27,9 @@ def test_auto_bos_is_the_tokenizers(reader, kind, token):
 
 
 def test_bert_sentences_end_as_it_was_trained(reader):
-    encoded = reader("bert")._encode(TEXTS)
+    encoded = reader("bert").encode(TEXTS)
     assert {e.ids[-1] for e in encoded} == {tiny_tokenizer(True).sep_token_id}
-    assert reader("llama")._encode(TEXTS)[0].ids[-1] != tiny_tokenizer().eos_token_id
+    assert reader("llama").encode(TEXTS)[0].ids[-1] != tiny_tokenizer().eos_token_id
 
 
 def test_bos_may_be_any_token_or_none(reader):

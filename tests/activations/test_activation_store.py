@@ -34,7 +34,7 @@ def content(store):
 
 
 def n_batches(read):
-    return len(plan_batches([len(e.ids) for e in read._encode(TEXTS)], read.batch_tokens))
+    return len(plan_batches([len(e.ids) for e in read.encode(TEXTS)], read.batch_tokens))
 
 
 def test_a_second_reading_loads_no_model(reader, tiny, passes):

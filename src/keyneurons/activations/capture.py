@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from keyneurons.activations.families import Family, block_modules, submodule
 from keyneurons.records import Site
+
+Through = Callable[[Tensor], Tensor | None]
 
 
 class _AllRead(Exception):
@@ -64,24 +67,44 @@ def capture(model: nn.Module, family: Family, site: Site, layers: Sequence[int])
     Yields:
         A callable that runs the model to the deepest of these layers and returns what it read.
     """
-    blocks = block_modules(model, family)
     reading = Capture(model, layers)
+    with passing(model, family, site, {layer: functools.partial(reading.hold, layer) for layer in layers}):
+        yield reading
+
+
+@contextmanager
+def passing(model: nn.Module, family: Family, site: Site, through: Mapping[int, Through]) -> Generator[None]:
+    """Pass what a site of some layers carries through a function each; every hook is gone on exit.
+
+    Args:
+        model: a base model.
+        family: where its modules are.
+        site: where in the block.
+        through: by block number, a function of what the site carries; the model goes on with what it returns, or with
+            the same if that is None.
+
+    Yields:
+        Nothing.
+    """
+    blocks = block_modules(model, family)
     handles = []
     try:
-        for layer in layers:
-            handles.append(_attach(blocks[layer], family, site, layer, reading))
-        yield reading
+        for layer, function in through.items():
+            handles.append(_attach(blocks[layer], family, site, function))
+        yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _attach(block: nn.Module, family: Family, site: Site, layer: int, reading: Capture) -> Any:
-    def after(_: nn.Module, __: Any, output: Any) -> None:
-        reading.hold(layer, output[0] if isinstance(output, tuple) else output)
+def _attach(block: nn.Module, family: Family, site: Site, function: Through) -> Any:
+    def after(_: nn.Module, __: Any, output: Any) -> Any:
+        if not isinstance(output, tuple):
+            return function(output)
+        return None if (value := function(output[0])) is None else (value, *output[1:])
 
-    def before(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        reading.hold(layer, inputs[0])
+    def before(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        return None if (value := function(inputs[0])) is None else (value, *inputs[1:])
 
     if site == "residual":
         return block.register_forward_hook(after)

@@ -16,22 +16,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Module paths: ``blocks`` inside the base model, the others inside a block.
+    """Module paths: ``blocks`` and ``norm`` inside the base model, the others inside a block.
 
     ``mlp`` and ``attention`` name the projection whose *input* is read, ``mlp_gate`` the activation function whose
-    *output* is read. A causal family predicts the next token, so it can be read at the prediction.
+    *output* is read, ``norm`` what stands between the last block and the language-model head. A causal family predicts
+    the next token, so it can be read at the prediction.
     """
 
     blocks: str
     mlp: str
     mlp_gate: str
     attention: str
+    norm: str | None = None
     causal: bool = True
 
 
-LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj")
-GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj")
-GPT_NEOX = Family(blocks="layers", mlp="mlp.dense_4h_to_h", mlp_gate="mlp.act", attention="attention.dense")
+LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj", norm="norm")
+GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj", norm="ln_f")
+GPT_NEOX = Family(
+    blocks="layers",
+    mlp="mlp.dense_4h_to_h",
+    mlp_gate="mlp.act",
+    attention="attention.dense",
+    norm="final_layer_norm",
+)
 BERT = Family(
     blocks="encoder.layer",
     mlp="output.dense",
@@ -64,7 +72,7 @@ def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Fami
     if modules is not None:
         if missing := [name for name in ("blocks", "mlp", "mlp_gate", "attention") if name not in modules]:
             raise ValueError(f"model.modules lacks {', '.join(missing)}")
-        return Family(modules["blocks"], modules["mlp"], modules["mlp_gate"], modules["attention"])
+        return Family(modules["blocks"], modules["mlp"], modules["mlp_gate"], modules["attention"], modules.get("norm"))
     if model_type not in FAMILIES:
         raise ValueError(
             f"model type {model_type!r} is not one of {', '.join(FAMILIES)}; name its four module paths: "

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from keyneurons.activations.families import Family, family_of, site_width
+from keyneurons.activations.families import Family, family_of, site_width, submodule
+from keyneurons.activations.predictor import Predictor
 from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_folder
 from keyneurons.digests import file_digest, json_digest
@@ -230,19 +231,51 @@ class LanguageModel:
         Raises:
             ValueError: the weights cannot be read.
         """
+        if "predictor" in self.__dict__:
+            return self.predictor.base
+        from transformers import AutoModel
+
+        return _text_model(self._load(AutoModel)).eval()
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """The base model with its language-model head; ``network`` is its base from now on, so that one copy is held.
+
+        Raises:
+            ValueError: the model does not predict the next token, or the weights cannot be read.
+        """
+        from transformers import AutoModelForCausalLM
+
+        if not self.family.causal or self.family.norm is None:
+            why = "lacks model.modules.norm, its last norm" if self.family.causal else "does not predict the next token"
+            raise ValueError(f"{self.files.id} ({self.config.model_type}) {why}")
+        weights = self.network.state_dict() if self.random_weights else None
+        self.__dict__.pop("network", None)
+        model = self._load(AutoModelForCausalLM).eval().requires_grad_(False)
+        base = _text_model(model.base_model)
+        if weights is not None:
+            base.load_state_dict(weights)  # a random model has the same base with and without its head
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return Predictor(model, base, submodule(base, self.family.norm), model.get_output_embeddings(), cap)
+
+    def _load(self, kind: Any) -> Any:
+        """A model of one of transformers' automatic classes, on its device.
+
+        Raises:
+            ValueError: the weights cannot be read.
+        """
         import torch
         from safetensors import SafetensorError
-        from transformers import AutoModel
 
         dtype = getattr(torch, self.dtype)
         with quiet_transformers():
             if self.random_weights:
                 with torch.random.fork_rng(devices=[]):
                     torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
-                    model = AutoModel.from_config(self.config, dtype=dtype)
+                    model = kind.from_config(self.config, dtype=dtype)
             else:
                 try:
-                    model = AutoModel.from_pretrained(
+                    model = kind.from_pretrained(
                         self.files.path,
                         dtype=dtype,
                         use_safetensors=True,
@@ -251,9 +284,7 @@ class LanguageModel:
                     )
                 except SafetensorError as error:
                     raise ValueError(f"the weights in {self.files.path} are damaged: {error}") from error
-        if self._device_map is None:
-            model = model.to(self.device)
-        return _text_model(model).eval()
+        return model.to(self.device) if self._device_map is None else model
 
 
 def _text_model(model: Any) -> nn.Module:

@@ -86,7 +86,7 @@ class ActivationReader:
             "model": self.model.files.id,
             "revision": self.model.files.revision,
             "random_weights": self.model.random_weights,
-            "modules": asdict(self.model.family),
+            "modules": {name: path for name, path in asdict(self.model.family).items() if name != "norm"},
             "model_dtype": self.model.dtype,
             "tokenizer": self.model.tokenizer_digest,
             "texts": texts_digest(sentences),
@@ -129,7 +129,12 @@ class ActivationReader:
         encoded = Encoder(self.model.tokenizer, bos=None, pooling="mean")(sentences)  # reads all tokens of a word
         return np.array([last - first + 1 for e in encoded for first, last in e.reads], dtype=np.int64)
 
-    def _encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
+    def encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
+        """Token ids and reading positions of every sentence.
+
+        Raises:
+            ValueError: a word cannot be aligned, or a sentence is longer than the model takes.
+        """
         tokenizer, family = self.model.tokenizer, self.model.family
         eos = None if family.causal else tokenizer.sep_token_id
         encoded = Encoder(tokenizer, self.bos_id(), eos, self.read_at, self.pooling)(sentences)
@@ -151,13 +156,13 @@ class ActivationReader:
         Yields:
             Positions of some words among all, and by layer their activations as they would be stored.
         """
-        encoded = self._encode(sentences)
+        encoded = self.encode(sentences)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
         with capture(self.model.network, self.model.family, self.site, self.layers) as reading:
             yield from self._passes(reading, encoded, plan, 0, name)
 
     def _extract(self, entry: Entry, sentences: Sequence[Sentence], layers: list[int], name: str) -> None:
-        encoded = self._encode(sentences)
+        encoded = self.encode(sentences)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
         shape = (sum(len(e.reads) for e in encoded), self.model.width(self.site))
         with (

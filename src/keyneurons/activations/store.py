@@ -24,7 +24,6 @@ from numpy import ndarray
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
-from keyneurons.records import Site
 
 FORMAT = 1
 
@@ -57,9 +56,9 @@ class Entry:
         with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
-    def load(self, site: Site, layer: int) -> Float[ndarray, "words neurons"] | None:
+    def load(self, series: str, layer: int) -> Float[ndarray, "words neurons"] | None:
         """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
-        array, manifest = self._array(site, layer), self._manifest(site, layer)
+        array, manifest = self._array(series, layer), self._manifest(series, layer)
         try:
             expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
             if file_digest(array) != expected:
@@ -72,7 +71,7 @@ class Entry:
 
     @contextmanager
     def write(
-        self, site: Site, layers: Sequence[int], shape: tuple[int, int], dtype: str, plan: Any
+        self, series: str, layers: Sequence[int], shape: tuple[int, int], dtype: str, plan: Any
     ) -> Generator[PartialArrays]:
         """Fill arrays for some layers; they become part of the entry when the block ends without an error.
 
@@ -80,7 +79,7 @@ class Entry:
         on with. After a ``ValueError`` or an ``OSError`` nothing is kept: going on would meet it again.
 
         Args:
-            site: site of the arrays.
+            series: what the arrays are of: a site, or another name.
             layers: one array each.
             shape: words and neurons of every array.
             dtype: number format of the arrays.
@@ -93,38 +92,38 @@ class Entry:
             ValueError: the block has raised it.
             OSError: the block has raised it, or the disk is full.
         """
-        folder = self.folder / f"partial-{site}-{json_digest([list(shape), dtype, plan])[:16]}"
+        folder = self.folder / f"partial-{series}-{json_digest([list(shape), dtype, plan])[:16]}"
         try:
             write_json(self.folder / "key.json", self.key)
             partial = PartialArrays.open(folder, layers, shape, dtype)
             yield partial
             partial.checkpoint()
             for layer in layers:
-                self._admit(partial.path(layer), site, layer, shape, dtype)
+                self._admit(partial.path(layer), series, layer, shape, dtype)
         except (ValueError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
             self._remove_if_empty()
             raise
-        for other in self.folder.glob(f"partial-{site}-*"):
+        for other in self.folder.glob(f"partial-{series}-*"):
             if other != folder or not list(other.glob("*.npy")):
                 shutil.rmtree(other, ignore_errors=True)
 
-    def _admit(self, path: Path, site: Site, layer: int, shape: tuple[int, int], dtype: str) -> None:
+    def _admit(self, path: Path, series: str, layer: int, shape: tuple[int, int], dtype: str) -> None:
         digest = file_digest(path)
-        self._manifest(site, layer).unlink(missing_ok=True)
-        os.replace(path, self._array(site, layer))
-        facts = {"format": FORMAT, "site": site, "layer": layer, "shape": shape, "dtype": dtype, "sha256": digest}
-        write_json(self._manifest(site, layer), facts)
+        self._manifest(series, layer).unlink(missing_ok=True)
+        os.replace(path, self._array(series, layer))
+        facts = {"format": FORMAT, "site": series, "layer": layer, "shape": shape, "dtype": dtype, "sha256": digest}
+        write_json(self._manifest(series, layer), facts)
 
     def _remove_if_empty(self) -> None:
         if {path.name for path in self.folder.glob("*")} <= {"key.json"}:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _array(self, site: Site, layer: int) -> Path:
-        return self.folder / f"{site}.{layer}.npy"
+    def _array(self, series: str, layer: int) -> Path:
+        return self.folder / f"{series}.{layer}.npy"
 
-    def _manifest(self, site: Site, layer: int) -> Path:
-        return self.folder / f"{site}.{layer}.json"
+    def _manifest(self, series: str, layer: int) -> Path:
+        return self.folder / f"{series}.{layer}.json"
 
 
 class ActivationStore:

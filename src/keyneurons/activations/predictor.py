@@ -1,0 +1,37 @@
+"""The way from the last block to the probability of a token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float, Int
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A base model, its last norm, and the head that makes logits of what comes out of it.
+
+    ``whole`` is the model with all of them; ``softcap`` bounds logits as Gemma 2 does: ``cap * tanh(logit / cap)``.
+    """
+
+    whole: nn.Module
+    base: nn.Module
+    norm: nn.Module
+    head: nn.Module
+    softcap: float | None
+
+    def log_probability(
+        self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
+    ) -> Float[Tensor, " rows"]:
+        """Natural logarithm of the probability of one token each, given normed hidden states; in float32 or wider."""
+        logits = self.head(hidden)
+        logits = logits if logits.dtype.itemsize >= 4 else logits.float()
+        if self.softcap is not None:
+            logits = self.softcap * (logits / self.softcap).tanh()
+        chosen = logits.gather(1, tokens[:, None]).squeeze(1)
+        log_probability: Tensor = chosen - logits.logsumexp(dim=1)
+        return log_probability
