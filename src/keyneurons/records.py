@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -100,7 +100,7 @@ class Scores:
 
     ``values`` is ``[tags, layers x neurons_per_layer]``; ``p_values`` has the same shape, or is None where the method
     has no test of its own; ``p_bounds`` are upper bounds on p-values that hold whatever the distribution of an
-    activation, where there are any.
+    activation, where there are any; ``effects`` the sizes of the effects tested, such as Cramer's V.
     """
 
     site: Site
@@ -109,6 +109,7 @@ class Scores:
     values: Float[Tensor, "tags neurons"]
     p_values: Float[Tensor, "tags neurons"] | None = None
     p_bounds: Float[Tensor, "tags neurons"] | None = None
+    effects: Float[Tensor, "tags neurons"] | None = None
 
     def __post_init__(self) -> None:
         expected = len(self.layers) * self.neurons_per_layer
@@ -117,9 +118,9 @@ class Scores:
                 f"got scores of {self.values.shape[1]} neurons, but {len(self.layers)} layers of "
                 f"{self.neurons_per_layer} have {expected}"
             )
-        for p in (self.p_values, self.p_bounds):
-            if p is not None and p.shape != self.values.shape:
-                raise ValueError(f"got p-values {tuple(p.shape)} for scores {tuple(self.values.shape)}")
+        for beside in (self.p_values, self.p_bounds, self.effects):
+            if beside is not None and beside.shape != self.values.shape:
+                raise ValueError(f"got p-values or effects {tuple(beside.shape)} for scores {tuple(self.values.shape)}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -128,7 +129,7 @@ class KeyNeuron:
 
     ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by the
     permutations of ``threshold=permutation``, else by Benjamini-Hochberg on bounds that hold for any distribution, or
-    on the p-values where there are none.
+    on the p-values where there are none. ``effect`` is the size of the effect tested, where the method has one.
     """
 
     layer: int
@@ -136,6 +137,7 @@ class KeyNeuron:
     score: float
     p_value: float | None = None
     p_adjusted: float | None = None
+    effect: float | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,11 @@ class NeuronSets:
     def union(self) -> list[int]:
         """Positions of the neurons of all tags together, ascending, each once."""
         return sorted({column for tag in self.tags for column in self.columns(tag)})
+
+    def of_layer(self, layer: int, tags: Iterable[str]) -> NeuronSets:
+        """The neurons of one layer, of those of the tags that have a set."""
+        own = {tag: tuple(n for n in self.tags[tag] if n.layer == layer) for tag in tags if tag in self.tags}
+        return NeuronSets(self.site, (layer,), self.neurons_per_layer, own)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tags)

@@ -14,6 +14,7 @@ from keyneurons.selection.bottom import Bottom
 from keyneurons.selection.correlation import Correlation
 from keyneurons.selection.driver import BYTES_PER_MOMENT, BYTES_PER_VALUE, Driver
 from keyneurons.selection.f_test import FTest
+from keyneurons.selection.frequency import Frequency, MeanAttribution
 from keyneurons.selection.l1_probe import L1Probe
 from keyneurons.selection.lape import LAPE
 from keyneurons.selection.mean_difference import MeanDifference
@@ -22,6 +23,7 @@ from keyneurons.selection.probeless import Probeless
 from keyneurons.selection.random_scores import Random
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import TagError
+from keyneurons.selection.top_share import TopShare
 from keyneurons.selection.welch_t import WelchT
 
 WORDS, WIDTH, LAYERS = 700, 97, (2, 5, 9)
@@ -92,6 +94,61 @@ def test_methods_by_sums_share_one_read(arrays):
         assert torch.equal(found["positive"][i].counts, alone.counts)
 
 
+def side_by_side(arrays) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([arrays[layer][ROWS] for layer in LAYERS], axis=1))
+
+
+@pytest.mark.parametrize("test_by", ["chi_squared", "fisher"])
+@pytest.mark.parametrize("at_once", [1, 1000, 2**20])
+def test_the_strongest_of_all_layers_are_found_among_all_layers(arrays, at_once, test_by, monkeypatch):
+    """Neurons of layer 9 are stronger on the whole; from one word at a time to all in one."""
+    monkeypatch.setattr("keyneurons.selection.driver.VALUES_AT_ONCE", at_once)
+    arrays = arrays | {9: arrays[9] + np.float16(0.5)}
+    together, apart = (Frequency(0.1, of_all_layers, test_by=test_by) for of_all_layers in (True, False))
+    found, tags = driver(arrays).scores(together, TAGS), torch.from_numpy(TAGS)
+    scores, p_values = together.test(side_by_side(arrays), tags, 4)
+    assert torch.equal(found.values, scores)
+    assert torch.equal(found.p_values, p_values)
+    by_layer = driver(arrays).scores(apart, TAGS)
+    for i, layer in enumerate(LAYERS):
+        alone = apart(torch.from_numpy(arrays[layer][ROWS]), tags, 4)
+        assert torch.equal(by_layer.values[:, i * WIDTH : (i + 1) * WIDTH], alone)
+    shares = [each.values.reshape(4, 3, WIDTH).sum(dim=(0, 2)) for each in (found, by_layer)]
+    assert shares[0][2] > 1.5 * shares[0][0]  # so it is another pool
+    assert shares[1].tolist() == pytest.approx([4 * round(0.1 * WIDTH)] * 3)
+
+
+def test_views_of_one_layer_and_of_all_go_together(arrays):
+    views = ["value", TopShare(0.1), TopShare(0.1, of_all_layers=True)]
+    found = driver(arrays).moments(TAGS[None], views)
+    assert set(found) == set(views)
+    for view in views:
+        alone = driver(arrays).moments(TAGS[None], [view])[view][0]
+        for name in ("counts", "pivot", "sums", "squares", "low", "high"):
+            assert torch.equal(getattr(found[view][0], name), getattr(alone, name))
+    assert not torch.equal(found[views[1]][0].sums, found[views[2]][0].sums)
+
+
+def test_effects_come_with_the_scores_of_a_method_that_has_them(arrays):
+    found = driver(arrays).scores(Frequency(0.1), TAGS)
+    assert (found.effects.shape, found.effects.dtype, found.p_bounds) == ((4, 3 * WIDTH), torch.float64, None)
+    assert driver(arrays).scores(Bottom(Frequency(0.1)), TAGS).effects is None
+    other = driver(arrays).scores(Correlation(), TAGS)
+    assert other.effects is None
+    assert other.p_bounds is not None
+    first = select(found, list("ABCD"), Rule(1, "model")).tags["B"][0]
+    assert first.effect == found.effects[1, LAYERS.index(first.layer) * WIDTH + first.neuron].item()
+    assert select(other, list("ABCD"), Rule(1, "model")).tags["B"][0].effect is None
+
+
+@pytest.mark.parametrize("of_all_layers", [True, False])
+def test_maxima_of_frequencies_are_those_of_a_direct_loop(arrays, of_all_layers):
+    scorer = Frequency(0.1, of_all_layers, min_cramers_v=0.05)
+    found = driver(arrays).maxima(scorer, lambda i: np.roll(TAGS, i), 3)
+    by_hand = [driver(arrays).scores(scorer, np.roll(TAGS, i)).values.amax(dim=1) for i in range(3)]
+    assert torch.equal(torch.stack(list(found)), torch.stack(by_hand))
+
+
 def test_joint_scorers_see_what_the_scope_says(arrays):
     by_layer, together = Recorder(), Recorder()
     one = driver(arrays, budget_bytes=1).scores(by_layer, TAGS)
@@ -159,9 +216,10 @@ def test_maxima_need_no_p_values(arrays, monkeypatch):
 
 
 ALONE = [Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), MutualInformation(), AveragePrecision()]
+BY_FREQUENCY = [Frequency(0.1), Frequency(0.1, of_all_layers=True, signed=False)]
 
 
-@pytest.mark.parametrize("scorer", [*ALONE, L1Probe(n_nonzero=3)], ids=repr)
+@pytest.mark.parametrize("scorer", [*ALONE, L1Probe(n_nonzero=3), Frequency(0.1), MeanAttribution()], ids=repr)
 def test_each_layer_among_several_equals_it_alone(arrays, scorer):
     several = driver(arrays).scores(scorer, TAGS)
     for i, layer in enumerate(LAYERS):
@@ -190,7 +248,7 @@ def test_activations_all_alike_give_empty_sets(arrays, scorer):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random(), Bottom(Correlation())], ids=repr)
+@pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random(), Bottom(Correlation()), *BY_FREQUENCY], ids=repr)
 def test_a_gpu_gives_the_same(arrays, scorer):
     here, there = driver(arrays), driver(arrays, device="cuda")
     torch.testing.assert_close(
@@ -201,7 +259,7 @@ def test_a_gpu_gives_the_same(arrays, scorer):
 
 
 @pytest.mark.parametrize("scope", ["layer", "model"])
-@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation(), L1Probe(n_nonzero=2)], ids=repr)
+@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation(), L1Probe(n_nonzero=2), *BY_FREQUENCY], ids=repr)
 def test_non_finite_activation_names_layer_and_neuron(arrays, scorer, scope):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][ROWS[3], 41] = np.inf

@@ -25,6 +25,7 @@ from keyneurons.selection.moments import (
 )
 from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, tag_counts
 from keyneurons.selection.shift import shift_bounds
+from keyneurons.selection.top_share import TopShare
 
 # Most that a per-neuron scorer holds at once for each activation of its block, measured over all of them.
 BYTES_PER_VALUE = 64
@@ -80,7 +81,7 @@ class Driver:
         """
         if isinstance(scorer, Bottom):
             scores = self.scores(scorer.of, tags)
-            return replace(scores, values=scorer.places(scores.values), p_values=None, p_bounds=None)
+            return replace(scores, values=scorer.places(scores.values), p_values=None, p_bounds=None, effects=None)
         if isinstance(scorer, MomentScorer):
             moments = self.moments(tags[None], [scorer.view])[scorer.view]
             return moment_scores(scorer, moments[0], self.site, tuple(self.arrays))
@@ -104,22 +105,37 @@ class Driver:
                 yield scores.abs().amax(dim=1).cpu().double()
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
-        """The moments of some views under every tagging, all layers side by side: one read of the activations."""
+        """The moments of some views under every tagging, all layers side by side.
+
+        It takes one read of the activations, and one more if there are views that see all layers of a word together.
+        """
         for tags in taggings:
             tag_counts(torch.from_numpy(tags), len(self.rows), self.n_tags)
         at = torch.as_tensor(taggings, dtype=torch.long, device=self.device)
-        at_once = max(1, VALUES_AT_ONCE // self.width)
-        found: dict[View, list[list[Moments]]] = {view: [] for view in views}
-        for layer, array in self.arrays.items():
-            sums = {view: MomentSums(view, self.n_tags, len(at)) for view in found}
-            for first in range(0, len(self.rows), at_once):
-                words = torch.from_numpy(array[self.rows[first : first + at_once]]).to(self.device)
-                for each in sums.values():
-                    each.add(words, at[:, first : first + at_once])
-            with naming_neurons(self.site, (layer,), self.width):
-                for view, each in sums.items():
-                    found[view].append(each.result(at))
-        return {view: [Moments.beside(m) for m in zip(*layers, strict=True)] for view, layers in found.items()}
+        together = {view for view in views if isinstance(view, TopShare) and view.of_all_layers}
+        found = self._moments_of(tuple(self.arrays), together, at)
+        alone = set(views) - together
+        by_layer = [self._moments_of((layer,), alone, at) for layer in self.arrays]
+        for view in alone:
+            found[view] = [Moments.beside(m) for m in zip(*(layer[view] for layer in by_layer), strict=True)]
+        return found
+
+    def _moments_of(
+        self, layers: tuple[int, ...], views: Collection[View], at: Int[Tensor, "taggings words"]
+    ) -> dict[View, list[Moments]]:
+        """The moments of some views under every tagging; a view sees the neurons of these layers side by side."""
+        if not views:
+            return {}
+        sums = {view: MomentSums(view, self.n_tags, len(at)) for view in views}
+        at_once = max(1, VALUES_AT_ONCE // (self.width * len(layers)))
+        for first in range(0, len(self.rows), at_once):
+            rows = self.rows[first : first + at_once]
+            columns = np.concatenate([self.arrays[layer][rows] for layer in layers], axis=1)
+            words = torch.from_numpy(columns).to(self.device)
+            for each in sums.values():
+                each.add(words, at[:, first : first + at_once])
+        with naming_neurons(self.site, layers, self.width):
+            return {view: each.result(at) for view, each in sums.items()}
 
     def _array_scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
         width, layers = self.width, tuple(self.arrays)
@@ -145,8 +161,11 @@ def moment_scores(scorer: MomentScorer, moments: Moments, site: Site, layers: tu
     with naming_neurons(site, layers, width):
         if not isinstance(scorer, SignificantMomentScorer):
             return Scores(site, layers, width, scorer.of_moments(moments).cpu().double())
-        tables = (*scorer.test_moments(moments), shift_bounds(moments))
-    return Scores(site, layers, width, *(table.cpu().double() for table in tables))
+        values, p_values = scorer.test_moments(moments)
+        bounds = shift_bounds(moments) if scorer.bounded else None
+        effects = scorer.effects(moments)
+    tables = (None if table is None else table.cpu().double() for table in (p_values, bounds, effects))
+    return Scores(site, layers, width, values.cpu().double(), *tables)
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from jaxtyping import Float, Int, Num
 from torch import Tensor
 
 from keyneurons.selection.scorer import NeuronScorer, SignificantScorer, check_finite, tag_counts, wide
+from keyneurons.selection.top_share import TopShare
 
-View = Literal["value", "magnitude", "positive"]
+View = Literal["value", "magnitude", "positive"] | TopShare
 
 VALUES_AT_ONCE = 2**20  # of float64: what is read and widened at a time; smaller pieces wake threads too often
 
@@ -139,7 +140,7 @@ class MomentScorer(NeuronScorer, Protocol):
 
     @property
     def view(self) -> View:
-        """Which numbers are summed: the activations, their magnitudes, or 1 where they are above 0."""
+        """Which numbers are summed: the activations, their magnitudes, or 1 where they are above 0 or of the top."""
         return "value"
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
@@ -155,11 +156,20 @@ class MomentScorer(NeuronScorer, Protocol):
 
 @runtime_checkable
 class SignificantMomentScorer(MomentScorer, SignificantScorer, Protocol):
-    """A scorer by moments with a test of its own."""
+    """A scorer by moments with a test of its own.
+
+    ``bounded`` says whether its p-values are bounded by how far a mean can shift by chance, whatever the distribution.
+    """
+
+    bounded: ClassVar[bool] = True
 
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
         """The scores and their p-values, uncorrected."""
         ...
+
+    def effects(self, moments: Moments) -> Float[Tensor, "tags neurons"] | None:
+        """The sizes of the effects tested, on a scale that does not grow with the words; None where there is none."""
+        return None
 
     def test(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
@@ -182,8 +192,9 @@ def _seen(
     values: Num[Tensor, "words neurons"], view: View, place: Float[Tensor, "words neurons"]
 ) -> Float[Tensor, "words neurons"]:
     """Write the activations to a wide place as a view has them; what is not finite stays so."""
-    if view == "positive":
-        return place.copy_(values > 0).masked_fill_(~values.isfinite(), torch.nan)
+    if view == "positive" or isinstance(view, TopShare):
+        counted = view(values) if isinstance(view, TopShare) else values > 0
+        return place.copy_(counted).masked_fill_(~values.isfinite(), torch.nan)
     place.copy_(values)
     return place.abs_() if view == "magnitude" else place
 

@@ -140,7 +140,9 @@ def _key_neurons(
     def of(table: Tensor | None) -> list[float | None]:
         return [None] * len(columns) if table is None else table[tag, columns].tolist()
 
-    numbers = zip(columns.tolist(), of(scores.values), of(scores.p_values), of(p_adjusted), strict=True)
+    numbers = zip(
+        columns.tolist(), of(scores.values), of(scores.p_values), of(p_adjusted), of(scores.effects), strict=True
+    )
     width = scores.neurons_per_layer
     return tuple(
         KeyNeuron(scores.layers[column // width], column % width, *rest)  # type: ignore[arg-type]
