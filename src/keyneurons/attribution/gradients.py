@@ -1,0 +1,125 @@
+"""Gradients of the probability of words with respect to what the model carries where it predicts them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from keyneurons.activations.capture import Through, passing
+from keyneurons.activations.families import Family, block_modules
+from keyneurons.activations.predictor import Predictor
+from keyneurons.attribution.recording import Recording
+from keyneurons.records import Site
+
+Target = Literal["probability", "log_probability"]
+Substitutes = Mapping[int, Float[Tensor, "some copies neurons"] | None]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Target of every word and copy, and by layer its gradient with respect to the site's activation."""
+
+    target: Float[Tensor, "words copies"]
+    by_layer: Mapping[int, Float[Tensor, "words copies neurons"]]
+
+
+@dataclass(frozen=True)
+class Differentiator:
+    """Goes on from a recording, with other activations at a site, to the target and its gradients.
+
+    ``target`` is the probability of the word's token or its natural logarithm; the head sees ``head_rows`` positions at
+    a time.
+    """
+
+    predictor: Predictor
+    family: Family
+    site: Site
+    target: Target
+    head_rows: int
+
+    def recorded(self, recording: Recording, tokens: Int[Tensor, " words"]) -> Float[Tensor, " words"]:
+        """The target of every word as the model gave it."""
+        with torch.no_grad():
+            parts = self._parts(recording.final, tokens)
+            found = torch.cat([self.predictor.log_probability(hidden, token) for hidden, token in parts])
+        return found if self.target == "log_probability" else found.exp()
+
+    def __call__(
+        self,
+        recording: Recording,
+        words: slice,
+        tokens: Int[Tensor, " words"],
+        substitutes: Substitutes,
+        copies: int = 1,
+    ) -> Gradients:
+        """Target and gradients where the blocks go on from a recording.
+
+        Args:
+            recording: what the model carried.
+            words: some of its words.
+            tokens: the token that is each word's, of all words of the recording.
+            substitutes: by layer, what takes the place of the activation of each copy; None leaves it as it comes.
+            copies: number of copies of each word's position.
+
+        Returns:
+            The targets, and their gradients with respect to what the layers of ``substitutes`` carry.
+        """
+        final, carried = self.run(recording, words, substitutes, copies)
+        target, slope = self._head(final.detach().flatten(0, 1), tokens[words].repeat_interleave(copies))
+        found = torch.autograd.grad(final, [carried[layer] for layer in substitutes], slope.view_as(final))
+        return Gradients(target.view(-1, copies), dict(zip(substitutes, found, strict=True)))
+
+    def run(
+        self, recording: Recording, words: slice, substitutes: Substitutes, copies: int
+    ) -> tuple[Float[Tensor, "some copies hidden"], dict[int, Float[Tensor, "some copies neurons"]]]:
+        """Run the blocks from the lowest layer of ``substitutes`` upwards; the arguments are those of the call.
+
+        Returns:
+            What leaves the last norm, and what the layers carried, both on one graph.
+        """
+        carried: dict[int, Tensor] = {}
+
+        def substitute(layer: int) -> Through:
+            def through(value: Tensor) -> Tensor:
+                given = substitutes[layer]
+                carried[layer] = value if given is None else given
+                if not carried[layer].requires_grad:
+                    carried[layer] = carried[layer].detach().requires_grad_()
+                return carried[layer]
+
+            return through
+
+        base = self.predictor.base
+        blocks = block_modules(base, self.family)
+        first = min(substitutes)
+        with (
+            torch.enable_grad(),
+            passing(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
+        ):
+            hidden = recording.inputs[first][words][:, None].expand(-1, copies, -1)
+            for number in range(first, len(blocks)):
+                hidden = recording.run(blocks[number], number, words, hidden)
+            final: Tensor = self.predictor.norm(hidden)
+        return final, carried
+
+    def _head(
+        self, final: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
+    ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows hidden"]]:
+        """The target and its gradient by what leaves the last norm; logits live for some rows at a time."""
+        targets, slopes = [], []
+        for hidden, token in self._parts(final, tokens):
+            with torch.enable_grad():
+                leaf = hidden.requires_grad_()
+                log_probability = self.predictor.log_probability(leaf, token)
+                target = log_probability if self.target == "log_probability" else log_probability.exp()
+            slopes.append(torch.autograd.grad(target.sum(), leaf)[0])
+            targets.append(target.detach())
+        return torch.cat(targets), torch.cat(slopes)
+
+    def _parts(self, hidden: Tensor, tokens: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(torch.split(hidden, self.head_rows), torch.split(tokens, self.head_rows), strict=True)

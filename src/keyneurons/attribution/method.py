@@ -1,0 +1,113 @@
+"""Selection methods that ask the model itself what a neuron adds to the prediction of a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keyneurons.attribution.gradients import Target
+from keyneurons.attribution.integral import Quadrature, Rule
+from keyneurons.attribution.paths import AttributionPath, GradientPath, JointPath, LayerPath
+from keyneurons.records import Scope
+from keyneurons.selection.frequency import Frequency, FrequencyTest, MeanAttribution
+from keyneurons.selection.moments import MomentScorer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution:
+    """Which words are attributed to the neurons, to what target, and how neurons are ranked by it.
+
+    Args:
+        target: the probability of the word's first token, or its natural logarithm.
+        baseline: what a neuron is compared with: zero, or its mean over the train words.
+        words_per_tag: words of each tag, drawn at random from train: as many as the rarest tag has, at most so many.
+        min_context: words that stand before a word in its sentence, at least.
+        min_probability: words that the model gives less are left out.
+        rank_by: how often a neuron is among the strongest of a word of the tag, or its mean attribution.
+        share: of the neurons that count as the strongest of a word.
+        share_scope: whether these are found in each layer or over all layers read.
+        signed: the strongest are those that raise the target most; else of the largest magnitude.
+        test: of the frequencies: Fisher's exact of one tag against the rest, or chi-squared over all tags.
+        min_cramers_v: neurons whose frequency depends less on the tag are no key neurons.
+    """
+
+    target: Target = "probability"
+    baseline: Literal["zero", "mean"] = "zero"
+    words_per_tag: int = 50
+    min_context: int = 5
+    min_probability: float = 0.0
+    rank_by: Literal["frequency", "mean"] = "frequency"
+    share: float = 0.05
+    share_scope: Scope = "layer"
+    signed: bool = True
+    test: FrequencyTest = "fisher"
+    min_cramers_v: float = 0.0
+
+    def __post_init__(self) -> None:
+        legal = {
+            "target": ("probability", "log_probability"),
+            "baseline": ("zero", "mean"),
+            "rank_by": ("frequency", "mean"),
+            "share_scope": ("layer", "model"),
+        }
+        for name, values in legal.items():
+            if getattr(self, name) not in values:
+                raise ValueError(f"{name} must be {' or '.join(values)}, got {getattr(self, name)!r}")
+        for name in ("words_per_tag", "min_context"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.min_probability < 1:
+            raise ValueError(f"min_probability must lie in 0..1, 1 excluded, got {self.min_probability}")
+        _ = self.scorer
+
+    @property
+    def scorer(self) -> MomentScorer:
+        """Makes scores of attributions."""
+        if self.rank_by == "mean":
+            return MeanAttribution()
+        across = self.share_scope == "model"
+        return Frequency(self.share, across, self.signed, self.test, self.min_cramers_v)
+
+    @property
+    def along(self) -> AttributionPath:
+        """How attributions are computed."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegratedGradients(Attribution):
+    """Integrated gradients of the prediction of words (Sundararajan et al. 2017; of neurons Dai et al. 2022).
+
+    ``path`` scales one layer at a time, or all jointly; the integral takes ``steps`` evaluations by ``rule``; of a
+    relative completeness residual above ``residual_warning`` the log warns. Selection by frequency is that of
+    arXiv:2511.06519.
+    """
+
+    path: Literal["layer", "joint"] = "layer"
+    steps: int = 20
+    rule: Rule = "gauss_legendre"
+    residual_warning: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.residual_warning <= 0:
+            raise ValueError(f"residual_warning must be above 0, got {self.residual_warning}")
+        if self.path not in {"layer", "joint"}:
+            raise ValueError(f"path must be layer or joint, got {self.path!r}")
+        _ = self.along
+
+    @property
+    def along(self) -> AttributionPath:
+        """The path that is integrated over."""
+        quadrature = Quadrature(self.rule, self.steps)
+        return LayerPath(quadrature) if self.path == "layer" else JointPath(quadrature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientXActivation(Attribution):
+    """Gradient of the prediction of words, times activation minus baseline: one step instead of an integral."""
+
+    @property
+    def along(self) -> AttributionPath:
+        """The point where the gradient is taken."""
+        return GradientPath()

@@ -1,0 +1,157 @@
+"""From words to attributions in batches: what is recorded, how much at a time, what comes out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.extract import make_batch, plan_batches
+from keyneurons.activations.models import LanguageModel
+from keyneurons.attribution.budget import Batching, batching, head_rows
+from keyneurons.attribution.gradients import Differentiator, Target
+from keyneurons.attribution.integral import Attributions
+from keyneurons.attribution.paths import AttributionPath, Baseline
+from keyneurons.attribution.recording import Positions, Recording, record
+from keyneurons.attribution.targets import Targets
+from keyneurons.records import Site
+
+log = logging.getLogger(__name__)
+
+AGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-6}  # of log-probabilities, in nats
+HALF_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True)
+class Attributor:
+    """Attributes words to the neurons of one site of a model; ``memory_bytes`` is what a batch may take."""
+
+    model: LanguageModel
+    site: Site
+    along: AttributionPath
+    target: Target
+    memory_bytes: int
+
+    def plan(self, encoded: Sequence[Encoded], targets: Targets, layers: Sequence[int]) -> Batching:
+        """Batches within the memory, after a trial that the model can be gone on with from block to block.
+
+        Returns:
+            How many words and copies go through the model together.
+
+        Raises:
+            ValueError: it cannot, or the memory does not hold one word.
+        """
+        lengths = [len(encoded[s].ids) for s in targets.sentence]
+        longest = targets.of(np.array([int(np.argmax(lengths))]))
+        recording, tokens = self._record(encoded, longest, layers)
+        self._try(encoded, longest, recording, tokens, min(layers))
+        return batching(self.memory_bytes, self.along, self._differentiator(self.target), recording)
+
+    def _try(
+        self, encoded: Sequence[Encoded], target: Targets, recording: Recording, tokens: Tensor, first: int
+    ) -> None:
+        """Compare the model's own prediction of one word with that of blocks run one by one, and of our head.
+
+        Raises:
+            ValueError: they differ, or there is none.
+        """
+        inputs = make_batch([encoded[s] for s in target.sentence], [0], pad_left=False).inputs(self.model.device)
+        with torch.no_grad():
+            logits = self.model.predictor.whole(**inputs).logits[0, int(target.position[0])].float()
+        own = logits.log_softmax(0)[tokens]
+        if not own.isfinite().all():
+            raise ValueError(f"the prediction of {self.model.files.id} is not finite")
+        direct = self._differentiator("log_probability")
+        ours = direct.recorded(recording, tokens), direct(recording, slice(None), tokens, {first: None}).target[:, 0]
+        dtype = next(self.model.predictor.base.parameters()).dtype
+        for found in ours:
+            if not torch.allclose(found.to(own), own, rtol=0, atol=AGREEMENT.get(dtype, HALF_AGREEMENT)):
+                told = f"log-probability {found.item():.4f} instead of {own.item():.4f}"
+                raise ValueError(f"{self.model.files.id} cannot be run block by block: {told}")
+
+    def passes(
+        self,
+        encoded: Sequence[Encoded],
+        targets: Targets,
+        layers: Sequence[int],
+        baseline: Baseline,
+        plan: Batching,
+        done: int = 0,
+    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some columns"]]]]:
+        """Attribute batch after batch, the longest sentences first, so that too large a budget fails at once.
+
+        Args:
+            encoded: all sentences of a split, each word with its first and last token.
+            targets: the words.
+            layers: the layers.
+            baseline: of every layer.
+            plan: the batches.
+            done: batches that are not made again.
+
+        Yields:
+            Positions of some targets; by layer their attributions on the CPU and, where these are integrals, in a last
+            column the change of the target that they sum to.
+        """
+        lengths = np.array([len(encoded[s].ids) for s in targets.sentence])
+        order = np.lexsort((targets.rows, -lengths))
+        batches = [order[first : first + plan.words] for first in range(0, len(order), plan.words)]
+        differentiate = self._differentiator(self.target)
+        told = f"{plan.words} words x {plan.copies} at a time, about {plan.estimate / 2**20:.0f} MiB"
+        log.info("attributing %d words to %d layers (%s): %s", len(order), len(layers), self.site, told)
+        with tqdm(
+            desc=f"attributions ({told})",
+            total=len(order),
+            initial=sum(len(batch) for batch in batches[:done]),
+            unit=" words",
+            leave=False,
+            disable=None,
+        ) as bar:
+            for chosen in batches[done:]:
+                recording, tokens = self._record(encoded, targets.of(chosen), layers)
+                yield chosen, self._columns(self.along(differentiate, recording, tokens, baseline, plan.copies))
+                bar.update(len(chosen))
+
+    def probabilities(self, encoded: Sequence[Encoded], words: Targets, batch_tokens: int) -> Float[ndarray, " words"]:
+        """Probability that the model gives to each word's first token; ``batch_tokens`` go through it at a time."""
+        differentiate = self._differentiator("probability")
+        found = np.empty(len(words.rows), dtype=np.float32)
+        plan = plan_batches([len(e.ids) for e in encoded], batch_tokens)
+        for batch in tqdm(plan, desc="probabilities of words", unit=" passes", leave=False, disable=None):
+            here = np.flatnonzero(np.isin(words.sentence, batch))
+            if len(here):
+                recording, tokens = self._record(encoded, words.of(here), ())
+                found[here] = differentiate.recorded(recording, tokens).float().cpu().numpy()
+        return found
+
+    def _differentiator(self, target: Target) -> Differentiator:
+        rows = head_rows(self.memory_bytes, int(self.model.config.vocab_size))
+        return Differentiator(self.model.predictor, self.model.family, self.site, target, rows)
+
+    def _record(
+        self, encoded: Sequence[Encoded], targets: Targets, layers: Sequence[int]
+    ) -> tuple[Recording, Int[Tensor, " words"]]:
+        sentences, place = np.unique(targets.sentence, return_inverse=True)
+        batch = make_batch([encoded[s] for s in sentences], [0] * len(sentences), pad_left=False)
+        device = self.model.device
+        positions = Positions(torch.from_numpy(place).to(device), torch.from_numpy(targets.position).to(device))
+        base, inputs = self.model.predictor.base, batch.inputs(device)
+        recording = record(base, self.model.family, self.site, layers, inputs, positions)
+        return recording, torch.from_numpy(targets.token).to(device)
+
+    def _columns(self, found: Attributions) -> dict[int, Float[Tensor, "words columns"]]:
+        columns = {}
+        for layer, values in found.by_layer.items():
+            both = values if found.change is None else torch.cat([values, found.change[layer][:, None]], dim=1)
+            columns[layer] = both.float().cpu()
+            if not columns[layer].isfinite().all():
+                neuron = int((~columns[layer].isfinite()).any(0).nonzero()[0])
+                raise ValueError(f"attribution to {self.site} layer {layer} neuron {neuron} is not finite")
+        return columns
