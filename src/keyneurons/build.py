@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
@@ -12,12 +13,16 @@ from keyneurons import config as schema
 from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.attribution.method import Attribution
+from keyneurons.attribution.reader import AttributionReader
 from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.pipeline.experiment import Dataset, Experiment
 from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks
+from keyneurons.selection.frequency import Frequency
 from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.rules import Rule
 from keyneurons.selection.scorer import NeuronScorer, SignificantScorer
@@ -45,12 +50,15 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
     """
     read = build_reader(config)
     check_model(config, read)
+    component = _instantiate("selection", config.selection)
+    selection = build_selection(config, component, method)
     _trainer(config.trainer)  # refused now, not after a pass over the text
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
         store=config.activations.store,
-        selection=build_selection(config, method),
+        attribute=build_attribution(config, component, read),
+        selection=selection,
         method=method,
         checks=Checks(**dict(config.reliability)),
         unseen_share=config.unseen_share if config.split == "unseen_words" else None,
@@ -59,17 +67,23 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         random_sets=config.controls.random_sets,
         own_random_sets=config.controls.own_random_sets,
         all_neurons=config.controls.all_neurons,
+        layers=LayerChecks(**dict(config.layer_by_layer)),
         seed=config.seed,
     )
 
 
-def build_selection(config: schema.Config, method: str) -> Selection:
+def build_selection(config: schema.Config, component: NeuronScorer | Attribution, method: str) -> Selection:
     """How key neurons are selected.
 
     Raises:
         ValueError: the method does not go with the threshold, or with activations that are not stored.
     """
-    scorer = _instantiate("selection", config.selection)
+    scorer = component.scorer if isinstance(component, Attribution) else component
+    if config.threshold == "permutation" and isinstance(scorer, Frequency):
+        raise ValueError(
+            f"threshold=permutation asks for more than a neuron frequent by chance for any tag; selection={method} has "
+            "a test of its own: threshold=fdr"
+        )
     if config.threshold == "fdr" and not isinstance(scorer, SignificantScorer):
         raise ValueError(f"threshold=fdr needs p-values, which selection={method} has not; use threshold=permutation")
     if config.threshold == "permutation" and config.permutations < (least := math.ceil(1 / config.alpha) - 1):
@@ -79,6 +93,20 @@ def build_selection(config: schema.Config, method: str) -> Selection:
     rule = Rule(config.top_k, config.scope, config.sign, config.threshold, config.alpha, config.mass)
     memory = config.activations.memory_mb * 2**20
     return Selection(scorer, rule, config.permutations, config.permute, memory, config.seed)
+
+
+def build_attribution(
+    config: schema.Config, component: NeuronScorer | Attribution, read: ActivationReader
+) -> AttributionReader | None:
+    """What attributes words to neurons, if neurons are selected by that.
+
+    Raises:
+        ValueError: the model does not predict words.
+    """
+    if not isinstance(component, Attribution):
+        return None
+    memory = config.activations.memory_mb * 2**20
+    return AttributionReader(replace(read, read_at="prediction"), component, memory)
 
 
 def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -> None:
@@ -94,6 +122,7 @@ def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -
         "controls.all_neurons=false": not config.controls.all_neurons,
         "reliability.halves=0": config.reliability.halves == 0,
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,
+        "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,
     }
     if missing := [override for override, given in needed.items() if not given]:
         raise ValueError(f"activations.store=false also needs {', '.join(missing)}")

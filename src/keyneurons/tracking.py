@@ -29,6 +29,7 @@ SCHEMES = (SQLITE, "http://", "https://", "postgresql", "mysql", "mssql", "datab
 LONGEST_PARAM = 6000
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 RUN_FILE = "run.json"
+LAYERS_FILE = "layers.json"
 LOGGED_FILE = "mlflow_run.json"
 
 
@@ -191,6 +192,11 @@ def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
     now = int(time.time() * 1000)
     found = _read_json(folder / "metrics.json")
     metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in found.items()]
+    if (folder / LAYERS_FILE).is_file():  # curves: the layer takes the place of the step
+        curves = _read_json(folder / LAYERS_FILE)
+        metrics += [
+            Metric(metric_name(k), v, now, int(layer)) for k, curve in curves.items() for layer, v in curve.items()
+        ]
     client.log_batch(run_id, metrics=metrics[:MOST_METRICS], tags=tags)
     for start in range(MOST_METRICS, len(metrics), MOST_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])

@@ -31,7 +31,29 @@ EXPERIMENTS = {
         "layer": 9,
         "dataset.kind": "ud_english_ewt",
         "dataset.max_sentences.dev": 250,
-    }
+    },
+    "paper_2511_06519": {
+        "site": "mlp",
+        "layer": "all",
+        "read_at": "prediction",
+        "top_k": 100,
+        "threshold": "fdr",
+        "dataset.kind": "ud_english_ewt",
+        "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
+        "selection.path": "layer",
+        "selection.steps": 20,
+        "selection.words_per_tag": 100,
+        "layer_by_layer.concepts": True,
+    },
+    "paper_2511_06519_llama3_8b": {
+        "model.id": "meta-llama/Meta-Llama-3-8B",
+        "layer": "all",
+        "top_k": 100,
+        "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
+        "dataset.max_sentences.train": 3000,
+        "selection.words_per_tag": 500,
+        "activations.memory_mb": 40000,
+    },
 }
 
 

@@ -12,6 +12,7 @@ from planting import LAYERS, NAMES, PLANTED, SENTENCES, planted
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons, permutation_null
+from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets
 from keyneurons.selection.average_precision import AveragePrecision
 from keyneurons.selection.correlation import Correlation
@@ -31,7 +32,7 @@ def places(sets: NeuronSets) -> dict[str, set[tuple[int, int]]]:
 def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, permute):
     selection = replace(FEW, scorer=scorer, permute=permute)
     activations, labels = planted(strength=3)
-    _, sets = find_key_neurons(selection, activations, labels, SENTENCES)
+    _, sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES))
     found = places(sets)
     assert all(PLANTED[tag] in found[tag] for tag in NAMES)
     # a neuron planted for one tag marks the others too, downwards; nothing else does
@@ -43,9 +44,9 @@ def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, perm
 def test_without_anything_planted_no_neuron_stands(threshold):
     selection = replace(FEW, rule=replace(FEW.rule, threshold=threshold))
     activations, labels = planted(strength=0)
-    _, sets = find_key_neurons(selection, activations, labels, SENTENCES)
+    _, sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES))
     assert places(sets) == dict.fromkeys(NAMES, set())
-    _, unfiltered = find_key_neurons(replace(FEW, rule=Rule(5, "model")), activations, labels, SENTENCES)
+    _, unfiltered = find_key_neurons(replace(FEW, rule=Rule(5, "model")), ScoredWords(activations, labels, SENTENCES))
     assert all(len(unfiltered.tags[tag]) == 5 for tag in NAMES)
 
 
@@ -65,7 +66,7 @@ def test_the_null_is_that_of_a_direct_loop_and_its_start_does_not_depend_on_its_
 def test_a_tag_that_is_refused_is_named():
     activations, labels = planted(strength=3)
     with pytest.raises(ValueError, match=r"tag (ADJ|NOUN|VERB) has \d+ weights other than 0 at C=1e-05"):
-        find_key_neurons(replace(FEW, scorer=L1Probe(3, C=1e-5)), activations, labels, SENTENCES)
+        find_key_neurons(replace(FEW, scorer=L1Probe(3, C=1e-5)), ScoredWords(activations, labels, SENTENCES))
 
 
 def test_activations_that_say_nothing_are_refused():
@@ -76,8 +77,10 @@ def test_activations_that_say_nothing_are_refused():
     }
     silent = StoredActivations(flat, "mlp")
     with pytest.raises(ValueError, match="every score of every tag is 0"):
-        find_key_neurons(replace(FEW, rule=Rule(5, "layer")), silent, labels, SENTENCES)
-    _, sets = find_key_neurons(replace(FEW, rule=Rule(5, "layer", threshold="fdr")), silent, labels, SENTENCES)
+        find_key_neurons(replace(FEW, rule=Rule(5, "layer")), ScoredWords(silent, labels, SENTENCES))
+    _, sets = find_key_neurons(
+        replace(FEW, rule=Rule(5, "layer", threshold="fdr")), ScoredWords(silent, labels, SENTENCES)
+    )
     assert places(sets) == dict.fromkeys(NAMES, set())
 
 
@@ -88,4 +91,4 @@ def test_an_activation_that_is_not_finite_names_its_neuron():
         with pytest.raises(
             ValueError, match=r"neuron 3 of layer 4 \(site mlp\) holds an activation that is not finite"
         ):
-            find_key_neurons(replace(FEW, scorer=scorer), activations, labels, SENTENCES)
+            find_key_neurons(replace(FEW, scorer=scorer), ScoredWords(activations, labels, SENTENCES))

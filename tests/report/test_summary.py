@@ -27,6 +27,7 @@ from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.evidence import Evidence, KeyProbe
 from keyneurons.pipeline.experiment import Dataset, Experiment, Result, data_metrics, set_metrics
 from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import (
@@ -58,6 +59,7 @@ def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
         read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
         store=True,
+        attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
         method="correlation",
         checks=Checks(3, 5, confounds=True, redundancy=True),
@@ -67,6 +69,7 @@ def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
         random_sets=20,
         own_random_sets=5,
         all_neurons=True,
+        layers=LayerChecks(),
         seed=0,
     )
 
@@ -130,6 +133,8 @@ def result(
         shared_neurons,
         evidence,
         reliability,
+        {},
+        {},
         metrics,
     )
 

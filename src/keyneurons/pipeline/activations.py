@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -17,17 +17,23 @@ from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Scores, Sit
 from keyneurons.selection.driver import Driver, moment_scores
 from keyneurons.selection.moments import Moments, MomentScorer, MomentSums
 from keyneurons.selection.scorer import NeuronScorer, tag_counts
+from keyneurons.selection.top_share import TopShare
 
 Features = dict[Split, Float[Tensor, "_words columns"]]
 
 
 @runtime_checkable
-class Activations(Protocol):
-    """What a run needs of the activations of its treebank."""
+class Scorable(Protocol):
+    """Something that neurons can be scored by."""
 
     def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
         """Score every neuron on the train words."""
         ...
+
+
+@runtime_checkable
+class Activations(Scorable, Protocol):
+    """What a run needs of the activations of its treebank."""
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
@@ -84,20 +90,16 @@ class StreamedActivations:
         Raises:
             TypeError: If the scorer needs more than moments.
         """
-        if not isinstance(scorer, MomentScorer):
-            raise TypeError(f"{scorer} needs stored activations")
         words = labels.splits["train"]
-        tags = torch.from_numpy(words.tags).long().to(self.read.model.device)
-        tag_counts(tags, len(words.rows), len(labels.names))
-        sums = {layer: MomentSums(scorer.view, len(labels.names)) for layer in self.read.layers}
         place = self._places(words, "train")
-        for rows, values in self.read.stream(self.treebank.splits["train"], "train"):
-            labelled = torch.from_numpy(place[rows]).to(tags)
-            wanted = labelled >= 0
-            for layer, of_layer in values.items():
-                sums[layer].add(of_layer[wanted], tags[None, labelled[wanted]])
-        moments = [each.result(tags[None])[0] for each in sums.values()]
-        return moment_scores(scorer, Moments.beside(moments), self.read.site, self.read.layers)
+
+        def chunks() -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+            for rows, values in self.read.stream(self.treebank.splits["train"], "train"):
+                labelled = place[rows]
+                wanted = torch.from_numpy(labelled >= 0).to(self.read.model.device)
+                yield labelled[labelled >= 0], {layer: of_layer[wanted] for layer, of_layer in values.items()}
+
+        return scores_of_stream(scorer, chunks(), words.tags, len(labels.names), self.read)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
@@ -118,3 +120,41 @@ class StreamedActivations:
         places = np.full(self.treebank.n_words(split), -1)
         places[words.rows] = np.arange(len(words.rows))
         return places
+
+
+def scores_of_stream(
+    scorer: NeuronScorer,
+    chunks: Iterable[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]],
+    tags: Int[ndarray, " words"],
+    n_tags: int,
+    read: ActivationReader,
+) -> Scores:
+    """Score neurons on words that come by and are not kept.
+
+    Args:
+        scorer: one by moments.
+        chunks: positions of some words among those of ``tags``, and by layer the values of its neurons.
+        tags: those of all words.
+        n_tags: number of tags.
+        read: reads the site and the layers of the values.
+
+    Returns:
+        The scores.
+
+    Raises:
+        TypeError: If the scorer needs more than moments.
+    """
+    if not isinstance(scorer, MomentScorer):
+        raise TypeError(f"{scorer} needs stored activations")
+    at = torch.from_numpy(tags).long()
+    tag_counts(at, len(at), n_tags)
+    view = scorer.view
+    across = isinstance(view, TopShare) and view.of_all_layers
+    sums = [MomentSums(view, n_tags) for _ in (read.layers if not across else [None])]
+    for positions, values in chunks:
+        pieces = [torch.cat(list(values.values()), dim=1)] if across else list(values.values())
+        for each, piece in zip(sums, pieces, strict=True):
+            each.add(piece, at[None, torch.from_numpy(positions)].to(piece.device))
+    device = pieces[0].device
+    moments = [each.result(at[None].to(device))[0] for each in sums]
+    return moment_scores(scorer, Moments.beside(moments), read.site, read.layers)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from keyneurons.analysis.agreement import Agreement, agreement
 from keyneurons.data.digests import treebank_digest
-from keyneurons.data.word_features import sentence_of_rows
-from keyneurons.pipeline.activations import Activations, StoredActivations
+from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.experiment import Experiment, read_dataset
-from keyneurons.pipeline.key_neurons import key_neurons_by, naming_tags
+from keyneurons.pipeline.key_neurons import Selection, key_neurons_by, naming_tags
+from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import Labels, NeuronSets, Scores, Treebank
 from keyneurons.selection.driver import moment_scores
 from keyneurons.selection.moments import MomentScorer
@@ -41,30 +41,38 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> Comparison:
         ValueError: the data or the activations do not allow it, or there are fewer than two methods.
     """
     treebank, labels, activations = read_dataset(next(iter(experiments.values())))
-    sentences = sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows)
+    words = {name: each.scored_words(treebank, labels, activations) for name, each in experiments.items()}
     with naming_tags(labels.names):
-        scores = scores_of_all(experiments, activations, labels)
-    sets = {
-        name: key_neurons_by(scores[name], experiment.selection, activations, labels, sentences)
-        for name, experiment in experiments.items()
-    }
+        scores = scores_of_all(experiments, words)
+    sets = {name: key_neurons_by(scores[name], each.selection, words[name]) for name, each in experiments.items()}
     found = agreement({name: (scores[name], sets[name]) for name in experiments}, labels.names)
     return Comparison(experiments, treebank, treebank_digest(treebank), labels, sets, found)
 
 
-def scores_of_all(experiments: Mapping[str, Experiment], activations: Activations, labels: Labels) -> dict[str, Scores]:
-    """The scores by every method; those by moments share one read of stored activations."""
-    scores, shared = {}, {}
+def scores_of_all(experiments: Mapping[str, Experiment], words: Mapping[str, ScoredWords]) -> dict[str, Scores]:
+    """The scores by every method; those by moments of stored activations share one read of them."""
+    scores: dict[str, Scores] = {}
+    shared: dict[str, MomentScorer] = {}
     for name, experiment in experiments.items():
-        selection = experiment.selection
-        if isinstance(selection.scorer, MomentScorer) and isinstance(activations, StoredActivations):
+        selection, asked = experiment.selection, words[name]
+        stored = isinstance(asked.values, StoredActivations) and experiment.attribute is None
+        if isinstance(selection.scorer, MomentScorer) and stored:
             shared[name] = selection.scorer
         else:
-            scores[name] = activations.scores(selection.scorer, labels, selection.rule.scope, selection.memory_bytes)
-    if shared and isinstance(activations, StoredActivations):
-        selection = next(iter(experiments.values())).selection
-        driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
-        moments = driver.moments(labels.splits["train"].tags[None], {scorer.view for scorer in shared.values()})
-        for name, scorer in shared.items():
-            scores[name] = moment_scores(scorer, moments[scorer.view][0], driver.site, tuple(driver.arrays))
+            rule, memory = selection.rule, selection.memory_bytes
+            scores[name] = asked.values.scores(selection.scorer, asked.labels, rule.scope, memory)
+    if shared:
+        first = next(iter(shared))
+        scores |= dict(_sharing_a_read(shared, words[first], experiments[first].selection))
     return scores
+
+
+def _sharing_a_read(
+    scorers: Mapping[str, MomentScorer], words: ScoredWords, selection: Selection
+) -> Iterator[tuple[str, Scores]]:
+    if isinstance(words.values, StoredActivations):
+        driver = words.values.driver(words.labels, selection.rule.scope, selection.memory_bytes)
+        tags = words.labels.splits["train"].tags[None]
+        moments = driver.moments(tags, {scorer.view for scorer in scorers.values()})
+        for name, scorer in scorers.items():
+            yield name, moment_scores(scorer, moments[scorer.view][0], driver.site, tuple(driver.arrays))

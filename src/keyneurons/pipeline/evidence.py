@@ -81,7 +81,7 @@ def gather_evidence(
         settings: how probes are trained.
         trainer: makes a Lightning trainer.
         random_sets: number of random sets matched to the union of the key neurons.
-        own_random_sets: number of random sets matched to the key neurons of each tag.
+        own_random_sets: number of random sets matched to the key neurons of each tag; 0: no probes of single tags.
         all_neurons: whether to train the probe on all neurons too.
         seed: of the random sets, the control task and the order of the batches.
 
@@ -97,7 +97,7 @@ def gather_evidence(
 
     n_neurons = len(sets.layers) * sets.neurons_per_layer
     union = np.array(sets.union(), dtype=np.int64)
-    own = own_sets(sets, own_random_sets, seed)
+    own = own_sets(sets, own_random_sets, seed) if own_random_sets else {}
     random = np.empty((0, 0), dtype=np.int64)
     if len(union):
         random = matched_random_sets(union.tolist(), sets.neurons_per_layer, len(sets.layers), random_sets, seed)

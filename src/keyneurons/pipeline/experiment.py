@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.confounds import confounds_of
 from keyneurons.analysis.overlap import mean_off_diagonal, overlap
 from keyneurons.analysis.redundancy import redundancy
+from keyneurons.attribution.reader import AttributionReader
 from keyneurons.data.digests import treebank_digest
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates
 from keyneurons.data.unseen_words import keep_types_apart
-from keyneurons.data.word_features import sentence_of_rows, word_features
+from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.activations import Activations, StoredActivations, StreamedActivations
 from keyneurons.pipeline.evidence import Evidence, gather_evidence
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
+from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
+from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
 from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scores, Split, Treebank
 
 if TYPE_CHECKING:
@@ -59,14 +63,16 @@ class Dataset:
 class Experiment:
     """Everything that one run needs.
 
-    ``method`` names the scorer in records; ``unseen_share`` of the word types go to test alone where the run is also to
-    be measured on unseen words; without ``store`` activations are read anew whenever they are needed; ``trainer`` makes
-    a Lightning trainer when the probes are trained.
+    ``method`` names the scorer in records; with ``attribute`` neurons are scored by what they add to the prediction of
+    words, not by their activations; ``unseen_share`` of the word types go to test alone where the run is also to be
+    measured on unseen words; without ``store`` activations are read anew whenever they are needed; ``trainer`` makes a
+    Lightning trainer when the probes are trained.
     """
 
     dataset: Dataset
     read: ActivationReader
     store: bool
+    attribute: AttributionReader | None
     selection: Selection
     method: str
     checks: Checks
@@ -76,12 +82,22 @@ class Experiment:
     random_sets: int
     own_random_sets: int
     all_neurons: bool
+    layers: LayerChecks
     seed: int
+
+    def scored_words(self, treebank: Treebank, labels: Labels, activations: Activations) -> ScoredWords:
+        """What the scorer sees of the train words."""
+        if self.attribute is None:
+            return activated_words(activations, labels, treebank)
+        return attributed_words(self.attribute, labels, treebank, store=self.store, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one run found."""
+    """What one run found.
+
+    ``residuals`` says how far attributions are from complete; ``layers`` what every layer yields by itself.
+    """
 
     experiment: Experiment
     treebank: Treebank
@@ -92,6 +108,8 @@ class Result:
     overlap: Overlap
     evidence: Evidence
     reliability: Reliability
+    residuals: Mapping[str, float]
+    layers: Mapping[ReadAt, tuple[OneLayer, ...]]
     metrics: Mapping[str, float]
 
 
@@ -108,18 +126,23 @@ def run_experiment(experiment: Experiment) -> Result:
         ValueError: the data, the activations or the scores do not allow it; the message says why.
     """
     treebank, labels, activations = read_dataset(experiment)
-    scores, sets, evidence = find_and_test(experiment, treebank, activations, labels)
+    words, scores, sets, evidence = find_and_test(experiment, treebank, activations, labels)
     shared = overlap(sets)
-    reliability = check_reliability(experiment, treebank, activations, labels, sets, evidence)
+    reliability = check_reliability(experiment, treebank, labels, words, sets, evidence)
     metrics = {**evidence.metrics, **set_metrics(sets, shared), **data_metrics(treebank, labels)}
     metrics |= reliability.metrics()
+    if experiment.attribute is not None:
+        metrics |= attribution_metrics(words)
     if experiment.unseen_share is not None:
         apart = keep_types_apart(labels, experiment.unseen_share, experiment.dataset.min_words_per_tag, experiment.seed)
         log.info("words of unseen types: %d in test", len(apart.splits["test"].rows))
-        _, _, unseen = find_and_test(experiment, treebank, activations, apart)
+        *_, unseen = find_and_test(experiment, treebank, activations, apart)
         metrics |= {f"unseen_words/{name}": value for name, value in unseen.metrics.items()}
         metrics["unseen_words/data/tags"] = float(len(apart.names))
         metrics["unseen_words/data/test_words"] = float(len(apart.splits["test"].rows))
+    layers = {read_at: layer_by_layer(experiment, treebank, sets, read_at) for read_at in experiment.layers.read_at}
+    for read_at, found in layers.items():
+        metrics |= curve_metrics(read_at, found)
     return Result(
         experiment,
         treebank,
@@ -130,6 +153,8 @@ def run_experiment(experiment: Experiment) -> Result:
         shared,
         evidence,
         reliability,
+        words.residuals,
+        layers,
         dict(sorted(metrics.items())),
     )
 
@@ -146,29 +171,49 @@ def read_dataset(experiment: Experiment) -> tuple[Treebank, Labels, Activations]
 
 def find_and_test(
     experiment: Experiment, treebank: Treebank, activations: Activations, labels: Labels
-) -> tuple[Scores, NeuronSets, Evidence]:
+) -> tuple[ScoredWords, Scores, NeuronSets, Evidence]:
     """The key neurons by the train words, and what they are worth on the test words."""
-    sentences = sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows)
-    scores, sets = find_key_neurons(experiment.selection, activations, labels, sentences)
-    evidence = gather_evidence(
+    words = experiment.scored_words(treebank, labels, activations)
+    scores, sets = find_key_neurons(experiment.selection, words)
+    evidence = gather(experiment, activations, labels, sets, experiment.own_random_sets)
+    return words, scores, sets, evidence
+
+
+def gather(
+    experiment: Experiment, activations: Activations, labels: Labels, sets: NeuronSets, own_random_sets: int
+) -> Evidence:
+    """Train and test the probes and their controls."""
+    return gather_evidence(
         activations,
         labels,
         sets,
         settings=experiment.probe,
         trainer=experiment.trainer,
         random_sets=experiment.random_sets,
-        own_random_sets=experiment.own_random_sets,
+        own_random_sets=own_random_sets,
         all_neurons=experiment.all_neurons,
         seed=experiment.seed,
     )
-    return scores, sets, evidence
+
+
+def layer_by_layer(
+    experiment: Experiment, treebank: Treebank, sets: NeuronSets, read_at: ReadAt
+) -> tuple[OneLayer, ...]:
+    """Measure the key neurons of every layer by itself, on the words that can be read in either way."""
+    labels = experiment.dataset.label(treebank, first_words=False)
+    activations = StoredActivations.of(replace(experiment.read, read_at=read_at), treebank)
+
+    def of_layer(here: StoredActivations, own: NeuronSets) -> Evidence:
+        return gather(experiment, here, labels, own, 0)
+
+    return each_layer(activations, labels, sets, of_layer, experiment.layers, experiment.seed)
 
 
 def check_reliability(
     experiment: Experiment,
     treebank: Treebank,
-    activations: Activations,
     labels: Labels,
+    scored: ScoredWords,
     sets: NeuronSets,
     evidence: Evidence,
 ) -> Reliability:
@@ -176,10 +221,10 @@ def check_reliability(
     checks, selection, words = experiment.checks, experiment.selection, labels.splits["train"]
     train = treebank.splits["train"]
     stable, confounded, redundant = {}, None, None
-    if checks.resamples and isinstance(activations, StoredActivations):
-        driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
-        sentences = sentence_of_rows(train, words.rows)
-        stable = resampled_stability(checks, selection, driver, labels.names, words.tags, sentences)
+    if checks.resamples and isinstance(scored.values, StoredActivations):
+        driver = scored.values.driver(scored.labels, selection.rule.scope, selection.memory_bytes)
+        tags = scored.labels.splits["train"].tags
+        stable = resampled_stability(checks, selection, driver, labels.names, tags, scored.sentences)
     if checks.confounds and sets.union():
         features = word_features(train, words.rows, experiment.read.token_counts(train))
         confounded = confounds_of(sets, evidence.union, words.tags, labels.names, features)
@@ -202,6 +247,14 @@ def set_metrics(sets: NeuronSets, shared: Overlap) -> dict[str, float]:
         metrics["overlap/mean_coefficient"] = mean_off_diagonal(shared.coefficient)
         metrics["overlap/mean_jaccard"] = mean_off_diagonal(shared.jaccard)
     return metrics
+
+
+def attribution_metrics(words: ScoredWords) -> dict[str, float]:
+    """How many words were attributed, and how far attributions are from complete."""
+    found = {f"attribution/residual/{name}": residual for name, residual in words.residuals.items()}
+    if found:
+        found["attribution/residual"] = max(found.values())
+    return {**found, "attribution/words": float(len(words.sentences))}
 
 
 def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:

@@ -14,8 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from keyneurons.analysis.resampling import permuted_tags
-from keyneurons.pipeline.activations import Activations, StoredActivations
-from keyneurons.records import Labels, NeuronSets, Permuted, Scores
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.records import NeuronSets, Permuted, Scores
 from keyneurons.selection.driver import Driver
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import NeuronScorer, TagError
@@ -38,35 +39,25 @@ class Selection:
     seed: int
 
 
-def find_key_neurons(
-    selection: Selection, activations: Activations, labels: Labels, sentence_of_word: Int[ndarray, " words"]
-) -> tuple[Scores, NeuronSets]:
-    """Score every neuron on the train words and select the key neurons of every tag.
+def find_key_neurons(selection: Selection, words: ScoredWords) -> tuple[Scores, NeuronSets]:
+    """Score every neuron and select the key neurons of every tag.
 
     Args:
         selection: how.
-        activations: those of the treebank.
-        labels: the labelled words.
-        sentence_of_word: sentence number of every labelled train word.
+        words: what the scorer sees.
 
     Returns:
         Scores and sets.
 
     Raises:
-        ValueError: the activations or the scores do not allow it; tag, layer and neuron are named.
+        ValueError: the values or the scores do not allow it; tag, layer and neuron are named.
     """
-    with naming_tags(labels.names):
-        scores = activations.scores(selection.scorer, labels, selection.rule.scope, selection.memory_bytes)
-    return scores, key_neurons_by(scores, selection, activations, labels, sentence_of_word)
+    with naming_tags(words.labels.names):
+        scores = words.values.scores(selection.scorer, words.labels, selection.rule.scope, selection.memory_bytes)
+    return scores, key_neurons_by(scores, selection, words)
 
 
-def key_neurons_by(
-    scores: Scores,
-    selection: Selection,
-    activations: Activations,
-    labels: Labels,
-    sentence_of_word: Int[ndarray, " words"],
-) -> NeuronSets:
+def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> NeuronSets:
     """Select the key neurons of every tag by scores that are there already; the rest as in ``find_key_neurons``.
 
     Raises:
@@ -74,14 +65,15 @@ def key_neurons_by(
     """
     p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
     p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
+    names = words.labels.names
     if selection.rule.threshold == "permutation":
-        if not isinstance(activations, StoredActivations):
+        if not isinstance(words.values, StoredActivations):
             raise ValueError("threshold=permutation needs stored activations")
-        driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
-        with naming_tags(labels.names):
-            null = permutation_null(selection, driver, labels.splits["train"].tags, sentence_of_word)
+        driver = words.values.driver(words.labels, selection.rule.scope, selection.memory_bytes)
+        with naming_tags(names):
+            null = permutation_null(selection, driver, words.labels.splits["train"].tags, words.sentences)
         p_adjusted = max_statistic_p_values(scores.values, null)
-    sets = select(scores, labels.names, selection.rule, p_adjusted)
+    sets = select(scores, names, selection.rule, p_adjusted)
     if not selection.rule.restricts and not sets.union():
         raise ValueError("every score of every tag is 0: the neurons read say nothing about any tag")
     return sets

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from keyneurons.analysis.agreement import Agreement
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.comparison import Comparison
-from keyneurons.report.figures import figure_of_matrices
-from keyneurons.report.files import key_neurons, write_matrix
+from keyneurons.report.figures import figure_by_layer, figure_of_matrices
+from keyneurons.report.files import key_neurons, write_matrix, write_table
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",
@@ -41,7 +41,29 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
     (folder / "figures").mkdir(exist_ok=True)
     figure_of_matrices(titles, found.methods).savefig(folder / "figures" / "agreement.png")
+    counts = neurons_by_layer(comparison)
+    layers = next(iter(comparison.sets.values())).layers
+    rows = [[name, *row.tolist()] for name, row in zip(comparison.sets, counts, strict=True)]
+    write_table(folder / "agreement_layers.csv", ["method", *layers], rows)
+    if len(layers) > 1:
+        title = f"Layers of the {_top_k(comparison)} strongest neurons of each tag"
+        figure_by_layer(counts, list(comparison.sets), layers, title).savefig(folder / "figures" / "layers.png")
     write_text(folder / "summary.md", agreement_markdown(comparison))
+
+
+def neurons_by_layer(comparison: Comparison) -> Int[ndarray, "methods layers"]:
+    """How many of the ``top_k`` strongest neurons over all layers, of all tags together, each method has in a layer."""
+    layers = next(iter(comparison.sets.values())).layers
+    counts = np.zeros((len(comparison.sets), len(layers)), dtype=np.int64)
+    for row, sets in zip(counts, comparison.sets.values(), strict=True):
+        for tag in sets:
+            for neuron in sets.tags[tag][: _top_k(comparison)]:
+                row[layers.index(neuron.layer)] += 1
+    return counts
+
+
+def _top_k(comparison: Comparison) -> int:
+    return next(iter(comparison.experiments.values())).selection.rule.top_k
 
 
 def agreement_metrics(found: Agreement) -> Iterator[tuple[str, float]]:

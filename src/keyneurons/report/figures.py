@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy import ndarray
 
 from keyneurons.analysis.stability import Stability
@@ -43,19 +43,31 @@ def draw_figures(result: Result, folder: Path) -> None:
         _save(_layers(result), folder / "layers.png")
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches that needs no display."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def colours(n: int) -> list[str]:
+    """Colours that colour-blind readers tell apart too (Okabe & Ito), from the start again after eight."""
+    palette = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#000000")
+    return [palette[i % len(palette)] for i in range(n)]
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = new_figure(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
 def _save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=DPI)
+    figure.savefig(path)
 
 
 def _overlap(result: Result) -> Figure:
@@ -80,12 +92,8 @@ def _stability(stable: Stability) -> Figure:
 
 def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], names: Sequence[str]) -> Figure:
     """Square matrices of numbers in 0..1 in two columns, each under its title, the numbers in their cells."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     size = max(3.6, 0.55 * len(names) + 1.6)
-    figure = Figure(figsize=(2 * size, size * -(-len(matrices) // 2)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(2 * size, size * -(-len(matrices) // 2))
     grid = figure.subplots(-(-len(matrices) // 2), 2, squeeze=False)
     for axes, (title, matrix) in zip(grid.flat, matrices.items(), strict=False):
         axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
@@ -167,11 +175,18 @@ def _layers(result: Result) -> Figure:
     layers, names, k = result.sets.layers, result.labels.names, result.experiment.selection.rule.top_k
     strongest = {tag: result.sets.tags[tag][:k] for tag in names}
     counts = np.array([[sum(n.layer == layer for n in strongest[tag]) for layer in layers] for tag in names])
+    return figure_by_layer(counts, names, layers, f"Layers of the {k} strongest neurons of each tag")
+
+
+def figure_by_layer(
+    counts: Int[ndarray, "names layers"], names: Sequence[str], layers: Sequence[int], title: str
+) -> Figure:
+    """How many key neurons lie in each layer, a row for each name."""
     figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5), 0.3 * len(names) + 1.5)
     image: Any = axes.imshow(counts, cmap="Blues", aspect="auto", vmin=0)
     axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("layer")
-    axes.set_title(f"Layers of the {k} strongest neurons of each tag", fontsize=10)
+    axes.set_title(title, fontsize=10)
     figure.colorbar(image, ax=axes, label="key neurons")
     return figure

@@ -130,11 +130,13 @@ def write_tensors(result: Result, folder: Path) -> None:
 
 def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"]) -> None:
     """Write a matrix with the names as header and first column."""
+    write_table(path, ["", *names], [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)])
+
+
+def write_table(path: Path, head: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
+    """Write a table as CSV."""
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["", *names])
-    for name, row in zip(names, matrix.tolist(), strict=True):
-        table.writerow([name, *row])
+    csv.writer(text, lineterminator="\n").writerows([head, *rows])
     write_text(path, text.getvalue())
 
 

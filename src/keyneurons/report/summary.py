@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
+from keyneurons.report.layers import layer_facts
 
 ALPHA = 0.05
 
@@ -138,7 +139,18 @@ def _facts(result: Result) -> tuple[str, ...]:
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
     )
-    return (*facts, *_reliability_facts(result))
+    return (*facts, *_attribution_facts(result), *_reliability_facts(result), *layer_facts(result))
+
+
+def _attribution_facts(result: Result) -> Iterator[str]:
+    attribute = result.experiment.attribute
+    if attribute is None:
+        return
+    each = result.metrics["attribution/words"] / len(result.labels.names)
+    yield f"{each:.0f} train words of each tag attributed to the neurons where they are predicted"
+    if result.residuals:
+        name, worst = max(result.residuals.items(), key=lambda named: named[1])
+        yield f"their sums are off the change of the {attribute.method.target} by {worst:.2g} of it at most ({name})"
 
 
 def _reliability_facts(result: Result) -> Iterator[str]:

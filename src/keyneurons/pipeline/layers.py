@@ -1,0 +1,136 @@
+"""Every layer by itself: what its key neurons are worth, and whether tags are directions or regions among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from keyneurons.activations.alignment import ReadAt
+from keyneurons.analysis.concepts import Concepts, concepts
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.evidence import Evidence
+from keyneurons.records import SPLITS, Labels, NeuronSets
+
+
+@dataclass(frozen=True)
+class LayerChecks:
+    """What is measured in every layer by itself.
+
+    A probe with all its controls where words are read at each of ``read_at``, and with ``concepts`` CAV and CAR of
+    every tag on up to ``concept_words`` of its words, with ``concept_draws`` permutations.
+    """
+
+    read_at: tuple[ReadAt, ...] = ()
+    concepts: bool = False
+    concept_words: int = 200
+    concept_draws: int = 100
+
+
+@dataclass(frozen=True)
+class OneLayer:
+    """What one layer yields: metrics by the names that they have in a run, and the concepts of its tags."""
+
+    layer: int
+    metrics: Mapping[str, float]
+    concepts: Concepts | None
+
+
+def each_layer(
+    activations: StoredActivations,
+    labels: Labels,
+    sets: NeuronSets,
+    gather: Callable[[StoredActivations, NeuronSets], Evidence],
+    checks: LayerChecks,
+    seed: int,
+) -> tuple[OneLayer, ...]:
+    """Measure the key neurons of every layer that has some.
+
+    Args:
+        activations: those of all layers.
+        labels: the labelled words.
+        sets: the key neurons.
+        gather: trains and tests the probes of one layer.
+        checks: what is measured.
+        seed: of the words and permutations of the concepts.
+
+    Returns:
+        The layers, the lowest first.
+    """
+    found = []
+    for layer in tqdm(sets.layers, desc="layer by layer", leave=False, disable=None):
+        own = sets.of_layer(layer, labels.names)
+        if not own.union():
+            continue
+        arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
+        here = StoredActivations(arrays, activations.site, activations.device)
+        evidence = gather(here, own)
+        told = _concepts(here, labels, own, checks, seed) if checks.concepts else None
+        metrics = {**evidence.metrics, "selection/union_size": float(len(own.union()))}
+        found.append(OneLayer(layer, metrics, told))
+    return tuple(found)
+
+
+def _concepts(
+    activations: StoredActivations, labels: Labels, sets: NeuronSets, checks: LayerChecks, seed: int
+) -> Concepts | None:
+    """Concepts of the tags that have words to fit on and words to be tested on.
+
+    None where fewer than two have, or where no key neuron varies.
+    """
+    train, test = labels.splits["train"], labels.splits["test"]
+    enough = (labels.counts("train") >= 2) & (labels.counts("test") >= 1)
+    names = [name for name, has in zip(labels.names, enough, strict=True) if has]
+    if len(names) < 2:
+        return None
+    values = activations.columns(labels, np.array(sets.union(), dtype=np.int64))
+    if not np.ptp(values["train"].numpy(), axis=0).any():
+        return None
+    place = np.cumsum(enough) - 1
+
+    fit, held_out = enough[train.tags], enough[test.tags]
+    return concepts(
+        values["train"].numpy()[fit],
+        place[train.tags[fit]],
+        values["test"].numpy()[held_out],
+        place[test.tags[held_out]],
+        names,
+        words=checks.concept_words,
+        draws=checks.concept_draws,
+        seed=seed,
+    )
+
+
+def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict[int, float]]:
+    """Every measure by layer, under the name of its metric."""
+    found: dict[str, dict[int, float]] = {}
+    for one in layers:
+        told = [*one.metrics.items(), *_of_concepts(one.concepts)]
+        for name, value in told:
+            found.setdefault(f"layer/{read_at}/{name}", {})[one.layer] = value
+    return found
+
+
+def curve_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, float]:
+    """What the curve over the layers comes to: the layer whose key neurons predict best, and how many beat random."""
+    if not layers:
+        return {}
+    best = max(layers, key=lambda one: one.metrics["probe/test_accuracy"])
+    beaten = np.mean([one.metrics["control/random/p_value"] <= 0.05 for one in layers])
+    return {
+        f"layers/{read_at}/best_layer": float(best.layer),
+        f"layers/{read_at}/best_test_accuracy": best.metrics["probe/test_accuracy"],
+        f"layers/{read_at}/mean_advantage": float(np.mean([one.metrics["probe/advantage"] for one in layers])),
+        f"layers/{read_at}/share_better_than_random": float(beaten),
+    }
+
+
+def _of_concepts(found: Concepts | None) -> Iterator[tuple[str, float]]:
+    if found is None:
+        return
+    for kind, tests in {"cav": found.direction, "car": found.region}.items():
+        for tag, test in tests.items():
+            yield f"{kind}/accuracy/{tag}", test.accuracy
+            yield f"{kind}/p_value/{tag}", test.p_value

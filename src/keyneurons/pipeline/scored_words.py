@@ -1,0 +1,111 @@
+"""The words that neurons are scored on: all train words by their activations, or some by what neurons add to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor
+
+from keyneurons.attribution.completeness import Completeness
+from keyneurons.attribution.method import IntegratedGradients
+from keyneurons.attribution.reader import AttributionReader
+from keyneurons.attribution.targets import Targets
+from keyneurons.data.word_features import sentence_of_rows
+from keyneurons.pipeline.activations import Activations, Scorable, StoredActivations, scores_of_stream
+from keyneurons.records import LabelledWords, Labels, Scope, Scores, Treebank
+from keyneurons.selection.scorer import NeuronScorer
+
+ROWS_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class ScoredWords:
+    """What scorers see.
+
+    ``labels`` has the words of ``values`` as its train split, and ``sentences`` the sentence number of each;
+    ``residuals`` says how far attributions are from complete, by layer.
+    """
+
+    values: Scorable
+    labels: Labels
+    sentences: Int[ndarray, " words"]
+    residuals: Mapping[str, float] = field(default_factory=dict)
+
+
+def activated_words(activations: Activations, labels: Labels, treebank: Treebank) -> ScoredWords:
+    """All labelled train words, by the activations of the neurons."""
+    return ScoredWords(activations, labels, sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows))
+
+
+def attributed_words(
+    read: AttributionReader, labels: Labels, treebank: Treebank, *, store: bool, seed: int
+) -> ScoredWords:
+    """Some of the train words, by what every neuron adds to their prediction.
+
+    Args:
+        read: attributes words.
+        labels: the labelled words.
+        treebank: all sentences.
+        store: whether attributions are kept in the cache; else the model is run whenever they are scored.
+        seed: of the draw of words.
+
+    Returns:
+        The words and their attributions.
+
+    Raises:
+        ValueError: a tag has too few words that can be attributed.
+    """
+    sentences, words = treebank.splits["train"], labels.splits["train"]
+    targets, position = read.sample(sentences, words, labels.names, seed)
+    forms = tuple(words.forms[i] for i in position)
+    drawn = LabelledWords(np.arange(len(position)), words.tags[position], forms)
+    sampled = replace(labels, splits={**labels.splits, "train": drawn})
+    method, complete = read.method, None
+    if isinstance(method, IntegratedGradients):
+        complete = Completeness(joint=method.path == "joint", warn_above=method.residual_warning)
+    if not store:
+        return ScoredWords(StreamedAttributions(read, treebank, targets, words, complete), sampled, targets.sentence)
+    arrays = read(sentences, targets, words)
+    if complete is None:
+        return ScoredWords(_stored(read, arrays), sampled, targets.sentence)
+    for first in range(0, len(position), ROWS_AT_ONCE):
+        rows = slice(first, first + ROWS_AT_ONCE)
+        complete.add({layer: torch.tensor(array[rows]) for layer, array in arrays.items()})
+    residuals = complete.residuals()
+    arrays = {layer: array[:, :-1] for layer, array in arrays.items()}
+    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, residuals)
+
+
+def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words neurons"]]) -> StoredActivations:
+    return StoredActivations({"train": arrays}, read.read.site, str(read.read.model.device))
+
+
+@dataclass(frozen=True)
+class StreamedAttributions:
+    """Attributions that are never kept: only scorers by moments can ask for scores, each by one pass of the model."""
+
+    read: AttributionReader
+    treebank: Treebank
+    targets: Targets
+    words: LabelledWords
+    complete: Completeness | None
+
+    def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
+        """Score every neuron on the drawn words."""
+        tags = labels.splits["train"].tags
+        found = scores_of_stream(scorer, self._chunks(), tags, len(labels.names), self.read.read)
+        if self.complete is not None:
+            self.complete.residuals()
+        return found
+
+    def _chunks(self) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+        for rows, values in self.read.stream(self.treebank.splits["train"], self.targets, self.words):
+            if self.complete is not None:
+                self.complete.add(values)
+            width = self.read.read.model.width(self.read.read.site)
+            yield rows, {layer: value[:, :width] for layer, value in values.items()}

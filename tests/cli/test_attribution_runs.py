@@ -1,0 +1,156 @@
+"""Runs that select neurons by attribution, from the command line to MLflow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from user import artifacts_of, client_of, output_folders, runs_in
+
+QUICK = ["selection.words_per_tag=6", "selection.min_context=1", "selection.share=0.1"]
+INTEGRALS = ["selection=integrated_gradients", "selection.steps=4", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def small(place):
+    return [override for override in place.small if override != "layer=2"]
+
+
+def test_a_run_by_attribution_needs_no_model_the_second_time(call, tmp_path, place, small):
+    first = call(*INTEGRALS, *small, "layer=[1,2]")
+    assert first.status == 0, first.err
+    assert "train words of each tag attributed to the neurons where they are predicted" in first.out
+    (run,) = runs_in(tmp_path)
+    assert run.data.tags["selection"] == "integrated_gradients"
+    assert run.data.params["selection.steps"] == "4"
+    assert (
+        0
+        <= run.data.metrics["attribution/residual"]
+        == max(run.data.metrics[f"attribution/residual/layer_{layer}"] for layer in (1, 2))
+    )
+    assert run.data.metrics["attribution/words"] == 24
+    found = json.loads((artifacts_of(run) / "key_neurons.json").read_text("utf-8"))
+    neurons = [neuron for own in found["tags"].values() for neuron in own]
+    assert {neuron["layer"] for neuron in neurons} == {1, 2}
+    assert all(0 < neuron["score"] <= 1 and 0 <= neuron["effect"] <= 1 for neuron in neurons)
+
+    weights = place.llama / "model.safetensors"
+    hidden = weights.with_suffix(".gone")
+    shutil.move(weights, hidden)
+    # the digest of the weights is remembered under their size and time: put a file there that cannot be loaded
+    hidden_stat = hidden.stat()
+    weights.write_bytes(b"\0" * hidden_stat.st_size)
+    import os
+
+    os.utime(weights, ns=(hidden_stat.st_atime_ns, hidden_stat.st_mtime_ns))
+    try:
+        again = call(*INTEGRALS, *small, "layer=[1,2]", "selection.share=0.2")
+        other = call(*INTEGRALS, *small, "layer=[1,2]", "selection.steps=5")
+    finally:
+        shutil.move(hidden, weights)
+    assert again.status == 0, again.err
+    assert other.status == 1
+    assert "damaged" in other.err
+
+
+def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
+    off = ["reliability.halves=0", "controls.all_neurons=false", "layer=2"]
+    kept = call(*INTEGRALS, *small, *off)
+    passing = call(*INTEGRALS, *small, *off, "activations.store=false")
+    assert (kept.status, passing.status) == (0, 0), passing.err
+    one, other = (json.loads((f / "key_neurons.json").read_text("utf-8")) for f in output_folders(tmp_path))
+    assert one["tags"].keys() == other["tags"].keys()
+    for tag in one["tags"]:
+        assert [n["neuron"] for n in one["tags"][tag]] == [n["neuron"] for n in other["tags"][tag]]
+
+
+def test_curves_over_the_layers_are_files_figures_and_metrics_by_layer(call, tmp_path, small):
+    done = call(*small, "layer=[0,2,3]", "layer_by_layer.read_at=[word,prediction]", "layer_by_layer.concepts=true")
+    assert done.status == 0, done.err
+    assert "layer by layer, read at the word: at best" in done.out
+    assert "layer by layer, read at the prediction: at best" in done.out
+    (run,) = runs_in(tmp_path)
+    folder = artifacts_of(run)
+    for read_at in ("word", "prediction"):
+        history = client_of(tmp_path).get_metric_history(run.info.run_id, f"layer/{read_at}/probe/test_accuracy")
+        assert [metric.step for metric in history] == [0, 2, 3]
+        lines = (folder / f"layers_{read_at}.csv").read_text("utf-8").splitlines()
+        column = lines[0].split(",").index("probe/test_accuracy")
+        told = [float(line.split(",")[column]) for line in lines[1:]]
+        assert told == pytest.approx([metric.value for metric in history])
+        concepts = (folder / f"concepts_{read_at}.csv").read_text("utf-8").splitlines()
+        assert concepts[0] == "layer,tag,concept,accuracy,null_mean,p_value,train_words,test_words"
+        assert len(concepts) == 1 + 3 * 4 * 2
+        cosine = np.loadtxt(folder / f"concept_cosine_{read_at}.csv", delimiter=",", skiprows=1, usecols=range(1, 5))
+        np.testing.assert_allclose(np.diag(cosine), 1)
+    for figure in ("accuracy_by_layer", "concepts", "concept_cosine"):
+        assert (folder / "figures" / f"{figure}.png").stat().st_size > 5000
+    # a word's own tag is read off its own activation; every word of this treebank has one tag
+    assert run.data.metrics["layers/word/best_test_accuracy"] > run.data.metrics["layers/prediction/best_test_accuracy"]
+
+
+@pytest.mark.slow
+def test_the_experiment_of_the_paper_runs_on_another_model_and_treebank(call, tmp_path, place, small):
+    own = [o for o in small if not o.startswith("top_k")]
+    done = call(
+        "experiment=paper_2511_06519",
+        *own,
+        "top_k=4",
+        "dataset.tags=[DET,NOUN,PRON,VERB]",
+        "selection.steps=5",
+        "layer_by_layer.concept_draws=20",
+        *QUICK,
+    )
+    assert done.status == 0, done.err
+    folder = output_folders(tmp_path)[0]
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    assert metrics["attribution/words"] == 24
+    found = json.loads((folder / "key_neurons.json").read_text("utf-8"))
+    assert (found["read_at"], found["threshold"], found["layers"]) == ("prediction", "fdr", [0, 1, 2, 3])
+
+
+def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path, small):
+    done = call(
+        "agreement",
+        "selection=[integrated_gradients,gradient_x_activation,correlation]",
+        *[o for o in small if not o.startswith("top_k")],
+        "layer=[1,3]",
+        "top_k=5",
+    )
+    assert done.status == 0, done.err
+    assert "3 methods, 5 key neurons per tag" in done.out
+    (folder,) = output_folders(tmp_path)
+    assert (folder / "figures" / "layers.png").stat().st_size > 5000
+    table = (folder / "agreement_layers.csv").read_text("utf-8").splitlines()
+    assert table[0] == "method,1,3"
+    assert [sum(map(int, line.split(",")[1:])) for line in table[1:]] == [20, 20, 20]  # five of each of four tags
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["selection=integrated_gradients", "selection.steps=0"], ["selection: ", "steps must be at least 1, got 0"]),
+        (["selection=integrated_gradients", "selection.path=all"], ["path", "layer", "joint", "'all'"]),
+        (["selection=integrated_gradients", "selection.share=1.5"], ["share must lie between 0 and 1"]),
+        (["selection=gradient_x_activation", "selection.steps=5"], ["selection.steps", "rank_by"]),
+        (["selection=integrated_gradients", "threshold=permutation"], ["threshold=fdr"]),
+        (["selection=gradient_x_activation", "selection.rank_by=mean", "threshold=fdr"], ["fdr needs p-values"]),
+        (["selection=integrated_gradients", "selection.min_context=40"], ["tag ", "selection.min_context"]),
+        (["layer_by_layer.read_at=[words]"], ["layer_by_layer.read_at", "word", "prediction"]),
+        (["layer_by_layer.read_at=[word]", "activations.store=false"], ["layer_by_layer.read_at=[]"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_attributed_is_told_in_one_line(call, tmp_path: Path, place, overrides, told):
+    ended = call(*place.small, *overrides)
+    assert ended.status == 1
+    assert all(piece in ended.error for piece in told), ended.error
+
+
+def test_a_model_that_does_not_predict_has_no_attributions(call, place):
+    ended = call("selection=gradient_x_activation", "model=local", f"model.folder={place.bert}", *place.data, "layer=2")
+    assert ended.status == 1
+    assert "needs a model that predicts the next token" in ended.error

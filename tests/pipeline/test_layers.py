@@ -1,0 +1,93 @@
+"""Every layer by itself is measured as it would be in a run of its own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from planting import LAYERS, NAMES, PLANTED, planted
+
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.evidence import Evidence, gather_evidence
+from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, layer_metrics
+from keyneurons.probe.fit import ProbeSettings
+from keyneurons.records import SPLITS, KeyNeuron, NeuronSets
+
+SETTINGS = ProbeSettings(partial(torch.optim.Adam, lr=0.05), 256, 5, 1.0)
+QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+SETS = NeuronSets(
+    "mlp", LAYERS, 30, {tag: (KeyNeuron(*place, 1.0), KeyNeuron(4, 11, 0.5)) for tag, place in PLANTED.items()}
+)
+ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
+
+
+def gather(activations, labels, sets) -> Evidence:
+    return gather_evidence(
+        activations,
+        labels,
+        sets,
+        settings=SETTINGS,
+        trainer=partial(lightning.Trainer, accelerator="cpu", max_epochs=30, **QUIET),
+        random_sets=20,
+        own_random_sets=0,
+        all_neurons=True,
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def measured() -> tuple[OneLayer, ...]:
+    activations, labels = planted(strength=3)
+    return each_layer(activations, labels, SETS, lambda here, own: gather(here, labels, own), ALL, 0)
+
+
+def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
+    activations, labels = planted(strength=3)
+    assert [one.layer for one in measured] == [1, 4]
+    for one in measured:
+        alone = StoredActivations({split: {one.layer: activations.arrays[split][one.layer]} for split in SPLITS}, "mlp")
+        own = NeuronSets(
+            "mlp",
+            (one.layer,),
+            30,
+            {tag: tuple(n for n in found if n.layer == one.layer) for tag, found in SETS.tags.items()},
+        )
+        expected = gather(alone, labels, own).metrics
+        assert dict(one.metrics) == {**expected, "selection/union_size": float(len(own.union()))}
+        assert one.metrics["control/random/p_value"] <= 2 / 21  # a random set may hold the planted neurons
+
+
+def test_planted_tags_are_concepts_where_their_neuron_is(measured):
+    upper = measured[1].concepts
+    assert upper is not None
+    for tag in ("NOUN", "VERB"):  # planted in layer 4
+        assert upper.direction[tag].accuracy > 0.85
+        assert upper.direction[tag].p_value == pytest.approx(0.05)
+    assert upper.direction["ADJ"].accuracy < upper.direction["NOUN"].accuracy  # planted in layer 1
+    assert upper.cosine[1, 2] < 0.2
+
+
+def test_layers_without_key_neurons_are_passed_over():
+    activations, labels = planted(strength=3)
+    only = NeuronSets("mlp", LAYERS, 30, {tag: (KeyNeuron(4, i, 1.0),) for i, tag in enumerate(NAMES)})
+    checks = LayerChecks(("word",))
+    found = each_layer(activations, labels, only, lambda here, own: gather(here, labels, own), checks, 0)
+    assert [(one.layer, one.concepts) for one in found] == [(4, None)]
+
+
+def test_curves_have_a_value_for_every_layer_and_name_the_best(measured):
+    curves = layer_metrics("word", measured)
+    assert list(curves["layer/word/probe/test_accuracy"]) == [1, 4]
+    assert list(curves["layer/word/cav/accuracy/NOUN"]) == [1, 4]
+    assert curves["layer/word/car/p_value/ADJ"][1] <= 0.1
+    found = curve_metrics("word", measured)
+    assert found["layers/word/best_layer"] == 4  # two of three tags are there
+    assert found["layers/word/best_test_accuracy"] == measured[1].metrics["probe/test_accuracy"]
+    better = [one.metrics["control/random/p_value"] <= 0.05 for one in measured]
+    assert found["layers/word/share_better_than_random"] == np.mean(better)
+    advantage = np.mean([one.metrics["probe/advantage"] for one in measured])
+    assert found["layers/word/mean_advantage"] == pytest.approx(advantage)
+    assert curve_metrics("word", ()) == {}
