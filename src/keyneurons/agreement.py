@@ -45,7 +45,7 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
         compose: makes a checked configuration of overrides.
     """
     methods, rest = methods_in(overrides)
-    configs = {method: compose([*rest, f"selection={method}"]) for method in methods}
+    configs = {method: _composed(method, rest, compose) for method in methods}
     config = configs[methods[0]]
     seed_everything(config.seed)
     experiments = {method: build_experiment(each, method) for method, each in configs.items()}
@@ -73,6 +73,13 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
     )
 
 
+def _composed(method: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Config:
+    try:
+        return compose([*overrides, f"selection={method}"])
+    except Exception as error:
+        raise ValueError(f"selection={method}: {' '.join(str(error).split())}") from error
+
+
 def _config_of_all(configs: dict[str, Config]) -> str:
     dumped = {method: config.model_dump(mode="json", by_alias=True) for method, config in configs.items()}
     whole = next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
@@ -86,5 +93,7 @@ def _show(comparison: Comparison, console: Console) -> None:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in agreement_rows(comparison.agreement):
         table.add_row(*row)
-    console.print(table)
+    # whole numbers whatever the width of the terminal: its lines may wrap, its cells may not be cut
+    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(highlight=False, width=max(wide, console.width)).print(table)
     console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)

@@ -18,7 +18,8 @@ from keyneurons.attribution.reader import AttributionReader
 from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
-from keyneurons.pipeline.experiment import Dataset, Experiment
+from keyneurons.pipeline.dataset import Dataset
+from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks

@@ -51,7 +51,7 @@ EXPERIMENTS = {
         "top_k": 100,
         "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
         "dataset.max_sentences.train": 3000,
-        "selection.words_per_tag": 500,
+        "selection.test": "chi_squared",
         "activations.memory_mb": 40000,
     },
 }

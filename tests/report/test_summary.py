@@ -24,10 +24,12 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.evidence import Evidence, KeyProbe
-from keyneurons.pipeline.experiment import Dataset, Experiment, Result, data_metrics, set_metrics
+from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
+from keyneurons.pipeline.measures import data_metrics, set_metrics
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import (

@@ -65,8 +65,8 @@ class Attributor:
         """
         inputs = make_batch([encoded[s] for s in target.sentence], [0], pad_left=False).inputs(self.model.device)
         with torch.no_grad():
-            logits = self.model.predictor.whole(**inputs).logits[0, int(target.position[0])].float()
-        own = logits.log_softmax(0)[tokens]
+            logits = self.model.predictor.whole(**inputs).logits[0, int(target.position[0])]
+        own = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(0)[tokens]
         if not own.isfinite().all():
             raise ValueError(f"the prediction of {self.model.files.id} is not finite")
         direct = self._differentiator("log_probability")

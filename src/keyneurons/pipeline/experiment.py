@@ -12,22 +12,21 @@ import numpy as np
 from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.confounds import confounds_of
-from keyneurons.analysis.overlap import mean_off_diagonal, overlap
+from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.redundancy import redundancy
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.data.digests import treebank_digest
-from keyneurons.data.labels import label
-from keyneurons.data.sources import TreebankSource
-from keyneurons.data.splitting import cap, drop_duplicates
 from keyneurons.data.unseen_words import keep_types_apart
 from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.activations import Activations, StoredActivations, StreamedActivations
+from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.evidence import Evidence, gather_evidence
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer
+from keyneurons.pipeline.measures import attribution_metrics, data_metrics, set_metrics
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
-from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scores, Split, Treebank
+from keyneurons.records import Labels, NeuronSets, Overlap, Scores, Treebank
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -35,28 +34,6 @@ if TYPE_CHECKING:
     from keyneurons.probe.fit import ProbeSettings
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A treebank and what is asked of it: tag column, caps, and which tags count."""
-
-    source: TreebankSource
-    tag_column: str
-    tags: tuple[str, ...] | None
-    min_words_per_tag: int
-    max_sentences: Mapping[Split, int | None]
-    max_words: Mapping[Split, int | None]
-    drop_duplicates: bool
-
-    def load(self) -> Treebank:
-        """Read the treebank, cap it, then drop from dev and test what stands in an earlier split."""
-        treebank = cap(self.source.load(), self.max_sentences, self.max_words)
-        return drop_duplicates(treebank) if self.drop_duplicates else treebank
-
-    def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
-        """The labelled words of a treebank, with or without the first word of every sentence."""
-        return label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
 
 
 @dataclass(frozen=True)
@@ -231,34 +208,3 @@ def check_reliability(
     if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the lowest ranked may all be constant
         redundant = redundancy(sets, evidence.union)
     return Reliability(stable, confounded, redundant)
-
-
-def set_metrics(sets: NeuronSets, shared: Overlap) -> dict[str, float]:
-    """How large the union of the key neurons is, and how far the tags share them."""
-    size = len(sets.union())
-    metrics = {
-        "selection/union_size": float(size),
-        "selection/union_fraction": size / (len(sets.layers) * sets.neurons_per_layer),
-        "overlap/mean_count": mean_off_diagonal(shared.count.astype(float)),
-        "overlap/mean_expected_count": mean_off_diagonal(shared.expected),
-    }
-    metrics |= {f"selection/size/{tag}": float(len(sets.tags[tag])) for tag in sets}
-    if sum(bool(sets.tags[tag]) for tag in sets) > 1:  # else no pair of sets has these
-        metrics["overlap/mean_coefficient"] = mean_off_diagonal(shared.coefficient)
-        metrics["overlap/mean_jaccard"] = mean_off_diagonal(shared.jaccard)
-    return metrics
-
-
-def attribution_metrics(words: ScoredWords) -> dict[str, float]:
-    """How many words were attributed, and how far attributions are from complete."""
-    found = {f"attribution/residual/{name}": residual for name, residual in words.residuals.items()}
-    if found:
-        found["attribution/residual"] = max(found.values())
-    return {**found, "attribution/words": float(len(words.sentences))}
-
-
-def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:
-    """How much text stands behind the other figures."""
-    counts = {f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS}
-    dropped = float(sum(treebank.duplicates_dropped.values()))
-    return {**counts, "data/tags": float(len(labels.names)), "data/duplicates_dropped": dropped}

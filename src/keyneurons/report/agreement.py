@@ -15,6 +15,7 @@ from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.comparison import Comparison
 from keyneurons.report.figures import figure_by_layer, figure_of_matrices
 from keyneurons.report.files import key_neurons, write_matrix, write_table
+from keyneurons.report.summary import layers_told
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",
@@ -88,9 +89,9 @@ def agreement_rows(found: Agreement) -> list[tuple[str, ...]]:
 def agreement_title(comparison: Comparison) -> str:
     """What was compared on what."""
     experiment = next(iter(comparison.experiments.values()))
-    read, layers = experiment.read, ", ".join(map(str, experiment.read.layers))
+    read = experiment.read
     return (
-        f"{read.model.files.id}, {read.site}, layer {layers}: {len(comparison.sets)} methods, "
+        f"{read.model.files.id}, {read.site}, {layers_told(read.layers)}: {len(comparison.sets)} methods, "
         f"{experiment.selection.rule.top_k} key neurons per tag on {comparison.treebank.id}"
     )
 

@@ -95,7 +95,8 @@ def _accuracies(result: Result) -> Figure:
         axes.plot(at, mean, color=CONTROL, label="random sets (two std)")
         for name, (metric, colour, style) in CURVES.items():
             if all(metric in one.metrics for one in found):
-                axes.plot(at, [one.metrics[metric] for one in found], style, color=colour, label=name)
+                values = [one.metrics[metric] for one in found]
+                axes.plot(at, values, style, marker="." if name == "key neurons" else "", color=colour, label=name)
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("accuracy on test words")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -109,7 +110,9 @@ def _concept_accuracies(result: Result) -> Figure:
         for tag, colour in zip(result.labels.names, colours(len(result.labels.names)), strict=True):
             for kind, style in (("cav", "-"), ("car", "--")):
                 curve = curves.get(f"layer/{read_at}/{kind}/accuracy/{tag}", {})
-                axes.plot(list(curve), list(curve.values()), style, color=colour, label=f"{tag} ({kind.upper()})")
+                axes.plot(
+                    list(curve), list(curve.values()), style, marker=".", color=colour, label=f"{tag} ({kind.upper()})"
+                )
         axes.axhline(0.5, color=CONTROL, lw=0.8)
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("tag against others on test words")
@@ -128,7 +131,8 @@ def _cosines(result: Result) -> Figure:
         axes.set_yticks(range(len(tags)), tags)
         axes.set_title(f"CAVs read at the {read_at}", fontsize=10)
         for i, j in np.ndindex(cosine.shape):
-            axes.text(j, i, f"{cosine[i, j]:.2f}", ha="center", va="center", fontsize=7)
+            dark = "white" if abs(cosine[i, j]) > 0.6 else "black"
+            axes.text(j, i, f"{cosine[i, j]:.2f}", ha="center", va="center", fontsize=7, color=dark)
     figure.colorbar(image, ax=list(panels), label="cosine, mean over the layers", shrink=0.8)
     return figure
 

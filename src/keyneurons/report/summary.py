@@ -31,17 +31,19 @@ class Summary:
 def summarise(result: Result) -> Summary:
     """Put a result into words and numbers."""
     read = result.experiment.read
-    layers = (
-        ", ".join(map(str, result.sets.layers)) if len(result.sets.layers) <= 8 else f"{len(result.sets.layers)} layers"
-    )
     rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"layer {layers}: {rule.top_k} key neurons per tag by {result.experiment.method}"
+        f"{layers_told(result.sets.layers)}: {rule.top_k} key neurons per tag by {result.experiment.method}"
     )
     columns = {"tag": [*result.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), verdict(result))
+
+
+def layers_told(layers: Sequence[int]) -> str:
+    """Which layers, in a few words."""
+    return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
 
 
 def verdict(result: Result) -> str:

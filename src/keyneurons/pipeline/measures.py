@@ -1,0 +1,38 @@
+"""What a run measures of its sets, its words and its data, by the names of MLflow."""
+
+from __future__ import annotations
+
+from keyneurons.analysis.overlap import mean_off_diagonal
+from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Treebank
+
+
+def set_metrics(sets: NeuronSets, shared: Overlap) -> dict[str, float]:
+    """How large the union of the key neurons is, and how far the tags share them."""
+    size = len(sets.union())
+    metrics = {
+        "selection/union_size": float(size),
+        "selection/union_fraction": size / (len(sets.layers) * sets.neurons_per_layer),
+        "overlap/mean_count": mean_off_diagonal(shared.count.astype(float)),
+        "overlap/mean_expected_count": mean_off_diagonal(shared.expected),
+    }
+    metrics |= {f"selection/size/{tag}": float(len(sets.tags[tag])) for tag in sets}
+    if sum(bool(sets.tags[tag]) for tag in sets) > 1:  # else no pair of sets has these
+        metrics["overlap/mean_coefficient"] = mean_off_diagonal(shared.coefficient)
+        metrics["overlap/mean_jaccard"] = mean_off_diagonal(shared.jaccard)
+    return metrics
+
+
+def attribution_metrics(words: ScoredWords) -> dict[str, float]:
+    """How many words were attributed, and how far attributions are from complete."""
+    found = {f"attribution/residual/{name}": residual for name, residual in words.residuals.items()}
+    if found:
+        found["attribution/residual"] = max(found.values())
+    return {**found, "attribution/words": float(len(words.sentences))}
+
+
+def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:
+    """How much text stands behind the other figures."""
+    counts = {f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS}
+    dropped = float(sum(treebank.duplicates_dropped.values()))
+    return {**counts, "data/tags": float(len(labels.names)), "data/duplicates_dropped": dropped}
