@@ -131,9 +131,8 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     write_tables(result, folder)
     write_tensors(result, folder)
     draw_figures(result, folder / "figures")
-    if result.layers:
-        write_layers(result, folder)
-        draw_layers(result, folder / "figures")
+    write_layers(result, folder)
+    draw_layers(result, folder / "figures")
     keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))
 

@@ -25,7 +25,7 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
     assert done.stderr == ""
     for line in (
         "dataset: conllu, starter, text, ud_english_ewt",
-        "selection: average_precision, bottom, correlation, elastic_net, f_test, gaussian_probe, gradient_x_activation,",
+        "selection: average_precision, bottom, correlation, elastic_net, f_test, gaussian_probe, gradient",
         "trainer: auto, cpu, gpu",
         "top_k: 10",
         "keyneurons fetch | agreement | cache | log | ui",

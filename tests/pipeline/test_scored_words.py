@@ -75,6 +75,7 @@ def test_what_is_kept_and_what_is_not_gives_the_same_scores(read, treebank, labe
     found = passing.values.scores(method.scorer, passing.labels, "layer", 2**24)
     torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=1e-9)
     assert (found.site, found.layers, found.neurons_per_layer) == ("mlp", (1, 3), 48)
+    assert passing.residuals == pytest.approx(kept.residuals, rel=0.2, abs=1e-4)
     assert (found.p_values is None) == (method.rank_by == "mean")
     if found.p_values is not None:
         torch.testing.assert_close(found.p_values, expected.p_values)

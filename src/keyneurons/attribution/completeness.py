@@ -16,7 +16,8 @@ class Completeness:
     """Gathers how far integrated gradients are from summing to the change of the target.
 
     The residual is ``sum over words |sum of attributions - change| / sum over words |change|``, of every layer
-    (``layer_8``), or of all together where they are scaled jointly (``joint``). Above ``warn_above`` the log says so.
+    (``layer_8``), or of all together where they are scaled jointly (``joint``); above
+    ``warn_above`` it is too large.
     """
 
     def __init__(self, *, joint: bool, warn_above: float) -> None:
@@ -36,12 +37,14 @@ class Completeness:
             self._take(f"layer_{layer}", total, change[layer])
 
     def residuals(self) -> dict[str, float]:
-        """The relative residual of each; what is too large is told in the log."""
-        found = {name: self._residual[name] / max(change, 1e-30) for name, change in self._change.items()}
-        if large := {name: residual for name, residual in found.items() if residual > self._warn_above}:
+        """The relative residual of each."""
+        return {name: self._residual[name] / max(change, 1e-30) for name, change in self._change.items()}
+
+    def warn(self) -> None:
+        """Say in the log which residuals are too large."""
+        if large := {name: residual for name, residual in self.residuals().items() if residual > self._warn_above}:
             told = ", ".join(f"{name} {residual:.3g}" for name, residual in large.items())
             log.warning("attributions are off their sum by more than %g of it: %s", self._warn_above, told)
-        return found
 
     def _take(self, name: str, total: Float[Tensor, " words"], change: Float[Tensor, " words"]) -> None:
         self._residual[name] = self._residual.get(name, 0.0) + float((total - change).abs().sum())

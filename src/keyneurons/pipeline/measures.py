@@ -24,11 +24,11 @@ def set_metrics(sets: NeuronSets, shared: Overlap) -> dict[str, float]:
 
 
 def attribution_metrics(words: ScoredWords) -> dict[str, float]:
-    """How many words were attributed, and how far attributions are from complete."""
-    found = {f"attribution/residual/{name}": residual for name, residual in words.residuals.items()}
-    if found:
-        found["attribution/residual"] = max(found.values())
-    return {**found, "attribution/words": float(len(words.sentences))}
+    """How many words were attributed, and how far attributions are from complete in the worst layer."""
+    found = {"attribution/words": float(len(words.sentences))}
+    if words.residuals:
+        found["attribution/residual"] = max(words.residuals.values())
+    return found
 
 
 def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -28,13 +28,18 @@ class ScoredWords:
     """What scorers see.
 
     ``labels`` has the words of ``values`` as its train split, and ``sentences`` the sentence number of each;
-    ``residuals`` says how far attributions are from complete, by layer.
+    ``complete`` knows how far attributions are from complete, where they are integrals.
     """
 
     values: Scorable
     labels: Labels
     sentences: Int[ndarray, " words"]
-    residuals: Mapping[str, float] = field(default_factory=dict)
+    complete: Completeness | None = None
+
+    @property
+    def residuals(self) -> Mapping[str, float]:
+        """How far attributions are from complete, by layer; of those that are not kept, once they are scored."""
+        return {} if self.complete is None else self.complete.residuals()
 
 
 def activated_words(activations: Activations, labels: Labels, treebank: Treebank) -> ScoredWords:
@@ -69,16 +74,17 @@ def attributed_words(
     if isinstance(method, IntegratedGradients):
         complete = Completeness(joint=method.path == "joint", warn_above=method.residual_warning)
     if not store:
-        return ScoredWords(StreamedAttributions(read, treebank, targets, words, complete), sampled, targets.sentence)
+        passing = StreamedAttributions(read, treebank, targets, words, complete)
+        return ScoredWords(passing, sampled, targets.sentence, complete)
     arrays = read(sentences, targets, words)
     if complete is None:
         return ScoredWords(_stored(read, arrays), sampled, targets.sentence)
     for first in range(0, len(position), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         complete.add({layer: torch.tensor(array[rows]) for layer, array in arrays.items()})
-    residuals = complete.residuals()
+    complete.warn()
     arrays = {layer: array[:, :-1] for layer, array in arrays.items()}
-    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, residuals)
+    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, complete)
 
 
 def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words neurons"]]) -> StoredActivations:
@@ -100,7 +106,7 @@ class StreamedAttributions:
         tags = labels.splits["train"].tags
         found = scores_of_stream(scorer, self._chunks(), tags, len(labels.names), self.read.read)
         if self.complete is not None:
-            self.complete.residuals()
+            self.complete.warn()
         return found
 
     def _chunks(self) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:

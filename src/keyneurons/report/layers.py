@@ -30,9 +30,13 @@ CURVES = {
 
 
 def write_layers(result: Result, folder: Path) -> None:
-    """Write ``layers.csv``, ``concepts.csv``, the cosines, and what MLflow draws as curves over the layers."""
-    metrics = {name: curve for at, found in result.layers.items() for name, curve in layer_metrics(at, found).items()}
-    write_json(folder / "layers.json", metrics)
+    """Write tables of the layers, the concepts and their cosines, and what MLflow draws as curves over the layers."""
+    curves = {name: curve for at, found in result.layers.items() for name, curve in layer_metrics(at, found).items()}
+    of_layers = {int(name.removeprefix("layer_")): r for name, r in result.residuals.items() if name != "joint"}
+    if of_layers:
+        curves["layer/attribution/residual"] = of_layers
+    if curves:
+        write_json(folder / "layers.json", curves)
     for read_at, found in result.layers.items():
         names = sorted({name for one in found for name in one.metrics})
         rows = [[one.layer, *(one.metrics.get(name, "") for name in names)] for one in found]
