@@ -16,7 +16,7 @@ test: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

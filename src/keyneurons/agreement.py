@@ -17,6 +17,7 @@ from keyneurons.files import write_text
 from keyneurons.job import early_tags, keep_dataset_facts, seed_everything
 from keyneurons.pipeline.comparison import Comparison, compare_methods
 from keyneurons.report.agreement import agreement_rows, agreement_title, write_comparison
+from keyneurons.report.console import show_wide
 from keyneurons.tracking import open_run
 
 SELECTION = re.compile(r"selection=\[?([\w,\s]+)\]?")
@@ -93,7 +94,5 @@ def _show(comparison: Comparison, console: Console) -> None:
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
     for row in agreement_rows(comparison.agreement):
         table.add_row(*row)
-    # whole numbers whatever the width of the terminal: its lines may wrap, its cells may not be cut
-    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    Console(highlight=False, width=max(wide, console.width)).print(table)
+    show_wide(table, console)
     console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)

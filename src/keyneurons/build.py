@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
@@ -14,15 +15,21 @@ from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, M
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution
+from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.data.ewt import UDEnglishEWT
+from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
+from keyneurons.lesion.modes import Lesion
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
+from keyneurons.pipeline.lesions import LesionStudy
+from keyneurons.pipeline.neuron_files import read_neuron_sets
 from keyneurons.pipeline.reliability import Checks
+from keyneurons.selection.bottom import Bottom
 from keyneurons.selection.frequency import Frequency
 from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.rules import Rule
@@ -30,8 +37,6 @@ from keyneurons.selection.scorer import NeuronScorer, SignificantScorer
 from keyneurons.tracking import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lightning import Trainer
 
 
@@ -51,6 +56,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
     """
     read = build_reader(config)
     check_model(config, read)
+    check_layers(config, read)
     component = _instantiate("selection", config.selection)
     selection = build_selection(config, component, method)
     _trainer(config.trainer)  # refused now, not after a pass over the text
@@ -69,6 +75,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         own_random_sets=config.controls.own_random_sets,
         all_neurons=config.controls.all_neurons,
         layers=LayerChecks(**dict(config.layer_by_layer)),
+        lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),
         seed=config.seed,
     )
 
@@ -79,6 +86,8 @@ def build_selection(config: schema.Config, component: NeuronScorer | Attribution
     Raises:
         ValueError: the method does not go with the threshold, or with activations that are not stored.
     """
+    if isinstance(component, Bottom) and isinstance(component.of, Attribution):
+        raise ValueError("selection=bottom turns round methods that score activations, not attributions")
     scorer = component.scorer if isinstance(component, Attribution) else component
     if config.threshold == "permutation" and isinstance(scorer, Frequency):
         raise ValueError(
@@ -102,12 +111,51 @@ def build_attribution(
     """What attributes words to neurons, if neurons are selected by that.
 
     Raises:
-        ValueError: the model does not predict words.
+        ValueError: the model does not predict words, or the method does not go with the site or without a store.
     """
     if not isinstance(component, Attribution):
         return None
+    if isinstance(component.along, JointPath) and config.site == "residual" and len(read.layers) > 1:
+        raise ValueError("path=joint cannot scale the residual stream of several layers; use path=layer")
+    if component.baseline == "mean" and not config.activations.store:
+        raise ValueError("selection.baseline=mean needs activations.store=true")
     memory = config.activations.memory_mb * 2**20
-    return AttributionReader(replace(read, read_at="prediction"), component, memory)
+    reader = AttributionReader(replace(read, read_at="prediction"), component, memory)
+    if read.model.family.norm is None:
+        raise ValueError("attribution needs the path of the model's last norm: model.modules.norm")
+    return reader
+
+
+def build_lesions(config: schema.Config, lesion: schema.Lesion, read: ActivationReader) -> LesionStudy:
+    """What is lesioned how.
+
+    Raises:
+        ValueError: the model does not predict words, activations are not stored, or a mode lacks what it needs.
+    """
+    if not config.activations.store:
+        raise ValueError("lesions are matched by stored activations: activations.store=true")
+    if not read.model.family.causal:
+        raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
+    given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
+    mode, factor, to = (given.pop(name) for name in ("mode", "factor", "to"))
+    pairs: tuple[MinimalPair, ...] = ()
+    if (source := given.pop("pairs")) is not None:
+        pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
+    sets = None
+    if (neurons := given.pop("neurons")) is not None:
+        path = Path(neurons).expanduser()
+        found = path if path.is_file() else build_store(config.tracking).artifact(neurons, "key_neurons.json")
+        sets = read_neuron_sets(found, read)
+    tokens = config.activations.batch_tokens
+    return LesionStudy(
+        Lesion(mode, factor, to),
+        alpha=config.alpha,
+        batch_tokens=max(1, tokens // 4),
+        pass_tokens=4 * tokens,
+        neurons=sets,
+        pairs=pairs,
+        **given,
+    )
 
 
 def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -> None:
@@ -186,6 +234,18 @@ def check_model(config: schema.Config, read: ActivationReader) -> None:
     if config.top_k > pool:
         where = f"{config.site} of one layer" if config.scope == "layer" else f"{config.site} of these layers"
         raise ValueError(f"top_k must lie in 1..{pool} (the neurons of {where}), got {config.top_k}")
+
+
+def check_layers(config: schema.Config, read: ActivationReader) -> None:
+    """Refuse readings of the layers by themselves that the model does not allow.
+
+    Raises:
+        ValueError: it does not predict, or nothing is in front of the first word.
+    """
+    for read_at in config.layer_by_layer.read_at:
+        replace(read, read_at=read_at)
+        if read_at == "prediction" and read.bos_id() is None:
+            raise ValueError("layer_by_layer.read_at=[prediction] needs a token in front of the first word: model.bos")
 
 
 def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> TreebankSource:

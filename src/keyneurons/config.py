@@ -19,6 +19,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
@@ -175,6 +176,30 @@ class LayerByLayer(Section):
     concept_words: Annotated[int, Field(ge=2)]
     concept_draws: PositiveInt
 
+    @model_validator(mode="after")
+    def _somewhere(self) -> LayerByLayer:
+        if self.concepts and not self.read_at:
+            raise ValueError("concepts=true needs layer_by_layer.read_at=[word], [prediction] or both")
+        return self
+
+
+class Lesion(Section):
+    """What is done to key neurons inside the running model, and against what it is held."""
+
+    mode: Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
+    factor: float
+    to: str | None
+    where: Literal["everywhere", "predicted"]
+    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    families: Annotated[tuple[Literal["random", "variance", "frequency", "lowest"], ...], Field(min_length=1)]
+    sets: Annotated[int, Field(ge=2)]
+    split: Literal["dev", "test"]
+    sentences: PositiveInt
+    bootstraps: PositiveInt
+    permutations: PositiveInt
+    pairs: str | None
+    neurons: str | None
+
 
 class Activations(Section):
     """How activations are read, kept and scored."""
@@ -241,6 +266,7 @@ class Config(Section):
     reliability: Reliability
     controls: Controls
     layer_by_layer: LayerByLayer
+    lesion: Lesion | None = None
     activations: Activations
     seed: NonNegativeInt
     cache: Path

@@ -25,6 +25,7 @@ from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
 from keyneurons.report.files import sets_digest, write_tables, write_tensors
 from keyneurons.report.layers import draw_layers, write_layers
+from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
 from keyneurons.tracking import RUN_FILE, open_run, params_of
 
@@ -133,6 +134,9 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     draw_figures(result, folder / "figures")
     write_layers(result, folder)
     draw_layers(result, folder / "figures")
+    if result.lesions is not None:
+        write_lesions(result.lesions, folder)
+        draw_lesions(result.lesions, folder / "figures")
     keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -71,6 +71,10 @@ class LabelledWords:
     rows: Int[ndarray, " words"]
     tags: Int[ndarray, " words"]
     forms: tuple[str, ...]
+
+    def of(self, chosen: Bool[ndarray, " words"]) -> LabelledWords:
+        """Some of them."""
+        return LabelledWords(self.rows[chosen], self.tags[chosen], tuple(np.array(self.forms, dtype=object)[chosen]))
 
     def __post_init__(self) -> None:
         if not len(self.rows) == len(self.tags) == len(self.forms):

@@ -94,6 +94,19 @@ class Store:
             run = client.create_run(self._experiment_id(client), start_time=start, tags=own, run_name=name)
         return str(run.info.run_id)
 
+    def artifact(self, run_id: str, name: str) -> Path:
+        """A file of a run, brought here if it is on a server.
+
+        Raises:
+            ValueError: there is no such run, or it has no such file.
+        """
+        client = self.connect()
+        try:
+            return Path(client.download_artifacts(run_id, name))
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{run_id!r} is neither a file nor a run with {name} in {self.uri}: {reason}") from error
+
     def children(self, client: MlflowClient, parent: str) -> list[Run]:
         """All runs below a parent, whatever their state."""
         children: list[Run] = []

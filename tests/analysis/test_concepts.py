@@ -221,5 +221,5 @@ def test_activations_that_cannot_be_told_apart_are_refused():
         measure((train[:0], train_tags[:0], test, test_tags))
     alike = np.full_like(train, 0.1)
     alike[np.flatnonzero(train_tags == 1)[0]] = 1  # the one word that differs is in no sample
-    with pytest.raises(ValueError, match="tag ADJ has no direction in its sample, got a CAV of length 0"):
-        measure((alike, train_tags, test, test_tags), words=2)
+    found = measure((alike, train_tags, test, test_tags), words=2)
+    assert np.isnan(found.cosine[0, 1:]).all()  # no direction, so no angle

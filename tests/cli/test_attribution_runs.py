@@ -68,8 +68,8 @@ def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
 def test_curves_over_the_layers_are_files_figures_and_metrics_by_layer(call, tmp_path, small):
     done = call(*small, "layer=[0,2,3]", "layer_by_layer.read_at=[word,prediction]", "layer_by_layer.concepts=true")
     assert done.status == 0, done.err
-    assert "layer by layer, read at the word: at best" in done.out
-    assert "layer by layer, read at the prediction: at best" in done.out
+    assert "layer by layer, read at the word: 0." in done.out
+    assert "layer by layer, read at the prediction: 0." in done.out
     (run,) = runs_in(tmp_path)
     folder = artifacts_of(run)
     for read_at in ("word", "prediction"):
@@ -130,13 +130,20 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["selection=integrated_gradients", "selection.steps=0"], ["selection: ", "steps must be at least 1, got 0"]),
+        (["selection=integrated_gradients", "selection.steps=0"], ["selection: ", "steps", "at least 1, got 0"]),
         (["selection=integrated_gradients", "selection.path=all"], ["path", "layer", "joint", "'all'"]),
         (["selection=integrated_gradients", "selection.share=1.5"], ["share must lie between 0 and 1"]),
         (["selection=gradient_x_activation", "selection.steps=5"], ["selection.steps", "rank_by"]),
         (["selection=integrated_gradients", "threshold=permutation"], ["threshold=fdr"]),
         (["selection=gradient_x_activation", "selection.rank_by=mean", "threshold=fdr"], ["fdr needs p-values"]),
         (["selection=integrated_gradients", "selection.min_context=40"], ["tag ", "selection.min_context"]),
+        (["selection=integrated_gradients", "selection.steps=2.5"], ["steps", "2.5"]),
+        (["selection=gradient_x_activation", "selection.min_context=null"], ["min_context"]),
+        (["selection=gradient_x_activation", "selection.signed=maybe"], ["signed", "maybe"]),
+        (["selection=gradient_x_activation", "selection.min_probability=abc"], ["min_probability", "abc"]),
+        (["selection=integrated_gradients", "selection.path=joint", "site=residual", "layer=all"], ["path=layer"]),
+        (["layer_by_layer.concepts=true"], ["concepts=true needs layer_by_layer.read_at"]),
+        (["layer_by_layer.read_at=[prediction]", "model.bos=null"], ["model.bos"]),
         (["layer_by_layer.read_at=[words]"], ["layer_by_layer.read_at", "word", "prediction"]),
         (["layer_by_layer.read_at=[word]", "activations.store=false"], ["layer_by_layer.read_at=[]"]),
     ],
@@ -146,6 +153,19 @@ def test_what_cannot_be_attributed_is_told_in_one_line(call, tmp_path: Path, pla
     ended = call(*place.small, *overrides)
     assert ended.status == 1
     assert all(piece in ended.error for piece in told), ended.error
+
+
+def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, place):
+    """In a process of its own: here types are checked before the methods see them."""
+    wrong = {
+        "selection.steps=2.5": "selection: steps must be a whole number and at least 1, got 2.5",
+        "selection.signed=maybe": "selection: signed must be true or false, got 'maybe'",
+    }
+    for override, told in wrong.items():
+        ended = command(tmp_path, "selection=integrated_gradients", override, *place.small)
+        assert ended.error == f"keyneurons: error: {told}"
+    turned = command(tmp_path, "selection=bottom", "selection@selection.of=integrated_gradients", *place.small)
+    assert "selection=bottom turns round methods that score activations, not attributions" in turned.error
 
 
 def test_a_model_that_does_not_predict_has_no_attributions(call, place):

@@ -17,7 +17,7 @@ from keyneurons.config import Config, resolve_layers, validate
 from keyneurons.paths import conf_folder
 
 CONF = conf_folder()
-GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking")
+GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking", "lesion")
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],

@@ -72,6 +72,7 @@ def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
         own_random_sets=5,
         all_neurons=True,
         layers=LayerChecks(),
+        lesions=None,
         seed=0,
     )
 
@@ -137,6 +138,7 @@ def result(
         reliability,
         {},
         {},
+        None,
         metrics,
     )
 

@@ -32,6 +32,6 @@ class Predictor:
         logits = logits if logits.dtype.itemsize >= 4 else logits.float()
         if self.softcap is not None:
             logits = self.softcap * (logits / self.softcap).tanh()
-        chosen = logits.gather(1, tokens[:, None]).squeeze(1)
+        chosen = logits.gather(1, tokens.to(logits.device)[:, None]).squeeze(1)
         log_probability: Tensor = chosen - logits.logsumexp(dim=1)
         return log_probability

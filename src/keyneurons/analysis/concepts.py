@@ -196,9 +196,7 @@ def _test(
 
 def _cosine(vectors: Float[ndarray, "tags features"], names: Sequence[str]) -> Float[ndarray, "tags tags"]:
     lengths = np.linalg.norm(vectors, axis=1)
-    if not lengths.all():
-        raise ValueError(f"tag {names[lengths.argmin()]} has no direction in its sample, got a CAV of length 0")
-    units = vectors / lengths[:, None]
+    units = vectors / np.where(lengths > 0, lengths, np.nan)[:, None]
     cosine: ndarray = np.clip(units @ units.T, -1.0, 1.0)  # rounding alone can pass 1
     np.fill_diagonal(cosine, 1.0)
     return cosine

@@ -41,6 +41,39 @@ def matched_random_sets(
     return sets
 
 
+def lowest_sets(
+    columns: Sequence[int], magnitudes: Float[ndarray, " neurons"], neurons_per_layer: int, n_sets: int, seed: int
+) -> Int[ndarray, "sets own"]:
+    """Draw sets from the lowest ranked tenth of each layer, with as many neurons in every layer as the given one.
+
+    A layer from which more neurons are wanted than a tenth has gives its lowest ranked ones, twice as many as wanted.
+    Ties of the magnitudes go to the lower column.
+
+    Returns:
+        The columns of each set, ascending and each once; no neuron of the given set is among them.
+
+    Raises:
+        ValueError: If a column is out of range or stands twice, ``n_sets`` is below 1, or a layer has too few others.
+    """
+    n_layers, rest = divmod(len(magnitudes), neurons_per_layer)
+    if rest or len(set(columns)) != len(columns) or not all(0 <= column < len(magnitudes) for column in columns):
+        raise ValueError(f"columns must be different and lie in 0..{len(magnitudes) - 1}, got {sorted(columns)}")
+    if n_sets < 1:
+        raise ValueError(f"n_sets must be at least 1, got {n_sets}")
+    own = np.array(sorted(columns), dtype=np.int64)
+    pools = []
+    for layer in range(n_layers):
+        wanted = int((own // neurons_per_layer == layer).sum())
+        order = np.argsort(magnitudes[layer * neurons_per_layer :][:neurons_per_layer], kind="stable")
+        others = order[~np.isin(order + layer * neurons_per_layer, own)] + layer * neurons_per_layer
+        if len(others) < wanted:
+            raise ValueError(f"layer {layer} has {len(others)} other neurons, {wanted} are wanted")
+        pools.append((others[: max(neurons_per_layer // 10, 2 * wanted)], wanted))
+    rng = np.random.default_rng(seed)
+    sets = [np.concatenate([rng.choice(pool, wanted, replace=False) for pool, wanted in pools]) for _ in range(n_sets)]
+    return np.sort(np.stack(sets), axis=1)
+
+
 def majority_tag(train_tags: Int[ndarray, " words"]) -> int:
     """Find the tag that a blind guess should name.
 

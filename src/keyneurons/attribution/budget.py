@@ -50,7 +50,7 @@ def batching(budget_bytes: int, path: AttributionPath, differentiate: Differenti
     each = (several - one) / further
     of_copy = max(1, int(HEADROOM * each))
     recorded = sum(kept.nbytes for call in recording.calls for kept in call.kept)
-    of_word = recorded + int(HEADROOM * max(0.0, one - each))
+    of_word = recorded + _passing_bytes(recording, differentiate) + int(HEADROOM * max(0.0, one - each))
     room = int((1 - HEAD_SHARE) * budget_bytes)
     words = room // (of_word + path.copies * of_copy)
     copies = path.copies if words else (room - of_word) // of_copy
@@ -59,6 +59,13 @@ def batching(budget_bytes: int, path: AttributionPath, differentiate: Differenti
         raise ValueError(f"activations.memory_mb must be at least {least} for one word, got {budget_bytes // 2**20}")
     words = max(1, words)
     return Batching(words, copies, words * (of_word + copies * of_copy))
+
+
+def _passing_bytes(recording: Recording, differentiate: Differentiator) -> int:
+    """Bytes that the recording pass holds at a time: gate, up and product of a feed-forward block, hidden states."""
+    config, hidden = differentiate.predictor.base.config, recording.final.shape[1]
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    return recording.calls[0].keys.shape[2] * (3 * inner + 4 * hidden) * recording.final.element_size()
 
 
 def _held_bytes(path: AttributionPath, differentiate: Differentiator, recording: Recording, copies: int) -> int:

@@ -23,7 +23,8 @@ class Attribution:
         words_per_tag: words of each tag, drawn at random from train: as many as the rarest tag has, at most so many.
         min_context: words that stand before a word in its sentence, at least.
         min_probability: words that the model gives less are left out.
-        rank_by: how often a neuron is among the strongest of a word of the tag, or its mean attribution.
+        rank_by: how often a neuron is among the strongest of a word of the tag, or its mean attribution, to which all
+            that follows says nothing.
         share: of the neurons that count as the strongest of a word.
         share_scope: whether these are found in each layer or over all layers read.
         signed: the strongest are those that raise the target most; else of the largest magnitude.
@@ -54,10 +55,16 @@ class Attribution:
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be {' or '.join(values)}, got {getattr(self, name)!r}")
         for name in ("words_per_tag", "min_context"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+            check_whole(name, getattr(self, name))
+        for name in ("min_probability", "share", "min_cramers_v"):
+            if type(getattr(self, name)) not in {int, float}:
+                raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
+        if type(self.signed) is not bool:
+            raise ValueError(f"signed must be true or false, got {self.signed!r}")
         if not 0 <= self.min_probability < 1:
             raise ValueError(f"min_probability must lie in 0..1, 1 excluded, got {self.min_probability}")
+        if self.rank_by == "mean" and self.min_cramers_v > 0:
+            raise ValueError("min_cramers_v is of frequencies: it needs rank_by=frequency")
         _ = self.scorer
 
     @property
@@ -72,6 +79,16 @@ class Attribution:
     def along(self) -> AttributionPath:
         """How attributions are computed."""
         raise NotImplementedError
+
+
+def check_whole(name: str, value: object) -> None:
+    """Refuse what is not a whole number from 1 on.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{name} must be a whole number and at least 1, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +107,8 @@ class IntegratedGradients(Attribution):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.residual_warning <= 0:
+        check_whole("steps", self.steps)
+        if type(self.residual_warning) not in {int, float} or self.residual_warning <= 0:
             raise ValueError(f"residual_warning must be above 0, got {self.residual_warning}")
         if self.path not in {"layer", "joint"}:
             raise ValueError(f"path must be layer or joint, got {self.path!r}")

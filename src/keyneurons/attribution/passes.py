@@ -149,8 +149,9 @@ class Attributor:
     def _columns(self, found: Attributions) -> dict[int, Float[Tensor, "words columns"]]:
         columns = {}
         for layer, values in found.by_layer.items():
-            both = values if found.change is None else torch.cat([values, found.change[layer][:, None]], dim=1)
-            columns[layer] = both.float().cpu()
+            columns[layer] = values.float().cpu()
+            if found.change is not None:
+                columns[layer] = torch.cat([columns[layer], found.change[layer][:, None].float().cpu()], dim=1)
             if not columns[layer].isfinite().all():
                 neuron = int((~columns[layer].isfinite()).any(0).nonzero()[0])
                 raise ValueError(f"attribution to {self.site} layer {layer} neuron {neuron} is not finite")

@@ -7,7 +7,6 @@ from a block costs one token per condition, however long the sentence is.
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from keyneurons.activations.blocks import listening, run_block
 from keyneurons.activations.capture import passing
-from keyneurons.activations.families import Family, block_modules
+from keyneurons.activations.families import Family
 from keyneurons.records import Site
 
 
@@ -74,13 +74,11 @@ class Recording:
         """
         call, positions = self.calls[number], self.positions.of_words(words)
         first, *others = call.arguments
-        arguments = {name: _there(call.arguments[name], positions) for name in others}
+        arguments = {first: None, **{name: _there(call.arguments[name], positions) for name in others}}
         arguments |= {name: _Past(call, positions) for name in others if _is_cache(call.arguments[name])}
         seen = call.arguments.get("attention_mask")
         arguments["attention_mask"] = _mask(seen, positions, call.keys.shape[2], hidden.shape[1]).to(hidden.device)
-        output = block(**{first: hidden}, **arguments)
-        changed: Tensor = output[0] if isinstance(output, tuple) else output
-        return changed
+        return run_block(block, hidden, arguments)
 
 
 @torch.no_grad()
@@ -112,20 +110,17 @@ def record(
     hidden: list[Tensor] = []
     activations: dict[int, Tensor] = {}
 
-    def before(block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        arguments.append(_named(block, args, kwargs))
-        hidden.append(positions.take(next(iter(arguments[-1].values()))))
+    def heard(_: int, call: dict[str, Any]) -> None:
+        first = next(iter(call))
+        hidden.append(positions.take(call[first]))
+        arguments.append({**call, first: None})  # of whole sentences, at every block
 
     def hold(layer: int, value: Tensor) -> None:
         activations[layer] = positions.take(value)
 
-    handles = [b.register_forward_pre_hook(before, with_kwargs=True) for b in block_modules(model, family)]
-    try:
-        with passing(model, family, site, {layer: functools.partial(hold, layer) for layer in layers}):
-            output = model(**{**inputs, "past_key_values": cache, "use_cache": True})
-    finally:
-        for handle in handles:
-            handle.remove()
+    holding = {layer: functools.partial(hold, layer) for layer in layers}
+    with listening(model, family, 0, heard), passing(model, family, site, holding):
+        output = model(**{**inputs, "past_key_values": cache, "use_cache": True})
     layers_of_cache: list[Any] = cache.layers
     calls = [Call(a, kv.keys, kv.values) for a, kv in zip(arguments, layers_of_cache, strict=True)]
     return Recording(positions, hidden, calls, activations, positions.take(output.last_hidden_state))
@@ -140,12 +135,6 @@ class _Past:
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
         return torch.cat([self._keys, keys], dim=2), torch.cat([self._values, values], dim=2)
-
-
-def _named(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call by their names, the hidden states first."""
-    bound = inspect.signature(block.forward).bind(*args, **kwargs).arguments
-    return {name: value for name, value in bound.items() if name != "kwargs"} | dict(bound.get("kwargs", {}))
 
 
 def _is_cache(value: Any) -> bool:

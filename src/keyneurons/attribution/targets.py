@@ -49,14 +49,18 @@ def predictable(encoded: Sequence[Encoded], rows: Int[ndarray, " words"], min_co
     starts = np.cumsum([0, *(len(e.reads) for e in encoded)])
     sentence = np.searchsorted(starts, rows, side="right") - 1
     place = rows - starts[sentence]
-    spans = [
-        (encoded[s].reads[w], encoded[s].reads[w - 1]) if w else None for s, w in zip(sentence, place, strict=True)
-    ]
-    fit = [s is not None and w >= min_context and s[1][1] < s[0][0] for s, w in zip(spans, place, strict=True)]
-    kept = np.flatnonzero(fit)
-    first = np.array([spans[i][0][0] for i in kept], dtype=np.int64)  # type: ignore[index]
-    token = np.array([encoded[s].ids[t] for s, t in zip(sentence[kept], first, strict=True)], dtype=np.int64)
-    return Targets(rows[kept], sentence[kept], first - 1, token)
+    kept, first = [], []
+    for i, (s, w) in enumerate(zip(sentence.tolist(), place.tolist(), strict=True)):
+        reads = encoded[s].reads
+        start = reads[w][0]
+        shared = w and reads[w - 1][1] >= start or w + 1 < len(reads) and reads[w + 1][0] <= start
+        if w >= min_context and not shared:
+            kept.append(i)
+            first.append(start)
+    chosen, position = np.array(kept, dtype=np.int64), np.array(first, dtype=np.int64) - 1
+    sentence = sentence[chosen]
+    token = np.array([encoded[s].ids[p + 1] for s, p in zip(sentence, position, strict=True)], dtype=np.int64)
+    return Targets(rows[chosen], sentence, position, token)
 
 
 def balanced(tags: Int[ndarray, " words"], names: Sequence[str], at_most: int, seed: int) -> Int[ndarray, " sampled"]:

@@ -22,8 +22,9 @@ from keyneurons.pipeline.activations import Activations, StoredActivations, Stre
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.evidence import Evidence, gather_evidence
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
-from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer
-from keyneurons.pipeline.measures import attribution_metrics, data_metrics, set_metrics
+from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, without_first_words
+from keyneurons.pipeline.lesions import LesionResult, LesionStudy, study_lesions
+from keyneurons.pipeline.measures import attribution_metrics, data_metrics, lesion_metrics, set_metrics
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
 from keyneurons.records import Labels, NeuronSets, Overlap, Scores, Treebank
@@ -60,6 +61,7 @@ class Experiment:
     own_random_sets: int
     all_neurons: bool
     layers: LayerChecks
+    lesions: LesionStudy | None
     seed: int
 
     def scored_words(self, treebank: Treebank, labels: Labels, activations: Activations) -> ScoredWords:
@@ -87,6 +89,7 @@ class Result:
     reliability: Reliability
     residuals: Mapping[str, float]
     layers: Mapping[ReadAt, tuple[OneLayer, ...]]
+    lesions: LesionResult | None
     metrics: Mapping[str, float]
 
 
@@ -103,6 +106,7 @@ def run_experiment(experiment: Experiment) -> Result:
         ValueError: the data, the activations or the scores do not allow it; the message says why.
     """
     treebank, labels, activations = read_dataset(experiment)
+    later = without_first_words(labels, treebank) if experiment.layers.read_at else labels
     words, scores, sets, evidence = find_and_test(experiment, treebank, activations, labels)
     shared = overlap(sets)
     reliability = check_reliability(experiment, treebank, labels, words, sets, evidence)
@@ -117,9 +121,12 @@ def run_experiment(experiment: Experiment) -> Result:
         metrics |= {f"unseen_words/{name}": value for name, value in unseen.metrics.items()}
         metrics["unseen_words/data/tags"] = float(len(apart.names))
         metrics["unseen_words/data/test_words"] = float(len(apart.splits["test"].rows))
-    layers = {read_at: layer_by_layer(experiment, treebank, sets, read_at) for read_at in experiment.layers.read_at}
+    layers = {at: layer_by_layer(experiment, treebank, later, sets, at) for at in experiment.layers.read_at}
     for read_at, found in layers.items():
         metrics |= curve_metrics(read_at, found)
+    lesions = lesion(experiment, treebank, labels, activations, scores, sets)
+    if lesions is not None:
+        metrics |= lesion_metrics(lesions)
     return Result(
         experiment,
         treebank,
@@ -132,6 +139,7 @@ def run_experiment(experiment: Experiment) -> Result:
         reliability,
         words.residuals,
         layers,
+        lesions,
         dict(sorted(metrics.items())),
     )
 
@@ -174,16 +182,31 @@ def gather(
 
 
 def layer_by_layer(
-    experiment: Experiment, treebank: Treebank, sets: NeuronSets, read_at: ReadAt
+    experiment: Experiment, treebank: Treebank, labels: Labels, sets: NeuronSets, read_at: ReadAt
 ) -> tuple[OneLayer, ...]:
-    """Measure the key neurons of every layer by itself, on the words that can be read in either way."""
-    labels = experiment.dataset.label(treebank, first_words=False)
+    """Measure the key neurons of every layer by itself."""
     activations = StoredActivations.of(replace(experiment.read, read_at=read_at), treebank)
 
     def of_layer(here: StoredActivations, own: NeuronSets) -> Evidence:
         return gather(experiment, here, labels, own, 0)
 
     return each_layer(activations, labels, sets, of_layer, experiment.layers, experiment.seed)
+
+
+def lesion(
+    experiment: Experiment,
+    treebank: Treebank,
+    labels: Labels,
+    activations: Activations,
+    scores: Scores,
+    sets: NeuronSets,
+) -> LesionResult | None:
+    """Lesion the key neurons in the model, if that is asked for."""
+    if experiment.lesions is None or not isinstance(activations, StoredActivations):
+        return None
+    study = experiment.lesions
+    chosen = sets if study.neurons is None else study.neurons
+    return study_lesions(study, experiment.read, treebank, labels, activations, scores, chosen, experiment.seed)
 
 
 def check_reliability(

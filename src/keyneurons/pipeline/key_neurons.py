@@ -74,7 +74,8 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
             null = permutation_null(selection, driver, words.labels.splits["train"].tags, words.sentences)
         p_adjusted = max_statistic_p_values(scores.values, null)
     sets = select(scores, names, selection.rule, p_adjusted)
-    if not selection.rule.restricts and not sets.union():
+    filtered = selection.rule.restricts or getattr(selection.scorer, "min_cramers_v", 0.0) > 0
+    if not filtered and not sets.union():
         raise ValueError("every score of every tag is 0: the neurons read say nothing about any tag")
     return sets
 

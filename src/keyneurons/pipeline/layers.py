@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +12,7 @@ from keyneurons.activations.alignment import ReadAt
 from keyneurons.analysis.concepts import Concepts, concepts
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.evidence import Evidence
-from keyneurons.records import SPLITS, Labels, NeuronSets
+from keyneurons.records import SPLITS, Labels, NeuronSets, Treebank
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,35 @@ class OneLayer:
     layer: int
     metrics: Mapping[str, float]
     concepts: Concepts | None
+
+
+def without_first_words(labels: Labels, treebank: Treebank) -> Labels:
+    """The words that can be read at the word and at the prediction alike.
+
+    Args:
+        labels: labelled words.
+        treebank: their sentences.
+
+    Returns:
+        Those that are not the first of their sentence; a tag that loses what a probe needs is left out, and named.
+
+    Raises:
+        ValueError: fewer than two tags are left.
+    """
+    later = {}
+    for split, words in labels.splits.items():
+        firsts = np.cumsum([0, *(len(sentence.words) for sentence in treebank.splits[split])])
+        later[split] = words.of(~np.isin(words.rows, firsts))
+    counts = {split: np.bincount(words.tags, minlength=len(labels.names)) for split, words in later.items()}
+    enough = (counts["train"] >= 2) & (counts["dev"] >= 1) & (counts["test"] >= 1)
+    lost = {name: int(n) for name, n, fit in zip(labels.names, counts["train"], enough, strict=True) if not fit}
+    names = tuple(name for name in labels.names if name not in lost)
+    if len(names) < 2:
+        raise ValueError(f"layer_by_layer needs two tags with words that do not begin a sentence, got {list(names)}")
+    place = np.cumsum(enough) - 1
+    kept = {split: words.of(enough[words.tags]) for split, words in later.items()}
+    told = {split: replace(words, tags=place[words.tags]) for split, words in kept.items()}
+    return Labels(labels.column, names, told, {**labels.left_out, **lost})
 
 
 def each_layer(
@@ -86,11 +115,11 @@ def _concepts(
     if len(names) < 2:
         return None
     values = activations.columns(labels, np.array(sets.union(), dtype=np.int64))
-    if not np.ptp(values["train"].numpy(), axis=0).any():
-        return None
     place = np.cumsum(enough) - 1
 
     fit, held_out = enough[train.tags], enough[test.tags]
+    if not np.ptp(values["train"].numpy()[fit], axis=0).any():
+        return None
     return concepts(
         values["train"].numpy()[fit],
         place[train.tags[fit]],
@@ -114,10 +143,10 @@ def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict
 
 
 def curve_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, float]:
-    """What the curve over the layers comes to: the layer whose key neurons predict best, and how many beat random."""
+    """What the curve over the layers comes to: the layer that is best on dev, and how many beat random sets."""
     if not layers:
         return {}
-    best = max(layers, key=lambda one: one.metrics["probe/test_accuracy"])
+    best = max(layers, key=lambda one: one.metrics["probe/dev_accuracy"])  # the test words are not to choose it
     beaten = np.mean([one.metrics["control/random/p_value"] <= 0.05 for one in layers])
     return {
         f"layers/{read_at}/best_layer": float(best.layer),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keyneurons.analysis.overlap import mean_off_diagonal
+from keyneurons.pipeline.lesions import LesionResult
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Treebank
 
@@ -29,6 +30,36 @@ def attribution_metrics(words: ScoredWords) -> dict[str, float]:
     if words.residuals:
         found["attribution/residual"] = max(words.residuals.values())
     return found
+
+
+def lesion_metrics(found: LesionResult) -> dict[str, float]:
+    """Changes of surprisal under the lesion of each tag's set, beside their controls, and the double dissociation."""
+    metrics, prefix = {}, f"lesion/{found.study.lesion.mode}"
+    for i, tag in enumerate(found.tags):
+        metrics[f"{prefix}/change/{tag}"] = float(found.change[i, i])
+        metrics[f"{prefix}/intact_bits/{tag}"] = found.intact[tag]
+        if tag in found.guard:
+            metrics[f"{prefix}/guard/{tag}"] = found.guard[tag]
+    for family, against in found.against.items():
+        for tag, effect in against.effects.items():
+            metrics[f"{prefix}/{family}/change/{tag}"] = effect.control_mean
+            metrics[f"{prefix}/{family}/p_value/{tag}"] = effect.p_value
+            if effect.effect_size is not None:
+                metrics[f"{prefix}/{family}/effect_size/{tag}"] = effect.effect_size
+        if against.dissociation is not None:
+            metrics[f"{prefix}/{family}/diagonal_advantage"] = against.dissociation.diagonal_advantage
+            metrics[f"{prefix}/{family}/diagonal_p_value"] = against.dissociation.p_value
+            metrics[f"{prefix}/{family}/double_dissociations"] = float(len(against.dissociation.pairs))
+    if found.pairs is not None:
+        metrics["lesion/intact/pair_accuracy"] = found.pairs.accuracy["intact"]
+        for tag in found.tags:
+            metrics[f"{prefix}/pair_accuracy/{tag}"] = found.pairs.accuracy[tag]
+            metrics[f"{prefix}/{found.study.families[0]}/pair_accuracy/{tag}"] = found.pairs.controls[tag]
+    first = found.against[found.study.families[0]].dissociation
+    if first is not None:
+        metrics["lesion/diagonal_advantage"] = first.diagonal_advantage
+        metrics["lesion/diagonal_p_value"] = first.p_value
+    return metrics
 
 
 def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:

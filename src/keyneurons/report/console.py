@@ -14,6 +14,10 @@ def show(summary: Summary, console: Console) -> None:
     console.print(Text(summary.title, style="bold"), soft_wrap=True)
     console.print(_tags(summary), Text(), _accuracies(summary), sep="\n")
     console.print()
+    if summary.lesions:
+        console.print("surprisal in bits a word under lesions of each tag's key neurons", style="bold", soft_wrap=True)
+        show_wide(_lesions(summary), console)
+        console.print()
     for fact in summary.facts:
         console.print(Text(fact), soft_wrap=True)
     console.print()
@@ -25,6 +29,22 @@ def _tags(summary: Summary) -> Table:
     for name in summary.columns:
         table.add_column(name, justify="left" if name in ("tag", "best neuron") else "right")
     for row in summary.tags:
+        table.add_row(*row)
+    return table
+
+
+def show_wide(table: Table, console: Console) -> None:
+    """Write a table with whole cells whatever the width of the terminal: its lines may wrap, numbers may not be cut."""
+    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(highlight=False, width=max(wide, console.width), file=console.file).print(table)
+
+
+def _lesions(summary: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    head, *rows = summary.lesions
+    for name in head:
+        table.add_column(name, justify="left" if name == "tag" else "right", no_wrap=True)
+    for row in rows:
         table.add_row(*row)
     return table
 

@@ -50,6 +50,7 @@ def key_neurons(
         "neurons_per_layer": sets.neurons_per_layer,
         "read_at": read.read_at,
         "method": experiment.method,
+        **_attributed(experiment),
         **asdict(experiment.selection.rule),
         "seed": experiment.seed,
         "tags": {
@@ -60,6 +61,14 @@ def key_neurons(
             for tag, neurons in sets.tags.items()
         },
     }
+
+
+def _attributed(experiment: Experiment) -> dict[str, Any]:
+    """Where and how attributions were made, if neurons were scored by them."""
+    if experiment.attribute is None:
+        return {}
+    method = experiment.attribute.method
+    return {"scored_at": "prediction", "attribution": {"kind": type(method).__name__, **asdict(method)}}
 
 
 def _confounded(found: Confounded | None) -> dict[str, Any]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+ALPHA = 0.05
+
 CURVES = {
     "key neurons": ("probe/test_accuracy", KEY, "-"),
     "all neurons": ("control/all_neurons/test_accuracy", "black", ":"),
@@ -65,17 +67,19 @@ def layer_facts(result: Result) -> Iterator[str]:
         if not found:
             continue
         best = f"{m[f'layers/{read_at}/best_test_accuracy']:.3f} in layer {m[f'layers/{read_at}/best_layer']:.0f}"
-        beaten = sum(one.metrics["control/random/p_value"] <= 0.05 for one in found)
+        beaten = sum(one.metrics["control/random/p_value"] <= ALPHA for one in found)
+        least = 1 / (1 + len(result.evidence.random_accuracy))
+        told = f"in {beaten} of {len(found)} layers" if least <= ALPHA else f"(p cannot be below {least:.3f})"
         yield (
-            f"layer by layer, read at the {read_at}: at best {best}; better than random sets in {beaten} of "
-            f"{len(found)} layers, by {m[f'layers/{read_at}/mean_advantage']:.3f} on average"
+            f"layer by layer, read at the {read_at}: {best}, the best on dev; better than random sets {told}, by "
+            f"{m[f'layers/{read_at}/mean_advantage']:.3f} on average"
         )
 
 
 def mean_cosine(found: tuple[OneLayer, ...]) -> tuple[tuple[str, ...], Float[ndarray, "tags tags"]]:
     """Cosines between the tags' CAVs, averaged over the layers."""
     concepts = [one.concepts for one in found if one.concepts is not None]
-    return concepts[0].tags, np.mean([each.cosine for each in concepts], axis=0)
+    return concepts[0].tags, np.nanmean([each.cosine for each in concepts], axis=0)
 
 
 def _concept_rows(found: tuple[OneLayer, ...]) -> list[list[object]]:

@@ -9,6 +9,7 @@ from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.layers import layer_facts
+from keyneurons.report.lesions import lesion_facts, lesion_rows, lesion_verdict
 
 ALPHA = 0.05
 
@@ -18,6 +19,7 @@ class Summary:
     """Everything shown on the console and in the run's description.
 
     ``columns`` head the table by tag, whose cells are in ``tags``; a cell is ``-`` where there is nothing to say.
+    ``lesions`` is a table of its own, its head first; empty if there were none.
     """
 
     title: str
@@ -25,6 +27,7 @@ class Summary:
     columns: tuple[str, ...]
     tags: tuple[tuple[str, ...], ...]
     accuracies: tuple[tuple[str, str], ...]
+    lesions: tuple[tuple[str, ...], ...]
     verdict: str
 
 
@@ -38,7 +41,13 @@ def summarise(result: Result) -> Summary:
     )
     columns = {"tag": [*result.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
-    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), verdict(result))
+    lesions: tuple[tuple[str, ...], ...] = ()
+    told = verdict(result)
+    if result.lesions is not None:
+        head, of_tags = lesion_rows(result.lesions)
+        lesions = (head, *of_tags)
+        told = f"{told} {lesion_verdict(result.lesions)}".strip()
+    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), lesions, told)
 
 
 def layers_told(layers: Sequence[int]) -> str:
@@ -71,6 +80,9 @@ def markdown(summary: Summary) -> str:
     lines += [f"| {name} | {value} |" for name, value in summary.accuracies]
     lines += ["", f"| {' | '.join(summary.columns)} |", "|---" * len(summary.columns) + "|"]
     lines += [f"| {' | '.join(row)} |" for row in summary.tags]
+    if summary.lesions:
+        head, *rest = summary.lesions
+        lines += ["", f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rest)]
     lines += ["", *(f"- {fact}" for fact in summary.facts)]
     return "\n".join(lines) + "\n"
 
@@ -141,7 +153,18 @@ def _facts(result: Result) -> tuple[str, ...]:
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
     )
-    return (*facts, *_attribution_facts(result), *_reliability_facts(result), *layer_facts(result))
+    return (
+        *facts,
+        *_attribution_facts(result),
+        *_reliability_facts(result),
+        *layer_facts(result),
+        *_lesion_facts(result),
+    )
+
+
+def _lesion_facts(result: Result) -> Iterator[str]:
+    if result.lesions is not None:
+        yield from lesion_facts(result.lesions)
 
 
 def _attribution_facts(result: Result) -> Iterator[str]:

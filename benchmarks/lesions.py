@@ -1,0 +1,100 @@
+"""Lesions side by side against one full pass of the model for each condition.
+
+Run with ``python benchmarks/lesions.py [--layer 16] [--sets 100] [--sentences 150] [--single 4]``. Both measure the
+surprisal of the words of five tags in the first sentences of the starter treebank's test split, intact and with ten
+neurons of one layer silenced: five sets and ``--sets`` control sets. The other way runs the whole model, with all its
+logits, on batches of 1024 tokens once for each condition; a sample is timed before and after ours and scaled up.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import argparse
+import math
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from keyneurons.activations.alignment import Encoded, Encoder
+from keyneurons.activations.capture import passing
+from keyneurons.activations.extract import make_batch, plan_batches
+from keyneurons.activations.models import LanguageModel, PackagedSmolLM2
+from keyneurons.data.sources import Starter
+from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion.surprisal import Surprisal, Words
+
+CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
+TAGS = ("NOUN", "VERB", "ADJ", "ADV", "DET")
+BATCH_TOKENS, PASS_TOKENS = 256, 4096
+
+
+def one_full_pass_each(
+    model: LanguageModel, encoded: list[Encoded], words: Words, conditions: list[Condition]
+) -> tuple[float, np.ndarray]:
+    """Seconds, and bits ``[conditions, words]``."""
+    start, found = time.perf_counter(), np.zeros((len(conditions), len(words)))
+    for row, condition in zip(found, conditions, strict=True):
+
+        def silence(value: torch.Tensor, layer: int, condition: Condition = condition) -> torch.Tensor:
+            value = value.clone()
+            value[..., condition.neurons[layer]] = 0
+            return value
+
+        through = {layer: (lambda value, layer=layer: silence(value, layer)) for layer in condition.layers}
+        for chosen in plan_batches([len(e.ids) for e in encoded], 4 * BATCH_TOKENS):
+            batch = make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False)
+            with torch.inference_mode(), passing(model.predictor.base, model.family, "mlp", through):
+                logits = model.predictor.whole(**batch.inputs(model.device)).logits[:, :-1]
+                nats = -logits.log_softmax(2).gather(2, batch.ids[:, 1:, None])[..., 0].double().numpy()
+            place = {sentence: i for i, sentence in enumerate(chosen)}
+            for word in np.flatnonzero(np.isin(words.sentence, chosen)):
+                piece = nats[place[int(words.sentence[word])], words.first[word] - 1 : words.last[word]]
+                row[word] = piece.sum() / math.log(2)
+    return time.perf_counter() - start, found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("layer", 16), ("sets", 100), ("sentences", 150), ("single", 4)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    options = parser.parse_args()
+    model = LanguageModel(PackagedSmolLM2(CACHE).fetch())
+    sentences = Starter().load().splits["test"][: options.sentences]
+    encoded = Encoder(model.tokenizer, bos=0, pooling="mean")(sentences)
+    spans = [
+        (s, *encoded[s].reads[w])
+        for s, sentence in enumerate(sentences)
+        for w, word in enumerate(sentence.words)
+        if word.upos in TAGS
+    ]
+    words = Words(*np.array(spans).T)
+    rng = np.random.default_rng(0)
+    drawn = [torch.from_numpy(rng.choice(model.width("mlp"), 10, replace=False)) for _ in range(5 + options.sets)]
+    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: Change()}) for n in drawn)]
+    one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # loads the model
+    half = max(1, options.single // 2)
+    before, first = one_full_pass_each(model, encoded, words, conditions[:half])
+    start = time.perf_counter()
+    ours = Surprisal(model, "mlp", BATCH_TOKENS, PASS_TOKENS)(encoded, words, conditions)
+    seconds = time.perf_counter() - start
+    after, second = one_full_pass_each(model, encoded, words, conditions[half : 2 * half])
+    each = (before + after) / (2 * half)
+    apart = np.abs(np.concatenate([first, second]) - ours[: 2 * half]).max()
+    tokens = sum(len(e.ids) for e in encoded)
+    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads; {model.files.id}")
+    print(
+        f"layer {options.layer}, {len(conditions)} conditions, {len(sentences)} sentences of {tokens} tokens, "
+        f"{len(words)} words"
+    )
+    print(f"ours {seconds:.1f} s; one full pass each {each:.2f} s, {each * len(conditions):.0f} s for all (est.)")
+    print(f"ratio {each * len(conditions) / seconds:.1f}; largest difference {apart:.1e} bits")
+
+
+if __name__ == "__main__":
+    main()

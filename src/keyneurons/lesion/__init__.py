@@ -1,0 +1,1 @@
+"""Interventions inside the running model, and what they do to its predictions."""

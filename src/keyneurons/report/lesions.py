@@ -1,0 +1,149 @@
+"""What lesions did: tables, a figure, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keyneurons.files import write_json
+from keyneurons.pipeline.lesions import LesionResult
+from keyneurons.report.figures import KEY, colours, new_figure
+from keyneurons.report.files import write_matrix, write_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_lesions(found: LesionResult, folder: Path) -> None:
+    """Write the matrices, a table of every tag against every family of controls, and all the rest as JSON."""
+    write_matrix(folder / "lesion_change.csv", found.tags, found.change)
+    rows: list[list[object]] = []
+    for family, against in found.against.items():
+        for tag, effect in against.effects.items():
+            rows.append([tag, family, *asdict(effect).values()])
+        if against.dissociation is not None:
+            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, against.dissociation.beyond)
+    head = ["tag", "family", "change", "control_mean", "control_std", "p_value", "effect_size"]
+    write_table(folder / "lesion_effects.csv", head, rows)
+    write_json(folder / "lesion.json", _facts(found))
+    if found.pairs is not None:
+        write_json(folder / "lesion_pairs.json", asdict(found.pairs))
+
+
+def lesion_verdict(found: LesionResult) -> str:
+    """One plain sentence: whether the model needs a tag's key neurons for its words more than for others."""
+    family = found.study.families[0]
+    double = found.against[family].dissociation
+    if double is None:
+        return ""
+    figures = f"{double.diagonal_advantage:+.4f} bits a word beyond {family} sets, p = {double.p_value:.3f}"
+    pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none"
+    mode = found.study.lesion.mode
+    if double.p_value <= found.study.alpha:
+        return f"Lesions ({mode}) hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+    return f"Lesions ({mode}) do not hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+
+
+def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table by tag: its words, intact bits, the change with its interval, the controls with their p."""
+    head = ["tag", "words", "intact bits", "change", "95 % interval"]
+    head += [f"{family.replace('_', ' ')} (p)" for family in found.against]
+    rows = []
+    for i, tag in enumerate(found.tags):
+        low, high = found.intervals[tag]
+        row = [tag, str(found.words[tag]), f"{found.intact[tag]:.2f}", f"{found.change[i, i]:+.3f}"]
+        row.append(f"{low:+.3f} to {high:+.3f}")
+        effects = [against.effects[tag] for against in found.against.values()]
+        row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
+        rows.append(tuple(row))
+    return tuple(head), rows
+
+
+def lesion_facts(found: LesionResult) -> Iterator[str]:
+    """What else is worth a line."""
+    if found.guard:
+        mean = float(np.mean(list(found.guard.values())))
+        yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
+    for family, against in found.against.items():
+        if against.mismatch is not None:
+            yield (
+                f"sets matched by {family} differ from the key neurons by {against.mismatch:.3f} of the ranks "
+                "(random sets by a third)"
+            )
+    if (pairs := found.pairs) is not None:
+        told = ", ".join(
+            f"{tag} {pairs.accuracy[tag]:.3f} ({found.study.families[0]} sets {pairs.controls[tag]:.3f})"
+            for tag in found.tags
+        )
+        yield f"minimal pairs judged right: {pairs.accuracy['intact']:.3f} intact; under lesions {told}"
+    for share, changes in found.doses.items():
+        if share < 1:
+            yield f"the strongest {share:.0%} of each set: {np.mean(list(changes.values())):+.3f} bits on own words"
+
+
+def draw_lesions(found: LesionResult, folder: Path) -> None:
+    """Draw the change of every tag's words under the lesion of every tag's set, and the doses if there are several."""
+    _matrix(found).savefig(folder / "lesion.png")
+    if len(found.doses) > 1:
+        _doses(found).savefig(folder / "lesion_doses.png")
+
+
+def _facts(found: LesionResult) -> dict[str, object]:
+    return {
+        "mode": found.study.lesion.mode,
+        "tags": list(found.tags),
+        "words": dict(found.words),
+        "intact_bits": dict(found.intact),
+        "intervals": {tag: list(interval) for tag, interval in found.intervals.items()},
+        "doses": {str(share): dict(changes) for share, changes in found.doses.items()},
+        "guard": dict(found.guard),
+        "mismatch": {family: against.mismatch for family, against in found.against.items()},
+        "dissociation": {
+            family: {
+                "diagonal_advantage": against.dissociation.diagonal_advantage,
+                "p_value": against.dissociation.p_value,
+                "pairs": [asdict(pair) for pair in against.dissociation.pairs],
+            }
+            for family, against in found.against.items()
+            if against.dissociation is not None
+        },
+    }
+
+
+def _matrix(found: LesionResult) -> Figure:
+    family = found.study.families[0]
+    double = found.against[family].dissociation
+    values = found.change if double is None else double.beyond
+    size = max(3.6, 0.55 * len(found.tags) + 1.6)
+    figure = new_figure(size + 1.2, size)
+    axes = figure.add_subplot()
+    most = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
+    axes.set_xticks(range(len(found.tags)), found.tags, rotation=90)
+    axes.set_yticks(range(len(found.tags)), found.tags)
+    axes.set_xlabel("words of")
+    axes.set_ylabel("lesioned key neurons of")
+    for i, j in np.ndindex(values.shape):
+        dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
+        axes.text(j, i, f"{values[i, j]:+.2f}", ha="center", va="center", fontsize=7, color=dark)
+    axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
+    figure.colorbar(image, ax=axes, label="bits a word", shrink=0.8)
+    return figure
+
+
+def _doses(found: LesionResult) -> Figure:
+    figure = new_figure(6.0, 3.4)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for tag, colour in zip(found.tags, colours(len(found.tags)), strict=True):
+        axes.plot(list(found.doses), [changes[tag] for changes in found.doses.values()], ".-", color=colour, label=tag)
+    mean = [float(np.mean(list(changes.values()))) for changes in found.doses.values()]
+    axes.plot(list(found.doses), mean, color=KEY, lw=2.5, label="mean")
+    axes.set_xlabel("share of the set that is lesioned")
+    axes.set_ylabel("change on own words (bits)")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return figure

@@ -1,0 +1,98 @@
+"""Runs that lesion key neurons, from the command line to MLflow."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from user import artifacts_of, output_folders, runs_in
+
+FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
+
+
+def test_a_run_with_lesions_leaves_matrices_metrics_and_a_verdict(call, tmp_path, place):
+    done = call(*place.small, "lesion=zero", *FEW, "lesion.shares=[0.5,1]")
+    assert done.status == 0, done.err
+    assert "surprisal in bits a word under lesions of each tag's key neurons" in done.out
+    assert "Lesions (zero)" in done.out
+    (run,) = runs_in(tmp_path)
+    folder, metrics = artifacts_of(run), run.data.metrics
+    table = np.loadtxt(folder / "lesion_change.csv", delimiter=",", skiprows=1, usecols=range(1, 5))
+    names = (folder / "lesion_change.csv").read_text("utf-8").splitlines()[0].split(",")[1:]
+    for i, tag in enumerate(names):
+        assert metrics[f"lesion/zero/change/{tag}"] == pytest.approx(table[i, i])
+        assert 0 < metrics[f"lesion/zero/random/p_value/{tag}"] <= 1
+    assert 0 < metrics["lesion/diagonal_p_value"] <= 1
+    for family in ("random", "variance", "frequency", "lowest"):
+        assert (folder / f"lesion_beyond_{family}.csv").is_file()
+    found = json.loads((folder / "lesion.json").read_text("utf-8"))
+    assert set(found["doses"]) == {"0.5", "1.0"}
+    assert (folder / "figures" / "lesion.png").stat().st_size > 5000
+    assert (folder / "figures" / "lesion_doses.png").stat().st_size > 5000
+    assert "Lesions (zero)" in run.data.tags["mlflow.note.content"]
+
+
+def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, place):
+    few = [*FEW, "lesion.families=[random]"]
+    assert call(*place.small).status == 0
+    (first,) = runs_in(tmp_path)
+    path = artifacts_of(first) / "key_neurons.json"
+    by_file = call(*place.small, "selection=random", "lesion=mean", f"lesion.neurons={path}", *few)
+    by_run = call(*place.small, "selection=random", "lesion=mean", f"lesion.neurons={first.info.run_id}", *few)
+    own = call(*place.small, "lesion=mean", *few)
+    other = call(*place.small, "selection=random", "lesion=mean", *few)
+    assert all(done.status == 0 for done in (by_file, by_run, own, other)), by_file.err + by_run.err
+    tables = [(f / "lesion_change.csv").read_text("utf-8") for f in output_folders(tmp_path)[1:]]
+    assert tables[0] == tables[1] == tables[2]
+    assert tables[3] != tables[0]
+
+    refused = {
+        "site=residual": "is bound to site mlp, this run has residual",
+        "layer=1": "has neurons of layer 2, which is not read: layer=[2]",
+        "model.random_weights=true": "is bound to random_weights False, this run has True",
+    }
+    for override, told in refused.items():
+        ended = call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few, override)
+        assert ended.status == 1
+        assert told in ended.error
+    path.write_text("[]", encoding="utf-8")
+    assert "is not a key_neurons.json" in call(*place.small, "lesion=mean", f"lesion.neurons={path}").error
+    assert "is neither a file nor a run" in call(*place.small, "lesion=mean", "lesion.neurons=nowhere").error
+
+
+def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(
+        "sentence_good,sentence_bad,phenomenon\nthe dog runs,the dog run,agreement\nshe sees it,she see it,agreement\n"
+        "he finds the key,him finds the key,case\n",
+        encoding="utf-8",
+    )
+    done = call(*place.small, "lesion=zero", *FEW, "lesion.families=[lowest]", f"lesion.pairs={pairs}")
+    assert done.status == 0, done.err
+    assert "minimal pairs judged right:" in done.out
+    found = json.loads((output_folders(tmp_path)[0] / "lesion_pairs.json").read_text("utf-8"))
+    assert set(found["intact"]) == {"agreement", "case"}
+    assert set(found["accuracy"]) == {"intact", "DET", "NOUN", "PRON", "VERB"}
+    assert all(value * 3 == pytest.approx(round(value * 3)) for value in found["accuracy"].values())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["lesion=zero", "lesion.mode=cut"], ["lesion.mode", "'zero', 'mean'", "'cut'"]),
+        (["lesion=zero", "lesion.sets=1"], ["lesion.sets", "greater than or equal to 2"]),
+        (["lesion=zero", "lesion.shares=[0.5,2]"], ["lesion.shares", "less than or equal to 1"]),
+        (["lesion=zero", "lesion.families=[best]"], ["lesion.families", "'best'"]),
+        (["lesion=translate"], ["lesion.to names the tag of mode=translate"]),
+        (["lesion=translate", "lesion.to=ADJ"], ["lesion.to must be one of DET, NOUN, PRON, VERB, got ADJ"]),
+        (["lesion=zero", "lesion.to=NOUN"], ["lesion.to names the tag of mode=translate"]),
+        (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
+        (["lesion=zero", "activations.store=false"], ["activations.store"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_lesions_that_cannot_be_made_are_told_in_one_line(call, place, overrides, told):
+    ended = call(*place.small, *overrides)
+    assert ended.status == 1
+    assert all(piece in ended.error for piece in told), ended.error

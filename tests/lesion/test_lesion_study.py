@@ -1,0 +1,157 @@
+"""Lesions of neurons that are known to carry a tag hurt its words alone; of others, nothing in particular."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from planted_model import LAYER, NAMES, NEURONS, labels_of, save_planted_model, sets_of, treebank
+
+from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.lesion.modes import Lesion
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.lesions import LesionResult, LesionStudy, study_lesions
+from keyneurons.records import Scores
+
+ZERO = LesionStudy(
+    Lesion("zero"),
+    where="everywhere",
+    shares=(0.5, 1.0),
+    families=("random", "variance", "frequency", "lowest"),
+    sets=20,
+    split="test",
+    sentences=40,
+    bootstraps=200,
+    permutations=1000,
+    alpha=0.05,
+    batch_tokens=100,
+    pass_tokens=2000,
+)
+OTHERS = [n for n in range(48) if n not in NEURONS.values()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("planted")
+    bank = treebank()
+    model = LanguageModel(LocalModel(save_planted_model(folder / "model", bank), folder).fetch(), device="cpu")
+    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (LAYER,), dtype="float32")
+    return read, bank, labels_of(bank), StoredActivations.of(read, bank)
+
+
+def lesioned(place, neurons: dict[str, list[int]], study: LesionStudy = ZERO, seed: int = 0) -> LesionResult:
+    read, bank, labels, activations = place
+    scores = torch.rand(4, 48, generator=torch.Generator().manual_seed(0)).double()
+    return study_lesions(
+        study, read, bank, labels, activations, Scores("mlp", (LAYER,), 48, scores), sets_of(neurons), seed
+    )
+
+
+@pytest.fixture(scope="module")
+def planted(place) -> LesionResult:
+    return lesioned(place, {tag: [neuron, OTHERS[i]] for i, (tag, neuron) in enumerate(NEURONS.items())})
+
+
+def test_the_lesion_of_a_planted_neuron_hurts_its_tag_alone(planted):
+    assert planted.tags == NAMES
+    assert all(bits < 3 for bits in planted.intact.values())  # one of six words: 2.6 bits
+    own = planted.change.diagonal()
+    off = planted.change[~np.eye(4, dtype=bool)]
+    assert own.min() > 0.5
+    assert np.abs(off).max() < 0.3
+    for i, tag in enumerate(NAMES):
+        low, high = planted.intervals[tag]
+        assert 0 < low < own[i] < high
+        assert abs(planted.guard[tag]) < own[i]  # triggers, which nothing was trained to predict
+    assert planted.doses[0.5] == pytest.approx(planted.doses[1.0], abs=0.1)  # the planted neuron is the stronger half
+
+
+def test_matched_sets_do_not(planted):
+    for family in ("variance", "frequency", "lowest"):
+        for effect in planted.against[family].effects.values():
+            assert abs(effect.control_mean) < 0.25
+            assert effect.p_value <= 2 / 21
+    assert set(planted.against) == {*ZERO.families, "other_tags"}
+
+
+def test_the_double_dissociation_is_found(planted):
+    found = planted.against["lowest"].dissociation
+    assert found is not None
+    assert found.p_value == pytest.approx(1 / 24)
+    assert found.diagonal_advantage > 0.5
+    assert {pair.tags for pair in found.pairs} == {(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
+
+
+def test_its_twin_without_planted_neurons_has_none(place):
+    found = lesioned(place, {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)})
+    double = found.against["random"].dissociation
+    assert double is not None
+    assert not double.pairs
+    assert double.p_value > 0.05
+    assert np.abs(found.change).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    "lesion",
+    [Lesion("mean"), Lesion("tag_mean"), Lesion("resample"), Lesion("translate", to="VERB"), Lesion("scale", 3.0)],
+    ids=lambda lesion: lesion.mode,
+)
+def test_other_modes_do_what_they_say(place, lesion):
+    study = replace(ZERO, lesion=lesion, families=("lowest",), shares=(1.0,))
+    found = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    own = dict(zip(NAMES, found.change.diagonal().tolist(), strict=True))
+    if lesion.mode in {"mean", "resample"} or lesion.mode == "tag_mean":
+        assert min(own.values()) > 0.3
+    elif lesion.mode == "translate":
+        assert own["VERB"] == pytest.approx(0, abs=1e-6)
+    else:
+        assert max(own.values()) < 0.3  # more of the same: no worse at naming the tag's words
+
+
+def test_where_only_the_tag_is_predicted_other_words_are_hardly_touched(place, planted):
+    study = replace(ZERO, where="predicted", families=("random",), shares=(1.0,))
+    found = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    assert found.change.diagonal().min() > 0.5
+    everywhere = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, replace(study, where="everywhere"))
+    np.testing.assert_allclose(found.change.diagonal(), everywhere.change.diagonal(), atol=0.05)
+
+
+def test_keeping_only_the_planted_neurons_keeps_what_they_carry(place):
+    study = replace(ZERO, lesion=Lesion("keep_only"), families=("random",), shares=(1.0,))
+    every = list(NEURONS.values())
+    found = lesioned(place, {tag: every for tag in NAMES}, study)
+    assert np.abs(found.change).max() < 0.3
+
+
+def test_the_same_seed_gives_the_same_result(place):
+    study = replace(ZERO, families=("random",), shares=(1.0,), sets=3, bootstraps=20)
+    neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
+    one, again, other = (lesioned(place, neurons, study, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.change, again.change)
+    assert one.against["random"].effects == again.against["random"].effects
+    assert one.against["random"].effects != other.against["random"].effects
+
+
+def test_too_few_tags_are_refused(place):
+    with pytest.raises(
+        ValueError, match="lesions need two tags with key neurons and words in 40 sentences of test, got"
+    ):
+        lesioned(place, {"NOUN": [29], "VERB": [], "ADJ": [], "ADV": []})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "remove"}, "mode must be one of zero, mean"),
+        ({"mode": "zero", "to": "NOUN"}, "to names the tag of mode=translate"),
+        ({"mode": "translate"}, "to names the tag of mode=translate"),
+    ],
+)
+def test_a_lesion_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises((ValueError, TypeError), match=message if options["mode"] != "remove" else ""):
+        Lesion(**options)

@@ -1,0 +1,182 @@
+"""Lesioned passes are whole passes with other activations; nothing is left behind."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from models import SHAPES, save_tiny_model, sentences
+from torch import Tensor
+
+from keyneurons.activations.alignment import Encoder
+from keyneurons.activations.capture import passing
+from keyneurons.activations.families import FAMILIES, block_modules, submodule
+from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion.surprisal import Surprisal, Words
+
+TEXTS = sentences()
+KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]
+INTACT = Condition({}, {})
+ZERO = Change()
+
+
+def lesion(neurons: dict[int, list[int]], change: Change = ZERO, *, kept: bool = False) -> Condition:
+    return Condition({layer: torch.tensor(n) for layer, n in neurons.items()}, dict.fromkeys(neurons, change), kept)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("lesioned")
+
+    def of(kind: str = "llama") -> LanguageModel:
+        changes = {"sliding_window": 6} if kind in {"mistral", "gemma2", "gemma3_text"} else {}
+        if not (folder / kind).is_dir():
+            save_tiny_model(folder / kind, kind, **changes)
+        return LanguageModel(LocalModel(folder / kind, folder).fetch(), device="cpu")
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def encoded(models):
+    return Encoder(models().tokenizer, bos=1, pooling="mean")(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def words(encoded) -> Words:
+    """Every third word; some have several tokens."""
+    spans = [(s, a, b) for s, e in enumerate(encoded) for a, b in e.reads][::3]
+    return Words(*(np.array(column) for column in zip(*spans, strict=True)))
+
+
+def by_hand(model: LanguageModel, encoded, words: Words, through=None, site="mlp") -> np.ndarray:
+    """Bits of every word by one whole pass for each sentence."""
+    found = []
+    for s, first, last in zip(words.sentence, words.first, words.last, strict=True):
+        ids = torch.tensor([encoded[s].ids])
+        with torch.no_grad(), passing(model.predictor.base, model.family, site, through(s) if through else {}):
+            logits = model.predictor.whole(input_ids=ids, use_cache=False).logits[0].double()
+        nats = -logits.log_softmax(1)[torch.arange(first - 1, last), ids[0, first : last + 1]].sum()
+        found.append(nats.item() / math.log(2))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_conditions_side_by_side_are_whole_passes_one_by_one(models, encoded, words, kind):
+    model = models(kind)
+    mean = torch.linspace(-1, 1, model.width("mlp"))
+    conditions = [
+        INTACT,
+        lesion({2: [0, 5, 7]}),
+        lesion({1: [3], 3: [4, 9]}, Change(0.0, mean)),
+        lesion({0: [1, 2, 3, 4]}, Change(-2.0)),
+        lesion({3: [1, 2]}, kept=True),
+    ]
+
+    def hooks(condition: Condition):
+        def change(layer: int):
+            def through(value: Tensor) -> Tensor:
+                value, chosen, how = value.clone(), condition.neurons[layer], condition.change[layer]
+                if condition.kept:
+                    chosen = torch.tensor([n for n in range(value.shape[2]) if n not in chosen.tolist()])
+                shift = 0 if how.shift is None else how.shift[chosen]
+                value[:, :, chosen] = value[:, :, chosen] * how.gain + shift
+                return value
+
+            return through
+
+        return lambda _: {layer: change(layer) for layer in condition.layers}
+
+    found = Surprisal(model, "mlp", batch_tokens=60, pass_tokens=150)(encoded, words, conditions)
+    for row, condition in zip(found, conditions, strict=True):
+        np.testing.assert_allclose(row, by_hand(model, encoded, words, hooks(condition)), atol=2e-5)
+    assert np.abs(found[1] - found[0]).max() > 1e-3
+
+
+def test_how_conditions_are_batched_changes_nothing(models, encoded, words):
+    conditions = [lesion({layer: [i]}) for layer in (3, 0, 2) for i in range(4)]
+    together = Surprisal(models(), "mlp", 60, 10_000)(encoded, words, conditions)
+    alone = Surprisal(models(), "mlp", 60, 1)(encoded, words, conditions)
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("site", ["mlp", "residual", "attention", "mlp_gate"])
+def test_a_lesion_of_nothing_changes_nothing_bit_for_bit(models, encoded, words, site):
+    measure = Surprisal(models(), site, 60, 10_000)
+    nothing = Condition({1: torch.tensor([], dtype=torch.long)}, {1: ZERO})
+    intact, lesioned = (measure(encoded, words, [condition]) for condition in (INTACT, nothing))
+    assert np.array_equal(intact, lesioned)
+    np.testing.assert_allclose(intact[0], by_hand(models(), encoded, words), atol=1e-5)
+
+
+@pytest.mark.parametrize("site", ["mlp", "attention"])
+def test_a_lesion_of_all_neurons_is_the_ablated_module(models, encoded, words, site):
+    model = models()
+    everything = lesion({2: list(range(model.width(site)))})
+    found = Surprisal(model, site, 60, 500)(encoded, words, [everything])
+    block = block_modules(model.predictor.base, model.family)[2]
+    projection = submodule(block, getattr(model.family, site))
+    handle = projection.register_forward_hook(lambda *_: torch.zeros_like(_[2]))
+    try:
+        ablated = by_hand(model, encoded, words)
+    finally:
+        handle.remove()
+    np.testing.assert_allclose(found[0], ablated, atol=1e-5)
+    assert np.abs(ablated - by_hand(model, encoded, words)).max() > 1e-2
+
+
+def test_a_lesion_where_words_are_predicted_leaves_what_comes_before_as_it_is(models, encoded, words):
+    model = models()
+    where = np.zeros((2, len(words)), dtype=bool)
+    last = np.flatnonzero(words.sentence == 1)[-2]  # the last but one of its sentence
+    where[1, last] = True
+    found = Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: list(range(20))})] * 2, where=where)
+    intact = Surprisal(model, "mlp", 60, 500)(encoded, words, [INTACT])[0]
+    np.testing.assert_allclose(found[0], intact, atol=1e-6)  # nowhere
+    changed = np.abs(found[1] - intact) > 1e-4
+    assert changed[last]
+    assert not changed[words.sentence != 1].any()
+    assert not changed[(words.sentence == 1) & (words.first < words.first[last])].any()
+
+
+def test_hooks_are_gone_after_an_exception(models, encoded, words):
+    model = models()
+
+    def broken(_: int) -> None:
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: [2]})], told=broken)
+    wrong = lesion({1: [4000]})
+    with pytest.raises(IndexError):
+        Surprisal(model, "mlp", 60, 500)(encoded, words, [wrong])
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.predictor.base.modules())
+
+
+def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models, encoded, words):
+    rng = np.random.default_rng(0)
+    donors = {2: torch.from_numpy(rng.normal(size=(10, 48)).astype(np.float32))}
+    borrowing = lesion({2: [1, 4, 6]}, Change(borrow=True))
+    many = Surprisal(models(), "mlp", 200, 2000, donors, 3)(encoded, words, [INTACT, borrowing])
+    single = Surprisal(models(), "mlp", 1, 1, donors, 3)(encoded, words, [borrowing])
+    np.testing.assert_allclose(many[1], single[0], atol=1e-5)
+    assert np.abs(many[1] - many[0]).max() > 1e-3
+    other = Surprisal(models(), "mlp", 200, 2000, donors, 4)(encoded, words, [borrowing])
+    assert np.abs(other[0] - many[1]).max() > 1e-4
+
+    def through(s: int):
+        lender = np.random.default_rng([3, s]).integers(10, size=len(encoded[s].ids))
+
+        def put(value: Tensor) -> Tensor:
+            value = value.clone()
+            value[0][:, [1, 4, 6]] = donors[2][lender][:, [1, 4, 6]]
+            return value
+
+        return {2: put}
+
+    # a longer sentence of the batch draws more lenders, the first of which are the same
+    np.testing.assert_allclose(many[1], by_hand(models(), encoded, words, through), atol=2e-5)
