@@ -58,7 +58,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
 @pytest.mark.slow
 @pytest.mark.parametrize("during", ["reading", "probe"])
 def test_ctrl_c_ends_a_run_in_one_line(environment: dict[str, str], place: Place, tmp_path: Path, during: str) -> None:
-    treebank = write_treebank(tmp_path / "long.conllu", 800 if during == "reading" else 200)
+    treebank = write_treebank(tmp_path / "long.conllu", 3000 if during == "reading" else 200)
     slow = {
         "reading": ["activations.batch_tokens=8"],
         "probe": ["probe.patience=100000", "trainer.max_epochs=100000", "probe.batch_size=8"],
