@@ -68,6 +68,10 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
     if found.guard:
         mean = float(np.mean(list(found.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
+    n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
+    if n_pairs / (1 + sets) > found.study.alpha:
+        needed = int(n_pairs / found.study.alpha)
+        yield f"with {sets} sets a single pair cannot stand as a double dissociation among {n_pairs}: {needed} are needed"
     for family, against in found.against.items():
         if against.mismatch is not None:
             yield (

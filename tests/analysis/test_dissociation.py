@@ -1,0 +1,150 @@
+"""Effects of lesions, their intervals, and double dissociations."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import kstest
+
+from keyneurons.analysis.dissociation import bootstrap_interval, dissociation, effect, mean_changes
+
+NAMES = ("ADJ", "ADV", "NOUN", "VERB")
+OPTIONS = {"permutations": 1000, "alpha": 0.05, "seed": 0}
+
+
+def noise(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def centred(matrix: np.ndarray) -> np.ndarray:
+    found = np.empty_like(matrix)
+    for i, j in np.ndindex(matrix.shape):
+        found[i, j] = matrix[i, j] - matrix[i].mean() - matrix[:, j].mean() + matrix.mean()
+    return found
+
+
+def test_changes_are_averaged_by_tag():
+    tags = np.array([0, 1, 1, 0, 2])
+    changes = noise(3, 5)
+    for row, told in zip(mean_changes(changes, tags, 3), changes, strict=True):
+        assert row.tolist() == pytest.approx([told[[0, 3]].mean(), told[[1, 2]].mean(), told[4]])
+    with pytest.raises(ValueError, match="tag 3 has no word"):
+        mean_changes(changes, tags, 4)
+
+
+def test_row_and_column_effects_are_taken_out_and_change_nothing():
+    lesioned, controls = noise(4, 4), noise(20, 4, 4, seed=1)
+    found = dissociation(lesioned, controls, NAMES, **OPTIONS)
+    np.testing.assert_allclose(found.beyond, lesioned - controls.mean(axis=0))
+    np.testing.assert_allclose(found.interaction, centred(found.beyond), atol=1e-12)
+    off = ~np.eye(4, dtype=bool)
+    assert found.diagonal_advantage == pytest.approx(np.diag(found.interaction).mean() - found.interaction[off].mean())
+    shifted = lesioned + np.array([[5.0], [-3], [0], [1]]) + np.array([0, 2.0, 9, -4])
+    again = dissociation(shifted, controls, NAMES, **OPTIONS)
+    np.testing.assert_allclose(again.interaction, found.interaction, atol=1e-12)
+    assert again.p_value == found.p_value
+    assert again.diagonal_advantage == pytest.approx(found.diagonal_advantage)
+
+
+def test_the_exact_p_value_is_that_of_all_permutations():
+    for seed in range(10):
+        lesioned, controls = noise(4, 4, seed=seed), noise(5, 4, 4, seed=100 + seed)
+        found = dissociation(lesioned, controls, NAMES, **OPTIONS)
+        every = [sum(found.interaction[i, order[i]] for i in range(4)) for order in itertools.permutations(range(4))]
+        assert found.p_value == pytest.approx(np.mean(np.array(every) >= every[0] - 1e-9))
+
+
+def test_a_planted_diagonal_is_found_and_its_twin_is_not():
+    lesioned, controls = 0.1 * noise(4, 4, seed=3), 0.1 * noise(200, 4, 4, seed=4)
+    planted = dissociation(lesioned + np.diag([2.0, 2, 0, 0]), controls, NAMES, **OPTIONS)
+    assert {pair.tags for pair in planted.pairs} == {("ADJ", "ADV")}
+    assert planted.pairs[0].contrast == pytest.approx(4, abs=1)
+    assert planted.pairs[0].p_value == pytest.approx(1 / 201)
+    few = dissociation(lesioned + np.diag([2.0, 2, 0, 0]), controls[:20], NAMES, **OPTIONS)
+    assert not few.pairs  # 1/21 does not stand alone among six pairs
+    assert planted.p_value <= 3 / 24
+    assert dissociation(lesioned + np.diag([2.0] * 4), controls, NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
+    assert not dissociation(lesioned, controls, NAMES, **OPTIONS).pairs
+
+
+def test_one_sided_damage_is_no_double_dissociation():
+    lesioned = np.zeros((4, 4))
+    lesioned[0] = 3.0  # the lesion of ADJ hurts everything
+    assert not dissociation(lesioned, 0.01 * noise(40, 4, 4), NAMES, **OPTIONS).pairs
+
+
+def test_with_nothing_planted_p_is_uniform():
+    names = tuple("ABCDEF")
+    p = [
+        dissociation(
+            noise(6, 6, seed=i), noise(5, 6, 6, seed=1000 + i), names, permutations=199, alpha=0.05, seed=i
+        ).p_value
+        for i in range(200)
+    ]
+    assert kstest(p, "uniform").pvalue > 0.01
+    assert sum(value <= 0.05 for value in p) <= 20  # 10 expected; more in one of a thousand repeats
+
+
+def test_renaming_tags_renames_the_result():
+    lesioned, controls = noise(4, 4) + np.diag([9.0] * 4), noise(40, 4, 4, seed=1)
+    order = [2, 0, 3, 1]
+    found = dissociation(lesioned, controls, NAMES, **OPTIONS)
+    names = [NAMES[i] for i in order]
+    moved = dissociation(lesioned[np.ix_(order, order)], controls[:, order][:, :, order], names, **OPTIONS)
+    np.testing.assert_allclose(moved.interaction, found.interaction[np.ix_(order, order)])
+    assert {frozenset(pair.tags) for pair in moved.pairs} == {frozenset(pair.tags) for pair in found.pairs}
+    assert len(found.pairs) == 6
+
+
+def test_intervals_draw_whole_sentences():
+    rng = np.random.default_rng(0)
+    sentences = np.repeat(np.arange(30), 20)
+    changes = rng.normal(size=30)[sentences] + 0.1 * rng.normal(size=600)  # words of a sentence are alike
+    low, high = bootstrap_interval(changes, sentences, draws=2000, level=0.95, seed=0)
+    assert low < changes.mean() < high
+    by_word = bootstrap_interval(changes, np.arange(600), draws=2000, level=0.95, seed=0)
+    assert high - low > 3 * (by_word[1] - by_word[0])
+    weights = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=2000)
+    means = [np.repeat(changes.reshape(30, 20), row, axis=0).mean() for row in weights]
+    assert (low, high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+
+
+def test_intervals_cover_the_mean():
+    covered = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        sentences = np.repeat(np.arange(60), 5)
+        changes = 1 + rng.normal(size=60)[sentences] + rng.normal(size=300)
+        low, high = bootstrap_interval(changes, sentences, draws=400, level=0.95, seed=seed)
+        covered += low < 1 < high
+    assert 180 <= covered <= 199
+
+
+def test_effects_stand_beside_their_controls():
+    controls = np.array([1.0, 2, 3, 4])
+    found = effect(4.0, controls)
+    assert (found.change, found.control_mean, found.p_value) == (4.0, 2.5, 2 / 5)
+    assert found.control_std == pytest.approx(np.std(controls, ddof=1))
+    assert found.effect_size == pytest.approx(1.5 / found.control_std)
+    assert effect(1.0, np.ones(3)).effect_size == 0
+    assert effect(2.0, np.ones(3)).effect_size is None
+    with pytest.raises(ValueError, match="an effect needs 2 control sets, got 1"):
+        effect(1.0, np.ones(1))
+
+
+@pytest.mark.parametrize(
+    ("lesioned", "controls", "options", "message"),
+    [
+        (np.zeros((1, 1)), np.zeros((3, 1, 1)), {}, "at least 2"),
+        (np.zeros((4, 4)), np.full((3, 4, 4), np.nan), {}, "changes must be finite"),
+        (np.zeros((4, 4)), np.zeros((3, 4, 4)), {"alpha": 1.5}, "alpha between 0 and 1, got 1000 and 1.5"),
+        (np.zeros((4, 4)), np.zeros((3, 4, 4)), {"permutations": 0}, "permutations must be at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(lesioned, controls, options, message):
+    with pytest.raises(ValueError, match=message):
+        dissociation(lesioned, controls, NAMES[: len(lesioned)], **{**OPTIONS, **options})
+    with pytest.raises(ValueError, match="an interval needs words"):
+        bootstrap_interval(np.zeros(3), np.arange(3), draws=0, level=0.9, seed=0)
