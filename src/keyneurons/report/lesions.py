@@ -71,7 +71,7 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
     n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
     if n_pairs / (1 + sets) > found.study.alpha:
         needed = int(n_pairs / found.study.alpha)
-        yield f"with {sets} sets a single pair cannot stand as a double dissociation among {n_pairs}: {needed} are needed"
+        yield f"with {sets} sets no single pair of {n_pairs} can stand as a double dissociation: {needed} are needed"
     for family, against in found.against.items():
         if against.mismatch is not None:
             yield (
