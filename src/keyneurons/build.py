@@ -21,6 +21,7 @@ from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
+from keyneurons.lesion.generation import Generation, read_prompts
 from keyneurons.lesion.modes import Lesion
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
@@ -141,6 +142,13 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     pairs: tuple[MinimalPair, ...] = ()
     if (source := given.pop("pairs")) is not None:
         pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
+    prompts, new_tokens, temperature = (given.pop(name) for name in ("prompts", "new_tokens", "temperature"))
+    generation = None
+    if prompts is not None:
+        if mode == "resample":
+            raise ValueError("lesion.prompts goes with modes that are the same at every position, not with resample")
+        texts = read_prompts(prompts.expanduser().read_text(encoding="utf-8").splitlines())
+        generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
     if (neurons := given.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
@@ -154,6 +162,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         pass_tokens=4 * tokens,
         neurons=sets,
         pairs=pairs,
+        generation=generation,
         **given,
     )
 

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -198,6 +199,9 @@ class Lesion(Section):
     bootstraps: PositiveInt
     permutations: PositiveInt
     pairs: str | None
+    prompts: Path | None
+    new_tokens: PositiveInt
+    temperature: NonNegativeFloat
     neurons: str | None
 
 

@@ -77,6 +77,19 @@ def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
     assert all(value * 3 == pytest.approx(round(value * 3)) for value in found["accuracy"].values())
 
 
+def test_texts_are_continued_with_and_without(call, tmp_path, place):
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("the dog\n\nshe sees\n", encoding="utf-8")
+    few = [*FEW, "lesion.families=[lowest]", f"lesion.prompts={prompts}", "lesion.new_tokens=5"]
+    done = call(*place.small, "lesion=scale", *few, "lesion.temperature=0.7")
+    assert done.status == 0, done.err
+    assert "share of the tag in 2 continued texts:" in done.out
+    text = (output_folders(tmp_path)[0] / "generated.md").read_text("utf-8")
+    assert [line for line in text.splitlines() if line.startswith("### ")] == ["### the dog", "### she sees"]
+    assert text.count("| intact |") == 2
+    assert text.count("| control of NOUN |") == 2
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -88,6 +101,8 @@ def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
         (["lesion=translate", "lesion.to=ADJ"], ["lesion.to must be one of DET, NOUN, PRON, VERB, got ADJ"]),
         (["lesion=zero", "lesion.to=NOUN"], ["lesion.to names the tag of mode=translate"]),
         (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
+        (["lesion=zero", "lesion.prompts=nowhere.txt"], ["nowhere.txt"]),
+        (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not with resample"]),
         (["lesion=zero", "activations.store=false"], ["activations.store"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

@@ -25,10 +25,12 @@ from keyneurons.analysis.dissociation import (
 )
 from keyneurons.data.minimal_pairs import MinimalPair
 from keyneurons.lesion.conditions import Condition
+from keyneurons.lesion.generation import Generation
 from keyneurons.lesion.modes import Lesion
 from keyneurons.lesion.pairs import pair_margins
 from keyneurons.lesion.surprisal import Surprisal, Words
 from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.generated import Generated, generate, lexicon_of
 from keyneurons.pipeline.lesion_sets import Facts, Family, draw_sets, facts_of, mismatch
 from keyneurons.records import Labels, NeuronSets, Scores, Split, Treebank
 from keyneurons.selection.driver import Driver
@@ -44,7 +46,7 @@ class LesionStudy:
     ``where`` is everywhere, or only where words of the lesioned tag are predicted; ``shares`` are doses, each the share
     of a tag's strongest key neurons; each of ``families`` gives ``sets`` control sets for every tag. Measured are the
     first ``sentences`` of ``split``. ``neurons`` takes the place of the run's own sets; ``pairs`` are
-    minimal pairs to judge.
+    minimal pairs to judge, ``generation`` texts to continue.
     """
 
     lesion: Lesion
@@ -61,6 +63,7 @@ class LesionStudy:
     pass_tokens: int
     neurons: NeuronSets | None = None
     pairs: tuple[MinimalPair, ...] = ()
+    generation: Generation | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,7 @@ class LesionResult:
     guard: Mapping[str, float]
     against: Mapping[str, Against]
     pairs: Pairs | None = None
+    generated: Generated | None = None
 
 
 @dataclass(frozen=True)
@@ -171,9 +175,14 @@ def study_lesions(
     )
     bits = _bits(study, surprisal, encoded, measured, [*keys, *less, *controls], np.array(lesioned), len(keys))
     found = _result(study, names, measured, bits, drawn, doses, columns, facts, seed)
-    if not study.pairs:
-        return found
-    return replace(found, pairs=_judge(study, surprisal, read, names, keys, controls[: len(names) * study.sets]))
+    of_first = controls[: len(names) * study.sets]
+    if study.pairs:
+        found = replace(found, pairs=_judge(study, surprisal, read, names, keys, of_first))
+    if study.generation is not None:
+        lexicon = lexicon_of(labels.splits["train"], labels.names)
+        written = generate(read, study.generation, names, keys, of_first[:: study.sets], lexicon)
+        found = replace(found, generated=written)
+    return found
 
 
 def _measured(

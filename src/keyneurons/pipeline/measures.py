@@ -50,6 +50,10 @@ def lesion_metrics(found: LesionResult) -> dict[str, float]:
             metrics[f"{prefix}/{family}/diagonal_advantage"] = against.dissociation.diagonal_advantage
             metrics[f"{prefix}/{family}/diagonal_p_value"] = against.dissociation.p_value
             metrics[f"{prefix}/{family}/double_dissociations"] = float(len(against.dissociation.pairs))
+    if found.generated is not None:
+        for tag, (_, own, control) in found.generated.shares.items():
+            metrics[f"{prefix}/generated_share/{tag}"] = own
+            metrics[f"{prefix}/{found.study.families[0]}/generated_share/{tag}"] = control
     if found.pairs is not None:
         metrics["lesion/intact/pair_accuracy"] = found.pairs.accuracy["intact"]
         for tag in found.tags:

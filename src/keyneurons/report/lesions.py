@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keyneurons.files import write_json
+from keyneurons.files import write_json, write_text
+from keyneurons.pipeline.generated import Generated
 from keyneurons.pipeline.lesions import LesionResult
 from keyneurons.report.figures import KEY, colours, new_figure
 from keyneurons.report.files import write_matrix, write_table
@@ -30,6 +31,8 @@ def write_lesions(found: LesionResult, folder: Path) -> None:
     head = ["tag", "family", "change", "control_mean", "control_std", "p_value", "effect_size"]
     write_table(folder / "lesion_effects.csv", head, rows)
     write_json(folder / "lesion.json", _facts(found))
+    if found.generated is not None:
+        write_text(folder / "generated.md", _side_by_side(found.generated))
     if found.pairs is not None:
         write_json(folder / "lesion_pairs.json", asdict(found.pairs))
 
@@ -84,6 +87,9 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
             for tag in found.tags
         )
         yield f"minimal pairs judged right: {pairs.accuracy['intact']:.3f} intact; under lesions {told}"
+    if (written := found.generated) is not None:
+        told = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
+        yield f"share of the tag in {len(written.prompts)} continued texts: {told}"
     for share, changes in found.doses.items():
         if share < 1:
             yield f"the strongest {share:.0%} of each set: {np.mean(list(changes.values())):+.3f} bits on own words"
@@ -94,6 +100,22 @@ def draw_lesions(found: LesionResult, folder: Path) -> None:
     _matrix(found).savefig(folder / "lesion.png")
     if len(found.doses) > 1:
         _doses(found).savefig(folder / "lesion_doses.png")
+
+
+def _side_by_side(found: Generated) -> str:
+    """What the model wrote, prompt by prompt."""
+    lines = []
+    for i, prompt in enumerate(found.prompts):
+        lines += [f"### {prompt}", "", "| | |", "|---|---|", f"| intact | {_cell(found.intact[i])} |"]
+        for tag in found.lesioned:
+            lines.append(f"| {tag} | {_cell(found.lesioned[tag][i])} |")
+            lines.append(f"| control of {tag} | {_cell(found.controls[tag][i])} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _facts(found: LesionResult) -> dict[str, object]:
