@@ -12,7 +12,7 @@ import numpy as np
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.generated import Generated
 from keyneurons.pipeline.lesions import LesionResult
-from keyneurons.report.figures import KEY, colours, new_figure
+from keyneurons.report.figures import colours, new_figure
 from keyneurons.report.files import write_matrix, write_table
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _matrix(found: LesionResult) -> Figure:
     axes.set_ylabel("lesioned key neurons of")
     for i, j in np.ndindex(values.shape):
         dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
-        axes.text(j, i, f"{values[i, j]:+.2f}", ha="center", va="center", fontsize=7, color=dark)
+        axes.text(j, i, f"{round(float(values[i, j]), 2) + 0.0:+.2f}", ha="center", va="center", fontsize=7, color=dark)
     axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
     figure.colorbar(image, ax=axes, label="bits a word", shrink=0.8)
     return figure
@@ -168,7 +168,7 @@ def _doses(found: LesionResult) -> Figure:
     for tag, colour in zip(found.tags, colours(len(found.tags)), strict=True):
         axes.plot(list(found.doses), [changes[tag] for changes in found.doses.values()], ".-", color=colour, label=tag)
     mean = [float(np.mean(list(changes.values()))) for changes in found.doses.values()]
-    axes.plot(list(found.doses), mean, color=KEY, lw=2.5, label="mean")
+    axes.plot(list(found.doses), mean, color="black", lw=2.5, label="mean")
     axes.set_xlabel("share of the set that is lesioned")
     axes.set_ylabel("change on own words (bits)")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
