@@ -32,6 +32,8 @@ def test_changes_are_averaged_by_tag():
         assert row.tolist() == pytest.approx([told[[0, 3]].mean(), told[[1, 2]].mean(), told[4]])
     with pytest.raises(ValueError, match="tag 3 has no word"):
         mean_changes(changes, tags, 4)
+    with pytest.raises(ValueError, match=r"tags must lie in 0\.\.1, got 0\.\.2"):
+        mean_changes(changes, tags, 2)
 
 
 def test_row_and_column_effects_are_taken_out_and_change_nothing():
@@ -67,6 +69,30 @@ def test_a_planted_diagonal_is_found_and_its_twin_is_not():
     assert planted.p_value <= 3 / 24
     assert dissociation(lesioned + np.diag([2.0] * 4), controls, NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
     assert not dissociation(lesioned, controls, NAMES, **OPTIONS).pairs
+
+
+def test_changes_of_lesions_alone_or_of_words_alone_are_no_advantage():
+    """Rounding must not part what ties: nothing but row and column effects, in changes or in controls, gives p = 1."""
+    shifts = np.array([[5.1], [-3.3], [0.7], [1.9]]) + np.array([0, 2.3, 9.1, -4.7])
+    for lesioned, control in ((shifts, 0 * shifts), (0 * shifts, shifts), (shifts, shifts)):
+        assert dissociation(lesioned, np.stack([control] * 7), NAMES, **OPTIONS).p_value == 1
+    planted = shifts + 1e-6 * np.eye(4)
+    assert dissociation(planted, np.stack([shifts] * 7), NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
+
+
+def test_one_lesion_that_hurts_its_own_words_is_rarely_called_double():
+    """The contrast of the pair alone is as large as of a double one: it would be called so every other time."""
+    called, by_contrast = 0, 0
+    for seed in range(200):
+        lesioned, controls = 0.1 * noise(2, 2, seed=seed), 0.1 * noise(99, 2, 2, seed=1000 + seed)
+        lesioned[0, 0] += 2
+        called += len(dissociation(lesioned, controls, NAMES[:2], **OPTIONS).pairs)
+        sign = np.array([[1, -1], [-1, 1]])
+        large = (sign * lesioned).sum() > (sign * controls).sum(axis=(1, 2)).max()
+        beyond = lesioned - controls.mean(axis=0)
+        by_contrast += large and beyond[1, 1] > beyond[1, 0]
+    assert called <= 21  # 10 expected at most; more in one of a thousand repeats
+    assert by_contrast > 70
 
 
 def test_one_sided_damage_is_no_double_dissociation():
@@ -130,6 +156,8 @@ def test_effects_stand_beside_their_controls():
     assert found.effect_size == pytest.approx(1.5 / found.control_std)
     assert effect(1.0, np.ones(3)).effect_size == 0
     assert effect(2.0, np.ones(3)).effect_size is None
+    assert effect(0.1, np.full(3, 0.1)).effect_size == 0  # whose mean is not 0.1 in floats
+    assert effect(0.3, np.full(7, 0.1)).effect_size is None
     with pytest.raises(ValueError, match="an effect needs 2 control sets, got 1"):
         effect(1.0, np.ones(1))
 
@@ -138,7 +166,7 @@ def test_effects_stand_beside_their_controls():
     ("lesioned", "controls", "options", "message"),
     [
         (np.zeros((1, 1)), np.zeros((3, 1, 1)), {}, "at least 2"),
-        (np.zeros((4, 4)), np.full((3, 4, 4), np.nan), {}, "changes must be finite"),
+        (np.zeros((4, 4)), np.full((3, 4, 4), np.nan), {}, "changes must be finite, got 48 that are not"),
         (np.zeros((4, 4)), np.zeros((3, 4, 4)), {"alpha": 1.5}, "alpha between 0 and 1, got 1000 and 1.5"),
         (np.zeros((4, 4)), np.zeros((3, 4, 4)), {"permutations": 0}, "permutations must be at least 1"),
     ],
@@ -148,3 +176,10 @@ def test_what_makes_no_sense_is_refused(lesioned, controls, options, message):
         dissociation(lesioned, controls, NAMES[: len(lesioned)], **{**OPTIONS, **options})
     with pytest.raises(ValueError, match="an interval needs words"):
         bootstrap_interval(np.zeros(3), np.arange(3), draws=0, level=0.9, seed=0)
+
+
+def test_words_that_were_not_measured_are_refused():
+    with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):
+        bootstrap_interval(np.array([0, np.nan]), np.arange(2), draws=5, level=0.9, seed=0)
+    with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):
+        mean_changes(np.array([[0, np.nan]]), np.arange(2), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -73,7 +74,7 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
     n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
     if n_pairs / (1 + sets) > found.study.alpha:
-        needed = int(n_pairs / found.study.alpha)
+        needed = math.ceil(n_pairs / found.study.alpha - 1e-9) - 1
         yield f"with {sets} sets no single pair of {n_pairs} can stand as a double dissociation: {needed} are needed"
     for family, against in found.against.items():
         if against.mismatch is not None:
