@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -168,6 +168,3 @@ def _differences(activations: Mapping[int, Tensor], baseline: Baseline) -> dict[
 
 def _wide(value: Tensor) -> torch.dtype:
     return torch.promote_types(value.dtype, torch.float32)
-
-
-PathName = Literal["layer", "joint"]
