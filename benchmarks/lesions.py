@@ -27,7 +27,8 @@ from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.models import LanguageModel, PackagedSmolLM2
 from keyneurons.data.sources import Starter
 from keyneurons.lesion.conditions import Change, Condition
-from keyneurons.lesion.surprisal import Surprisal, Words
+from keyneurons.lesion.rows import Words
+from keyneurons.lesion.surprisal import Surprisal
 
 CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "DET")

@@ -27,7 +27,7 @@ from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
-from keyneurons.pipeline.lesions import LesionStudy
+from keyneurons.pipeline.lesion_study import LesionStudy
 from keyneurons.pipeline.neuron_files import read_neuron_sets
 from keyneurons.pipeline.reliability import Checks
 from keyneurons.selection.bottom import Bottom
@@ -138,6 +138,12 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
     given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
+    lowest, n_layers = min(read.layers), read.model.n_layers
+    if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
+        raise ValueError(
+            f"lesion.later_layers must lie above layer {lowest}, the lowest lesioned, and below {n_layers}, "
+            f"got {outside[0]}"
+        )
     mode, factor, to = (given.pop(name) for name in ("mode", "factor", "to"))
     pairs: tuple[MinimalPair, ...] = ()
     if (source := given.pop("pairs")) is not None:

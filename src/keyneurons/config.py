@@ -198,6 +198,8 @@ class Lesion(Section):
     sentences: PositiveInt
     bootstraps: PositiveInt
     permutations: PositiveInt
+    later_layers: tuple[int, ...]
+    tag_mass: bool
     pairs: str | None
     prompts: Path | None
     new_tokens: PositiveInt

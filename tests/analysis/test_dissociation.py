@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from keyneurons.analysis.dissociation import bootstrap_interval, dissociation, effect, mean_changes
+from keyneurons.analysis.dissociation import dissociation
+from keyneurons.analysis.effects import bootstrap_interval, effect, mean_changes
 
 NAMES = ("ADJ", "ADV", "NOUN", "VERB")
 OPTIONS = {"permutations": 1000, "alpha": 0.05, "seed": 0}

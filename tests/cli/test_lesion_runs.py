@@ -61,6 +61,22 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
     assert "is neither a file nor a run" in call(*place.small, "lesion=mean", "lesion.neurons=nowhere").error
 
 
+def test_later_layers_and_the_mass_of_a_tag_are_read_under_lesions(call, tmp_path, place):
+    more = ["layer=1", "lesion.families=[random]", "lesion.later_layers=[2,3]", "lesion.tag_mass=true"]
+    done = call(*place.small, "lesion=zero", *FEW, *more)
+    assert done.status == 0, done.err
+    assert "probability that a word of the right tag comes next: " in done.out
+    assert "accuracy in layer 3: " in done.out
+    (run,) = runs_in(tmp_path)
+    rows = (artifacts_of(run) / "lesion_readings.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + 3 * 4
+    for name in ("tag_mass", "accuracy_in_layer_2", "accuracy_in_layer_3"):
+        for tag in ("DET", "NOUN", "PRON", "VERB"):
+            for key in (f"lesion/intact/{name}/{tag}", f"lesion/zero/{name}/{tag}", f"lesion/zero/random/{name}/{tag}"):
+                assert 0 <= run.data.metrics[key] <= 1
+            assert 0 < run.data.metrics[f"lesion/zero/random/{name}_p_value/{tag}"] <= 1
+
+
 def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
     pairs = tmp_path / "pairs.csv"
     pairs.write_text(
@@ -103,6 +119,11 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
         (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
         (["lesion=zero", "lesion.prompts=nowhere.txt"], ["nowhere.txt"]),
         (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not with resample"]),
+        (
+            ["lesion=zero", "layer=2", "lesion.later_layers=[2]"],
+            ["lesion.later_layers must lie above layer 2", "got 2"],
+        ),
+        (["lesion=zero", "lesion.later_layers=[99]"], ["lesion.later_layers", "got 99"]),
         (["lesion=zero", "activations.store=false"], ["activations.store"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,

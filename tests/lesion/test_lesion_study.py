@@ -8,15 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from planted_model import LAYER, NAMES, NEURONS, labels_of, save_planted_model, sets_of, treebank
+from planted_model import (
+    LAYER,
+    NAMES,
+    NEURONS,
+    TRIGGERS,
+    WORDS,
+    labels_of,
+    save_planted_model,
+    sets_of,
+    treebank,
+)
 
 from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.modes import Lesion
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.lesions import LesionResult, LesionStudy, study_lesions
-from keyneurons.records import Scores
+from keyneurons.pipeline.evidence import KeyProbe
+from keyneurons.pipeline.lesion_readings import tags_of_tokens
+from keyneurons.pipeline.lesion_results import LesionResult
+from keyneurons.pipeline.lesion_study import LesionStudy
+from keyneurons.pipeline.lesions import study_lesions
+from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 
 ZERO = LesionStudy(
     Lesion("zero"),
@@ -47,9 +61,23 @@ def place(tmp_path_factory):
 def lesioned(place, neurons: dict[str, list[int]], study: LesionStudy = ZERO, seed: int = 0) -> LesionResult:
     read, bank, labels, activations = place
     scores = torch.rand(4, 48, generator=torch.Generator().manual_seed(0)).double()
-    return study_lesions(
-        study, read, bank, labels, activations, Scores("mlp", (LAYER,), 48, scores), sets_of(neurons), seed
-    )
+    of_all = Scores("mlp", (LAYER,), 48, scores)
+    return study_lesions(study, read, bank, labels, activations, of_all, sets_of(neurons), least_squares(labels), seed)
+
+
+def least_squares(labels: Labels):
+    """A probe by another way than the product's."""
+
+    def probe_of(later: StoredActivations) -> KeyProbe:
+        (values,) = later.arrays["train"].values()
+        words = labels.splits["train"]
+        features = torch.from_numpy(np.asarray(values[words.rows], dtype=np.float32))
+        mean = features.mean(0)
+        targets = torch.nn.functional.one_hot(torch.from_numpy(words.tags)).float()
+        weight = torch.linalg.lstsq(features - mean, targets - targets.mean(0)).solution
+        return KeyProbe(np.arange(len(mean)), mean, torch.ones(len(mean)), weight, targets.mean(0))
+
+    return probe_of
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +183,43 @@ def test_too_few_tags_are_refused(place):
 def test_a_lesion_that_makes_no_sense_is_refused(options, message):
     with pytest.raises((ValueError, TypeError), match=message if options["mode"] != "remove" else ""):
         Lesion(**options)
+
+
+def test_the_probability_of_words_of_the_tag_falls_with_its_neuron(place):
+    study = replace(ZERO, tag_mass=True, families=("variance",), shares=(1.0,))
+    mass = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).readings["tag_mass"]
+    for tag in NAMES:
+        assert mass.intact[tag] > 0.6
+        assert mass.lesioned[tag] < mass.intact[tag] / 2
+        assert mass.against["variance"][tag].change == pytest.approx(mass.intact[tag] - mass.lesioned[tag])
+        assert mass.against["variance"][tag].p_value <= 2 / 21
+    unplanted = {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)}
+    twin = lesioned(place, unplanted, study).readings["tag_mass"]
+    for tag in NAMES:
+        assert twin.lesioned[tag] == pytest.approx(twin.intact[tag], abs=0.1)
+
+
+def test_tags_of_tokens_are_counted_in_train(place):
+    read, bank, labels, _ = place
+    table = tags_of_tokens(read, bank, labels)
+    for tag, words in WORDS.items():
+        for word in words:
+            assert table[read.model.tokenizer.convert_tokens_to_ids(word)].tolist() == [t == tag for t in NAMES]
+    assert not table[read.model.tokenizer.convert_tokens_to_ids(TRIGGERS[0])].any()  # a word of no tag
+
+
+def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
+    read, *rest = place
+    study = replace(ZERO, later_layers=(1,), families=("random",), sets=2, shares=(1.0,))
+    kept = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    gone = replace(study, lesion=Lesion("keep_only"))
+    residual = replace(read, site="residual")
+    stream = StoredActivations.of(residual, rest[0])
+    one = NeuronSets("residual", (LAYER,), 32, {tag: (KeyNeuron(LAYER, i, 1.0),) for i, tag in enumerate(NAMES)})
+    scores = Scores("residual", (LAYER,), 32, torch.rand(4, 32).double())
+    lost = study_lesions(gone, residual, *rest[:2], stream, scores, one, least_squares(rest[1]), 0)
+    for tag in NAMES:  # a word tells its own tag; neurons that fire on what comes before it are not needed for that
+        reading = kept.readings["accuracy_in_layer_1"]
+        assert reading.intact[tag] > 0.95
+        assert reading.lesioned[tag] > 0.8
+    assert np.mean(list(lost.readings["accuracy_in_layer_1"].lesioned.values())) < 0.6

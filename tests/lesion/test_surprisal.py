@@ -16,7 +16,8 @@ from keyneurons.activations.capture import passing
 from keyneurons.activations.families import FAMILIES, block_modules, submodule
 from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.lesion.conditions import Change, Condition
-from keyneurons.lesion.surprisal import Surprisal, Words
+from keyneurons.lesion.rows import Words
+from keyneurons.lesion.surprisal import Readout, Surprisal
 
 TEXTS = sentences()
 KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]
@@ -180,3 +181,31 @@ def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models,
 
     # a longer sentence of the batch draws more lenders, the first of which are the same
     np.testing.assert_allclose(many[1], by_hand(models(), encoded, words, through), atol=2e-5)
+
+
+@pytest.mark.parametrize("pass_tokens", [1, 10_000])
+def test_readouts_see_what_a_whole_pass_has_at_the_words(models, encoded, words, pass_tokens):
+    model = models()
+    conditions = [INTACT, lesion({3: [4]}), lesion({1: [0, 5]})]
+
+    def third(hidden: Tensor, some: np.ndarray) -> Tensor:
+        return hidden[..., 3] + torch.from_numpy(some)
+
+    measure = Surprisal(model, "mlp", 60, pass_tokens)
+    readouts = [Readout(2, third), Readout(None, third), Readout(1, third)]
+    bits, block2, predicting, block1 = measure.measure(encoded, words, conditions, readouts)
+    np.testing.assert_allclose(bits, measure(encoded, words, conditions), atol=1e-6)
+    for i, condition in enumerate(conditions):
+        through = {
+            layer: lambda value, chosen=chosen: value.index_fill(2, chosen, 0)
+            for layer, chosen in condition.neurons.items()
+        }
+        for w, (s, first, last) in enumerate(zip(words.sentence, words.first, words.last, strict=True)):
+            ids = torch.tensor([encoded[s].ids])
+            with torch.no_grad(), passing(model.predictor.base, model.family, "mlp", through):
+                out = model.predictor.base(input_ids=ids, output_hidden_states=True, use_cache=False)
+            assert block2[i, w] == pytest.approx(out.hidden_states[3][0, last, 3].item() + w, abs=1e-4)
+            assert block1[i, w] == pytest.approx(out.hidden_states[2][0, last, 3].item() + w, abs=1e-4)
+            assert predicting[i, w] == pytest.approx(out.last_hidden_state[0, first - 1, 3].item() + w, abs=1e-4)
+    assert np.abs(block1[2] - block1[0]).max() > 1e-3  # the lesion is seen behind it,
+    assert np.array_equal(block2[1], block2[0])  # and not before it

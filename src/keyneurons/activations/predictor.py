@@ -24,14 +24,17 @@ class Predictor:
     head: nn.Module
     softcap: float | None
 
+    def logits(self, hidden: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows tokens"]:
+        """Logits of all tokens, given normed hidden states; in float32 or wider."""
+        logits: Tensor = self.head(hidden)
+        logits = logits if logits.dtype.itemsize >= 4 else logits.float()
+        return logits if self.softcap is None else self.softcap * (logits / self.softcap).tanh()
+
     def log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
     ) -> Float[Tensor, " rows"]:
-        """Natural logarithm of the probability of one token each, given normed hidden states; in float32 or wider."""
-        logits = self.head(hidden)
-        logits = logits if logits.dtype.itemsize >= 4 else logits.float()
-        if self.softcap is not None:
-            logits = self.softcap * (logits / self.softcap).tanh()
+        """Natural logarithm of the probability of one token each, given normed hidden states."""
+        logits = self.logits(hidden)
         chosen = logits.gather(1, tokens.to(logits.device)[:, None]).squeeze(1)
         log_probability: Tensor = chosen - logits.logsumexp(dim=1)
         return log_probability

@@ -1,4 +1,4 @@
-"""Whether lesions hurt what they should: effects against controls, intervals, double dissociation."""
+"""Double dissociation: whether lesions hurt their own tag more than others."""
 
 from __future__ import annotations
 
@@ -8,27 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
+from keyneurons.analysis.effects import check_finite
 
+MOST_ORDERS = 50_000  # permutations that are listed one by one: of 8 tags
 ROUNDING = 1e-12  # share of the changes: statistics that differ by less differ by rounding, and tie
-
-
-@dataclass(frozen=True)
-class Effect:
-    """A lesion's change of some words, in bits a word, beside that of a family of control sets.
-
-    ``p_value`` is one-sided, hurts more: ``(1 + # control sets that hurt as much) / (1 + sets)``. ``effect_size`` is
-    the distance from the controls in their standard deviations, None if these are all alike.
-    """
-
-    change: float
-    control_mean: float
-    control_std: float
-    p_value: float
-    effect_size: float | None
 
 
 @dataclass(frozen=True)
@@ -60,60 +47,6 @@ class Dissociation:
     pairs: tuple[DoubleDissociation, ...]
 
 
-def mean_changes(
-    changes: Float[ndarray, "conditions words"], tags: Int[ndarray, " words"], n_tags: int
-) -> Float[ndarray, "conditions tags"]:
-    """Mean change over the words of every tag.
-
-    Raises:
-        ValueError: If a tag has no word or is out of range, or a change is not finite.
-    """
-    _check_finite(changes)
-    if tags.size and not 0 <= tags.min() <= tags.max() < n_tags:
-        raise ValueError(f"tags must lie in 0..{n_tags - 1}, got {tags.min()}..{tags.max()}")
-    counts = np.bincount(tags, minlength=n_tags)
-    if not counts.all():
-        raise ValueError(f"tag {int(counts.argmin())} has no word")
-    return np.stack([changes[:, tags == tag].mean(axis=1) for tag in range(n_tags)], axis=1)
-
-
-def bootstrap_interval(
-    changes: Float[ndarray, " words"], sentences: Int[ndarray, " words"], *, draws: int, level: float, seed: int
-) -> tuple[float, float]:
-    """Percentile interval of a mean change; whole sentences are drawn with replacement.
-
-    Returns:
-        Its two ends; they are equal where all words are of one sentence.
-
-    Raises:
-        ValueError: If there is no word, a change is not finite, ``draws`` is below 1 or ``level`` is not in 0..1.
-    """
-    if not len(changes) or draws < 1 or not 0 < level < 1:
-        raise ValueError(f"an interval needs words, draws and a level in 0..1, got {len(changes)}, {draws}, {level}")
-    _check_finite(changes)
-    _, place = np.unique(sentences, return_inverse=True)
-    sums, counts = np.bincount(place, weights=changes), np.bincount(place)
-    weights = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    means = (weights @ sums) / (weights @ counts)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def effect(change: float, controls: Float[ndarray, " sets"]) -> Effect:
-    """Compare a change with that of control sets.
-
-    Raises:
-        ValueError: If there are fewer than 2 sets, or a change is not finite.
-    """
-    if len(controls) < 2:
-        raise ValueError(f"an effect needs 2 control sets, got {len(controls)}")
-    p_value = empirical_p_value(change, controls)
-    alike = bool((controls == controls[0]).all())  # their rounded mean may differ from them
-    mean, std = (float(controls[0]), 0.0) if alike else (float(controls.mean()), float(controls.std(ddof=1)))
-    size = (change - mean) / std if std > 0 else (0.0 if change == mean else None)
-    return Effect(change, mean, std, p_value, size)
-
-
 def dissociation(
     lesioned: Float[ndarray, "tags tags"],
     controls: Float[ndarray, "sets tags tags"],
@@ -125,12 +58,13 @@ def dissociation(
 ) -> Dissociation:
     """Test whether lesions hurt their own tag more than others.
 
-    The measured tags are permuted against the lesioned ones, which row and column effects survive: all permutations if
-    these are no more than ``permutations``, else so many at random. With 3 tags p cannot be below 1/6, with 4 below
-    1/24. A pair of tags dissociates doubly if each lesion hurts its own words more than the other's, beyond its
-    control sets, and both differences stand against theirs at ``alpha`` after Benjamini-Hochberg over all pairs. With
-    ``sets`` of them p cannot be below ``1 / (1 + sets)``, so a single one of ``m`` pairs needs ``m / alpha - 1`` sets:
-    at .05 these are 119 for 4 tags and 2,719 for 17; with 20 sets nothing stands unless nearly all pairs do.
+    The measured tags are permuted against the lesioned ones, which row and column effects survive: all permutations of
+    up to 8 tags if these are no more than ``permutations``, else so many at random. With 3 tags p cannot be below 1/6,
+    with 4 below 1/24. A pair of tags dissociates doubly if each lesion hurts its own words more than the other's,
+    beyond its control sets, and both differences stand against theirs at ``alpha`` after Benjamini-Hochberg over all
+    pairs. With ``sets`` of them p cannot be below ``1 / (1 + sets)``, so a single one of ``m`` pairs needs
+    ``m / alpha - 1`` sets: at .05 these are 119 for 4 tags and 2,719 for 17; with 20 sets nothing stands unless nearly
+    all pairs do.
 
     Args:
         lesioned: mean change of the words of the measured tag under the lesion of the lesioned one's key neurons.
@@ -152,7 +86,7 @@ def dissociation(
         raise ValueError(
             f"got changes {lesioned.shape} and {controls.shape} for {n} tags; at least 2 and a set are needed"
         )
-    _check_finite(np.concatenate([lesioned[None], controls]))
+    check_finite(np.concatenate([lesioned[None], controls]))
     if permutations < 1 or not 0 < alpha < 1:
         raise ValueError(f"permutations must be at least 1 and alpha between 0 and 1, got {permutations} and {alpha}")
     beyond = lesioned - controls.mean(axis=0)
@@ -170,17 +104,12 @@ def dissociation(
 def _diagonal_p_value(interaction: Float[ndarray, "tags tags"], permutations: int, seed: int, slack: float) -> float:
     n = len(interaction)
     least = interaction.trace() - slack
-    if exact := math.factorial(n) <= permutations:
+    if exact := math.factorial(n) <= min(permutations, MOST_ORDERS):
         orders = np.array(list(itertools.permutations(range(n))))
     else:
         orders = np.random.default_rng(seed).permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
     as_large = int((interaction[np.arange(n), orders].sum(axis=1) >= least).sum())
     return as_large / len(orders) if exact else (1 + as_large) / (1 + len(orders))
-
-
-def _check_finite(changes: Float[ndarray, "*shape"]) -> None:
-    if not np.isfinite(changes).all():
-        raise ValueError(f"changes must be finite, got {(~np.isfinite(changes)).sum()} that are not")
 
 
 def _pairs(

@@ -11,7 +11,8 @@ from numpy import ndarray
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.data.minimal_pairs import MinimalPair
 from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.surprisal import Surprisal, Words
+from keyneurons.lesion.rows import Words
+from keyneurons.lesion.surprisal import Surprisal
 from keyneurons.records import Sentence, Word
 
 

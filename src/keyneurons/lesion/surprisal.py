@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,25 +16,28 @@ from torch import Tensor
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.blocks import listening, run_block
 from keyneurons.activations.capture import passing
-from keyneurons.activations.extract import make_batch, plan_batches
+from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.families import block_modules
 from keyneurons.activations.models import LanguageModel
 from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.lesion.rows import Rows, Words
 from keyneurons.records import Site
 
 HEAD_ROWS = 256  # positions whose logits are held at a time
 
 
 @dataclass(frozen=True)
-class Words:
-    """Words of some encoded sentences: the sentence of each, and its first and last token there."""
+class Readout:
+    """Something else than surprisal that is read of every word under every condition.
 
-    sentence: Int[ndarray, " words"]
-    first: Int[ndarray, " words"]
-    last: Int[ndarray, " words"]
+    ``read`` makes a number of each hidden state: what leaves block ``layer`` at the word's last token, or, where that
+    is None, what leaves the last norm where the word's first token is predicted. It is told which words these are.
+    """
 
-    def __len__(self) -> int:
-        return len(self.sentence)
+    layer: int | None
+    read: Callable[
+        [Float[Tensor, "conditions words hidden"], Int[ndarray, " words"]], Float[Tensor, "conditions words"]
+    ]
 
 
 @dataclass(frozen=True)
@@ -83,40 +86,86 @@ class Surprisal:
         Returns:
             Bits of every word under every condition.
         """
-        found = np.empty((len(conditions), len(words)))
+        bits: ndarray = self.measure(encoded, words, conditions, (), where=where, told=told)[0]
+        return bits
+
+    def measure(
+        self,
+        encoded: Sequence[Encoded],
+        words: Words,
+        conditions: Sequence[Condition],
+        readouts: Sequence[Readout],
+        *,
+        where: Bool[ndarray, "conditions words"] | None = None,
+        told: Callable[[int], object] = lambda _: None,
+    ) -> Float[ndarray, "measures conditions words"]:
+        """Surprisal, and by the same passes whatever else is read of the words.
+
+        Args:
+            encoded: as above.
+            words: as above.
+            conditions: as above.
+            readouts: what else is read.
+            where: as above.
+            told: as above.
+
+        Returns:
+            Bits, and then what each readout found.
+        """
+        found = np.empty((1 + len(readouts), len(conditions), len(words)))
         order = np.argsort([min(condition.layers, default=math.inf) for condition in conditions], kind="stable")
         ordered = [conditions[i] for i in order]
         for batch in plan_batches([len(e.ids) for e in encoded], self.batch_tokens):
             here = np.flatnonzero(np.isin(words.sentence, batch))
             if len(here):
-                rows = _Rows.of(encoded, batch, words, here)
+                rows = Rows.of(encoded, batch, words, here)
                 of_batch = None if where is None else where[order][:, here]
-                for some, bits in self._batch(rows, ordered, of_batch):
-                    found[np.ix_(order[some], here)] = bits
-                    told(bits.size)
+                for some, values in self._batch(rows, ordered, readouts, here, of_batch):
+                    found[np.ix_(np.arange(len(values)), order[some], here)] = values
+                    told(values[0].size)
         return found
 
     @torch.inference_mode()
     def _batch(
-        self, rows: _Rows, conditions: Sequence[Condition], where: Bool[ndarray, "conditions words"] | None
-    ) -> Iterator[tuple[slice, Float[ndarray, "some words"]]]:
-        """Bits of the words of some sentences, a few conditions at a time; these come by their lowest layer."""
+        self,
+        rows: Rows,
+        conditions: Sequence[Condition],
+        readouts: Sequence[Readout],
+        here: Int[ndarray, " words"],
+        where: Bool[ndarray, "conditions words"] | None,
+    ) -> Iterator[tuple[slice, Float[ndarray, "measures some words"]]]:
+        """Measures of the words of some sentences, a few conditions at a time; these come by their lowest layer."""
         at_once = max(1, self.pass_tokens // rows.ids.numel())
-        starts = sorted({min(c.layers) for c in conditions if c.layers})
-        start_of = self._intact(rows, starts)
+        later = {readout.layer for readout in readouts if readout.layer is not None}
+        start_of = self._intact(rows, {min({*c.layers, *later}) for c in conditions if c.layers or later})
         for first in range(0, len(conditions), at_once):
             some = slice(first, first + at_once)
             chosen = conditions[some]
             layers = sorted({layer for c in chosen for layer in c.layers})
-            if not layers:
+            states: dict[int, Tensor] = {}
+            if not layers and not later:
                 final = start_of[None].final[None].expand(len(chosen), *[-1] * 3)
             else:
                 changed = None if where is None else rows.changed(where[some])
-                lent = self._lent(rows, layers)
-                final = self._lesioned(start_of[min(layers)], chosen, layers, changed, lent)
-            yield some, rows.bits(final, self._log_probability)
+                start = start_of[min({*layers, *later})]
+                final, states = self._lesioned(start, chosen, layers, rows, later, changed)
+            yield some, self._measures(rows, rows.predicting(final), states, readouts, here)
 
-    def _intact(self, rows: _Rows, starts: Sequence[int]) -> dict[int | None, _Start]:
+    def _measures(
+        self,
+        rows: Rows,
+        predicting: Float[Tensor, "conditions pieces hidden"],
+        states: Mapping[int, Float[Tensor, "conditions words hidden"]],
+        readouts: Sequence[Readout],
+        here: Int[ndarray, " words"],
+    ) -> Float[ndarray, "measures conditions words"]:
+        found = [rows.bits(predicting, self._log_probability)]
+        for readout in readouts:
+            state = predicting[:, rows.opening] if readout.layer is None else states[readout.layer]
+            found.append(readout.read(state, here).double().cpu().numpy())
+        return np.stack(found)
+
+    def _intact(self, rows: Rows, starts: Set[int]) -> dict[int | None, _Start]:
         """One pass of the model as it is, with what enters each block that a lesioned pass starts from."""
         base = self.model.predictor.base
         calls: dict[int, Mapping[str, Any]] = {}
@@ -137,13 +186,17 @@ class Surprisal:
         start: _Start,
         conditions: Sequence[Condition],
         layers: Sequence[int],
+        rows: Rows,
+        later: Set[int],
         changed: Bool[Tensor, "rows tokens"] | None,
-        lent: Mapping[int, Float[Tensor, "sentences tokens neurons"]],
-    ) -> Float[Tensor, "conditions sentences tokens hidden"]:
-        """What leaves the last norm under each condition."""
+    ) -> tuple[
+        Float[Tensor, "conditions sentences tokens hidden"], dict[int, Float[Tensor, "conditions words hidden"]]
+    ]:
+        """What leaves the last norm under each condition, and what leaves later blocks at the words."""
         predictor, family, n = self.model.predictor, self.model.family, len(conditions)
         width, device = self.model.width(self.site), self.model.device
-        where = None if changed is None else changed.to(device)
+        where, lent = None if changed is None else changed.to(device), self._lent(rows, layers)
+        first, states = min({*layers, *later}), {}
 
         def changing(layer: int) -> Callable[[Tensor], Tensor]:
             change = Layer(layer, conditions, width, device)
@@ -152,12 +205,14 @@ class Surprisal:
         hidden = start.hidden.repeat(n, 1, 1)
         with passing(predictor.base, family, self.site, {layer: changing(layer) for layer in layers}):
             for number, block in enumerate(block_modules(predictor.base, family)):
-                if number >= min(layers):
+                if number >= first:
                     hidden = run_block(block, hidden, _repeated(start.calls[number], len(start.hidden), n))
+                if number in later:
+                    states[number] = rows.ends(hidden.view(n, -1, *hidden.shape[1:]))
         final: Tensor = predictor.norm(hidden)
-        return final.view(n, -1, *final.shape[1:])
+        return final.view(n, -1, *final.shape[1:]), states
 
-    def _lent(self, rows: _Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
+    def _lent(self, rows: Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
         """For each position the activation of another word."""
         if self.donors is None:
             return {}
@@ -173,64 +228,6 @@ class Surprisal:
     ) -> Float[Tensor, " rows"]:
         parts = zip(torch.split(hidden, HEAD_ROWS), torch.split(tokens, HEAD_ROWS), strict=True)
         return torch.cat([self.model.predictor.log_probability(*part) for part in parts])
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """A batch of sentences and the tokens of its words: row and position of each, its id, and which word it is of."""
-
-    sentences: Sequence[int]
-    ids: Int[Tensor, "sentences tokens"]
-    mask: Int[Tensor, "sentences tokens"]
-    row: Int[Tensor, " pieces"]
-    position: Int[Tensor, " pieces"]
-    token: Int[Tensor, " pieces"]
-    word: Int[Tensor, " pieces"]
-    n_words: int
-
-    @classmethod
-    def of(
-        cls,
-        encoded: Sequence[Encoded],
-        batch: Sequence[int],
-        words: Words,
-        here: Int[ndarray, " some"],
-    ) -> _Rows:
-        padded = make_batch([encoded[i] for i in batch], [0] * len(batch), pad_left=False)
-        row_of = {sentence: row for row, sentence in enumerate(batch)}
-        pieces = [
-            (row_of[int(words.sentence[w])], position, number)
-            for number, w in enumerate(here)
-            for position in range(int(words.first[w]), int(words.last[w]) + 1)
-        ]
-        row, position, word = (torch.tensor(column) for column in zip(*pieces, strict=True))
-        return cls(batch, padded.ids, padded.mask, row, position, padded.ids[row, position], word, len(here))
-
-    def inputs(self, device: torch.device) -> dict[str, Any]:
-        return {
-            "input_ids": self.ids.to(device),
-            "attention_mask": self.mask.to(device),
-            "use_cache": False,
-        }
-
-    def changed(self, where: Bool[ndarray, "conditions words"]) -> Bool[Tensor, "rows tokens"]:
-        """The positions that predict the words where each condition is done, all sentences of the first one first."""
-        changed = torch.zeros(len(where), *self.ids.shape, dtype=torch.bool)
-        for each, done in zip(changed, torch.from_numpy(where)[:, self.word], strict=True):
-            each[self.row[done], self.position[done] - 1] = True
-        return changed.flatten(0, 1)
-
-    def bits(
-        self,
-        final: Float[Tensor, "conditions sentences tokens hidden"],
-        log_probability: Callable[[Tensor, Tensor], Tensor],
-    ) -> Float[ndarray, "conditions words"]:
-        """Surprisal of the words, given what leaves the last norm."""
-        n = len(final)
-        hidden = final[:, self.row.to(final.device), self.position.to(final.device) - 1].flatten(0, 1)
-        nats = -log_probability(hidden, self.token.to(final.device).repeat(n)).view(n, -1).double().cpu()
-        total = torch.zeros(n, self.n_words, dtype=torch.float64).index_add_(1, self.word, nats)
-        return (total / math.log(2)).numpy()
 
 
 def _repeated(call: Mapping[str, Any], n_sentences: int, n: int) -> dict[str, Any]:

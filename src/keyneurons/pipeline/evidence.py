@@ -44,6 +44,11 @@ class KeyProbe:
     weight: Float[Tensor, "features tags"]
     bias: Float[Tensor, " tags"]
 
+    def __call__(self, values: Float[Tensor, "*words features"]) -> Float[Tensor, "*words tags"]:
+        """Logits; a neuron that was constant in train counts as its mean."""
+        standard = torch.where(self.std > 0, (values - self.mean) / self.std, 0.0)
+        return standard @ self.weight + self.bias
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -188,6 +193,26 @@ def own_f1(
     f1 = binary_f1(trained.test_predictions, targets["test"]).reshape(len(own), -1)
     metrics = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(own, f1, strict=True)}
     return metrics | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(own, f1, strict=True)}
+
+
+def probe_of_all(
+    activations: Activations,
+    labels: Labels,
+    n_neurons: int,
+    *,
+    settings: ProbeSettings,
+    trainer: Callable[[], Trainer],
+    seed: int,
+) -> KeyProbe:
+    """The probe on all neurons, trained as every other."""
+    from keyneurons.probe.fit import train_probes
+
+    columns = np.arange(n_neurons)
+    features, targets = activations.columns(labels, columns), same_for_all(labels, 1)
+    trained = train_probes(
+        features, targets, columns[None], len(labels.names), settings=settings, trainer=trainer, seed=seed
+    )
+    return KeyProbe(columns, trained.mean[0], trained.std[0], trained.weights[0], trained.biases[0])
 
 
 def text_controls(labels: Labels) -> dict[str, float]:

@@ -20,10 +20,12 @@ from keyneurons.data.unseen_words import keep_types_apart
 from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.activations import Activations, StoredActivations, StreamedActivations
 from keyneurons.pipeline.dataset import Dataset
-from keyneurons.pipeline.evidence import Evidence, gather_evidence
+from keyneurons.pipeline.evidence import Evidence, KeyProbe, gather_evidence, probe_of_all
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, without_first_words
-from keyneurons.pipeline.lesions import LesionResult, LesionStudy, study_lesions
+from keyneurons.pipeline.lesion_results import LesionResult
+from keyneurons.pipeline.lesion_study import LesionStudy
+from keyneurons.pipeline.lesions import study_lesions
 from keyneurons.pipeline.measures import attribution_metrics, data_metrics, lesion_metrics, set_metrics
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
@@ -204,9 +206,14 @@ def lesion(
     """Lesion the key neurons in the model, if that is asked for."""
     if experiment.lesions is None or not isinstance(activations, StoredActivations):
         return None
-    study = experiment.lesions
+    study, read, seed = experiment.lesions, experiment.read, experiment.seed
     chosen = sets if study.neurons is None else study.neurons
-    return study_lesions(study, experiment.read, treebank, labels, activations, scores, chosen, experiment.seed)
+
+    def probe_of(later: StoredActivations) -> KeyProbe:
+        width = read.model.width(later.site)
+        return probe_of_all(later, labels, width, settings=experiment.probe, trainer=experiment.trainer, seed=seed)
+
+    return study_lesions(study, read, treebank, labels, activations, scores, chosen, probe_of, seed)
 
 
 def check_reliability(

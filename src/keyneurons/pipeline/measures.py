@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyneurons.analysis.overlap import mean_off_diagonal
-from keyneurons.pipeline.lesions import LesionResult
+from keyneurons.pipeline.lesion_results import LesionResult
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Treebank
 
@@ -50,6 +50,14 @@ def lesion_metrics(found: LesionResult) -> dict[str, float]:
             metrics[f"{prefix}/{family}/diagonal_advantage"] = against.dissociation.diagonal_advantage
             metrics[f"{prefix}/{family}/diagonal_p_value"] = against.dissociation.p_value
             metrics[f"{prefix}/{family}/double_dissociations"] = float(len(against.dissociation.pairs))
+    for name, reading in found.readings.items():
+        for tag in found.tags:
+            metrics[f"lesion/intact/{name}/{tag}"] = reading.intact[tag]
+            metrics[f"{prefix}/{name}/{tag}"] = reading.lesioned[tag]
+        for family, effects in reading.against.items():
+            for tag, effect in effects.items():
+                metrics[f"{prefix}/{family}/{name}/{tag}"] = reading.intact[tag] - effect.control_mean
+                metrics[f"{prefix}/{family}/{name}_p_value/{tag}"] = effect.p_value
     if found.generated is not None:
         for tag, (_, own, control) in found.generated.shares.items():
             metrics[f"{prefix}/generated_share/{tag}"] = own

@@ -12,12 +12,15 @@ import numpy as np
 
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.generated import Generated
-from keyneurons.pipeline.lesions import LesionResult
+from keyneurons.pipeline.lesion_results import LesionResult
 from keyneurons.report.figures import colours, new_figure
 from keyneurons.report.files import write_matrix, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+READINGS = {"tag_mass": "probability that a word of the right tag comes next"}
 
 
 def write_lesions(found: LesionResult, folder: Path) -> None:
@@ -32,6 +35,9 @@ def write_lesions(found: LesionResult, folder: Path) -> None:
     head = ["tag", "family", "change", "control_mean", "control_std", "p_value", "effect_size"]
     write_table(folder / "lesion_effects.csv", head, rows)
     write_json(folder / "lesion.json", _facts(found))
+    if found.readings:
+        head = ["reading", "tag", "intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size"]
+        write_table(folder / "lesion_readings.csv", head, list(_reading_rows(found)))
     if found.generated is not None:
         write_text(folder / "generated.md", _side_by_side(found.generated))
     if found.pairs is not None:
@@ -67,6 +73,15 @@ def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, .
     return tuple(head), rows
 
 
+def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
+    for name, reading in found.readings.items():
+        for family, effects in reading.against.items():
+            for tag, effect in effects.items():
+                control = reading.intact[tag] - effect.control_mean
+                row: list[object] = [name, tag, reading.intact[tag], reading.lesioned[tag], family, control]
+                yield [*row, effect.control_std, effect.p_value, effect.effect_size]
+
+
 def lesion_facts(found: LesionResult) -> Iterator[str]:
     """What else is worth a line."""
     if found.guard:
@@ -82,6 +97,14 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
                 f"sets matched by {family} differ from the key neurons by {against.mismatch:.3f} of the ranks "
                 "(random sets by a third)"
             )
+    first = found.study.families[0]
+    for name, reading in found.readings.items():
+        told = ", ".join(
+            f"{tag} {reading.intact[tag]:.3f} -> {reading.lesioned[tag]:.3f} "
+            f"({first} sets {reading.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
+            for tag, effect in reading.against[first].items()
+        )
+        yield f"{READINGS.get(name, name.replace('_', ' '))}: {told}"
     if (pairs := found.pairs) is not None:
         told = ", ".join(
             f"{tag} {pairs.accuracy[tag]:.3f} ({found.study.families[0]} sets {pairs.controls[tag]:.3f})"

@@ -1,0 +1,78 @@
+"""The words that lesions are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Int
+from numpy import ndarray
+
+from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.lesion.rows import Words
+from keyneurons.records import Labels, Split, Treebank
+
+
+@dataclass(frozen=True)
+class MeasuredWords:
+    """The words that are measured: where they are, their tags (-1 for those of no tag under study), their sentences."""
+
+    words: Words
+    tags: Int[ndarray, " words"]
+
+    @property
+    def studied(self) -> Bool[ndarray, " words"]:
+        """Which words are of a tag under study."""
+        return self.tags >= 0
+
+    def of(self, chosen: Bool[ndarray, " words"]) -> Words:
+        """Some of them."""
+        return Words(self.words.sentence[chosen], self.words.first[chosen], self.words.last[chosen])
+
+
+def words_to_measure(
+    read: ActivationReader, treebank: Treebank, labels: Labels, names: Sequence[str], split: Split, n_sentences: int
+) -> tuple[list[Encoded], MeasuredWords, tuple[str, ...]]:
+    """The first sentences of a split, and their words that are predicted by tokens of their own.
+
+    Args:
+        read: encodes sentences as its model takes them.
+        treebank: all sentences.
+        labels: the labelled words.
+        names: the tags under study.
+        split: dev or test.
+        n_sentences: how many sentences, at most.
+
+    Returns:
+        The sentences, the words, and those of the tags that have some.
+
+    Raises:
+        ValueError: fewer than two tags have such words.
+    """
+    sentences = treebank.splits[split][:n_sentences]
+    encoded = replace(read, read_at="word", pooling="mean").encode(sentences)
+    n_words = sum(len(e.reads) for e in encoded)
+    tag_of_row = np.full(n_words, -1)
+    labelled = labels.splits[split]
+    here = labelled.rows < n_words
+    tag_of_row[labelled.rows[here]] = labelled.tags[here]
+    counts = np.bincount(tag_of_row[tag_of_row >= 0], minlength=len(labels.names))
+    names = tuple(name for name in names if counts[labels.names.index(name)] > 0)
+    if len(names) < 2:
+        raise ValueError(
+            f"lesions need two tags with key neurons and words in {len(sentences)} sentences of {split}, got "
+            f"{', '.join(names) or 'none'}; raise lesion.sentences"
+        )
+    number = np.full(len(labels.names) + 1, -1)
+    number[[labels.names.index(name) for name in names]] = np.arange(len(names))
+    spans: list[tuple[int, int, int, int]] = []
+    row = 0
+    for s, e in enumerate(encoded):
+        for w, (first, last) in enumerate(e.reads):
+            if first > 0 and not (w and e.reads[w - 1][1] >= first):
+                spans.append((s, first, last, int(number[tag_of_row[row]])))
+            row += 1
+    table = np.array(spans, dtype=np.int64).reshape(-1, 4)
+    return encoded, MeasuredWords(Words(table[:, 0], table[:, 1], table[:, 2]), table[:, 3]), names

@@ -1,0 +1,158 @@
+"""What one neuron does on the words of the dev sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from keyneurons.analysis.separation import Separation, separation, spread
+from keyneurons.data.word_features import sentence_of_rows
+from keyneurons.records import LabelledWords, Labels, Sentence, Treebank
+
+SENTENCES, SAMPLED = 12, 8
+TYPES, SINGLE_WORDS = 12, 10
+CONTROLS = 100
+FULL_COLOUR = 0.99  # share of the words whose distance from the median lies within the scale
+
+
+@dataclass(frozen=True)
+class DevText:
+    """The dev sentences, and which of their words count: those with a tag of the labels."""
+
+    sentences: tuple[Sentence, ...]
+    names: tuple[str, ...]
+    words: LabelledWords
+
+    @classmethod
+    def of(cls, treebank: Treebank, labels: Labels) -> DevText:
+        """Those of a treebank."""
+        return cls(treebank.splits["dev"], labels.names, labels.splits["dev"])
+
+    def sentence_numbers(self) -> Int[ndarray, " words"]:
+        """The number of the sentence of every word that counts."""
+        return sentence_of_rows(self.sentences, self.words.rows)
+
+    def sample(self, seed: int) -> tuple[int, ...]:
+        """Some sentences with a word that counts, drawn without looking at any activation, in order."""
+        known = np.unique(self.sentence_numbers())
+        drawn = np.random.default_rng([seed, len(known)]).choice(known, min(SAMPLED, len(known)), replace=False)
+        return tuple(sorted(drawn.tolist()))
+
+
+@dataclass(frozen=True)
+class WordType:
+    """A lower-cased form with one tag, how often it occurs, and its mean activation."""
+
+    form: str
+    tag: str
+    count: int
+    mean: float
+
+
+@dataclass(frozen=True)
+class NeuronOnDev:
+    """One neuron on the dev words.
+
+    ``values`` are the activations of all words, those that do not count too. Colours go out from ``centre``, the median
+    of the words that count, and are full at a distance of ``reach``, within which 99 % of them lie (all of them, if
+    the others are all at the centre); ``lowest`` and ``highest`` are their extremes. ``sentences`` hold the words
+    farthest from the centre, the farthest first. ``top_types`` and ``bottom_types`` occur at least twice;
+    ``top_words`` and ``bottom_words`` are positions among the words that count. ``quantiles`` are those of
+    ``analysis.separation`` by tag.
+    """
+
+    layer: int
+    neuron: int
+    values: Float[ndarray, " all_words"]
+    centre: float
+    reach: float
+    lowest: float
+    highest: float
+    sentences: tuple[int, ...]
+    top_types: tuple[WordType, ...]
+    bottom_types: tuple[WordType, ...]
+    top_words: tuple[int, ...]
+    bottom_words: tuple[int, ...]
+    quantiles: Float[ndarray, "tags quantiles"]
+    separation: Separation
+
+
+def neuron_on_dev(
+    text: DevText, activations: Float[ndarray, "all_words neurons"], layer: int, neuron: int, seed: int
+) -> NeuronOnDev:
+    """Look at one neuron of a layer.
+
+    Args:
+        text: the dev sentences.
+        activations: those of the whole layer on all their words.
+        layer: its number.
+        neuron: its number in the layer.
+        seed: of the draw of other neurons to compare with.
+
+    Returns:
+        What it does.
+
+    Raises:
+        ValueError: the layer has no such neuron, or an activation is not finite.
+    """
+    if not 0 <= neuron < activations.shape[1]:
+        raise ValueError(f"the neurons of layer {layer} are 0..{activations.shape[1] - 1}, got {neuron}")
+    rows, tags, n_tags = text.words.rows, text.words.tags, len(text.names)
+    everything = activations[:, neuron].astype(np.float64)
+    values = everything[rows]
+    others = activations[:, _others(activations.shape[1], layer, neuron, seed)][rows].astype(np.float64)
+    separated = separation(values, others, tags, n_tags)
+    centre = float(np.median(values))
+    far = np.abs(values - centre)
+    types = _word_types(text, values)
+    order = np.argsort(values, kind="stable").tolist()
+    return NeuronOnDev(
+        layer,
+        neuron,
+        everything,
+        centre,
+        float(np.quantile(far, FULL_COLOUR)) or float(far.max()),
+        float(values.min()),
+        float(values.max()),
+        _farthest(text.sentence_numbers(), far),
+        tuple(types[: min(TYPES, (len(types) + 1) // 2)]),
+        tuple(types[::-1][: min(TYPES, len(types) // 2)]),
+        tuple(order[::-1][:SINGLE_WORDS]),
+        tuple(order[:SINGLE_WORDS]),
+        spread(values, tags, n_tags),
+        separated,
+    )
+
+
+def coloured_words(text: DevText, *, first_words: bool) -> Bool[ndarray, " all_words"]:
+    """Which words have an activation that means something: not a first word where words are read at prediction."""
+    return np.array([first_words or i > 0 for s in text.sentences for i in range(len(s.words))], dtype=bool)
+
+
+def _others(width: int, layer: int, neuron: int, seed: int) -> Int[ndarray, " controls"]:
+    others = np.delete(np.arange(width), neuron)
+    drawn = np.random.default_rng([seed, layer, neuron]).choice(others, min(CONTROLS, width - 1), replace=False)
+    ascending: ndarray = np.sort(drawn)
+    return ascending
+
+
+def _farthest(sentence: Int[ndarray, " words"], far: Float[ndarray, " words"]) -> tuple[int, ...]:
+    """The sentences with the words farthest out, each once."""
+    by_distance = sentence[np.argsort(-far, kind="stable")]
+    return tuple(list(dict.fromkeys(by_distance.tolist()))[:SENTENCES])
+
+
+def _word_types(text: DevText, values: Float[ndarray, " words"]) -> list[WordType]:
+    """Types with at least two occurrences, the highest mean first, ties by form and tag."""
+    found: dict[tuple[str, int], list[float]] = {}
+    for form, tag, value in zip(text.words.forms, text.words.tags.tolist(), values.tolist(), strict=True):
+        found.setdefault((form, tag), []).append(value)
+    types = [
+        WordType(form, text.names[tag], len(own), float(np.mean(own)))
+        for (form, tag), own in found.items()
+        if len(own) > 1
+    ]
+    return sorted(types, key=lambda each: (-each.mean, each.form, each.tag))
