@@ -198,12 +198,27 @@ def test_any_tag_makes_a_metric_that_mlflow_takes(store: Store, key: str, name: 
     assert client.get_run(run_id).data.metrics == {name: 1.0}
 
 
-def test_children_are_found_under_their_parent(store: Store) -> None:
+def test_children_that_nobody_runs_any_more_are_killed_when_their_sweep_ends(store: Store) -> None:
     client = store.connect()
     parent = store.create_run(client, "parent", {}, None)
-    children = {store.create_run(client, f"child {i}", {}, parent) for i in range(3)}
-    store.create_run(client, "another", {}, None)
-    assert {run.info.run_id for run in store.children(client, parent)} == children
+    done, left = (store.create_run(client, name, {"fingerprint": name}, parent) for name in ("done", "left"))
+    other = store.create_run(client, "another", {}, None)
+    client.set_terminated(done, status="FINISHED")
+    assert sorted(store.close_children(parent)) == [("done", "FINISHED"), ("left", "KILLED")]
+    store.close_parent(parent, {"sweep/finished": 1.0}, "KILLED")
+    assert [client.get_run(run).info.status for run in (parent, done, left, other)] == [
+        "KILLED",
+        "FINISHED",
+        "KILLED",
+        "RUNNING",
+    ]
+    store.reopen(parent, {"process": "new"})
+    again = client.get_run(parent)
+    assert (again.info.status, again.data.tags["process"], again.data.metrics["sweep/finished"]) == (
+        "RUNNING",
+        "new",
+        1,
+    )
 
 
 def test_processes_that_create_one_fresh_store_at_once_all_succeed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands beside a run: fetch, agreement, cache, log, ui."""
+"""The commands beside a run: fetch, extract, agreement, compare, inspect, cache, log, ui."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from keyneurons.config import Config
+    from keyneurons.tracking import Store
 
-COMMANDS = ("fetch", "agreement", "cache", "log", "ui")
+COMMANDS = ("fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
 GIGABYTE = 1e9
 
 
@@ -42,11 +43,32 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
 
+    extract = commands.add_parser(
+        "extract", help="fill the cache before a sweep", description="Extract what a run or all jobs of a sweep read."
+    )
+    extract.add_argument("overrides", nargs="*", help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual")
+    extract.set_defaults(function=_extract)
+
     agreement = commands.add_parser(
         "agreement", help="compare selection methods", description="Compare selection methods on the same activations."
     )
     agreement.add_argument("overrides", nargs="+", help=f"selection=[correlation,l1_probe,...], and {overrides}")
     agreement.set_defaults(function=_agreement)
+
+    compare = commands.add_parser(
+        "compare", help="compare finished runs", description="Compare the runs of a sweep, an experiment or a filter."
+    )
+    compare.add_argument("overrides", nargs="+", help=f"sweep=ID, experiment=NAME or filter=..., and {overrides}")
+    compare.set_defaults(function=_compare)
+
+    inspect = commands.add_parser(
+        "inspect", help="see what single neurons do", description="Write a page on neurons of a run, for a browser."
+    )
+    inspect.add_argument("run", help="MLflow id of the run, or its folder under outputs/")
+    inspect.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
+    inspect.add_argument("--tag", help="whose key neurons: NOUN")
+    inspect.add_argument("--neuron", help="or one neuron: mlp.8.1051")
+    inspect.set_defaults(function=_inspect)
 
     cache = commands.add_parser(
         "cache", help="list or prune cached activations", description="List or prune the cache."
@@ -78,6 +100,13 @@ def _config(overrides: Sequence[str]) -> Config:
         return validate(compose("config", list(overrides)))
 
 
+def store_of(overrides: Sequence[str]) -> Store:
+    """Where runs go, with some overrides."""
+    from keyneurons.build import build_store
+
+    return build_store(_config(overrides).tracking)
+
+
 def _fetch(options: argparse.Namespace) -> None:
     from keyneurons.build import build_model_source
 
@@ -90,6 +119,28 @@ def _agreement(options: argparse.Namespace) -> None:
     from keyneurons.agreement import run_agreement
 
     run_agreement(options.overrides, _config)
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from keyneurons.extraction import extract_for
+
+    for told in extract_for(options.overrides):
+        _say(told)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from keyneurons.compare import run_compare
+
+    run_compare(options.overrides, _config)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from keyneurons.inspection import run_inspect
+
+    page = run_inspect(
+        options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
+    )
+    _say(f"Open {page} in a browser")
 
 
 def _cache(options: argparse.Namespace) -> None:
@@ -115,18 +166,15 @@ def _cache(options: argparse.Namespace) -> None:
 
 
 def _log(options: argparse.Namespace) -> None:
-    from keyneurons.build import build_store
     from keyneurons.tracking import log_folder
 
-    store = build_store(_config(options.overrides).tracking)
+    store = store_of(options.overrides)
     for folder in options.folder:
         _say(f"{folder} is run {log_folder(store, folder)} in {store.uri}")
 
 
 def _ui(options: argparse.Namespace) -> None:
-    from keyneurons.build import build_store
-
-    store = build_store(_config(options.overrides).tracking)
+    store = store_of(options.overrides)
     if store.uri.startswith("http"):
         _say(f"the runs are on a server; open {store.uri} in a browser")
         return

@@ -7,6 +7,7 @@ import logging
 import random
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
+from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.pipeline.experiment import Result, run_experiment
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
@@ -27,31 +29,45 @@ from keyneurons.report.files import sets_digest, write_tables, write_tensors
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
+from keyneurons.resume import Sweep
 from keyneurons.tracking import RUN_FILE, open_run, params_of
 
 log = logging.getLogger(__name__)
 
 
 def run_job(
-    config: Config, folder: Path, choices: Mapping[str, str], *, parent: str | None, number: int | None
-) -> None:
+    config: Config, folder: Path, choices: Mapping[str, str], *, sweep: Sweep | None = None, number: int | None = None
+) -> Result | None:
     """Do one run from its checked configuration to its last record.
 
     Args:
         config: the checked configuration.
         folder: the run's own folder.
         choices: the option chosen in each config group, for names and tags.
-        parent: MLflow id of the sweep, if this is one of its jobs.
+        sweep: the sweep, if this is one of its jobs.
         number: place of the job in the sweep; a single line is shown instead of the tables.
+
+    Returns:
+        What was found; None if the sweep, resumed, has done this job before.
     """
     seed_everything(config.seed)
     experiment = build_experiment(config, choices["selection"])
     experiment.read.bos_id()  # refused before a run is opened
     name = run_name(config, choices)
+    revision = experiment.read.model.files.revision
+    own = fingerprint(config, revision)
+    parent = None
+    if sweep is not None:
+        parent = sweep.parent
+        if own in sweep.finished:
+            Console(highlight=False).print(f"#{number} {name}: done before, as {sweep.finished[own]}", soft_wrap=True)
+            return None
+        layers = sweep.together.get(reading(config, revision), ())
+        experiment = replace(experiment, read=replace(experiment.read, together=layers))
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
     params_of(folder)  # a value that MLflow would cut is refused now
     console = Console(highlight=False)
-    tags = early_tags(config, choices, experiment.read)
+    tags = {**early_tags(config, choices, experiment.read), "fingerprint": own}
     facts = {"name": name, "parent": parent, "choices": dict(choices), "tags": tags}
     with open_run(build_store(config.tracking), folder, facts) as run:
         result = run_experiment(experiment)
@@ -70,6 +86,7 @@ def run_job(
             f"send this run later with: keyneurons log {_short(folder)}",
             soft_wrap=True,
         )
+    return result
 
 
 def run_name(config: Config, choices: Mapping[str, str]) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from keyneurons.sweep import OpenSweep
+
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin make a busy machine many times slower
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
@@ -56,7 +58,28 @@ def _dispatch() -> None:
         if sys.argv[1] in commands.COMMANDS:
             commands.run(sys.argv[1:])
             return
+        if any(argument.startswith("resume=") for argument in sys.argv[1:]):
+            _resume()
     _hydra()
+
+
+def _resume() -> None:
+    """Take the place of a sweep that was interrupted.
+
+    Raises:
+        ValueError: this is no sweep, or there is none such.
+    """
+    from keyneurons import sweep
+    from keyneurons.commands import store_of
+    from keyneurons.resume import find_interrupted, resumed_arguments
+
+    arguments = sys.argv[1:]
+    which = next(a for a in arguments if a.startswith("resume=")).removeprefix("resume=")
+    if not {"-m", "--multirun"} & set(arguments):
+        raise ValueError(f"resume goes on with a sweep: keyneurons -m resume={which}")
+    tracking = [argument for argument in arguments if argument.startswith("tracking")]
+    sweep.RESUMED = found = find_interrupted(which, store_of(tracking))
+    sys.argv[1:] = resumed_arguments(found, arguments)
 
 
 def _hydra() -> None:
@@ -95,12 +118,28 @@ def _hydra() -> None:
         if not isinstance(error, Refused):
             raise
         failed.append(error.__cause__ or error)
+    opened = _end_sweep()
     if failed_jobs:
         numbers = ", ".join(f"#{number}" for number in failed_jobs)
-        told = ValueError(f"{len(failed_jobs)} of the jobs failed ({numbers}); their runs keep the log")
+        told = ValueError(
+            f"{len(failed_jobs)} of the jobs failed ({numbers}); their runs keep the log; go on with: "
+            f"keyneurons -m resume={opened}"
+        )
         failed.append(next((error for error in failed_jobs.values() if not is_mistake(error)), told))
     if failed:
         raise failed[0]
+
+
+def _end_sweep() -> str:
+    """Close the sweep that this process has opened, if any, and compare its runs; how to name it to go on with it."""
+    module = sys.modules.get("keyneurons.sweep")
+    if module is None or module.OPEN is None:
+        return ""
+    opened: OpenSweep = module.OPEN
+    opened.close()
+    if told := opened.compare():
+        sys.stdout.write(f"{told}\n")
+    return opened.parent or str(opened.folder)
 
 
 def job(composed: DictConfig) -> None:
@@ -118,7 +157,8 @@ def job(composed: DictConfig) -> None:
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
     choices = {group: str(option) for group, option in hydra.runtime.choices.items() if option}
     own = {group.replace("@", "."): option for group, option in choices.items() if not group.startswith("hydra/")}
-    run_job(config, Path(hydra.runtime.output_dir), own, parent=sweep.PARENT, number=number)
+    belongs = None if number is None else sweep.CURRENT
+    run_job(config, Path(hydra.runtime.output_dir), own, sweep=belongs, number=number)
 
 
 def _end(message: str, status: int) -> None:

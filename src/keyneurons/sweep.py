@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose
@@ -12,17 +15,27 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 
-from keyneurons.config import validate
+from keyneurons.config import Config, validate
+from keyneurons.files import write_json
+from keyneurons.fingerprint import fingerprint, reading
+from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, process_tag, version_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from keyneurons.config import Config, Model
     from keyneurons.tracking import Store
 
-PARENT: str | None = None
-"""MLflow id of the sweep that this process works for, if any."""
+
+CURRENT: Sweep | None = None
+"""The sweep that this process works for, if any."""
+
+RESUMED: Interrupted | None = None
+"""The sweep that this process was started to go on with, if any."""
+
+OPEN: OpenSweep | None = None
+"""The sweep that this process has opened and not yet closed."""
 
 
 class Refused(BaseException):
@@ -30,10 +43,10 @@ class Refused(BaseException):
 
 
 class SweepCallback(Callback):
-    """Opens the parent run of a sweep and tells every worker its id."""
+    """Opens the parent run of a sweep and tells every worker of it."""
 
     def __init__(self) -> None:
-        self._parent: str | None = None
+        self._sweep = Sweep(None)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs, then open the parent run.
@@ -45,24 +58,36 @@ class SweepCallback(Callback):
         Raises:
             Refused: a job cannot run as it is configured.
         """
-        given = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
-        overrides = given + list(config.hydra.overrides.task)
         try:
-            checked = [validate(compose("config", list(job))) for job in jobs_of(overrides)]
-            check_jobs(checked)
-            self._parent = open_parent(checked[0], overrides, len(checked))
+            configured = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+            given = list(config.hydra.overrides.task)
+            of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
+            own = [o for o in of_hydra if not o.startswith(("hydra.mode=", "hydra.sweep."))]
+            swept = [str(o.key_or_group) for o in _parse(configured + given) if o.is_sweep_override()]
+            jobs = check_jobs([validate(compose("config", list(job))) for job in jobs_of(configured + given)])
+            self._sweep = open_sweep(jobs, swept, own + given, Path(config.hydra.sweep.dir).absolute())
         except Exception as error:
             raise Refused from error
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """In the process of the job: say under which run it goes.
+        """In the process of the job: say to which sweep it belongs.
 
         Args:
             config: the job's configuration.
             kwargs: not used.
         """
-        global PARENT
-        PARENT = self._parent
+        global CURRENT
+        CURRENT = self._sweep
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of a sweep: its configuration, its fingerprint, what it reads and which layers of that."""
+
+    config: Config
+    fingerprint: str
+    reading: str
+    layers: tuple[int, ...]
 
 
 def jobs_of(overrides: list[str]) -> list[tuple[str, ...]]:
@@ -76,47 +101,108 @@ def _parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(overrides)
 
 
-def check_jobs(configs: list[Config]) -> None:
+def check_jobs(configs: list[Config]) -> list[Job]:
     """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
     from keyneurons.build import build_experiment
 
-    models: list[Model] = []
+    jobs, models = [], []
     for config in configs:
-        experiment = build_experiment(config, "")
+        read = build_experiment(config, "").read
         if config.model not in models:  # a tokenizer takes its time
-            experiment.read.bos_id()
+            read.bos_id()
             models.append(config.model)
+        revision = read.model.files.revision
+        jobs.append(Job(config, fingerprint(config, revision), reading(config, revision), read.layers))
+    return jobs
 
 
-def open_parent(config: Config, overrides: list[str], n_jobs: int) -> str | None:
-    """Open the parent run, and see to it that it is closed when this process ends; None where the server is away."""
+def together(jobs: list[Job]) -> dict[str, tuple[int, ...]]:
+    """By what is read all layers that some job reads of it."""
+    found: dict[str, set[int]] = {}
+    for job in jobs:
+        found.setdefault(job.reading, set()).update(job.layers)
+    return {read: tuple(sorted(layers)) for read, layers in found.items()}
+
+
+def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: Path) -> Sweep:
+    """Open the parent run, or again that of the sweep that is resumed; it is closed when this process ends."""
     from keyneurons.build import build_store
     from keyneurons.tracking import TrackingUnavailable
 
-    store = build_store(config.tracking)
-    try:
+    global OPEN
+    store, before = build_store(jobs[0].config.tracking), RESUMED
+    parent = None if before is None else before.parent
+    tags = {"overrides": shlex.join(overrides), "folder": str(folder), "process": process_tag()}
+    with contextlib.suppress(TrackingUnavailable):
         client = store.connect()
-        swept = [str(override.key_or_group) for override in _parse(overrides) if override.is_sweep_override()]
-        name = f"sweep of {n_jobs}: {' x '.join(swept)}"
-        parent = store.create_run(client, name, {"overrides": " ".join(overrides)}, None)
-    except TrackingUnavailable:
-        return None
-    atexit.register(close_parent, store, parent, n_jobs)
-    return parent
+        if parent is None:
+            parent = store.create_run(client, f"sweep of {len(jobs)}: {' x '.join(swept)}", tags, None)
+        else:
+            store.reopen(parent, tags)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / SWEEP_FILE, {"parent": parent, "uri": store.uri, "overrides": overrides})
+    OPEN = OpenSweep(store, parent, tuple(job.fingerprint for job in jobs), folder)
+    atexit.register(OPEN.close)
+    if before is None:
+        return Sweep(parent, {}, together(jobs))
+    _tell_resumed(before, jobs)
+    return Sweep(parent, before.finished, together(jobs))
 
 
-def close_parent(store: Store, parent: str, n_jobs: int) -> None:
-    """Close the parent run by what became of its children: FINISHED only if all of them are there and finished."""
-    from keyneurons.tracking import TrackingRefused, TrackingUnavailable, reaching
+def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
+    from rich.console import Console
 
-    with contextlib.suppress(TrackingUnavailable, TrackingRefused), reaching(store.uri):
-        client = store.connect()
-        children = store.children(client, parent)
-        statuses = {child.info.status for child in children}
-        status = "KILLED" if "KILLED" in statuses else "FINISHED"
-        if status == "FINISHED" and (statuses != {"FINISHED"} or len(children) < n_jobs):
-            status = "FAILED"
-        for state in ("FINISHED", "FAILED", "KILLED"):
-            count = sum(child.info.status == state for child in children)
-            client.log_metric(parent, f"sweep/{state.lower()}", count)
-        client.set_terminated(parent, status=status)
+    from keyneurons import __version__
+    from keyneurons.job import git_commit
+
+    done = sum(job.fingerprint in before.finished for job in jobs)
+    told = f"going on with a sweep: {done} of {len(jobs)} jobs are done"
+    here = version_of({"keyneurons_version": __version__, "git_commit": git_commit()})
+    if others := sorted(before.versions - {here}):
+        told += f", by keyneurons {', '.join(others)}; this is {here}"
+    Console(highlight=False).print(told, soft_wrap=True)
+
+
+@dataclass
+class OpenSweep:
+    """A sweep under way: the store, its parent run there, the fingerprints of its jobs, its folder."""
+
+    store: Store
+    parent: str | None
+    wanted: tuple[str, ...]
+    folder: Path
+    closed: bool = False
+
+    def compare(self) -> str:
+        """Compare the runs that finished; what there is to say about it."""
+        from keyneurons.compare import compare_sweep
+        from keyneurons.tracking import TrackingUnavailable
+
+        if self.parent is None:
+            return ""
+        try:
+            page = compare_sweep(self.store, self.parent, self.folder / "comparison")
+        except (TrackingUnavailable, ValueError) as error:
+            return f"the runs were not compared: {' '.join(str(error).split())}"
+        return f"compared in {page} and with run {self.parent}" if page else ""
+
+    def close(self) -> None:
+        """Close the parent run by what became of its children: FINISHED only if every job has one that finished.
+
+        Children that are still RUNNING belong to a process that was killed.
+        """
+        from keyneurons.tracking import TrackingRefused, TrackingUnavailable
+
+        if self.closed or self.parent is None:
+            return
+        self.closed = True
+        with contextlib.suppress(TrackingUnavailable, TrackingRefused):
+            statuses = self.store.close_children(self.parent)
+            finished = {own for own, status in statuses if status == "FINISHED"}
+            missing = set(self.wanted) - finished
+            killed = any(status == "KILLED" for own, status in statuses if own in missing)
+            counts = {"finished": len(set(self.wanted) & finished), "missing": len(missing)}
+            for status in ("FAILED", "KILLED"):
+                counts[status.lower()] = sum(own in missing and ended == status for own, ended in statuses)
+            status = "FINISHED" if not missing else "KILLED" if killed else "FAILED"
+            self.store.close_parent(self.parent, {f"sweep/{name}": n for name, n in counts.items()}, status)

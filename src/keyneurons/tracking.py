@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import yaml
 from filelock import FileLock
@@ -102,26 +104,130 @@ class Store:
         """
         client = self.connect()
         try:
+            here = urlparse(client.get_run(run_id).info.artifact_uri)
+            if here.scheme == "file" and (path := Path(url2pathname(here.path)) / name).exists():
+                return path  # MLflow would copy it into a folder that nobody removes
             return Path(client.download_artifacts(run_id, name))
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{run_id!r} is neither a file nor a run with {name} in {self.uri}: {reason}") from error
 
-    def children(self, client: MlflowClient, parent: str) -> list[Run]:
-        """All runs below a parent, whatever their state."""
-        children: list[Run] = []
+    def run(self, run_id: str) -> dict[str, Any]:
+        """What is kept of a run.
+
+        Raises:
+            ValueError: there is no such run.
+        """
+        return _facts(self._get(run_id))
+
+    def runs_below(self, parent: str) -> list[dict[str, Any]]:
+        """The runs of a sweep, the oldest first.
+
+        Raises:
+            ValueError: there is no such run.
+        """
+        found = self._get(parent)
+        return self._pages(str(found.info.experiment_id), f"tags.`mlflow.parentRunId` = '{found.info.run_id}'")
+
+    def search(self, experiment: str, wanted: str) -> list[dict[str, Any]]:
+        """The runs of an experiment that pass a filter in MLflow's syntax (empty: all), the oldest first.
+
+        Raises:
+            ValueError: there is no such experiment, or MLflow does not understand the filter.
+        """
+        client = self._existing()
+        with reaching(self.uri):
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                names = sorted(each.name for each in client.search_experiments())
+        if found is None:
+            raise ValueError(f"{self.uri} has no experiment {experiment!r}, only {', '.join(names)}")
+        return self._pages(str(found.experiment_id), wanted)
+
+    def add_folder(self, run_id: str, folder: Path, name: str) -> None:
+        """Add a folder to the artifacts of a run, under a name."""
+        with reaching(self.uri):
+            self._existing().log_artifacts(run_id, str(folder), artifact_path=name)
+
+    def _existing(self) -> MlflowClient:
+        """A client of a store that is there: reading makes none.
+
+        Raises:
+            ValueError: there is no such database.
+        """
+        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
+            raise ValueError(f"there are no runs: {self.uri.removeprefix(SQLITE)} does not exist (tracking.uri)")
+        return self.connect()
+
+    def _get(self, run_id: str) -> Run:
+        client = self._existing()
+        try:
+            with reaching(self.uri):
+                found = client.get_run(run_id)
+        except TrackingRefused as error:
+            raise ValueError(f"{self.uri} has no run {run_id!r}") from error
+        if found.info.lifecycle_stage != "active":
+            raise ValueError(f"run {run_id} in {self.uri} was deleted")
+        return found
+
+    def _pages(self, experiment_id: str, wanted: str) -> list[dict[str, Any]]:
+        client = self._existing()
+        found: list[dict[str, Any]] = []
         token = None
         while True:
-            page = client.search_runs(
-                [self._experiment_id(client)],
-                f"tags.`mlflow.parentRunId` = '{parent}'",
-                max_results=1000,
-                page_token=token,
-            )
-            children += page
+            with reaching(self.uri):
+                page = client.search_runs(
+                    [experiment_id], wanted, max_results=500, order_by=["start_time ASC"], page_token=token
+                )
+            found += map(_facts, page)
             token = page.token
             if not token:
-                return children
+                return found
+
+    def reopen(self, parent: str, tags: Mapping[str, str]) -> None:
+        """Let a sweep that goes on be RUNNING again, with new values of some tags."""
+        client = self.connect()
+        with reaching(self.uri):
+            for name, value in tags.items():
+                client.set_tag(parent, name, value)
+            client.update_run(parent, status="RUNNING")
+
+    def close_children(self, parent: str) -> list[tuple[str, str]]:
+        """Mark the children of a sweep that are still RUNNING, when nobody runs them any more, as KILLED.
+
+        Returns:
+            Fingerprint and status of every child.
+        """
+        client = self.connect()
+        found = []
+        with reaching(self.uri):
+            for child in self.runs_below(parent):
+                status = child["status"]
+                if status in {"RUNNING", "SCHEDULED"}:
+                    client.set_terminated(child["id"], status=(status := "KILLED"))
+                found.append((str(child["tags"].get("fingerprint", "")), str(status)))
+        return found
+
+    def close_parent(self, parent: str, metrics: Mapping[str, float], status: str) -> None:
+        """Close a sweep."""
+        client = self.connect()
+        with reaching(self.uri):
+            for name, value in metrics.items():
+                client.log_metric(parent, name, value)
+            client.set_terminated(parent, status=status)
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    info, data = run.info, run.data
+    return {
+        "id": str(info.run_id),
+        "name": str(info.run_name),
+        "status": str(info.status),
+        "parent": data.tags.get("mlflow.parentRunId"),
+        "params": dict(data.params),
+        "metrics": dict(data.metrics),
+        "tags": dict(data.tags),
+    }
 
 
 @dataclass(frozen=True)
@@ -295,6 +401,7 @@ def _client(uri: str) -> MlflowClient:
     # short of these a server that is away holds up a run for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
     from mlflow import MlflowClient

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -19,16 +20,19 @@ def test_a_sweep_is_one_parent_with_its_children(command: Command, place: Place,
     ended = command(tmp_path, "-m", *given, "selection=correlation,mutual_information", "top_k=2,3")
     assert ended.status == 0, ended.err
     assert ended.err == ""
-    lines = ended.out.splitlines()
+    *lines, last = ended.out.splitlines()
     assert [line.partition(" ")[0] for line in lines] == ["#0", "#1", "#2", "#3"]
     assert all("matched random sets" in line for line in lines)
     runs = runs_in(tmp_path)
+    assert last.startswith("compared in ")
+    assert last.endswith(f" and with run {runs[0].info.run_id}")
+    assert (artifacts_of(runs[0]) / "comparison" / "report.html").is_file()
     [parent] = [run for run in runs if PARENT not in run.data.tags]
     children = [run for run in runs if run is not parent]
     assert {run.data.tags[PARENT] for run in children} == {parent.info.run_id}
     assert [run.info.status for run in runs] == ["FINISHED"] * 5
     assert "top_k" in parent.info.run_name
-    assert parent.data.metrics.items() >= {"sweep/finished": 4.0, "sweep/failed": 0.0}.items()
+    assert parent.data.metrics.items() >= {"sweep/finished": 4.0, "sweep/missing": 0.0}.items()
     done = {(run.data.params["choice.selection"], run.data.params["top_k"]) for run in children}
     assert done == {(method, k) for method in ("correlation", "mutual_information") for k in ("2", "3")}
     assert len({run.info.run_name for run in children}) == 4
@@ -46,13 +50,90 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     assert ended.status == 1
     why, end = ended.err.splitlines()
     assert why.startswith(f"keyneurons: error: #0: {broken}:1: expected 10 columns")
-    assert end == "keyneurons: error: 1 of the jobs failed (#0); their runs keep the log"
-    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1"]
     parent, failed, finished = runs_in(tmp_path)
+    assert end == (
+        "keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; go on with: "
+        f"keyneurons -m resume={parent.info.run_id}"
+    )
+    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "compared"]
     assert failed.data.tags[PARENT] == finished.data.tags[PARENT] == parent.info.run_id
     assert [run.info.status for run in (parent, failed, finished)] == ["FAILED", "FAILED", "FINISHED"]
     assert "expected 10 columns" in (artifacts_of(failed) / "keyneurons.log").read_text("utf-8")
     assert parent.data.metrics.items() >= {"sweep/finished": 1.0, "sweep/failed": 1.0}.items()
+
+    write_treebank(broken, seed=1)  # mended: the other job is not done again
+    ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
+    assert ended.status == 0, ended.err
+    first, *lines, last = ended.out.splitlines()
+    assert first == "going on with a sweep: 1 of 2 jobs are done"
+    assert last.startswith("compared in ")
+    assert lines[0].startswith("#0 mlp.2 k3 correlation: Key neurons ")
+    assert lines[1:] == [f"#1 mlp.2 k3 correlation: done before, as run {finished.info.run_id}"]
+    runs = runs_in(tmp_path)
+    assert [run.info.status for run in runs] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    assert {run.data.tags[PARENT] for run in runs[1:]} == {parent.info.run_id}
+    assert runs[0].data.metrics.items() >= {"sweep/finished": 2.0, "sweep/failed": 0.0}.items()
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
+    environment: dict[str, str], command: Command, place: Place, tmp_path: Path
+) -> None:
+    given = [*place.small, f"cache={tmp_path / 'cache'}", "layer=0,1,2"]
+    with (tmp_path / "out.txt").open("w", encoding="utf-8") as out:
+        process = subprocess.Popen([str(KEYNEURONS), "-m", *given], cwd=tmp_path, env=environment, stdout=out)
+        try:
+            deadline = time.monotonic() + 120
+            while "#0" not in (tmp_path / "out.txt").read_text("utf-8") and time.monotonic() < deadline:
+                time.sleep(0.02)
+            [sweep] = (path.parent for path in tmp_path.glob("outputs/*/*/sweep.json"))
+            running = command(tmp_path, "-m", f"resume={sweep}")
+            os.kill(process.pid, signal.SIGSTOP)  # else it might be done before the next line
+        finally:
+            process.kill()
+            process.wait()
+    assert running.status == 1
+    parent = runs_in(tmp_path)[0]
+    done = [run for run in runs_in(tmp_path)[1:] if run.info.status == "FINISHED"]
+    if parent.info.status == "RUNNING":
+        assert f"sweep {parent.info.run_id} is still running (process {process.pid} on " in running.error
+    ended = command(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
+    assert ended.status == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0] == f"going on with a sweep: {len(done)} of 4 jobs are done"
+    assert sum("done before, as run" in line for line in lines) == len(done) > 0
+    parent, *children = runs_in(tmp_path)
+    statuses = [run.info.status for run in children]
+    assert parent.info.status == "FINISHED"
+    assert statuses.count("FINISHED") == 4
+    assert set(statuses) <= {"FINISHED", "KILLED"}
+    assert {run.data.tags["layer"] for run in children if run.info.status == "FINISHED"} == {"0", "1", "2", "3"}
+
+
+@pytest.mark.slow
+def test_a_layer_sweep_and_the_command_before_it_read_every_text_once(
+    command: Command, place: Place, tmp_path: Path
+) -> None:
+    given = [*place.small, f"cache={tmp_path / 'cache'}", "layer=0,2"]
+    ended = command(tmp_path, "-m", *given)
+    assert ended.status == 0, ended.err
+    logs = [(folder / "keyneurons.log").read_text("utf-8") for folder in output_folders_of_sweep(tmp_path)]
+    assert [log.count("reading") for log in logs] == [3, 0]  # the first job reads for both
+    before = command(tmp_path, "extract", *given, "site=mlp,residual", "layer=0,1")
+    assert before.status == 0, before.err
+    assert [line.split(": ")[0].split(" of ")[0] for line in before.out.splitlines()] == ["mlp", "residual"]
+    assert "layers 0, 1, read at word" in before.out
+    arrays = {path.stem for path in (tmp_path / "cache" / "activations").glob("*/*.json")} - {"key"}
+    assert arrays == {"mlp.0", "mlp.1", "mlp.2", "residual.0", "residual.1"}
+
+
+def test_what_cannot_be_resumed_is_told_in_one_line(call: Command, place: Place, tmp_path: Path) -> None:
+    assert call(*place.small).status == 0
+    [run] = runs_in(tmp_path)
+    assert "is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder" in call("-m", f"resume={run.info.run_id}").error
+    assert "has no run 'nowhere'" in call("-m", "resume=nowhere").error
+    assert "it has no readable sweep.json" in call("-m", "resume=outputs").error
+    assert call("resume=nowhere").error.endswith("resume goes on with a sweep: keyneurons -m resume=nowhere")
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ class ActivationReader:
         pooling: which tokens of a word count.
         batch_tokens: tokens per forward pass, padding included.
         dtype: number format on disk.
+        together: layers that others will ask for; where a pass is needed anyway, it brings them too.
     """
 
     model: LanguageModel
@@ -50,6 +51,7 @@ class ActivationReader:
     pooling: Pooling = "last"
     batch_tokens: int = 2048
     dtype: Literal["float16", "float32"] = "float16"
+    together: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.read_at == "prediction" and not self.model.family.causal:
@@ -76,7 +78,8 @@ class ActivationReader:
         with entry.lock():
             arrays = {layer: entry.load(self.site, layer) for layer in self.layers}
             if missing := [layer for layer, array in arrays.items() if array is None]:
-                self._extract(entry, sentences, missing, name)
+                more = [layer for layer in self.together if layer not in arrays and not entry.has(self.site, layer)]
+                self._extract(entry, sentences, sorted(missing + more), name)
                 arrays |= {layer: entry.load(self.site, layer) for layer in missing}
         return {layer: _present(array, entry) for layer, array in arrays.items()}
 

@@ -56,6 +56,10 @@ class Entry:
         with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
+    def has(self, series: str, layer: int) -> bool:
+        """Whether an array is there, be it damaged."""
+        return self._manifest(series, layer).is_file()
+
     def load(self, series: str, layer: int) -> Float[ndarray, "words neurons"] | None:
         """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
         array, manifest = self._array(series, layer), self._manifest(series, layer)

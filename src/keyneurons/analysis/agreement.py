@@ -53,18 +53,18 @@ def agreement(methods: Mapping[str, tuple[Scores, NeuronSets]], tag_names: Seque
     sets = [found for _, found in methods.values()]
     magnitudes = [list(scores.values.abs().cpu().double().numpy()) for scores, _ in methods.values()]
     rankings = [[_ranking(of_tag) for of_tag in of_method] for of_method in magnitudes]
-    jaccards = _symmetric(lambda a, b: _in_order(jaccard(a, b), tag_names), sets)
-    expected = _symmetric(lambda a, b: _in_order(expected_jaccards(a, b), tag_names), sets)
+    jaccards = symmetric(lambda a, b: in_order(jaccard(a, b), tag_names), sets)
+    expected = symmetric(lambda a, b: in_order(expected_jaccards(a, b), tag_names), sets)
     for i, found in enumerate(sets):
-        expected[:, i, i] = _in_order(expected_jaccards(found, found), tag_names)
-    overlaps = _symmetric(lambda a, b: [_overlap_or_nan(x, y) for x, y in zip(a, b, strict=True)], rankings)
-    taus = _symmetric(lambda a, b: [_tau_or_nan(x, y) for x, y in zip(a, b, strict=True)], magnitudes)
+        expected[:, i, i] = in_order(expected_jaccards(found, found), tag_names)
+    overlaps = symmetric(lambda a, b: [_overlap_or_nan(x, y) for x, y in zip(a, b, strict=True)], rankings)
+    taus = symmetric(lambda a, b: [_tau_or_nan(x, y) for x, y in zip(a, b, strict=True)], magnitudes)
     return Agreement(
         methods=tuple(methods),
-        jaccard=_mean_over_tags(jaccards),
-        expected_jaccard=_mean_over_tags(expected),
-        rank_biased_overlap=_mean_over_tags(overlaps),
-        kendall_tau=_mean_over_tags(taus),
+        jaccard=mean_over_tags(jaccards),
+        expected_jaccard=mean_over_tags(expected),
+        rank_biased_overlap=mean_over_tags(overlaps),
+        kendall_tau=mean_over_tags(taus),
         jaccard_by_tag=dict(zip(tag_names, jaccards, strict=True)),
     )
 
@@ -148,11 +148,12 @@ def _tau_or_nan(first: Float[ndarray, " neurons"], second: Float[ndarray, " neur
     return np.nan if (tau := kendall_tau(first, second)) is None else tau
 
 
-def _in_order(by_tag: Mapping[str, float], tag_names: Sequence[str]) -> list[float]:
+def in_order(by_tag: Mapping[str, float], tag_names: Sequence[str]) -> list[float]:
+    """The values of these tags, nan where there is none."""
     return [by_tag.get(tag, np.nan) for tag in tag_names]
 
 
-def _symmetric(
+def symmetric(
     of_pair: Callable[[Item, Item], Sequence[float]], items: Sequence[Item]
 ) -> Float[ndarray, "tags methods methods"]:
     """Compare every two items, tag by tag; each with itself is 1."""
@@ -163,7 +164,8 @@ def _symmetric(
     return matrices
 
 
-def _mean_over_tags(matrices: Float[ndarray, "tags methods methods"]) -> Float[ndarray, "methods methods"]:
+def mean_over_tags(matrices: Float[ndarray, "tags methods methods"]) -> Float[ndarray, "methods methods"]:
+    """Mean over the tags where a value is defined, nan where none is."""
     defined = ~np.isnan(matrices)
     total, count = np.where(defined, matrices, 0.0).sum(axis=0), defined.sum(axis=0)
     means: Float[ndarray, "methods methods"] = np.full(total.shape, np.nan)

@@ -1,0 +1,182 @@
+"""The command that compares finished runs, and the comparison at the end of a sweep."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from keyneurons import __version__
+from keyneurons.analysis.best_runs import best_runs
+from keyneurons.build import build_store
+from keyneurons.config import Config
+from keyneurons.files import write_text
+from keyneurons.pipeline.run_sets import group_sets, sets_in, why_apart
+from keyneurons.report.compare import RunComparison, draw, write_tables
+from keyneurons.report.compare_console import show_comparison
+from keyneurons.report.compare_page import page
+from keyneurons.report.run_table import FinishedRun, run_rows
+from keyneurons.runs import Run, find_runs, load_run
+from keyneurons.tracking import Store
+
+WHICH = ("sweep", "experiment", "filter")
+ARTIFACTS = "comparison"
+
+
+def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
+    """Compare the runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...`` and keep what is found in a folder.
+
+    A sweep's comparison is logged to its parent run too.
+
+    Args:
+        overrides: which runs, ``share=`` of them that makes a consensus, and overrides of the configuration.
+        compose: makes a checked configuration of overrides.
+    """
+    which, value, share, rest = asked_in(overrides)
+    store = build_store(compose(rest).tracking)
+    runs = find_runs(store, **{which: value})
+    found = compare_runs(runs, _source(store, which, value), share)
+    folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-compare")
+    written = write_comparison(found, folder)
+    if which == "sweep":
+        store.add_folder(value, folder, ARTIFACTS)
+    show_comparison(found, Console(highlight=False))
+    Console(highlight=False).print(
+        Text(f"Everything is in {folder}" + (f" and with run {value}" if which == "sweep" else "")), soft_wrap=True
+    )
+    Console(highlight=False).print(Text(f"Open {written} in a browser"), soft_wrap=True)
+
+
+def compare_sweep(store: Store, parent: str, folder: Path) -> Path | None:
+    """Compare the finished runs of a sweep and log what is found to its parent run.
+
+    Args:
+        store: where the runs are.
+        parent: MLflow id of the sweep.
+        folder: where the files go; they are logged under ``comparison``.
+
+    Returns:
+        The page, or None where no run is finished and has key neurons.
+    """
+    runs = find_runs(store, sweep=parent)
+    kept, _ = _comparable(runs)
+    if not kept:
+        return None
+    written = write_comparison(compare_runs(runs, _source(store, "sweep", parent), None), folder)
+    store.add_folder(parent, folder, ARTIFACTS)
+    return written
+
+
+def asked_in(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str]]:
+    """Which runs, the share that makes a consensus (None: more than half), and all other overrides.
+
+    Raises:
+        ValueError: not one of ``sweep=``, ``experiment=`` and ``filter=`` is given, or the share is no share.
+    """
+    given = [override.partition("=") for override in overrides]
+    which = [(name, value) for name, _, value in given if name in WHICH]
+    if len(which) != 1:
+        raise ValueError(
+            f"compare takes one of sweep=ID, experiment=NAME and filter=..., "
+            f"got {', '.join(name for name, _ in which) or 'none'}"
+        )
+    shares = [value for name, _, value in given if name == "share"]
+    try:
+        share = float(shares[-1]) if shares else None
+    except ValueError:
+        share = 0.0
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]}")
+    rest = [override for override, (name, _, _) in zip(overrides, given, strict=True) if name not in (*WHICH, "share")]
+    return *which[0], share, rest
+
+
+def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | None) -> RunComparison:
+    """Compare those runs that are finished and have key neurons.
+
+    Raises:
+        ValueError: there is none.
+    """
+    kept, left_out = _comparable(runs)
+    if not kept:
+        told = "; ".join(f"{reason}: {', '.join(names[:5])}" for reason, names in left_out.items())
+        raise ValueError(f"none of {len(runs)} runs is finished and has key neurons ({told})")
+    rows = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
+    by_run = {run.id: file for run, file in kept}
+    files = {row.id: by_run[row.id] for row in rows}
+    groups = group_sets(files, share)
+    return RunComparison(
+        title=f"{len(rows)} run{'' if len(rows) == 1 else 's'} compared",
+        source={**source, **_facts([run for run, _ in kept], left_out)},
+        rows=rows,
+        best=best_runs({row.id: row.metrics for row in rows}),
+        groups=groups,
+        refused=why_apart(groups),
+        left_out={reason: tuple(names) for reason, names in left_out.items()},
+        share=share,
+        files=files,
+    )
+
+
+def write_comparison(found: RunComparison, folder: Path) -> Path:
+    """Write all files of a comparison; returns the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tables(found, folder)
+    drawn = draw(found, folder / "figures")
+    write_text(folder / "report.html", page(found, drawn))
+    return folder / "report.html"
+
+
+def _comparable(runs: Sequence[Run]) -> tuple[list[tuple[Run, dict[str, Any]]], dict[str, list[str]]]:
+    """The finished runs with their key neurons, and by reason the names of the others."""
+    kept: list[tuple[Run, dict[str, Any]]] = []
+    left_out: dict[str, list[str]] = {}
+    for run in runs:
+        try:
+            kept.append((run, _key_neurons(run)))
+        except _LeftOut as error:
+            left_out.setdefault(str(error), []).append(f"{run.name} ({run.id[:8]})")
+    return kept, left_out
+
+
+class _LeftOut(Exception):
+    """Why a run does not count."""
+
+
+def _key_neurons(run: Run) -> dict[str, Any]:
+    if run.status != "FINISHED":
+        raise _LeftOut(f"status {run.status}")
+    try:
+        file = run.key_neurons()
+    except ValueError as error:
+        raise _LeftOut("no key_neurons.json") from error
+    try:
+        sets_in(file)
+    except ValueError as error:
+        raise _LeftOut(str(error)) from error
+    return file
+
+
+def _source(store: Store, which: str, value: str) -> dict[str, str]:
+    if which == "sweep":
+        return {"sweep": f"{load_run(store, value).name} ({value})"}
+    if which == "experiment":
+        return {"experiment": value}
+    return {"experiment": store.experiment, "filter": value}
+
+
+def _facts(kept: Sequence[Run], left_out: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """What is the same for all runs, and how many there are."""
+    facts = {}
+    for tag in ("model", "dataset", "site", "layer"):
+        values = {run.tags.get(tag, "") for run in kept}
+        if len(values) == 1 and (value := values.pop()):
+            facts[tag] = value
+    others = "; ".join(f"{len(names)} left out ({reason})" for reason, names in left_out.items())
+    facts["runs"] = f"{len(kept)} finished" + (f"; {others}" if others else "")
+    facts["compared"] = f"{datetime.datetime.now():%Y-%m-%d %H:%M} by keyneurons {__version__}"
+    return facts

@@ -1,0 +1,39 @@
+"""The command that fills the cache before a sweep: every text once, with all layers that some job will read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hydra import compose, initialize_config_dir
+
+from keyneurons.build import build_dataset, build_reader
+from keyneurons.config import validate
+from keyneurons.paths import conf_folder
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.sweep import check_jobs, jobs_of, together
+
+
+def extract_for(overrides: Sequence[str]) -> Iterator[str]:
+    """Extract what the jobs of a sweep, or a single run, will read.
+
+    Args:
+        overrides: as for the sweep, ``layer=4,8 site=mlp,residual`` included.
+
+    Yields:
+        What was read, site by site.
+    """
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        configs = [validate(compose("config", list(job))) for job in jobs_of(list(overrides))]
+    jobs = check_jobs(configs)
+    layers = together(jobs)
+    for job in {job.reading: job for job in jobs}.values():
+        config = job.config
+        read = replace(build_reader(config), layers=layers[job.reading])
+        treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load()
+        StoredActivations.of(read, treebank)
+        words = sum(treebank.n_words(split) for split in treebank.splits)
+        yield (
+            f"{config.site} of {read.model.files.id}, layers {', '.join(map(str, read.layers))}, read at "
+            f"{config.read_at}: {words} words of {treebank.id} in {read.store.folder}"
+        )

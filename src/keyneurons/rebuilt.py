@@ -1,0 +1,142 @@
+"""A finished run made again from its records: its reader, its treebank and its labels, and the runs beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.build import build_dataset, build_reader, build_store
+from keyneurons.config import Config
+from keyneurons.data.digests import treebank_digest
+from keyneurons.pipeline.neuron_files import read_neuron_sets
+from keyneurons.records import Labels, Treebank
+from keyneurons.report.method_scores import KeptScores
+from keyneurons.runs import Run, find_runs, load_run
+from keyneurons.tracking import LOGGED_FILE, RUN_FILE, Store, TrackingRefused
+
+KEPT = ("config.yaml", "key_neurons.json")
+OURS = ("tracking.", "cache=", "model.device=")
+
+
+@dataclass(frozen=True)
+class FolderRun(Run):
+    """A run in its folder under ``outputs/``, whether it ever reached a store or not."""
+
+    folder: Path
+
+    def file(self, name: str) -> Path:
+        """A file of the folder.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        if not (path := self.folder / name).is_file():
+            raise ValueError(f"{self.folder} holds no finished run of one method: {name} missing")
+        return path
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a run stands on, rebuilt."""
+
+    run: Run
+    key: Mapping[str, Any]
+    read: ActivationReader
+    treebank: Treebank
+    labels: Labels
+    seed: int
+
+
+def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
+    """Find a run, and make again what it read.
+
+    Args:
+        which: MLflow id of the run, or its folder under ``outputs/``.
+        overrides: those of the command line: ``tracking``, ``cache`` and ``model.device``; all else is the run's.
+        compose: makes a checked configuration of overrides.
+
+    Returns:
+        The run and what it stands on; its ``store`` is the one whose other runs are looked at.
+
+    Raises:
+        ValueError: there is no such run, an override is none of these, or model or data are not what they were.
+    """
+    if other := [override for override in overrides if not override.startswith(OURS)]:
+        raise ValueError(f"everything but {', '.join(OURS)} is taken from the run, got {other[0]}")
+    asked = compose(overrides)
+    store = build_store(asked.tracking)
+    run = _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
+    key, config = run.key_neurons(), run.config()
+    given = {name: any(override.startswith(name) for override in overrides) for name in OURS}
+    if isinstance(run, FolderRun) and not given["tracking."]:
+        run = replace(run, store=build_store(config.tracking))
+    if given["cache="]:
+        config = config.model_copy(update={"cache": asked.cache})
+    if given["model.device="]:
+        config = config.model_copy(update={"model": config.model.model_copy(update={"device": asked.model.device})})
+    read = build_reader(config)
+    read_neuron_sets(run.file("key_neurons.json"), read)  # refuses another revision, tokenizer or width
+    dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
+    treebank = dataset.load()
+    if (digest := treebank_digest(treebank)) != key["dataset"]["digest"]:
+        was = key["dataset"]["digest"]
+        raise ValueError(f"{treebank.id} has changed since run {run.name}: digest {was[:12]} then, {digest[:12]} now")
+    labels = dataset.label(treebank, first_words=read.read_at == "word")
+    return Rebuilt(run, key, read, treebank, labels, config.seed)
+
+
+def _folder_run(folder: Path, store: Store) -> FolderRun:
+    """The run in a folder.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    if missing := [name for name in (RUN_FILE, *KEPT) if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} holds no finished run of one method: {', '.join(missing)} missing")
+    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    if (logged := folder / LOGGED_FILE).is_file():  # it may have been sent as a new run
+        facts |= json.loads(logged.read_text(encoding="utf-8"))
+    own = facts.get("run_id") or str(folder)
+    return FolderRun(own, facts["name"], "", facts["parent"], {}, {}, facts["tags"], store, folder)
+
+
+def kept_scores(found: Rebuilt) -> list[KeptScores]:
+    """The scores of the run and of all others that scored the same neurons on the same words."""
+    bound = _bound(found.key)
+    kept = []
+    for run in [found.run, *_finished(found)]:
+        try:
+            key = found.key if run is found.run else run.key_neurons()
+            path = run.file("scores.safetensors")
+        except ValueError:  # a run that keeps none, such as an agreement of methods
+            continue
+        if _bound(key) == bound:
+            kept.append(KeptScores(run.name, run.id, key["method"], path, run is found.run))
+    return kept
+
+
+def _bound(key: Mapping[str, Any]) -> dict[str, Any]:
+    """What scores must share to stand in one table."""
+    return {name: key[name] for name in ("model", "dataset", "tag_column", "site", "read_at", "neurons_per_layer")}
+
+
+def _finished(found: Rebuilt) -> list[Run]:
+    """Finished runs of the same model, data and site, this one left out.
+
+    Raises:
+        TrackingRefused: the store is in trouble.
+    """
+    site, read_at = found.key["site"], found.key["read_at"]
+    wanted = f"attributes.status = 'FINISHED' and params.site = '{site}' and params.read_at = '{read_at}'"
+    try:
+        runs = find_runs(found.run.store, filter=wanted)
+    except TrackingRefused:
+        raise
+    except ValueError:  # a folder can be looked at where there is no store, or nothing in it
+        return []
+    alike = {name: found.run.tags.get(name) for name in ("model", "model_revision", "dataset")}
+    return [run for run in runs if run.id != found.run.id and all(run.tags.get(name) == alike[name] for name in alike)]

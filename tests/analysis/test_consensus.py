@@ -1,0 +1,199 @@
+"""Agreement and consensus of many runs against direct loops, and chance against draws of random sets."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from statistics import fmean
+
+import numpy as np
+import pytest
+
+from keyneurons.analysis.best_runs import best_runs
+from keyneurons.analysis.consensus import consensus, found_neurons, needed, tally
+from keyneurons.analysis.set_agreement import set_agreement
+from keyneurons.analysis.stability import expected_jaccard
+from keyneurons.records import KeyNeuron, NeuronSets
+
+WIDTH = 12
+Places = dict[str, list[tuple[int, int]]]
+
+
+def sets(layers: tuple[int, ...], tags: Places, width: int = WIDTH) -> NeuronSets:
+    own = {tag: tuple(KeyNeuron(layer, n, 1.0) for layer, n in places) for tag, places in tags.items()}
+    return NeuronSets("mlp", layers, width, own)
+
+
+def at_random(rng: np.random.Generator, layers: tuple[int, ...], k: int, tags: str = "AB") -> NeuronSets:
+    """Sets with ``k`` neurons in every layer."""
+    drawn = {tag: [(layer, int(n)) for layer in layers for n in rng.permutation(WIDTH)[:k]] for tag in tags}
+    return sets(layers, drawn)
+
+
+def some_runs() -> dict[str, NeuronSets]:
+    rng = np.random.default_rng(3)
+    return {
+        "one": at_random(rng, (1,), 4),
+        "two": at_random(rng, (1,), 6),
+        "both": at_random(rng, (1, 5), 3),
+        "other": at_random(rng, (5,), 5, "ABC"),
+    }
+
+
+def places(own: NeuronSets, tag: str) -> set[tuple[int, int]]:
+    return {(n.layer, n.neuron) for n in own.tags[tag]}
+
+
+class TestAgreement:
+    def test_is_that_of_a_loop_over_sets(self):
+        runs = some_runs()
+        found = set_agreement(runs)
+        assert (found.runs, found.tags) == (tuple(runs), ("A", "B", "C"))
+        for (i, a), (j, b) in combinations(enumerate(runs.values()), 2):
+            if not set(a.layers) & set(b.layers):
+                assert np.isnan(found.jaccard[i, j])
+                assert np.isnan(found.jaccard_by_tag[:, i, j]).all()
+                continue
+            by_tag = [len(places(a, t) & places(b, t)) / len(places(a, t) | places(b, t)) for t in "AB"]
+            assert found.jaccard_by_tag[:2, i, j] == pytest.approx(by_tag)
+            assert found.jaccard[i, j] == found.jaccard[j, i] == pytest.approx(fmean(by_tag))
+            assert np.isnan(found.jaccard_by_tag[2, i, j])  # only one of them knows the tag
+        assert np.diag(found.jaccard) == pytest.approx(1)
+
+    def test_chance_is_that_of_the_layers_in_common(self):
+        found = set_agreement(some_runs())
+        assert found.expected[0, 1] == pytest.approx(expected_jaccard(np.array([4]), np.array([6]), WIDTH))
+        assert found.expected[0, 2] == pytest.approx(expected_jaccard(np.array([4, 0]), np.array([3, 3]), WIDTH))
+        assert np.isnan(found.expected[0, 3])
+        assert found.expected[0, 0] == pytest.approx(expected_jaccard(np.array([4]), np.array([4]), WIDTH))
+
+    def test_chance_is_the_mean_over_random_sets(self):
+        rng = np.random.default_rng(0)
+        drawn, chance = [], 0.0
+        for _ in range(2000):
+            found = set_agreement({"a": at_random(rng, (1, 5), 3, "A"), "b": at_random(rng, (5,), 6, "A")})
+            drawn.append(found.jaccard[0, 1])
+            chance = found.expected[0, 1]
+        assert fmean(drawn) == pytest.approx(chance, abs=4 * np.std(drawn) / len(drawn) ** 0.5)
+
+    def test_the_same_set_agrees_whole_and_beyond_chance(self):
+        own = at_random(np.random.default_rng(1), (1,), 4)
+        found = set_agreement({"a": own, "b": own})
+        assert found.jaccard[0, 1] == 1
+        assert found.expected[0, 1] < 0.3
+
+    def test_two_empty_sets_are_not_compared(self):
+        one, other = sets((1,), {"A": [], "B": [(1, 2)]}), sets((1,), {"A": [], "B": [(1, 2)]})
+        found = set_agreement({"a": one, "b": other})
+        assert np.isnan(found.jaccard_by_tag[0, 0, 1])
+        assert found.jaccard[0, 1] == 1
+
+    def test_one_run_agrees_with_nobody(self):
+        with pytest.raises(ValueError, match=r"at least 2 runs, got \['one'\]"):
+            set_agreement({"one": some_runs()["one"]})
+
+    @pytest.mark.parametrize("function", [set_agreement, found_neurons, tally, consensus])
+    def test_another_width_is_refused(self, function):
+        one, other = sets((1,), {"A": [(1, 2)]}), sets((1,), {"A": [(1, 2)]}, width=20)
+        with pytest.raises(ValueError, match=r"a and b must share site and width, got \('mlp', 12\) and \('mlp', 20\)"):
+            function({"a": one, "b": other})
+
+
+class TestConsensus:
+    def test_counts_are_those_of_a_loop(self):
+        runs = some_runs()
+        found = found_neurons(runs)
+        by_place = {(f.tag, f.layer, f.neuron): f for f in found}
+        assert len(by_place) == len(found)
+        for tag in "ABC":
+            for layer in (1, 5):
+                able = [own for own in runs.values() if tag in own.tags and layer in own.layers]
+                chance = sum(sum(n.layer == layer for n in own.tags[tag]) / WIDTH for own in able)
+                for neuron in range(WIDTH):
+                    count = sum((layer, neuron) in places(own, tag) for own in able)
+                    one = by_place.get((tag, layer, neuron))
+                    assert (one is None) == (count == 0)
+                    if one is not None:
+                        assert (one.runs, one.of, one.share) == (count, len(able), count / len(able))
+                        assert one.expected == pytest.approx(chance)
+        assert [f.tag for f in found] == sorted(f.tag for f in found)
+
+    def test_the_tally_by_chance_is_the_mean_over_random_sets(self):
+        rng = np.random.default_rng(0)
+        counts, expected = [], ()
+        for _ in range(800):
+            runs = {
+                "a": at_random(rng, (1,), 2, "A"),
+                "b": at_random(rng, (1,), 6, "A"),
+                "c": at_random(rng, (1, 5), 4, "A"),
+            }
+            counted = tally(runs)
+            counts.append([each.neurons for each in counted])
+            expected = [each.expected for each in counted]
+        errors = np.std(counts, axis=0) / len(counts) ** 0.5
+        assert [each.runs for each in counted] == [1, 2, 3]
+        assert np.all(np.abs(np.mean(counts, axis=0) - expected) < 4 * errors + 1e-9)
+
+    def test_a_majority_of_the_runs_that_read_the_layer(self):
+        runs = {
+            "a": sets((1, 5), {"A": [(1, 0), (1, 1), (5, 7)]}),
+            "b": sets((1,), {"A": [(1, 0), (1, 2)]}),
+            "c": sets((1,), {"A": [(1, 0), (1, 1)]}),
+        }
+        found = consensus(runs)
+        assert [(n.layer, n.neuron, n.score) for n in found.tags["A"]] == [(1, 0, 1.0), (1, 1, pytest.approx(2 / 3))]
+        assert [(n.layer, n.neuron) for n in consensus(runs, 1.0).tags["A"]] == [(1, 0)]
+        p = [2 / WIDTH] * 3
+        at_least_two = 3 * p[0] ** 2 * (1 - p[0]) + p[0] ** 3
+        assert found.expected["A"] == pytest.approx(WIDTH * at_least_two)  # layer 5 has one reader: no consensus
+        assert consensus(runs, 1.0).expected["A"] == pytest.approx(WIDTH * p[0] ** 3)
+
+    def test_runs_that_share_nothing_have_none(self):
+        found = consensus({"a": sets((1,), {"A": [(1, 0)]}), "b": sets((1,), {"A": [(1, 1)]})})
+        assert found.tags == {"A": ()}
+
+    def test_how_many_are_needed(self):
+        assert [needed(n, None) for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 3, 3]
+        assert [needed(10, share) for share in (0.05, 0.3, 0.31, 1.0)] == [2, 3, 4, 10]
+
+    @pytest.mark.parametrize("share", [0.0, -1.0, 1.1])
+    def test_a_share_out_of_range_is_refused(self, share):
+        with pytest.raises(ValueError, match=f"share must lie above 0 and be at most 1, got {share}"):
+            consensus(some_runs(), share)
+
+
+class TestBestRuns:
+    METRICS = {
+        "a": {"probe/test_accuracy": 0.9, "probe/dev_accuracy": 0.8, "probe/advantage": 0.10, "probe/selectivity": 0.3,
+              "overlap/mean_jaccard": 0.2, "selection/union_size": 40.0, "control/random/p_value": 0.04,
+              "control/random/test_accuracy_std": 0.03},
+        "b": {"probe/test_accuracy": 0.8, "probe/dev_accuracy": 0.9, "probe/advantage": 0.08, "probe/selectivity": 0.3,
+              "overlap/mean_jaccard": 0.1, "selection/union_size": 10.0, "control/random/p_value": 0.04,
+              "control/random/test_accuracy_std": 0.01},
+        "c": {"probe/test_accuracy": 0.9, "probe/dev_accuracy": 0.7, "probe/advantage": 0.01, "probe/selectivity": 0.1,
+              "overlap/mean_jaccard": 0.0, "selection/union_size": 5.0, "control/random/p_value": 0.6,
+              "control/random/test_accuracy_std": 0.01},
+    }  # fmt: skip
+
+    def test_every_question_has_its_run(self):
+        best = {each.question: each for each in best_runs(self.METRICS)}
+        assert {question: each.run for question, each in best.items()} == {
+            "accuracy": "c",  # as good as a with fewer neurons
+            "dev": "b",
+            "advantage": "a",
+            "selectivity": "b",
+            "overlap": "b",  # c overlaps less, and is no better than random sets
+            "small_union": "b",  # within a's 0.03 of the largest advantage
+        }
+        assert best["accuracy"].ties == ("a",)
+        assert (best["overlap"].of, best["small_union"].of, best["advantage"].of) == (2, 2, 3)
+        assert best["small_union"].value == 10
+
+    def test_where_no_run_beats_random_sets_overlap_asks_all(self):
+        runs = {run: {**own, "control/random/p_value": 0.5} for run, own in self.METRICS.items()}
+        [overlap] = [each for each in best_runs(runs) if each.question == "overlap"]
+        assert (overlap.run, overlap.of) == ("c", 3)
+
+    def test_runs_without_a_metric_do_not_answer(self):
+        assert best_runs({"a": {}, "b": {"probe/test_accuracy": float("nan")}}) == ()
+        [best] = best_runs({"a": {}, "b": {"probe/test_accuracy": 0.5}})
+        assert (best.run, best.of) == ("b", 1)

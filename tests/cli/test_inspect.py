@@ -1,0 +1,345 @@
+"""The page on single neurons of a run: what it shows is what the cache and the runs hold."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+from reading_pages import Page
+from safetensors.numpy import load_file
+from user import Command, Place, client_of, output_folders, runs_in, write_treebank
+
+from keyneurons.activations.store import ActivationStore
+from keyneurons.commands import _config
+from keyneurons.data.conllu import read_conllu
+from keyneurons.digests import texts_digest
+from keyneurons.inspection import run_inspect
+from keyneurons.mistakes import is_mistake, one_line
+from keyneurons.records import Sentence
+
+EVIL = {"dog": "<b>dog</b>", "cat": "<script>alert(1)</script>", "rain": '"onmouseover="x', "key": "&lt;key"}
+QUICK = [
+    "controls.random_sets=2",
+    "controls.own_random_sets=1",
+    "controls.all_neurons=false",
+    "reliability.halves=0",
+    "reliability.bootstraps=0",
+    "layer_by_layer.read_at=[]",
+]
+WIDTH = 48
+METHODS = ("correlation", "random")
+
+
+@dataclass(frozen=True)
+class Store:
+    """Runs of two methods on one treebank of markup, and one of another layer."""
+
+    folder: Path
+    cache: Path
+    data: list[str]
+    dev: tuple[Sentence, ...]
+    runs: dict[str, str]
+    """Ids by method, and of the other layer by ``elsewhere``."""
+
+    def outputs(self, run: str) -> Path:
+        """The run's folder under ``outputs/``."""
+        found = {json.loads((each / "run.json").read_text())["run_id"]: each for each in output_folders(self.folder)}
+        return found[self.runs[run]]
+
+    def key(self, run: str) -> dict[str, list[dict[str, float]]]:
+        return json.loads((self.outputs(run) / "key_neurons.json").read_text())["tags"]
+
+    def activations(self, layer: int = 2, read_at: str = "word") -> np.ndarray:
+        """The cached activations of the dev words."""
+        [entry] = [
+            each["folder"]
+            for each in ActivationStore(self.cache / "activations").summaries()
+            if each["key"]["texts"] == texts_digest(self.dev) and each["key"]["read_at"] == read_at
+        ]
+        return np.load(entry / f"mlp.{layer}.npy").astype(np.float64)
+
+    @property
+    def words(self) -> list[tuple[str, str]]:
+        return [(word.form, str(word.upos)) for each in self.dev for word in each.words]
+
+
+def hostile_treebank(path: Path, n: int, seed: int) -> Path:
+    text = write_treebank(path, n, seed).read_text(encoding="utf-8")
+    for word, form in EVIL.items():
+        text = text.replace(f"\t{word}\t", f"\t{form}\t").replace(f" {word} ", f" {form} ")
+        text = text.replace(f" {word}\n", f" {form}\n")
+    path.write_text(text.replace("# text = the ", "# text = the \u00a0 "), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def store(place: Place, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("<i>runs")
+    files = {
+        split: hostile_treebank(folder / f"{split}.conllu", n, seed)
+        for seed, (split, n) in enumerate({"train": 60, "dev": 30, "test": 12}.items())
+    }
+    cache = folder / "cache"
+    given = ["model=local", f"model.folder={place.llama}", "dataset=conllu", "dataset.id='<u>tiny</u>'"]
+    given += ["dataset.drop_duplicates=false", *(f"dataset.{split}='{path}'" for split, path in files.items())]
+    given += [f"cache='{cache}'", "layer=2", "top_k=3", "trainer=cpu", *QUICK]
+    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ, environment, clear=True):
+        patch.chdir(folder)
+        for asked in (*([f"selection={method}"] for method in METHODS), ["selection=correlation", "layer=1"]):
+            run_in_process(patch, [*given, *asked])
+    names = [*METHODS, "elsewhere"]
+    runs = {name: run.info.run_id for name, run in zip(names, runs_in(folder), strict=True)}
+    return Store(folder, cache, given, tuple(read_conllu(files["dev"]).sentences), runs)
+
+
+def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
+    """A run in this process, whose log handlers go with it."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    from keyneurons.main import main
+
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    patch.setattr(sys, "argv", ["keyneurons", *arguments])
+    try:
+        main()
+    finally:
+        GlobalHydra.instance().clear()
+        for handler in set(root.handlers) - set(before):
+            root.removeHandler(handler)
+            handler.close()
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+@pytest.fixture
+def inspect(
+    store: Store, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., Page]:
+    """The page, checked to be harmless; from a folder of its own unless ``here`` names one."""
+    for name in set(os.environ) - set(environment):
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def page(run: str, *overrides: str, here: Path = store.folder, **asked: str) -> Page:
+        monkeypatch.chdir(here)
+        out = tmp_path / "page.html"
+        path = run_inspect(
+            run, tag=asked.get("tag"), neuron=asked.get("neuron"), overrides=overrides, compose=_config, out=out
+        )
+        assert path == out
+        found = Page(out.read_text(encoding="utf-8"))
+        found.check_that_it_loads_and_runs_nothing()
+        return found
+
+    return page
+
+
+def sections(page: Page) -> list[str]:
+    return [given["id"] for tag, given in page.elements if tag == "h2"]
+
+
+def table(page: Page, heads: list[str], n: int, columns: int) -> list[list[str]]:
+    """Some rows of the first table whose head ends so."""
+    start = next(i for i in range(len(page.cells)) if page.cells[i - len(heads) : i] == heads)
+    return [page.cells[start + i * columns : start + (i + 1) * columns] for i in range(n)]
+
+
+def test_a_tag_shows_its_key_neurons_the_strongest_first(store: Store, inspect: Callable[..., Page]) -> None:
+    page = inspect(store.runs["correlation"], tag="NOUN")
+    expected = [f"neuron-{each['layer']}-{each['neuron']}" for each in store.key("correlation")["NOUN"]]
+    assert len(expected) == 3
+    assert sections(page) == expected
+    first = store.key("correlation")["NOUN"][0]
+    assert f"Key neuron of NOUN, 1 of 3: score {first['score']:.4g}" in page.told
+    assert "llama (" in page.told
+    assert "<u>tiny</u>: 30 dev sentences" in page.told
+
+
+def test_a_run_and_its_folder_show_the_same(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
+    by_id = inspect(store.runs["correlation"], tag="VERB")
+    by_folder = inspect(str(store.outputs("correlation")), tag="VERB", here=tmp_path)
+    assert by_id.html == by_folder.html
+
+
+def test_words_of_markup_stay_words(store: Store, inspect: Callable[..., Page]) -> None:
+    page = inspect(store.runs["correlation"], tag="NOUN")
+    texts = {each.text for each in store.dev}
+    assert {each.text for each in page.sentences} <= texts
+    assert any("\u00a0" in each.text for each in page.sentences)
+    forms = {word for each in page.sentences for word, _, _ in each.words}
+    assert set(EVIL.values()) <= forms
+    assert "u" not in {tag for tag, _ in page.elements}
+
+
+def test_words_tell_the_cached_activations_and_the_farthest_come_first(
+    store: Store, inspect: Callable[..., Page]
+) -> None:
+    page = inspect(store.runs["correlation"], neuron="mlp.2.7")
+    values, words = store.activations()[:, 7], store.words
+    told, start = {}, 0
+    for each in store.dev:
+        own = range(start, start + len(each.words))
+        told[each.text] = [f"{words[i][1]} {values[i]:.5g}" for i in own]
+        start += len(each.words)
+    assert len(page.sentences) == 12 + 8
+    for each in page.sentences:
+        assert [word for _, _, word in each.words] == told[each.text]
+    far = np.abs(values - np.median(values))
+    number = np.repeat(np.arange(len(store.dev)), [len(each.words) for each in store.dev])
+    by_distance = dict.fromkeys(store.dev[number[i]].text for i in np.argsort(-far, kind="stable"))
+    assert [each.text for each in page.sentences[:12]] == list(by_distance)[:12]
+    farthest = int(np.argmax(far))
+    shown = (words[farthest][0], f"{words[farthest][1]} {values[farthest]:.5g}")
+    classes = {classes for each in page.sentences for word, classes, told in each.words if (word, told) == shown}
+    assert classes == {"u10" if values[farthest] > np.median(values) else "d10"}
+    highest = int(np.argmax(values))
+    [top] = table(page, ["tag", "word, as it stands in its sentence"], 1, 4)
+    assert top[:2] == [f"{values[highest]:.4g}", words[highest][1]]
+    assert top[3].startswith(words[highest][0])
+
+
+def test_types_and_areas_are_those_of_the_cache(store: Store, inspect: Callable[..., Page]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    page = inspect(store.runs["correlation"], neuron="mlp.2.7")
+    values, words = store.activations()[:, 7], store.words
+    tags = np.array([tag for _, tag in words])
+    by_type: dict[tuple[str, str], list[float]] = {}
+    for (form, tag), value in zip(words, values, strict=True):
+        by_type.setdefault((form.lower(), tag), []).append(value)
+    means = {key: float(np.mean(own)) for key, own in by_type.items() if len(own) > 1}
+    form, tag = max(means, key=lambda key: means[key])
+    [best] = table(page, ["words", "mean"], 1, 4)
+    assert best == [form, tag, str(len(by_type[form, tag])), f"{means[form, tag]:.4g}"]
+    rows = {row[0]: row for row in table(page, ["97.5 %", "others as good"], 4, 15)}
+    folded = {}
+    for name in ("DET", "NOUN", "PRON", "VERB"):
+        area = roc_auc_score(tags == name, values)
+        others = [roc_auc_score(tags == name, store.activations()[:, n]) for n in range(WIDTH) if n != 7]
+        folded = np.maximum(others, 1 - np.array(others))  # 47 others are fewer than 100: all are taken
+        low, median, high = np.quantile(folded, [0.025, 0.5, 0.975])
+        numbers = [area, max(area, 1 - area), median, low, high]
+        assert rows[name][9:14] == [f"{number:.3f}" for number in numbers]
+        assert rows[name][14] == str((folded >= max(area, 1 - area)).sum())
+        own = values[tags == name]
+        assert rows[name][1] == str(len(own))
+        assert (rows[name][2], rows[name][5], rows[name][8]) == tuple(
+            f"{v:.4g}" for v in (own.min(), np.median(own), own.max())
+        )
+
+
+def test_scores_come_from_every_run_that_scored_the_layer(store: Store, inspect: Callable[..., Page]) -> None:
+    page = inspect(store.runs["random"], neuron="mlp.2.7")
+    rows = table(page, ["VERB", "runs"], 2, 6)
+    assert [row[0].split(" ")[0] for row in rows] == ["random", "correlation"]
+    assert "(this run)" in rows[0][0]
+    assert "Out of 2 finished runs" in page.told
+    for row in rows:
+        method = row[0].split(" ")[0]
+        scores = load_file(store.outputs(method) / "scores.safetensors")["mlp.2"]
+        order = np.argsort(-np.abs(scores), axis=1, kind="stable")
+        ranks = [int(np.flatnonzero(of_tag == 7)[0]) + 1 for of_tag in order]
+        assert row[1:5] == [f"{rank} {score:.4g}" for rank, score in zip(ranks, scores[:, 7], strict=True)]
+        assert store.runs[method] in row[5]
+
+
+def test_a_run_alone_says_so(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
+    page = inspect(store.runs["elsewhere"], neuron="mlp.1.0")
+    assert "There is only this run that scored the layer" in page.told
+    page = inspect(
+        str(store.outputs("correlation")), f"tracking.uri=sqlite:///{tmp_path}/none.db", tag="NOUN", here=tmp_path
+    )
+    assert "There is only this run that scored the layer" in page.told
+    assert not (tmp_path / "none.db").exists()
+
+
+def test_nothing_is_logged_and_the_page_has_a_folder_of_its_own(
+    store: Store, inspect: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(runs_in(store.folder))
+    inspect(store.runs["correlation"], tag="NOUN")
+    monkeypatch.chdir(store.folder)
+    path = run_inspect(store.runs["correlation"], tag="NOUN", neuron=None, overrides=[], compose=_config, out=None)
+    assert path.name == "inspect_NOUN.html"
+    assert path.parent.name.endswith("-inspect")
+    assert path.parts[0] == "outputs"
+    assert len(runs_in(store.folder)) == before
+    shutil.rmtree(path.parent)
+
+
+def test_at_the_prediction_first_words_have_no_colour(
+    store: Store, inspect: Callable[..., Page], call: Command, tmp_path: Path
+) -> None:
+    ended = call(*store.data, "read_at=prediction", "selection=welch_t")
+    assert ended.status == 0, ended.err
+    [folder] = output_folders(tmp_path)
+    page = inspect(str(folder), tag="NOUN", here=tmp_path)
+    assert "at the token before it, where the model predicts it" in page.told
+    for each in page.sentences:
+        assert each.words[0][1:] == ("", "not counted")
+        assert "not counted" not in "".join(told for _, _, told in each.words[1:])
+    neuron = json.loads((folder / "key_neurons.json").read_text())["tags"]["NOUN"][0]["neuron"]
+    values = store.activations(read_at="prediction")[:, neuron]
+    counted = np.array([i > 0 for each in store.dev for i in range(len(each.words))])
+    assert f"they range from {values[counted].min():.4g} to {values[counted].max():.4g}" in " ".join(page.told.split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none"),
+        ({"tag": "NOUN", "neuron": "mlp.2.7"}, "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got both"),
+        ({"tag": "NOUNS"}, "the run has no tag 'NOUNS'; it has DET, NOUN, PRON, VERB"),
+        ({"neuron": "mlp.2.48"}, "the run read mlp.LAYER.NUMBER with LAYER 2 and NUMBER 0..47, got 'mlp.2.48'"),
+        ({"neuron": "mlp.1.7"}, "the run read mlp.LAYER.NUMBER with LAYER 2 and NUMBER 0..47, got 'mlp.1.7'"),
+        ({"neuron": "residual.2.7"}, "with LAYER 2 and NUMBER 0..47, got 'residual.2.7'"),
+        ({"neuron": "<b>"}, "with LAYER 2 and NUMBER 0..47, got '<b>'"),
+        ({"neuron": "mlp.2.-1"}, "with LAYER 2 and NUMBER 0..47, got 'mlp.2.-1'"),
+    ],
+)
+def test_what_is_not_there_is_told_in_one_line(
+    store: Store, inspect: Callable[..., Page], asked: dict[str, str], message: str
+) -> None:
+    check(lambda: inspect(store.runs["correlation"], **asked), message)
+
+
+def test_what_is_no_run_is_told_in_one_line(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
+    check(lambda: inspect("0123456789abcdef", tag="NOUN"), "has no run '0123456789abcdef'")
+    check(lambda: inspect(str(tmp_path), tag="NOUN"), "holds no finished run of one method: run.json, config.yaml")
+    check(lambda: inspect(store.runs["correlation"], tag="NOUN", here=tmp_path), "there are no runs:")
+    client = client_of(store.folder)
+    begun = client.create_run(runs_in(store.folder)[0].info.experiment_id)
+    check(lambda: inspect(begun.info.run_id, tag="NOUN"), f"({begun.info.run_id}) has no key_neurons.json")
+    client.delete_run(begun.info.run_id)
+    check(lambda: inspect(store.runs["correlation"], "top_k=5", tag="NOUN"), "is taken from the run, got top_k=5")
+
+
+def test_a_treebank_that_has_changed_is_refused(
+    store: Store, inspect: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dev = store.folder / "dev.conllu"
+    before = dev.read_text(encoding="utf-8")
+    dev.write_text(before.replace("\tNOUN\t", "\tPROPN\t", 1), encoding="utf-8")
+    try:
+        check(lambda: inspect(store.runs["correlation"], tag="NOUN"), "<u>tiny</u> has changed since run")
+    finally:
+        dev.write_text(before, encoding="utf-8")
+
+
+def check(act: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=".") as caught:
+        act()
+    assert is_mistake(caught.value)
+    assert message in one_line(caught.value)
+    assert "\n" not in str(caught.value)
