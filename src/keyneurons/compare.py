@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from keyneurons import __version__
 from keyneurons.analysis.best_runs import best_runs
 from keyneurons.build import build_store
 from keyneurons.config import Config
@@ -22,6 +21,7 @@ from keyneurons.report.compare_page import page
 from keyneurons.report.run_table import FinishedRun, run_rows
 from keyneurons.runs import Run, find_runs, load_run
 from keyneurons.tracking import Store
+from keyneurons.version import __version__
 
 WHICH = ("sweep", "experiment", "filter")
 ARTIFACTS = "comparison"

@@ -15,13 +15,12 @@ import torch
 import yaml
 from rich.console import Console
 
-from keyneurons import __version__
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
 from keyneurons.fingerprint import fingerprint, reading
-from keyneurons.pipeline.experiment import Result, run_experiment
+from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
@@ -31,13 +30,14 @@ from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
 from keyneurons.resume import Sweep
 from keyneurons.tracking import RUN_FILE, open_run, params_of
+from keyneurons.version import __version__
 
 log = logging.getLogger(__name__)
 
 
 def run_job(
     config: Config, folder: Path, choices: Mapping[str, str], *, sweep: Sweep | None = None, number: int | None = None
-) -> Result | None:
+) -> None:
     """Do one run from its checked configuration to its last record.
 
     Args:
@@ -46,34 +46,17 @@ def run_job(
         choices: the option chosen in each config group, for names and tags.
         sweep: the sweep, if this is one of its jobs.
         number: place of the job in the sweep; a single line is shown instead of the tables.
-
-    Returns:
-        What was found; None if the sweep, resumed, has done this job before.
     """
-    seed_everything(config.seed)
     experiment = build_experiment(config, choices["selection"])
-    experiment.read.bos_id()  # refused before a run is opened
-    name = run_name(config, choices)
-    revision = experiment.read.model.files.revision
-    own = fingerprint(config, revision)
-    parent = None
+    name, console = run_name(config, choices), Console(highlight=False)
     if sweep is not None:
-        parent = sweep.parent
-        if own in sweep.finished:
-            Console(highlight=False).print(f"#{number} {name}: done before, as {sweep.finished[own]}", soft_wrap=True)
-            return None
+        revision = experiment.read.model.files.revision
+        if (before := sweep.finished.get(fingerprint(config, revision))) is not None:
+            console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
+            return
         layers = sweep.together.get(reading(config, revision), ())
         experiment = replace(experiment, read=replace(experiment.read, together=layers))
-    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
-    params_of(folder)  # a value that MLflow would cut is refused now
-    console = Console(highlight=False)
-    tags = {**early_tags(config, choices, experiment.read), "fingerprint": own}
-    facts = {"name": name, "parent": parent, "choices": dict(choices), "tags": tags}
-    with open_run(build_store(config.tracking), folder, facts) as run:
-        result = run_experiment(experiment)
-        summary = summarise(result)
-        _keep(result, summary, folder)
-        arrived = run.send(folder)
+    _, summary, arrived = tracked_run(experiment, config, folder, choices, None if sweep is None else sweep.parent)
     if number is None:
         show(summary, console)
         where = f"Everything is in {_short(folder)}"
@@ -86,7 +69,35 @@ def run_job(
             f"send this run later with: keyneurons log {_short(folder)}",
             soft_wrap=True,
         )
-    return result
+
+
+def tracked_run(
+    experiment: Experiment, config: Config, folder: Path, choices: Mapping[str, str], parent: str | None = None
+) -> tuple[Result, Summary, bool]:
+    """Run an experiment inside an MLflow run, and keep all that it finds.
+
+    Args:
+        experiment: what was built of the configuration.
+        config: the checked configuration.
+        folder: the run's own folder.
+        choices: the option chosen in each config group, for names and tags.
+        parent: MLflow id of the sweep that it belongs to.
+
+    Returns:
+        What was found, what there is to say about it, and whether the tracking server has it.
+    """
+    seed_everything(config.seed)
+    experiment.read.bos_id()  # refused before a run is opened
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
+    params_of(folder)  # a value that MLflow would cut is refused now
+    tags = early_tags(config, choices, experiment.read)
+    tags["fingerprint"] = fingerprint(config, experiment.read.model.files.revision)
+    facts = {"name": run_name(config, choices), "parent": parent, "choices": dict(choices), "tags": tags}
+    with open_run(build_store(config.tracking), folder, facts) as run:
+        result = run_experiment(experiment)
+        summary = summarise(result)
+        _keep(result, summary, folder)
+        return result, summary, run.send(folder)
 
 
 def run_name(config: Config, choices: Mapping[str, str]) -> str:

@@ -152,8 +152,8 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
 def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
     from rich.console import Console
 
-    from keyneurons import __version__
     from keyneurons.job import git_commit
+    from keyneurons.version import __version__
 
     done = sum(job.fingerprint in before.finished for job in jobs)
     told = f"going on with a sweep: {done} of {len(jobs)} jobs are done"
