@@ -116,6 +116,9 @@ def _hydra() -> None:
         from keyneurons.sweep import Refused  # late: --help does without all that it imports
 
         if not isinstance(error, Refused):
+            opened = _end_sweep()
+            if opened and isinstance(error, Exception) and is_mistake(error):  # a worker's, or that of a lost worker
+                raise ValueError(f"{one_line(error)}; go on with: keyneurons -m resume={opened}") from error
             raise
         failed.append(error.__cause__ or error)
     opened = _end_sweep()
