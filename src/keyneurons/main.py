@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,9 @@ ENVIRONMENT = {
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "HYDRA_FULL_ERROR": "1",  # lets errors through to us instead of printing them itself
 }
+
+# our launchers' options bear the names of the plugins' own, which complete and check them; workers import this too
+warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 
 def main() -> None:
@@ -87,26 +91,30 @@ def _hydra() -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
+    from keyneurons.launchers import is_lost, keep_failure
     from keyneurons.mistakes import is_mistake, one_line
     from keyneurons.paths import conf_folder
 
     here = os.getpid()
     failed: list[BaseException] = []
     failed_jobs: dict[int, Exception] = {}
+    lost = ""
 
     def guarded(composed: DictConfig) -> None:
-        """One run or one job of a sweep; its error is ours to tell, unless it has to travel home from a worker."""
+        """One run or one job of a sweep, perhaps in a worker; its error is ours to tell, and the others go on."""
         try:
             job(composed)
         except Exception as error:
-            if os.getpid() != here:
-                raise
             run = HydraConfig.get()
-            if run.mode == RunMode.MULTIRUN:
+            if run.mode != RunMode.MULTIRUN:
+                failed.append(error)
+            elif os.getpid() == here:
                 failed_jobs[run.job.num] = error
                 sys.stderr.write(f"keyneurons: error: #{run.job.num}: {one_line(error)}\n")
             else:
-                failed.append(error)
+                keep_failure(
+                    Path(run.runtime.output_dir), run.job.num, error, one_line(error), mistake=is_mistake(error)
+                )
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(guarded)()
@@ -115,34 +123,48 @@ def _hydra() -> None:
     except BaseException as error:
         from keyneurons.sweep import Refused  # late: --help does without all that it imports
 
-        if not isinstance(error, Refused):
-            opened = _end_sweep()
-            if opened and isinstance(error, Exception) and is_mistake(error):  # a worker's, or that of a lost worker
-                raise ValueError(f"{one_line(error)}; go on with: keyneurons -m resume={opened}") from error
+        if isinstance(error, Refused):
+            failed.append(error.__cause__ or error)
+        elif is_lost(error):
+            lost = f"{type(error).__name__}: the process of a job ended before the job"
+        else:
             raise
-        failed.append(error.__cause__ or error)
-    opened = _end_sweep()
-    if failed_jobs:
-        numbers = ", ".join(f"#{number}" for number in failed_jobs)
-        told = ValueError(
-            f"{len(failed_jobs)} of the jobs failed ({numbers}); their runs keep the log; go on with: "
-            f"keyneurons -m resume={opened}"
-        )
-        failed.append(next((error for error in failed_jobs.values() if not is_mistake(error)), told))
+    failed += [error for error in failed_jobs.values() if not is_mistake(error)]
+    if told := _end_sweep([*failed_jobs], lost):
+        failed.append(ValueError(told))
     if failed:
         raise failed[0]
 
 
-def _end_sweep() -> str:
-    """Close the sweep that this process has opened, if any, and compare its runs; how to name it to go on with it."""
+def _end_sweep(numbers: list[int], lost: str) -> str:
+    """Close the sweep that this process has opened, if any, and compare its runs.
+
+    Args:
+        numbers: the jobs that failed in this process.
+        lost: what became of a process that was lost, if one was.
+
+    Returns:
+        What is wrong with it, and how to go on.
+    """
+    from keyneurons.launchers import collect_failures
+
     module = sys.modules.get("keyneurons.sweep")
     if module is None or module.OPEN is None:
         return ""
     opened: OpenSweep = module.OPEN
+    for failure in collect_failures(opened.folder):
+        numbers.append(failure.number)
+        sys.stderr.write(f"{failure.traceback or ''}keyneurons: error: #{failure.number}: {failure.line}\n")
     opened.close()
     if told := opened.compare():
         sys.stdout.write(f"{told}\n")
-    return opened.parent or str(opened.folder)
+    go_on = f"go on with: keyneurons -m resume={opened.parent or opened.folder}"
+    if numbers:
+        which = ", ".join(f"#{number}" for number in numbers)
+        return f"{len(numbers)} of the jobs failed ({which}); their runs keep the log; {go_on}"
+    if lost or opened.missing:
+        return f"{lost or f'{opened.missing} of the jobs did not finish'}; {go_on}"
+    return ""
 
 
 def job(composed: DictConfig) -> None:

@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 from keyneurons.config import Config, validate
 from keyneurons.files import write_json
 from keyneurons.fingerprint import fingerprint, reading
+from keyneurons.launchers import check_launcher, collect_failures
 from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, process_tag, version_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class SweepCallback(Callback):
             Refused: a job cannot run as it is configured.
         """
         try:
+            check_launcher(config.hydra)
             configured = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
             given = list(config.hydra.overrides.task)
             of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
@@ -140,6 +142,7 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
         else:
             store.reopen(parent, tags)
     folder.mkdir(parents=True, exist_ok=True)
+    collect_failures(folder)  # of a sweep that was killed before it told them
     write_json(folder / SWEEP_FILE, {"parent": parent, "uri": store.uri, "overrides": overrides})
     OPEN = OpenSweep(store, parent, tuple(job.fingerprint for job in jobs), folder)
     atexit.register(OPEN.close)
@@ -172,6 +175,7 @@ class OpenSweep:
     wanted: tuple[str, ...]
     folder: Path
     closed: bool = False
+    missing: int = 0  # jobs that have no run that finished, known once it is closed
 
     def compare(self) -> str:
         """Compare the runs that finished; what there is to say about it."""
@@ -200,6 +204,7 @@ class OpenSweep:
             statuses = self.store.close_children(self.parent)
             finished = {own for own, status in statuses if status == "FINISHED"}
             missing = set(self.wanted) - finished
+            self.missing = len(missing)
             killed = any(status == "KILLED" for own, status in statuses if own in missing)
             counts = {"finished": len(set(self.wanted) & finished), "missing": len(missing)}
             for status in ("FAILED", "KILLED"):
