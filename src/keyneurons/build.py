@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         checks=Checks(**dict(config.reliability)),
         unseen_share=config.unseen_share if config.split == "unseen_words" else None,
         probe=_probe_settings(config.probe),
-        trainer=lambda: _trainer(config.trainer),
+        trainer=partial(_trainer, config.trainer),
         random_sets=config.controls.random_sets,
         own_random_sets=config.controls.own_random_sets,
         all_neurons=config.controls.all_neurons,

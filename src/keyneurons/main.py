@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",  # waiting threads that spin make a busy machine many times slower
+    "OPENBLAS_NUM_THREADS": "1",  # those of numpy spin whatever one says; its share of the work is small
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
     "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -33,6 +35,7 @@ def main() -> None:
     Raises:
         SystemExit: with the exit status, where it is not 0.
     """
+    gc.set_threshold(100_000)  # a third of the time of imports goes into looking for garbage among what stays
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -179,11 +182,13 @@ def job(composed: DictConfig) -> None:
     from keyneurons import sweep
     from keyneurons.job import run_job
 
+    gc.freeze()  # what is imported stays: looking through a million objects again and again takes a second a job
     number = hydra.job.num if hydra.mode == RunMode.MULTIRUN else None
     choices = {group: str(option) for group, option in hydra.runtime.choices.items() if option}
     own = {group.replace("@", "."): option for group, option in choices.items() if not group.startswith("hydra/")}
     belongs = None if number is None else sweep.CURRENT
     run_job(config, Path(hydra.runtime.output_dir), own, sweep=belongs, number=number)
+    gc.collect()  # Lightning's trainers hang in cycles, with their tensors
 
 
 def _end(message: str, status: int) -> None:

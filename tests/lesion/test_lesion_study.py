@@ -25,11 +25,11 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.modes import Lesion
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.evidence import KeyProbe
 from keyneurons.pipeline.lesion_readings import tags_of_tokens
 from keyneurons.pipeline.lesion_results import LesionResult
 from keyneurons.pipeline.lesion_study import LesionStudy
 from keyneurons.pipeline.lesions import study_lesions
+from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 
 ZERO = LesionStudy(

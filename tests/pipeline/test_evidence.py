@@ -11,6 +11,7 @@ import torch
 
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.evidence import Evidence, gather_evidence, own_sets, text_controls
+from keyneurons.pipeline.probes import accuracy_of_all
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
 from keyneurons.selection.correlation import Correlation
@@ -45,6 +46,19 @@ def key_sets(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, k: int 
     return select(scores, NAMES, Rule(k, "model"))
 
 
+def quiet_trainer() -> lightning.Trainer:
+    """A new trainer that says nothing."""
+    return lightning.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=60,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
 def gathered(
     arrays: dict[Split, dict[int, np.ndarray]],
     labels: Labels,
@@ -58,16 +72,7 @@ def gathered(
         labels,
         sets or key_sets(arrays, labels),
         settings=ProbeSettings(optimizer, batch_size=1024, patience=3, inverse_penalty=1.0),
-        trainer=partial(
-            lightning.Trainer,
-            accelerator="cpu",
-            devices=1,
-            max_epochs=60,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        ),
+        trainer=quiet_trainer,
         random_sets=20,
         own_random_sets=5,
         all_neurons=all_neurons,
@@ -192,3 +197,22 @@ def test_text_controls_by_hand() -> None:
         "control/majority/test_accuracy": pytest.approx(3 / 5),
         "control/word_type/test_accuracy": pytest.approx(3 / 5),
     }
+
+
+def test_the_probe_on_all_neurons_is_trained_once_for_the_same_words() -> None:
+    trained = []
+
+    def trainer() -> lightning.Trainer:
+        trained.append(1)
+        return quiet_trainer()
+
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), batch_size=1024, patience=3, inverse_penalty=1.0)
+    accuracy = {}
+    for name, seed, shuffled in (("first", 1, False), ("again", 1, False), ("other", 2, False), ("chance", 1, True)):
+        arrays, labels = planted(seed, shuffled=shuffled)
+        features = StoredActivations(arrays, "mlp").columns(labels, np.arange(len(LAYERS) * WIDTH))
+        accuracy[name] = accuracy_of_all(features, labels, settings=settings, trainer=trainer, seed=0)
+    assert len(trained) == 3
+    assert accuracy["again"] == accuracy["first"] > 0.8
+    assert accuracy["other"] != accuracy["first"]
+    assert accuracy["chance"] < 0.5

@@ -13,9 +13,15 @@ import torch
 from jaxtyping import TypeCheckError
 from sklearn.linear_model import LogisticRegression
 
-from keyneurons.probe.fit import ProbeSettings, train_probes
+from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask, train_probes
 
 ALL = np.arange(60)[None]
+
+
+def train_one(features, labels, columns, n_classes, **how) -> ProbeResults:
+    """The probes of a single task."""
+    [results] = train_probes(features, [ProbeTask(columns, labels, n_classes)], **how)
+    return results
 
 
 def accuracy(results, labels):
@@ -26,7 +32,7 @@ def accuracy(results, labels):
 def test_accuracy_is_that_of_converged_scikit_learn(words, settings, trainer, n_features):
     features, labels = words
     columns = ALL[:, :n_features]
-    ours = train_probes(features, labels, columns, 6, settings=settings, trainer=trainer, seed=0)
+    ours = train_one(features, labels, columns, 6, settings=settings, trainer=trainer, seed=0)
     train = features["train"].numpy().astype(np.float32)[:, columns[0]]
     test = features["test"].numpy().astype(np.float32)[:, columns[0]]
     mean, std = train.mean(axis=0), train.std(axis=0)
@@ -41,7 +47,7 @@ def test_batch_trains_as_each_alone(words, settings, trainer):
     rng = np.random.default_rng(1)
     columns = np.stack([rng.choice(60, 10, replace=False) for _ in range(5)])
     several = {s: torch.cat([labels[s], (labels[s] + 1) % 6, labels[s], labels[s], labels[s]]) for s in labels}
-    train = partial(train_probes, features, n_classes=6, settings=settings, trainer=trainer, seed=3)
+    train = partial(train_one, features, n_classes=6, settings=settings, trainer=trainer, seed=3)
     together = train(several, columns)
     for p in range(5):
         alone = train({s: several[s][p : p + 1] for s in several}, columns[p : p + 1])
@@ -51,9 +57,25 @@ def test_batch_trains_as_each_alone(words, settings, trainer):
     assert len(set(together.best_epoch.tolist())) > 1
 
 
+def test_tasks_train_as_each_alone(words, settings, trainer):
+    features, labels = words
+    rng = np.random.default_rng(2)
+    of_two = {split: (own == 1).long().repeat(3, 1) for split, own in labels.items()}
+    tasks = [
+        ProbeTask(ALL, labels, 6),
+        ProbeTask(np.stack([rng.choice(60, 4, replace=False) for _ in range(3)]), of_two, 2),
+    ]
+    train = partial(train_probes, features, settings=settings, trainer=trainer, seed=3)
+    for task, together in zip(tasks, train(tasks), strict=True):
+        [alone] = train([task])
+        assert torch.equal(alone.best_epoch, together.best_epoch)
+        assert torch.allclose(alone.weights, together.weights, atol=1e-4)
+        assert torch.equal(alone.test_predictions, together.test_predictions)
+
+
 def test_same_seed_repeats_bit_for_bit_and_another_does_not(words, settings, trainer):
     features, labels = words
-    train = partial(train_probes, features, labels, ALL, 6, settings=settings, trainer=trainer)
+    train = partial(train_one, features, labels, ALL, 6, settings=settings, trainer=trainer)
     first, again, other = train(seed=0), train(seed=0), train(seed=1)
     for field in ("weights", "biases", "test_predictions", "dev_accuracy"):
         assert torch.equal(getattr(first, field), getattr(again, field))
@@ -69,7 +91,7 @@ def test_shuffled_labels_give_chance_and_true_ones_do_not(words, settings, train
     }
     columns = np.repeat(ALL, 2, axis=0)
     true, shuffled = accuracy(
-        train_probes(features, both, columns, 6, settings=settings, trainer=trainer, seed=0), labels
+        train_one(features, both, columns, 6, settings=settings, trainer=trainer, seed=0), labels
     ).tolist()
     majority = (labels["test"] == 0).double().mean().item()
     assert abs(shuffled - majority) < 0.04
@@ -81,13 +103,13 @@ def test_the_best_dev_epoch_is_kept_when_training_overfits(words, settings, trai
     few = {**features, "train": features["train"][:80]}
     own = {**labels, "train": labels["train"][:, :80]}
     loose = dataclasses.replace(settings, inverse_penalty=1e6)
-    kept = train_probes(few, own, ALL, 6, settings=loose, trainer=trainer, seed=0)
+    kept = train_one(few, own, ALL, 6, settings=loose, trainer=trainer, seed=0)
     stop = int(kept.best_epoch[0])
     assert kept.epochs == stop + loose.patience
-    short = train_probes(few, own, ALL, 6, settings=loose, trainer=partial(trainer, max_epochs=stop), seed=0)
+    short = train_one(few, own, ALL, 6, settings=loose, trainer=partial(trainer, max_epochs=stop), seed=0)
     assert torch.equal(kept.weights, short.weights)
     late = dataclasses.replace(loose, patience=1000)
-    longer = train_probes(few, own, ALL, 6, settings=late, trainer=partial(trainer, max_epochs=stop + 9), seed=0)
+    longer = train_one(few, own, ALL, 6, settings=late, trainer=partial(trainer, max_epochs=stop + 9), seed=0)
     assert longer.epochs == stop + 9
     assert torch.equal(longer.weights, kept.weights)
 
@@ -96,10 +118,10 @@ def test_constant_column_has_no_weight_and_does_not_disturb(words, settings, tra
     features, labels = words
     constant = {s: f.clone() for s, f in features.items()}
     constant["train"][:, 0] = 0.1
-    results = train_probes(constant, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
+    results = train_one(constant, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
     assert results.weights[0, 0].abs().max() == 0
     assert results.std[0, 0] == 0
-    without = train_probes(constant, labels, ALL[:, 1:], 6, settings=settings, trainer=trainer, seed=0)
+    without = train_one(constant, labels, ALL[:, 1:], 6, settings=settings, trainer=trainer, seed=0)
     assert accuracy(results, labels)[0] == pytest.approx(float(accuracy(without, labels)[0]), abs=0.01)
 
 
@@ -107,7 +129,7 @@ def test_results_alone_reproduce_the_predictions(words, settings, trainer):
     features, labels = words
     columns = np.array([[7, 3, 50], [3, 59, 0]])
     pair = {s: y.expand(2, -1) for s, y in labels.items()}
-    r = train_probes(features, pair, columns, 6, settings=settings, trainer=trainer, seed=0)
+    r = train_one(features, pair, columns, 6, settings=settings, trainer=trainer, seed=0)
     for p in range(2):
         x = (features["test"].float()[:, columns[p]] - r.mean[p]) / r.std[p]
         agree = ((x @ r.weights[p] + r.biases[p]).argmax(dim=1) == r.test_predictions[p]).double().mean()
@@ -118,7 +140,7 @@ def test_test_split_touches_nothing_but_the_predictions(words, settings, trainer
     features, labels = words
     poisoned = {**features, "test": torch.full_like(features["test"], 3e4)}
     no_test_labels = {s: labels[s] for s in ("train", "dev")}
-    train = partial(train_probes, columns=ALL, n_classes=6, settings=settings, trainer=trainer, seed=0)
+    train = partial(train_one, columns=ALL, n_classes=6, settings=settings, trainer=trainer, seed=0)
     clean, dirty = train(features, labels), train(poisoned, no_test_labels)
     assert torch.equal(clean.weights, dirty.weights)
     assert torch.equal(clean.std, dirty.std)
@@ -131,14 +153,14 @@ def test_lightning_is_silent_and_its_loggers_are_restored(words, settings, train
     before = logger.level
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train_probes(features, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
+        train_one(features, labels, ALL, 6, settings=settings, trainer=trainer, seed=0)
     assert capfd.readouterr() == ("", "")
     assert logger.level == before
 
 
 def test_bad_input_is_named(words, settings, trainer):
     features, labels = words
-    train = partial(train_probes, n_classes=6, settings=settings, trainer=trainer, seed=0)
+    train = partial(train_one, n_classes=6, settings=settings, trainer=trainer, seed=0)
     with pytest.raises(ValueError, match=r"columns must lie in 0\.\.59, got 60\.\.60"):
         train(features, labels, np.array([[60]]))
     with pytest.raises(ValueError, match="neither empty"):

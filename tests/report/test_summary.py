@@ -25,11 +25,12 @@ from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.pipeline.dataset import Dataset
-from keyneurons.pipeline.evidence import Evidence, KeyProbe
+from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.measures import data_metrics, set_metrics
+from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import (

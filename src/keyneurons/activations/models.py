@@ -210,10 +210,7 @@ class LanguageModel:
         Raises:
             ValueError: the tokenizer gives no character offsets.
         """
-        from transformers import AutoTokenizer
-
-        with quiet_transformers():
-            tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(self.files.path, local_files_only=True)
+        tokenizer = _load_tokenizer(self.files.path, self.tokenizer_digest)
         if not tokenizer.is_fast:
             raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
         return tokenizer
@@ -285,6 +282,16 @@ class LanguageModel:
                 except SafetensorError as error:
                     raise ValueError(f"the weights in {self.files.path} are damaged: {error}") from error
         return model.to(self.device) if self._device_map is None else model
+
+
+@functools.lru_cache(maxsize=4)
+def _load_tokenizer(folder: Path, digest: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder whose files have this digest; the jobs of a sweep share one, for it takes its time."""
+    from transformers import AutoTokenizer
+
+    with quiet_transformers():
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return tokenizer
 
 
 def _text_model(model: Any) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,34 +20,13 @@ from keyneurons.analysis.controls import (
     word_type_predictions,
 )
 from keyneurons.pipeline.activations import Activations
-from keyneurons.records import SPLITS, Labels, NeuronSets, Split
+from keyneurons.pipeline.probes import KeyProbe, Targets, accuracy_of, accuracy_of_all, same_for_all
+from keyneurons.records import SPLITS, Labels, NeuronSets
 
 if TYPE_CHECKING:
     from lightning import Trainer
 
     from keyneurons.probe.fit import ProbeResults, ProbeSettings
-
-Fit = Callable[[Mapping[Split, Tensor], Mapping[Split, Tensor], ndarray, int], "ProbeResults"]
-
-
-@dataclass(frozen=True)
-class KeyProbe:
-    """The trained probe on the union of the key neurons.
-
-    ``columns`` are the neurons it reads, the layers side by side; an activation is standardised with ``mean`` and
-    ``std`` before it meets the weights.
-    """
-
-    columns: Int[ndarray, " features"]
-    mean: Float[Tensor, " features"]
-    std: Float[Tensor, " features"]
-    weight: Float[Tensor, "features tags"]
-    bias: Float[Tensor, " tags"]
-
-    def __call__(self, values: Float[Tensor, "*words features"]) -> Float[Tensor, "*words tags"]:
-        """Logits; a neuron that was constant in train counts as its mean."""
-        standard = torch.where(self.std > 0, (values - self.mean) / self.std, 0.0)
-        return standard @ self.weight + self.bias
 
 
 @dataclass(frozen=True)
@@ -93,12 +72,7 @@ def gather_evidence(
     Returns:
         Everything measured on the test split, which is read once by every probe.
     """
-    from keyneurons.probe.fit import train_probes
-
-    def fit(
-        features: Mapping[Split, Tensor], targets: Mapping[Split, Tensor], columns: ndarray, n: int
-    ) -> ProbeResults:
-        return train_probes(features, targets, columns, n, settings=settings, trainer=trainer, seed=seed)
+    from keyneurons.probe.fit import ProbeTask, train_probes
 
     n_neurons = len(sets.layers) * sets.neurons_per_layer
     union = np.array(sets.union(), dtype=np.int64)
@@ -110,48 +84,56 @@ def gather_evidence(
     needed = np.arange(n_neurons) if all_neurons else np.unique(np.concatenate(drawn))
     features = activations.columns(labels, needed)
 
-    def place(columns: Int[ndarray, "*probes features"]) -> Int[ndarray, "*probes features"]:
-        return np.searchsorted(needed, columns)
+    def task(columns: Int[ndarray, "probes features"], targets: Targets, n_classes: int) -> ProbeTask:
+        return ProbeTask(np.searchsorted(needed, columns), targets, n_classes)
 
     metrics = text_controls(labels)
     if all_neurons:
-        everything = fit(features, same_for_all(labels, 1), np.arange(n_neurons)[None], len(labels.names))
-        test = torch.as_tensor(labels.splits["test"].tags)
-        metrics["control/all_neurons/test_accuracy"] = accuracy_of(everything.test_predictions[0], test)
-    of_union = features["train"][:, place(union)].numpy()
+        accuracy = accuracy_of_all(features, labels, settings=settings, trainer=trainer, seed=seed)
+        metrics["control/all_neurons/test_accuracy"] = accuracy
+    of_union = features["train"][:, np.searchsorted(needed, union)].numpy()
     if not len(union):
         return Evidence(metrics, None, np.empty(0), None, of_union)
-    more, confusion, accuracy, probe = key_and_random(fit, features, labels, union, random, place, seed)
+    targets = union_targets(labels, 2 + random_sets, seed)
+    sizes = sorted({columns.shape[1] for columns in own.values()})  # probes of one size are one task
+    alike = [{tag: columns for tag, columns in own.items() if columns.shape[1] == size} for size in sizes]
+    tasks = [task(np.concatenate([union[None], union[None], random]), targets, len(labels.names))]
+    tasks += [task(np.concatenate(list(tags.values())), own_targets(labels, tags), 2) for tags in alike]
+    trained, *of_tags = train_probes(features, tasks, settings=settings, trainer=trainer, seed=seed)
+
+    more, confusion, random_accuracy = key_and_random(trained, targets["test"], labels.names)
     metrics |= more
-    for size in sorted({columns.shape[1] for columns in own.values()}):  # probes of one size train together
-        alike = {tag: place(columns) for tag, columns in own.items() if columns.shape[1] == size}
-        metrics |= own_f1(fit, features, labels, alike)
-    return Evidence(metrics, confusion, accuracy, probe, of_union)
+    for tags, results, own_task in zip(alike, of_tags, tasks[1:], strict=True):
+        metrics |= own_f1(results.test_predictions, own_task.labels["test"], list(tags))
+    return Evidence(metrics, confusion, random_accuracy, KeyProbe.of(union, trained), of_union)
+
+
+def union_targets(labels: Labels, n_probes: int, seed: int) -> Targets:
+    """The tags of the words for every probe but the second, which learns the control task."""
+    forms = [labels.splits[split].forms for split in SPLITS]
+    control_task = control_task_tags(forms, labels.splits["train"].tags, len(labels.names), seed)
+    targets = same_for_all(labels, n_probes)
+    for split, tags in zip(SPLITS, control_task, strict=True):
+        targets[split][1] = torch.as_tensor(tags)
+    return targets
 
 
 def key_and_random(
-    fit: Fit,
-    features: Mapping[Split, Tensor],
-    labels: Labels,
-    union: Int[ndarray, " features"],
-    random: Int[ndarray, "sets features"],
-    place: Callable[[ndarray], ndarray],
-    seed: int,
-) -> tuple[dict[str, float], Int[ndarray, "tags tags"], Float[ndarray, " sets"], KeyProbe]:
-    """The probe on the key neurons, the control task on the same neurons, and the random sets: one batch of probes."""
+    trained: ProbeResults, test: Int[Tensor, "probes words"], names: Sequence[str]
+) -> tuple[dict[str, float], Int[ndarray, "tags tags"], Float[ndarray, " sets"]]:
+    """Metrics of the probe on the key neurons beside the control task on them and the random sets.
+
+    Args:
+        trained: the probes, in this order.
+        test: what they had to tell of the test words.
+        names: the tags.
+
+    Returns:
+        The metrics, the confusion of the first probe and the accuracies of the random sets.
+    """
     from keyneurons.probe.metrics import classification_metrics
 
-    n_tags = len(labels.names)
-    columns = np.concatenate([union[None], union[None], random])
-    forms = [labels.splits[split].forms for split in SPLITS]
-    task = dict(zip(SPLITS, control_task_tags(forms, labels.splits["train"].tags, n_tags, seed), strict=True))
-    targets = same_for_all(labels, len(columns))
-    for split in SPLITS:
-        targets[split][1] = torch.as_tensor(task[split])
-    trained = fit(features, targets, place(columns), n_tags)
-
-    test = targets["test"]
-    key = classification_metrics(trained.test_predictions[0], test[0], n_tags)
+    key = classification_metrics(trained.test_predictions[0], test[0], len(names))
     control = accuracy_of(trained.test_predictions[1], test[1])
     by_chance = np.array([accuracy_of(p, test[0]) for p in trained.test_predictions[2:]])
     metrics = {
@@ -166,53 +148,38 @@ def key_and_random(
         "control/random/test_accuracy_std": float(by_chance.std(ddof=1)),
         "control/random/p_value": empirical_p_value(key.accuracy, by_chance),
     }
-    metrics |= {f"probe/test_f1/{tag}": float(f1) for tag, f1 in zip(labels.names, key.f1, strict=True)}
-    probe = KeyProbe(union, trained.mean[0], trained.std[0], trained.weights[0], trained.biases[0])
-    return metrics, key.confusion, by_chance, probe
+    metrics |= {f"probe/test_f1/{tag}": float(f1) for tag, f1 in zip(names, key.f1, strict=True)}
+    return metrics, key.confusion, by_chance
 
 
-def own_f1(
-    fit: Fit,
-    features: Mapping[Split, Tensor],
-    labels: Labels,
-    own: Mapping[str, Int[ndarray, "sets features"]],
-) -> dict[str, float]:
-    """F1 of a binary probe of each tag on its own key neurons, beside the mean over its matched random sets.
-
-    ``own`` has the columns of some tags whose sets are of one size: the key neurons first, then the random sets.
-    """
-    from keyneurons.probe.metrics import binary_f1
-
-    targets = {
+def own_targets(labels: Labels, own: Mapping[str, Int[ndarray, "sets _features"]]) -> Targets:
+    """For every set of every tag whether a word has the tag."""
+    return {
         split: torch.stack([
             torch.as_tensor(words.tags == labels.names.index(tag)).long() for tag in own for _ in own[tag]
         ])
         for split, words in labels.splits.items()
     }
-    trained = fit(features, targets, np.concatenate(list(own.values())), 2)
-    f1 = binary_f1(trained.test_predictions, targets["test"]).reshape(len(own), -1)
-    metrics = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(own, f1, strict=True)}
-    return metrics | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(own, f1, strict=True)}
 
 
-def probe_of_all(
-    activations: Activations,
-    labels: Labels,
-    n_neurons: int,
-    *,
-    settings: ProbeSettings,
-    trainer: Callable[[], Trainer],
-    seed: int,
-) -> KeyProbe:
-    """The probe on all neurons, trained as every other."""
-    from keyneurons.probe.fit import train_probes
+def own_f1(
+    predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"], tags: Sequence[str]
+) -> dict[str, float]:
+    """F1 of the binary probe of each tag on its own key neurons, beside the mean over its matched random sets.
 
-    columns = np.arange(n_neurons)
-    features, targets = activations.columns(labels, columns), same_for_all(labels, 1)
-    trained = train_probes(
-        features, targets, columns[None], len(labels.names), settings=settings, trainer=trainer, seed=seed
-    )
-    return KeyProbe(columns, trained.mean[0], trained.std[0], trained.weights[0], trained.biases[0])
+    Args:
+        predictions: those of the probes of every tag in turn: on the key neurons first, then on the random sets.
+        test: whether each test word has the tag.
+        tags: the tags.
+
+    Returns:
+        The metrics.
+    """
+    from keyneurons.probe.metrics import binary_f1
+
+    f1 = binary_f1(predictions, test).reshape(len(tags), -1)
+    metrics = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(tags, f1, strict=True)}
+    return metrics | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(tags, f1, strict=True)}
 
 
 def text_controls(labels: Labels) -> dict[str, float]:
@@ -234,13 +201,3 @@ def own_sets(sets: NeuronSets, random_sets: int, seed: int) -> dict[str, Int[nda
             drawn = matched_random_sets(columns, sets.neurons_per_layer, len(sets.layers), random_sets, own_seed)
             own[tag] = np.concatenate([np.array(columns)[None], drawn])
     return own
-
-
-def same_for_all(labels: Labels, n_probes: int) -> dict[Split, Int[Tensor, "probes _words"]]:
-    """The tags of the words, once for each probe."""
-    return {split: torch.as_tensor(words.tags).long().repeat(n_probes, 1) for split, words in labels.splits.items()}
-
-
-def accuracy_of(predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"]) -> float:
-    """Share of right words."""
-    return float((predictions == targets).double().mean())

@@ -15,7 +15,7 @@ from keyneurons.activations.predictor import Predictor
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.surprisal import HEAD_ROWS, Readout
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.evidence import KeyProbe
+from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.records import Labels, Treebank
 
 ProbeOf = Callable[[StoredActivations], KeyProbe]

@@ -42,4 +42,4 @@ class Batches:
             return
         order = torch.randperm(self._n_rows, generator=self._generator).to(self._tensors[0].device)
         for rows in order.tensor_split(len(self)):
-            yield tuple(tensor[rows] for tensor in self._tensors)
+            yield tuple(tensor.index_select(0, rows) for tensor in self._tensors)  # several times faster than [rows]

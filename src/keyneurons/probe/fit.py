@@ -1,8 +1,8 @@
-"""Trains a batch of probes and reads the test split once."""
+"""Trains groups of probes together and reads the test split once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.probe.batches import Batches
+from keyneurons.probe.group import ProbeGroup
 from keyneurons.probe.module import LinearProbes, OptimizerFactory
 from keyneurons.probe.quiet import quiet_lightning
 from keyneurons.probe.standardise import Standardiser
@@ -45,11 +46,24 @@ class ProbeSettings:
 
 
 @dataclass(frozen=True)
+class ProbeTask:
+    """What probes of one number of features and of classes are to learn, each of its own labels from its own columns.
+
+    ``labels`` are the class of every word for every probe, for train and dev; test labels are not looked at.
+    """
+
+    columns: Int[ndarray, "probes features"]
+    labels: Mapping[Split, Int[Tensor, "probes _words"]]
+    n_classes: int
+
+
+@dataclass(frozen=True)
 class ProbeResults:
     """Trained probes, on the CPU, each at its epoch of lowest dev cross-entropy.
 
     Logits are ``(x[columns] - mean) / std @ weights + biases`` per probe, where a column with ``std`` 0 counts as 0.
-    ``epochs`` is the number that the whole batch ran, ``best_epoch`` (from 1) the one kept for each probe.
+    ``best_epoch`` (from 1) is the one kept for each probe, ``epochs`` how many ran until the last probe of any task had
+    finished.
     """
 
     columns: Int[ndarray, "probes features"]
@@ -65,14 +79,12 @@ class ProbeResults:
 
 def train_probes(
     features: Mapping[Split, Float[Tensor, "_words columns"]],
-    labels: Mapping[Split, Int[Tensor, "probes _words"]],
-    columns: Int[ndarray, "probes features"],
-    n_classes: int,
+    tasks: Sequence[ProbeTask],
     *,
     settings: ProbeSettings,
     trainer: Callable[[], lightning.Trainer],
     seed: int,
-) -> ProbeResults:
+) -> list[ProbeResults]:
     """Train independent probes together: weights from train, stopping from dev, predictions for test.
 
     Only the columns that some probe reads are converted to float32 and moved to the Trainer's device. Shapes, columns
@@ -80,83 +92,79 @@ def train_probes(
 
     Args:
         features: activations of all three splits, any float type; test is read once, after the fit
-        labels: class of every word for every probe, for train and dev; test labels are not looked at
-        columns: columns of ``features`` that each probe reads
-        n_classes: number of classes of every probe
+        tasks: what the probes read and learn; each learns what it would learn alone
         settings: optimizer, batch size, patience and penalty
         trainer: makes the Lightning Trainer of one device
         seed: of the order of the batches, the only randomness
 
     Returns:
-        The trained probes with their test predictions.
+        The trained probes of each task with their test predictions.
     """
-    _check_columns(columns, features["train"].shape[1])
-    for split in ("train", "dev"):
-        _check_labels(split, labels[split], (len(columns), len(features[split])), n_classes)
-    needed, positions = np.unique(columns, return_inverse=True)
-    standardiser = Standardiser.fit(_read(features, "train", needed))
+    for task in tasks:
+        _check_columns(task.columns, features["train"].shape[1])
+        for split in ("train", "dev"):
+            _check_labels(split, task.labels[split], (len(task.columns), len(features[split])), task.n_classes)
+    needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
+    train = _read(features, "train", needed)
+    standardiser = Standardiser.fit(train)
     probes = LinearProbes(
-        positions.reshape(columns.shape),
-        n_classes,
+        [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes) for task in tasks],
         optimizer=settings.optimizer,
-        penalty=1 / (settings.inverse_penalty * len(features["train"])),
+        penalty=1 / (settings.inverse_penalty * len(train)),
         patience=settings.patience,
+        batch_size=settings.batch_size,
+        generator=torch.Generator().manual_seed(seed),
     )
     with quiet_lightning():
         runner = _single_device(trainer())
-        train, dev = (standardiser(_read(features, split, needed)) for split in ("train", "dev"))
-        _fit(runner, probes, (train, labels["train"]), (dev, labels["dev"]), settings.batch_size, seed)
+        dev = standardiser(_read(features, "dev", needed))
+        _fit(runner, probes, (standardiser(train), *_by_word(tasks, "train")), (dev, *_by_word(tasks, "dev")))
         epochs = runner.current_epoch
-        predicted = _predict(runner, probes, dev, settings.batch_size)
-        test = standardiser(_read(features, "test", needed))
-        test_predictions = _predict(runner, probes, test, settings.batch_size)
-    return ProbeResults(
-        columns=columns,
-        weights=probes.weight.detach().cpu(),
-        biases=probes.bias.detach().cpu(),
-        mean=standardiser.mean[probes.columns.cpu()],
-        std=standardiser.std[probes.columns.cpu()],
-        dev_accuracy=(predicted == labels["dev"].cpu()).double().mean(dim=1),
-        test_predictions=test_predictions,
-        best_epoch=probes.best_epoch.cpu(),
-        epochs=epochs,
-    )
+        on_dev = _predict(runner, probes, dev, settings.batch_size)
+        on_test = _predict(runner, probes, standardiser(_read(features, "test", needed)), settings.batch_size)
+    return [
+        ProbeResults(
+            columns=task.columns,
+            weights=group.weight.detach().cpu(),
+            biases=group.bias.detach().cpu(),
+            mean=standardiser.mean[group.columns.cpu()],
+            std=standardiser.std[group.columns.cpu()],
+            dev_accuracy=(dev_predictions == task.labels["dev"].cpu()).double().mean(dim=1),
+            test_predictions=test_predictions,
+            best_epoch=group.best_epoch.cpu(),
+            epochs=epochs,
+        )
+        for task, group, dev_predictions, test_predictions in zip(tasks, probes.groups, on_dev, on_test, strict=True)
+    ]
 
 
-def _fit(
-    runner: lightning.Trainer,
-    probes: LinearProbes,
-    train: tuple[Float[Tensor, "words columns"], Int[Tensor, "probes words"]],
-    dev: tuple[Float[Tensor, "dev_words columns"], Int[Tensor, "probes dev_words"]],
-    batch_size: int,
-    seed: int,
-) -> None:
+def _by_word(tasks: Sequence[ProbeTask], split: Split) -> list[Int[Tensor, "words _probes"]]:
+    return [task.labels[split].T.contiguous() for task in tasks]
+
+
+def _fit(runner: lightning.Trainer, probes: LinearProbes, train: tuple[Tensor, ...], dev: tuple[Tensor, ...]) -> None:
     device = runner.strategy.root_device
-    train_words, dev_words = ((x.to(device), y.T.contiguous().to(device)) for x, y in (train, dev))
-    generator = torch.Generator().manual_seed(seed)
-    runner.fit(
-        probes,
-        train_dataloaders=Batches(*train_words, batch_size=batch_size, generator=generator),
-        val_dataloaders=Batches(*dev_words, batch_size=batch_size),
-    )
+    whole = [Batches(*(each.to(device) for each in split), batch_size=len(split[0])) for split in (train, dev)]
+    runner.fit(probes, train_dataloaders=whole[0], val_dataloaders=whole[1])
     if runner.interrupted:
         raise KeyboardInterrupt
-    if not probes.best_loss.isfinite().all():
-        raise ValueError(f"{int((~probes.best_loss.isfinite()).sum())} probes diverged; lower the learning rate")
+    for group in probes.groups:
+        if not group.best_loss.isfinite().all():
+            raise ValueError(f"{int((~group.best_loss.isfinite()).sum())} probes diverged; lower the learning rate")
 
 
 def _predict(
     runner: lightning.Trainer, probes: LinearProbes, features: Float[Tensor, "words columns"], batch_size: int
-) -> Int[Tensor, "probes words"]:
-    batches = runner.predict(probes, Batches(features, batch_size=batch_size))
-    return torch.cat([batch.cpu() for batch in cast("list[Tensor]", batches)], dim=1)
+) -> list[Int[Tensor, "_probes words"]]:
+    batches = cast("list[list[Tensor]]", runner.predict(probes, Batches(features, batch_size=batch_size)))
+    return [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*batches, strict=True)]
 
 
 def _read(
     features: Mapping[Split, Float[Tensor, "_words columns"]], split: Split, columns: Int[ndarray, " needed"]
 ) -> Float[Tensor, "words needed"]:
-    values = features[split][:, torch.from_numpy(columns)].float()
-    finite = values.isfinite().all(dim=0)
+    values = features[split].index_select(1, torch.from_numpy(columns)).float()
+    finite = values.amin(dim=0).isfinite() & values.amax(dim=0).isfinite()
     if not finite.all():
         first = columns[int((~finite).nonzero()[0])]
         raise ValueError(f"{int((~finite).sum())} feature columns of {split} are not finite, the first is {first}")

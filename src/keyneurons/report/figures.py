@@ -104,7 +104,7 @@ def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], na
             colour = "white" if matrix[i, j] > 0.6 else "black"
             if not np.isnan(matrix[i, j]):
                 told = f"{round(float(matrix[i, j]), 3) + 0.0:.3f}".replace("0.", ".")  # and no negative 0
-                axes.text(j, i, told, ha="center", va="center", fontsize=7, color=colour)
+                axes.text(j, i, told, ha="center", va="center", fontsize=7, color=colour, in_layout=False)
     return figure
 
 
@@ -125,7 +125,7 @@ def _heatmap(
     for i, j in np.ndindex(values.shape):
         if shown[i, j]:
             colour = "white" if values[i, j] > 0.6 else "black"
-            axes.text(j, i, f"{shown[i, j]}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(j, i, f"{shown[i, j]}", ha="center", va="center", fontsize=7, color=colour, in_layout=False)
     figure.colorbar(image, ax=axes, label=label, shrink=0.8)
     return figure
 

@@ -1,0 +1,106 @@
+"""Many independent logistic regressions of one shape."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from numpy import ndarray
+from torch import Tensor, nn
+from torch.nn import functional
+
+# An epoch is better only if it lowers the dev cross-entropy by this share (and by this share of a floor, in nats, or a
+# class without a dev word, whose loss tends to zero, would never finish). Without it small probes creep on for long.
+_MIN_GAIN = 1e-3
+_LOSS_FLOOR = 0.1
+
+
+class ProbeGroup(nn.Module):
+    """Multinomial logistic regressions with one number of features and of classes, each on its own columns.
+
+    Parameters start at zero: the problem is convex. The weights W are a parameter divided by sqrt(features), so that
+    one learning rate moves the logits of ten features and of a thousand at a like speed; with W itself the rate that
+    suits ten overshoots a thousand within the first epoch.
+    """
+
+    columns: Int[Tensor, "probes features"]
+    best_scaled_weight: Float[Tensor, "probes features classes"]
+    best_bias: Float[Tensor, "probes classes"]
+    best_loss: Float[Tensor, " probes"]
+    best_epoch: Int[Tensor, " probes"]
+    stale: Int[Tensor, " probes"]
+    unfinished: Int[Tensor, " unfinished"]
+
+    def __init__(self, columns: Int[ndarray, "probes features"], n_classes: int) -> None:
+        """Put every probe at zero.
+
+        Args:
+            columns: columns of the feature matrix that each probe reads
+            n_classes: number of classes of every probe
+        """
+        super().__init__()
+        n_probes, n_features = columns.shape
+        self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_features, n_classes))
+        self.bias = nn.Parameter(torch.zeros(n_probes, n_classes))
+        self.register_buffer("columns", torch.as_tensor(columns, dtype=torch.int64))
+        self.register_buffer("best_scaled_weight", torch.zeros_like(self.scaled_weight))
+        self.register_buffer("best_bias", torch.zeros_like(self.bias))
+        self.register_buffer("best_loss", torch.full((n_probes,), torch.inf))
+        self.register_buffer("best_epoch", torch.zeros(n_probes, dtype=torch.int64))
+        self.register_buffer("stale", torch.zeros(n_probes, dtype=torch.int64))
+        self.register_buffer("unfinished", torch.arange(n_probes))
+
+    @property
+    def weight(self) -> Float[Tensor, "probes features classes"]:
+        """The weights W on the features."""
+        return self.scaled_weight / math.sqrt(self.scaled_weight.shape[1])
+
+    def forward(
+        self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
+    ) -> Float[Tensor, "chosen classes words"]:
+        """Logits of the chosen probes for every word."""
+        columns = self.columns[chosen]
+        # Whole rows are copied: several times faster than picking columns of a matrix [words, columns].
+        own = features.index_select(0, columns.flatten()).view(*columns.shape, -1)
+        return torch.baddbmm(self.bias[chosen].unsqueeze(2), self.weight[chosen].transpose(1, 2), own)
+
+    def cross_entropy(
+        self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"]
+    ) -> Float[Tensor, "unfinished words"]:
+        """That of every word, for the probes that have not finished."""
+        logits = self.forward(features, self.unfinished)
+        return functional.cross_entropy(logits, labels.T[self.unfinished], reduction="none")
+
+    def objective(
+        self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"], penalty: float
+    ) -> Float[Tensor, ""]:
+        """Sum over the unfinished probes of mean cross-entropy + penalty / 2 * ||W||^2 (biases free)."""
+        fit = self.cross_entropy(features, labels).mean(dim=1).sum()
+        return fit + penalty / 2 * self.weight.square().sum()
+
+    def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
+        """Keep the weights of every unfinished probe that improved on dev, and let those finish that did not for long.
+
+        Args:
+            loss: mean dev cross-entropy of the unfinished probes
+            epoch: number of epochs they have been trained
+            patience: epochs without a better loss after which a probe has finished
+        """
+        probes = self.unfinished
+        best = self.best_loss[probes]
+        better = best.isinf() | (loss < best - _MIN_GAIN * best.clamp(min=_LOSS_FLOOR))
+        self.stale[probes] += 1
+        probes = probes[better]
+        self.stale[probes] = 0
+        self.best_loss[probes] = loss[better]
+        self.best_scaled_weight[probes] = self.scaled_weight.detach()[probes]
+        self.best_bias[probes] = self.bias.detach()[probes]
+        self.best_epoch[probes] = epoch
+        self.unfinished = (self.stale < patience).nonzero().squeeze(1)
+
+    def go_back(self) -> None:
+        """Take the weights of the best epoch of every probe."""
+        with torch.no_grad():
+            self.scaled_weight.copy_(self.best_scaled_weight)
+            self.bias.copy_(self.best_bias)
