@@ -26,10 +26,10 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         configs = [validate(compose("config", list(job))) for job in jobs_of(list(overrides))]
     jobs = check_jobs(configs)
-    layers = together(jobs)
-    for job in {job.reading: job for job in jobs}.values():
-        config = job.config
-        read = replace(build_reader(config), layers=layers[job.reading])
+    places = together(jobs)
+    for job in {(job.reading, job.config.site): job for job in jobs}.values():
+        config, of_sites = job.config, places[job.reading]
+        read = replace(build_reader(config), layers=of_sites[config.site], together=of_sites)
         treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load()
         StoredActivations.of(read, treebank)
         words = sum(treebank.n_words(split) for split in treebank.splits)

@@ -26,8 +26,8 @@ def fingerprint(config: Config, revision: str) -> str:
 
 
 def reading(config: Config, revision: str) -> str:
-    """Digest of what the activations of a run depend on, its layers apart."""
-    names = ("model", "dataset", "site", "read_at", "pooling", "activations")
+    """Digest of what the activations of a run depend on, its site and its layers apart."""
+    names = ("model", "dataset", "read_at", "pooling", "activations")
     parts = {name: getattr(config, name) for name in names}
     plain = {name: part.model_dump() if hasattr(part, "model_dump") else part for name, part in parts.items()}
     return json_digest({**_without(plain, ELSEWHERE), "revision": revision})

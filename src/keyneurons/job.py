@@ -54,8 +54,8 @@ def run_job(
         if (before := sweep.finished.get(fingerprint(config, revision))) is not None:
             console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
             return
-        layers = sweep.together.get(reading(config, revision), ())
-        experiment = replace(experiment, read=replace(experiment.read, together=layers))
+        places = sweep.together.get(reading(config, revision), {})
+        experiment = replace(experiment, read=replace(experiment.read, together=places))
     _, summary, arrived = tracked_run(experiment, config, folder, choices, None if sweep is None else sweep.parent)
     if number is None:
         show(summary, console)

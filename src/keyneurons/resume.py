@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keyneurons.records import Site
+
 if TYPE_CHECKING:
     from keyneurons.tracking import Store
 
@@ -23,12 +25,12 @@ class Sweep:
     """What a job knows of the sweep that it belongs to.
 
     ``parent`` is its MLflow id, if the server answered; ``finished`` says by fingerprint which run or folder has been
-    done before; ``together`` by what a run reads all layers that the sweep reads of it.
+    done before; ``together`` by what a run reads all layers of all sites that the sweep reads of it.
     """
 
     parent: str | None
     finished: Mapping[str, str] = field(default_factory=dict)
-    together: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    together: Mapping[str, Mapping[Site, tuple[int, ...]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from keyneurons.config import Config, validate
 from keyneurons.files import write_json
 from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
+from keyneurons.records import Site
 from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, process_tag, version_of
 
 if TYPE_CHECKING:
@@ -118,12 +119,14 @@ def check_jobs(configs: list[Config]) -> list[Job]:
     return jobs
 
 
-def together(jobs: list[Job]) -> dict[str, tuple[int, ...]]:
-    """By what is read all layers that some job reads of it."""
-    found: dict[str, set[int]] = {}
+def together(jobs: list[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
+    """By what is read, all layers of all sites that some job reads of it."""
+    found: dict[str, dict[Site, set[int]]] = {}
     for job in jobs:
-        found.setdefault(job.reading, set()).update(job.layers)
-    return {read: tuple(sorted(layers)) for read, layers in found.items()}
+        found.setdefault(job.reading, {}).setdefault(job.config.site, set()).update(job.layers)
+    return {
+        read: {site: tuple(sorted(layers)) for site, layers in of_sites.items()} for read, of_sites in found.items()
+    }
 
 
 def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: Path) -> Sweep:

@@ -51,9 +51,9 @@ def passes(monkeypatch) -> list[int]:
     seen: list[int] = []
     run = Capture.__call__
 
-    def counted(self, **inputs):
+    def counted(self, inputs, take):
         seen.append(len(inputs["input_ids"]))
-        return run(self, **inputs)
+        return run(self, inputs, take)
 
     monkeypatch.setattr(Capture, "__call__", counted)
     return seen

@@ -20,13 +20,13 @@ if __name__ == "__main__":
     folder, log, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     run = Capture.__call__
 
-    def noted(self, **inputs):
+    def noted(self, inputs, take):
         if len(log.read_text()) == kill_after:
             os.kill(os.getpid(), signal.SIGKILL)
         with log.open("a") as file:
             file.write(".")
         time.sleep(0.02)
-        return run(self, **inputs)
+        return run(self, inputs, take)
 
     Capture.__call__ = noted
     partial.CHECKPOINT_SECONDS = -1

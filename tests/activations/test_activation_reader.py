@@ -11,7 +11,10 @@ import pytest
 import torch
 from models import sentence, sentences, tiny_tokenizer
 
+from keyneurons.activations import partial
+from keyneurons.activations.capture import Capture
 from keyneurons.activations.models import LanguageModel, ModelFolder
+from keyneurons.activations.store import ActivationStore
 
 TEXTS = sentences()
 
@@ -214,3 +217,37 @@ def test_module_paths_that_are_not_there_reserve_no_space(reader, tiny, tmp_path
     with pytest.raises(KeyError, match="nope"):
         reader(model=tiny(modules=wrong), site="mlp")(TEXTS, "train")
     assert not list((tmp_path / "store").rglob("*.npy"))
+
+
+def test_sites_are_read_in_one_pass(reader, passes, tmp_path):
+    reader(together={"mlp": (1, 3), "residual": (3,)}, batch_tokens=30)(TEXTS, "x")
+    n = len(passes)
+    for site, layers in (("mlp", (1, 3)), ("residual", (0, 2, 3))):
+        beside = reader(site=site, layers=layers)(TEXTS, "x")
+        assert len(passes) == n
+        alone = reader(site=site, layers=layers, batch_tokens=30, store=ActivationStore(tmp_path / site))(TEXTS, "x")
+        for layer in layers:
+            assert np.array_equal(beside[layer], alone[layer])
+        n = len(passes)
+
+
+def test_a_site_that_was_interrupted_is_finished_with_another(reader, tmp_path, monkeypatch):
+    monkeypatch.setattr(partial, "CHECKPOINT_SECONDS", -1)
+    run, calls = Capture.__call__, []
+
+    def interrupted(self, inputs, take):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(self, inputs, take)
+
+    monkeypatch.setattr(Capture, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reader(site="mlp", batch_tokens=15)(TEXTS, "x")
+    residual = reader(together={"mlp": (0, 2)}, batch_tokens=15)(TEXTS, "x")
+    n = len(calls)
+    mlp = reader(site="mlp", batch_tokens=15)(TEXTS, "x")
+    assert len(calls) == n > 6
+    for site, found in (("residual", residual), ("mlp", mlp)):
+        alone = reader(site=site, batch_tokens=15, store=ActivationStore(tmp_path / "other"))(TEXTS, "x")
+        assert all(np.array_equal(found[layer], alone[layer]) for layer in (0, 2))

@@ -23,8 +23,8 @@ def inputs(model, length=9):
 
 
 def captured(model, site, layers, **given):
-    with capture(model.network, model.family, site, layers) as reading:
-        return reading(**given)
+    with capture(model.network, model.family, {site: layers}) as reading:
+        return reading(given, lambda hidden: hidden)[site]
 
 
 def seen(block, path, *, output=True, **given):
@@ -123,14 +123,14 @@ def test_hooks_are_gone_whatever_happens(tiny):
     with torch.inference_mode():
         before = model.network(**given, output_hidden_states=True).hidden_states
     n = n_hooks(model.network)
-    with capture(model.network, model.family, "mlp", (0, 1)) as reading:
+    with capture(model.network, model.family, {"mlp": (0, 1)}) as reading:
         assert n_hooks(model.network) == n + 2
-        reading(**given)
+        reading(given, torch.Tensor.sum)
     assert n_hooks(model.network) == n
-    with pytest.raises(RuntimeError, match="stop"), capture(model.network, model.family, "mlp", (0, 1)):
+    with pytest.raises(RuntimeError, match="stop"), capture(model.network, model.family, {"mlp": (0, 1)}):
         raise RuntimeError("stop")
     assert n_hooks(model.network) == n
-    with pytest.raises(IndexError), capture(model.network, model.family, "mlp", (0, 9)):
+    with pytest.raises(IndexError), capture(model.network, model.family, {"mlp": (0, 9)}):
         pass
     assert n_hooks(model.network) == n
     with torch.inference_mode():
@@ -145,8 +145,8 @@ def test_an_error_of_the_model_is_not_swallowed(tiny, monkeypatch):
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(model.network.layers[1], "forward", broken)
-    with pytest.raises(RuntimeError, match="memory"), capture(model.network, model.family, "mlp", (0, 2)) as reading:
-        reading(**inputs(model))
+    with pytest.raises(RuntimeError, match="memory"), capture(model.network, model.family, {"mlp": (0, 2)}) as reading:
+        reading(inputs(model), torch.Tensor.sum)
     assert set(captured(model, "mlp", (0,), **inputs(model))) == {0}
 
 
@@ -159,7 +159,7 @@ def test_a_wrong_path_names_what_there_is(tiny):
     wrong = family_of("x", {"blocks": "layers", "mlp": "mlp.c_proj", "mlp_gate": "b", "attention": "c"})
     with (
         pytest.raises(KeyError, match="no module at 'mlp.c_proj'; .*mlp.down_proj"),
-        capture(model.network, wrong, "mlp", (0,)),
+        capture(model.network, wrong, {"mlp": (0,)}),
     ):
         pass
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from models import SHAPES, sentence, sentences
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
-from keyneurons.activations.extract import Batch, make_batch, plan_batches, read_words
+from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.families import FAMILIES
 
 KINDS = [kind for kind in SHAPES if kind in FAMILIES]
@@ -47,17 +48,17 @@ def test_rows_and_positions_by_hand(pad_left):
     if pad_left:
         assert inputs["position_ids"][batch.mask == 1].tolist() == [0, 1, 2, 0, 1]
     hidden = torch.stack([batch.ids, batch.ids**2], 2).float()
-    assert read_words(hidden, batch).tolist() == [[6, 36], [6.5, 42.5], [9, 81]]
+    assert batch.read(hidden).tolist() == [[6, 36], [6.5, 42.5], [9, 81]]
 
 
 def test_a_sentence_without_words_has_no_rows():
     batch = make_batch([Encoded((5, 6), ())], [0], pad_left=False)
-    assert read_words(torch.zeros(1, 2, 3), batch).shape == (0, 3)
+    assert batch.read(torch.zeros(1, 2, 3)).shape == (0, 3)
 
 
 def test_means_of_half_precision_do_not_overflow():
     batch = make_batch([Encoded((1, 2, 3), ((0, 2),))], [0], pad_left=False)
-    assert read_words(torch.full((1, 3, 1), 60000.0, dtype=torch.float16), batch).item() == 60000
+    assert batch.read(torch.full((1, 3, 1), 60000.0, dtype=torch.float16)).item() == 60000
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -71,7 +72,7 @@ def test_batched_equals_single(reader, tiny, kind, side, passes):
         read = reader(model=model, layers=(1, 3), dtype="float32", batch_tokens=budget, pooling="mean")
         key = {**read.key(sentences()), "budget": n}
         with read.store.entry(key).lock():
-            read._extract(read.store.entry(key), sentences(), [1, 3], n)
+            read._extract(read.store.entry(key), sentences(), {"residual": [1, 3]}, n)
         found[n] = {layer: read.store.entry(key).load("residual", layer) for layer in (1, 3)}
     assert passes == [1] * len(sentences()) + [len(sentences())]
     for layer in (1, 3):
@@ -85,9 +86,9 @@ def test_sides_matter_when_the_mask_is_forgotten(tiny, side):
     model = tiny("gpt2")
     encoded = [Encoded(tuple(range(5, 25)), ((1, 1),)), Encoded((5, 6, 7), ((2, 2),))]
     batch = make_batch(encoded, [0, 1], side == "left")
-    careless = Batch(batch.ids, torch.ones_like(batch.mask), batch.rows, batch.first, batch.last)
-    with capture(model.network, model.family, "residual", (3,)) as reading:
-        good, bad = (read_words(reading(**b.inputs(torch.device("cpu")))[3], b) for b in (batch, careless))
+    careless = replace(batch, mask=torch.ones_like(batch.mask))
+    with capture(model.network, model.family, {"residual": (3,)}) as reading:
+        good, bad = (reading(b.inputs(torch.device("cpu")), b.read)["residual"][3] for b in (batch, careless))
     assert torch.allclose(good, bad, atol=1e-5) == (side == "right")
 
 

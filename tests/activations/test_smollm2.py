@@ -113,8 +113,8 @@ def test_the_real_model_is_read_right(real, text):
     ids = torch.tensor([[0, *real.tokenizer(text)["input_ids"]]])
     with torch.inference_mode():
         states = real.network(ids, output_hidden_states=True).hidden_states
-    with capture(real.network, real.family, "residual", (8, 0)) as reading:
-        held = reading(input_ids=ids, attention_mask=torch.ones_like(ids))
+    with capture(real.network, real.family, {"residual": (8, 0)}) as reading:
+        held = reading({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, torch.Tensor.clone)["residual"]
     assert torch.equal(held[8], states[9])
     assert torch.equal(held[0], states[1])
     # the first position is an attention sink: that is why a BOS stands there and is never read

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from keyneurons.activations.families import Family, block_modules, submodule
 from keyneurons.records import Site
 
+T = TypeVar("T")
 Through = Callable[[Tensor], Tensor | None]
 
 
@@ -21,54 +22,63 @@ class _AllRead(Exception):
 
 
 class Capture:
-    """What the hooked layers of one site carried in the last forward pass."""
+    """Reads the hooked layers of some sites in forward passes that go no deeper than they must."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, places: Mapping[Site, Sequence[int]]) -> None:
         self._model = model
-        self._wanted = frozenset(layers)
-        self._held: dict[int, Tensor] = {}
+        self._n_places = sum(len(set(layers)) for layers in places.values())
+        self._taken: dict[Site, dict[int, Any]] = {site: {} for site in places}
+        self._take: Callable[[Tensor], Any] = lambda value: value
 
-    def hold(self, layer: int, value: Tensor) -> None:
-        """Keep a layer's value.
+    @property
+    def sites(self) -> tuple[Site, ...]:
+        """The sites read."""
+        return tuple(self._taken)
+
+    def hold(self, site: Site, layer: int, value: Tensor) -> None:
+        """Take what is wanted of a layer's value, while it is at hand.
 
         Raises:
             _AllRead: it was the last one wanted; this ends the forward pass.
         """
-        self._held[layer] = value
-        if self._wanted <= self._held.keys():
+        self._taken[site][layer] = self._take(value)
+        if sum(map(len, self._taken.values())) == self._n_places:
             raise _AllRead
 
     @torch.inference_mode()
-    def __call__(self, **inputs: Any) -> Mapping[int, Tensor]:
+    def __call__(self, inputs: Mapping[str, Any], take: Callable[[Tensor], T]) -> dict[Site, dict[int, T]]:
         """Run the model up to the deepest wanted layer.
 
         Args:
             inputs: what the model's forward takes: token ids, mask, positions.
+            take: what to keep of a layer's activation ``[sentences, tokens, neurons]``.
 
         Returns:
-            The activation ``[sentences, tokens, neurons]`` of every layer.
+            By site and layer what was taken.
         """
-        self._held = {}
+        self._take, self._taken = take, {site: {} for site in self._taken}
         with suppress(_AllRead):
             self._model(**inputs)
-        return self._held
+        return self._taken
 
 
 @contextmanager
-def capture(model: nn.Module, family: Family, site: Site, layers: Sequence[int]) -> Generator[Capture]:
-    """Read one site of the given layers of a base model; every hook is gone on exit.
+def capture(model: nn.Module, family: Family, places: Mapping[Site, Sequence[int]]) -> Generator[Capture]:
+    """Read some layers of some sites of a base model; every hook is gone on exit.
 
     Args:
         model: a base model, without a language-model head.
         family: where its modules are.
-        site: where in the block to read.
-        layers: block numbers, 0-based.
+        places: by site (where in the block to read) block numbers, 0-based.
 
     Yields:
         A callable that runs the model to the deepest of these layers and returns what it read.
     """
-    reading = Capture(model, layers)
-    with passing(model, family, site, {layer: functools.partial(reading.hold, layer) for layer in layers}):
+    reading = Capture(model, places)
+    with ExitStack() as hooks:
+        for site, layers in places.items():
+            through = {layer: functools.partial(reading.hold, site, layer) for layer in layers}
+            hooks.enter_context(passing(model, family, site, through))
         yield reading
 
 

@@ -51,6 +51,10 @@ class PartialArrays:
         """Where a layer's array lies for now."""
         return self._folder / f"{layer}.npy"
 
+    def go_on_from(self, steps: int) -> None:
+        """Go on from an earlier step than the last one done, as other arrays of the same pass must."""
+        self.steps_done = self._steps_written = steps
+
     def put(self, rows: ndarray, values: Mapping[int, ndarray]) -> None:
         """Write one step of the plan: some rows of every layer."""
         for layer, block in values.items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
 from keyneurons.activations.capture import Capture, capture
-from keyneurons.activations.extract import extract, plan_batches
+from keyneurons.activations.extract import Taken, extract, plan_batches
 from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.store import ActivationStore, Entry
 from keyneurons.digests import texts_digest
@@ -39,7 +40,7 @@ class ActivationReader:
         pooling: which tokens of a word count.
         batch_tokens: tokens per forward pass, padding included.
         dtype: number format on disk.
-        together: layers that others will ask for; where a pass is needed anyway, it brings them too.
+        together: by site layers that others will ask for; where a pass is needed anyway, it brings them too.
     """
 
     model: LanguageModel
@@ -51,7 +52,7 @@ class ActivationReader:
     pooling: Pooling = "last"
     batch_tokens: int = 2048
     dtype: Literal["float16", "float32"] = "float16"
-    together: tuple[int, ...] = ()
+    together: Mapping[Site, tuple[int, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.read_at == "prediction" and not self.model.family.causal:
@@ -78,8 +79,9 @@ class ActivationReader:
         with entry.lock():
             arrays = {layer: entry.load(self.site, layer) for layer in self.layers}
             if missing := [layer for layer, array in arrays.items() if array is None]:
-                more = [layer for layer in self.together if layer not in arrays and not entry.has(self.site, layer)]
-                self._extract(entry, sentences, sorted(missing + more), name)
+                wanted = {site: {i for i in more if not entry.has(site, i)} for site, more in self.together.items()}
+                wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | set(missing)
+                self._extract(entry, sentences, {site: sorted(of_site) for site, of_site in wanted.items()}, name)
                 arrays |= {layer: entry.load(self.site, layer) for layer in missing}
         return {layer: _present(array, entry) for layer, array in arrays.items()}
 
@@ -116,10 +118,10 @@ class ActivationReader:
                     "give one (model.bos=TOKEN) or model.bos=null"
                 )
             return int(found)
-        vocabulary = tokenizer.get_vocab()
-        if self.bos not in vocabulary:
+        found = tokenizer.backend_tokenizer.token_to_id(self.bos)
+        if found is None:
             raise ValueError(f"model.bos={self.bos!r} is not in the vocabulary of {self.model.files.id}")
-        return int(vocabulary[self.bos])
+        return int(found)
 
     def token_counts(self, sentences: Sequence[Sentence]) -> Int[ndarray, " words"]:
         """Number of tokens of every word, in order, whatever is read of it; the model is not loaded.
@@ -161,27 +163,45 @@ class ActivationReader:
         """
         encoded = self.encode(sentences)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
-        with capture(self.model.network, self.model.family, self.site, self.layers) as reading:
-            yield from self._passes(reading, encoded, plan, 0, name)
+        with capture(self.model.network, self.model.family, {self.site: self.layers}) as reading:
+            for rows, taken in self._passes(reading, encoded, plan, 0, name, to_cpu=False):
+                yield rows, {i: kept.check(f"{self.site} layer {i}") for i, kept in taken[self.site].items()}
 
-    def _extract(self, entry: Entry, sentences: Sequence[Sentence], layers: list[int], name: str) -> None:
+    def _extract(
+        self, entry: Entry, sentences: Sequence[Sentence], places: Mapping[Site, Sequence[int]], name: str
+    ) -> None:
         encoded = self.encode(sentences)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
-        shape = (sum(len(e.reads) for e in encoded), self.model.width(self.site))
-        with (
-            capture(self.model.network, self.model.family, self.site, layers) as reading,
-            entry.write(self.site, layers, shape, self.dtype, self.batch_tokens) as partial,
-        ):
-            for rows, values in self._passes(reading, encoded, plan, partial.steps_done, name):
-                partial.put(rows, {layer: value.cpu().numpy() for layer, value in values.items()})
+        n_words = sum(len(e.reads) for e in encoded)
+        places = {site: layers for site, layers in places.items() if layers}
+        with capture(self.model.network, self.model.family, places) as reading, ExitStack() as writing:
+            partials = {
+                site: writing.enter_context(
+                    entry.write(site, layers, (n_words, self.model.width(site)), self.dtype, self.batch_tokens)
+                )
+                for site, layers in places.items()
+            }
+            done = min(partial.steps_done for partial in partials.values())
+            for partial in partials.values():
+                partial.go_on_from(done)
+            for rows, taken in self._passes(reading, encoded, plan, done, name):
+                for site, of_site in taken.items():
+                    values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
+                    partials[site].put(rows, values)
 
     def _passes(
-        self, reading: Capture, encoded: list[Encoded], plan: list[list[int]], done: int, name: str
-    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+        self,
+        reading: Capture,
+        encoded: list[Encoded],
+        plan: list[list[int]],
+        done: int,
+        name: str,
+        *,
+        to_cpu: bool = True,
+    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
         """Run the batches of the plan that are not done yet."""
         n_words = sum(len(e.reads) for e in encoded)
-        log.info("reading %d words of %s (%s) in %d passes", n_words, name, self.site, len(plan))
-        pad_left = self.model.tokenizer.padding_side == "left"
+        log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
         with tqdm(
             desc=f"{name}: activations",
             total=n_words,
@@ -190,23 +210,25 @@ class ActivationReader:
             leave=False,
             disable=None,
         ) as bar:
-            for rows, values in extract(encoded, plan[done:], reading, self.model.device, pad_left=pad_left):
-                yield rows, {layer: self._as_stored(value, layer) for layer, value in values.items()}
+            for rows, taken in extract(
+                encoded,
+                plan[done:],
+                reading,
+                self.model.device,
+                getattr(torch, self.dtype),
+                causal=self.model.family.causal,
+                pad_left=self.model.tokenizer.padding_side == "left",
+                to_cpu=to_cpu,
+            ):
+                for site, of_site in taken.items():
+                    self._check_width(site, of_site)
+                yield rows, taken
                 bar.update(len(rows))
 
-    def _as_stored(self, value: Float[Tensor, "words neurons"], layer: int) -> Float[Tensor, "words neurons"]:
-        if (width := value.shape[1]) != (expected := self.model.width(self.site)):
-            raise ValueError(f"{self.site} of layer {layer} has {width} neurons, {expected} by the model's config")
-        converted = value.to(getattr(torch, self.dtype))
-        if not converted.isfinite().all():
-            neuron = int((~converted.isfinite()).any(0).nonzero()[0])
-            cause = (
-                "not finite"
-                if not value.isfinite().all()
-                else f"too large for {self.dtype}; use activations.dtype=float32"
-            )
-            raise ValueError(f"activation of {self.site} layer {layer} neuron {neuron} is {cause}")
-        return converted
+    def _check_width(self, site: Site, taken: Mapping[int, Taken]) -> None:
+        for layer, kept in taken.items():
+            if (width := kept.values.shape[1]) != (expected := self.model.width(site)):
+                raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")
 
 
 def _present(array: ndarray | None, entry: Entry) -> ndarray:
