@@ -204,7 +204,7 @@ def test_children_that_nobody_runs_any_more_are_killed_when_their_sweep_ends(sto
     done, left = (store.create_run(client, name, {"fingerprint": name}, parent) for name in ("done", "left"))
     other = store.create_run(client, "another", {}, None)
     client.set_terminated(done, status="FINISHED")
-    assert sorted(store.close_children(parent)) == [("done", "FINISHED"), ("left", "KILLED")]
+    assert sorted(store.close_children(parent, lambda tag: False)) == [("done", "FINISHED"), ("left", "KILLED")]
     store.close_parent(parent, {"sweep/finished": 1.0}, "KILLED")
     assert [client.get_run(run).info.status for run in (parent, done, left, other)] == [
         "KILLED",

@@ -22,6 +22,7 @@ ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a server's client prints two lines a run
     "HYDRA_FULL_ERROR": "1",  # lets errors through to us instead of printing them itself
 }
 
@@ -161,7 +162,8 @@ def _end_sweep(numbers: list[int], lost: str) -> str:
     opened.close()
     if told := opened.compare():
         sys.stdout.write(f"{told}\n")
-    go_on = f"go on with: keyneurons -m resume={opened.parent or opened.folder}"
+    left = f"jobs that still run: {opened.running}; when they have ended, " if opened.running else ""
+    go_on = f"{left}go on with: keyneurons -m resume={opened.parent or opened.folder}"
     if numbers:
         which = ", ".join(f"#{number}" for number in numbers)
         return f"{len(numbers)} of the jobs failed ({which}); their runs keep the log; {go_on}"

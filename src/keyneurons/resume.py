@@ -73,9 +73,12 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
         if "overrides" not in tags:
             raise ValueError(f"run {which} in {store.uri} is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder")
         overrides, folder = tuple(shlex.split(tags["overrides"])), Path(tags.get("folder", ""))
-    if tags.get("process", "") and _alive(tags["process"]) and store.run(parent)["status"] == "RUNNING":
+    if alive(tags.get("process", "")) and store.run(parent)["status"] == "RUNNING":
         raise ValueError(f"sweep {parent} is still running ({tags['process']})")
-    store.close_children(parent)
+    for run in store.runs_below(parent):
+        if run["status"] == "RUNNING" and alive(run["tags"].get("process", "")):
+            raise ValueError(f"a job of sweep {parent} is still running: {run['name']} ({run['tags']['process']})")
+    store.close_children(parent, alive)
     finished, versions = _done_in(folder)
     for run in store.runs_below(parent):
         if run["status"] == "FINISHED" and "fingerprint" in run["tags"]:
@@ -89,7 +92,9 @@ def resumed_arguments(before: Interrupted, arguments: Sequence[str]) -> list[str
     given = [argument for argument in arguments if not argument.startswith(RESUME)]
     keys = {argument.partition("=")[0].lstrip("+~") for argument in given}
     kept = [override for override in before.overrides if override.partition("=")[0].lstrip("+~") not in keys]
-    kept = [override for override in kept if not override.startswith(("hydra.sweep.dir=", "hydra.sweep.subdir="))]
+    # another launcher does not know the options of the one before
+    anew = ("hydra.sweep.dir=", "hydra.sweep.subdir=", *(["hydra.launcher."] if "hydra/launcher" in keys else []))
+    kept = [override for override in kept if not override.lstrip("+~").startswith(anew)]
     again = 1 + len({path.name.partition(".")[0] for path in before.folder.glob("again*.*")})
     place = [f"hydra.sweep.dir='{before.folder}'", f"hydra.sweep.subdir='again{again}.${{hydra.job.num}}'"]
     return [*given, *kept, *place]
@@ -100,8 +105,10 @@ def process_tag() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _alive(tag: str) -> bool:
-    """Whether a process of this machine is still there; of another nobody can tell, and it counts as gone."""
+def alive(tag: str) -> bool:
+    """Whether another process of this machine is still there; of another machine nobody can tell: it counts as gone."""
+    if not tag:
+        return False
     _, number, _, host = tag.split(" ", 3)
     if host != socket.gethostname() or int(number) == os.getpid():
         return False

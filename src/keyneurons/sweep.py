@@ -22,7 +22,7 @@ from keyneurons.files import write_json
 from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
 from keyneurons.records import Site
-from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, process_tag, version_of
+from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, alive, process_tag, version_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -179,6 +179,7 @@ class OpenSweep:
     folder: Path
     closed: bool = False
     missing: int = 0  # jobs that have no run that finished, known once it is closed
+    running: int = 0  # those of them that nobody waits for any more
 
     def compare(self) -> str:
         """Compare the runs that finished; what there is to say about it."""
@@ -196,7 +197,7 @@ class OpenSweep:
     def close(self) -> None:
         """Close the parent run by what became of its children: FINISHED only if every job has one that finished.
 
-        Children that are still RUNNING belong to a process that was killed.
+        Children that are still RUNNING belong to a process that was killed, or that submitit started and left behind.
         """
         from keyneurons.tracking import TrackingRefused, TrackingUnavailable
 
@@ -204,11 +205,12 @@ class OpenSweep:
             return
         self.closed = True
         with contextlib.suppress(TrackingUnavailable, TrackingRefused):
-            statuses = self.store.close_children(self.parent)
+            statuses = self.store.close_children(self.parent, alive)
             finished = {own for own, status in statuses if status == "FINISHED"}
             missing = set(self.wanted) - finished
             self.missing = len(missing)
-            killed = any(status == "KILLED" for own, status in statuses if own in missing)
+            self.running = sum(status == "RUNNING" for own, status in statuses if own in missing)
+            killed = any(status in {"KILLED", "RUNNING"} for own, status in statuses if own in missing)
             counts = {"finished": len(set(self.wanted) & finished), "missing": len(missing)}
             for status in ("FAILED", "KILLED"):
                 counts[status.lower()] = sum(own in missing and ended == status for own, ended in statuses)

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +77,21 @@ class Store:
         return client
 
     def _experiment_id(self, client: MlflowClient) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
         location = None if self.artifacts is None else self.artifacts.as_uri()
         # the UI opens such an experiment as a table of runs, not as traces of an application
         kind = {"mlflow.experimentKind": "custom_model_development"}
-        return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
+        try:
+            return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
+        except MlflowException:
+            found = client.get_experiment_by_name(self.experiment)  # another run was quicker, on a server
+            if found is None:
+                raise
+            return str(found.experiment_id)
 
     def create_run(
         self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None, start: int | None = None
@@ -192,8 +200,12 @@ class Store:
                 client.set_tag(parent, name, value)
             client.update_run(parent, status="RUNNING")
 
-    def close_children(self, parent: str) -> list[tuple[str, str]]:
-        """Mark the children of a sweep that are still RUNNING, when nobody runs them any more, as KILLED.
+    def close_children(self, parent: str, alive: Callable[[str], bool]) -> list[tuple[str, str]]:
+        """Mark the children of a sweep that are still RUNNING as KILLED, but for those whose process is alive.
+
+        Args:
+            parent: id of the sweep's run.
+            alive: whether the process of a tag ``process`` is still there.
 
         Returns:
             Fingerprint and status of every child.
@@ -203,7 +215,7 @@ class Store:
         with reaching(self.uri):
             for child in self.runs_below(parent):
                 status = child["status"]
-                if status in {"RUNNING", "SCHEDULED"}:
+                if status in {"RUNNING", "SCHEDULED"} and not alive(child["tags"].get("process", "")):
                     client.set_terminated(child["id"], status=(status := "KILLED"))
                 found.append((str(child["tags"].get("fingerprint", "")), str(status)))
         return found
