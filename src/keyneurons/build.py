@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 
 from keyneurons import config as schema
 from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
+from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution
@@ -215,7 +216,25 @@ def build_reader(config: schema.Config) -> ActivationReader:
         pooling=config.pooling,
         batch_tokens=config.activations.batch_tokens,
         dtype=config.activations.dtype,
+        processes=build_processes(config),
     )
+
+
+def build_processes(config: schema.Config) -> Processes:
+    """Who shares the passes over the text.
+
+    Raises:
+        ValueError: there are no such devices, or the model is to be on one of its own, or spread over several.
+    """
+    asked = config.trainer.model_dump()
+    devices, n_nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
+    processes = Processes(str(asked.get("accelerator", "auto")), devices, n_nodes)
+    if processes.number > 1 and (config.model.device_map is not None or config.model.device != "auto"):
+        raise ValueError(
+            f"trainer.devices={devices} gives each of several processes a device and the whole model: it needs "
+            "model.device=auto and model.device_map=null"
+        )
+    return processes
 
 
 def build_model_source(model: schema.Model, cache: Path) -> ModelSource:
@@ -298,22 +317,21 @@ def _probe_settings(probe: schema.Probe) -> Any:
 
 
 def _trainer(component: schema.Trainer) -> Trainer:
-    """A new trainer.
+    """A new trainer of one device: several are for passes over the text, a probe is too small to share.
 
     Raises:
         ValueError: this machine lacks the accelerator, or the arguments do not fit.
     """
     import lightning.pytorch  # noqa: F401 (sets the level of its log, so before it is made quiet)
 
-    from keyneurons.probe.quiet import quiet_lightning
+    from keyneurons.quiet import quiet_lightning
 
     try:
         with quiet_lightning():
-            trainer: Trainer = _instantiate("trainer", component)
+            alone = component.model_copy(update={"devices": 1, "num_nodes": 1})
+            trainer: Trainer = _instantiate("trainer", alone)
     except ValueError as error:
         raise ValueError(f"{error} (trainer is auto, cpu, or gpu where there is one)") from error
-    if trainer.world_size != 1:
-        raise ValueError(f"probes are trained on one device: trainer.devices must be 1, got {trainer.world_size}")
     return trainer
 
 

@@ -32,6 +32,8 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
         read = replace(build_reader(config), layers=of_sites[config.site], together=of_sites)
         treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load()
         StoredActivations.of(read, treebank)
+        if not read.processes.first:
+            continue
         words = sum(treebank.n_words(split) for split in treebank.splits)
         yield (
             f"{config.site} of {read.model.files.id}, layers {', '.join(map(str, read.layers))}, read at "

@@ -13,6 +13,7 @@ ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
     "cache": None,
     "tracking": None,
     "activations": {"batch_tokens": None, "memory_mb": None},
+    "trainer": {"accelerator": None, "devices": None, "num_nodes": None},
     "model": {"device": None, "device_map": None, "folder": None},
 }
 

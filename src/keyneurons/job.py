@@ -15,6 +15,7 @@ import torch
 import yaml
 from rich.console import Console
 
+from keyneurons.activations.processes import several_were_started
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
@@ -28,7 +29,7 @@ from keyneurons.report.files import sets_digest, write_tables, write_tensors
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
-from keyneurons.resume import Sweep
+from keyneurons.resume import Sweep, process_tag
 from keyneurons.tracking import RUN_FILE, open_run, params_of
 from keyneurons.version import __version__
 
@@ -46,7 +47,15 @@ def run_job(
         choices: the option chosen in each config group, for names and tags.
         sweep: the sweep, if this is one of its jobs.
         number: place of the job in the sweep; a single line is shown instead of the tables.
+
+    Raises:
+        ValueError: torchrun or Slurm has started several processes of it.
     """
+    if several_were_started():
+        raise ValueError(
+            "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
+            "a run is one process, which starts others itself for trainer.devices"
+        )
     experiment = build_experiment(config, choices["selection"])
     name, console = run_name(config, choices), Console(highlight=False)
     if sweep is not None:
@@ -91,7 +100,7 @@ def tracked_run(
     write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
     params_of(folder)  # a value that MLflow would cut is refused now
     tags = early_tags(config, choices, experiment.read)
-    tags["fingerprint"] = fingerprint(config, experiment.read.model.files.revision)
+    tags |= {"fingerprint": fingerprint(config, experiment.read.model.files.revision), "process": process_tag()}
     facts = {"name": run_name(config, choices), "parent": parent, "choices": dict(choices), "tags": tags}
     with open_run(build_store(config.tracking), folder, facts) as run:
         result = run_experiment(experiment)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from keyneurons.activations.families import Family, family_of, site_width, submodule
 from keyneurons.activations.predictor import Predictor
-from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_folder
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
+from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
@@ -152,6 +152,17 @@ class LanguageModel:
         self._device = device
         self._device_map = device_map
         self._modules = modules
+
+    def unloaded(self, device: str | None = None) -> LanguageModel:
+        """The same model with nothing loaded yet, on another device if one is given."""
+        return LanguageModel(
+            self.files,
+            dtype=self._dtype,
+            device=device or self._device,
+            device_map=self._device_map,
+            random_weights=self.random_weights,
+            modules=self._modules,
+        )
 
     @functools.cached_property
     def config(self) -> PreTrainedConfig:

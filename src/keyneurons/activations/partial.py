@@ -15,6 +15,7 @@ from keyneurons.files import write_json
 
 CHECKPOINT_SECONDS = 2.0
 PROGRESS = "progress.json"
+SHARES = "progress-{}.json"
 
 
 class PartialArrays:
@@ -23,9 +24,12 @@ class PartialArrays:
     ``steps_done`` are the steps that every one of them has behind it.
     """
 
-    def __init__(self, folder: Path, arrays: Mapping[int, ndarray], progress: dict[str, int]) -> None:
+    def __init__(
+        self, folder: Path, arrays: Mapping[int, ndarray], progress: dict[str, int], file: str = PROGRESS
+    ) -> None:
         self.steps_done = min(progress.get(str(layer), 0) for layer in arrays)
         self._folder = folder
+        self._file = file
         self._arrays = arrays
         self._progress = progress
         self._steps_written = self.steps_done
@@ -45,7 +49,21 @@ class PartialArrays:
         progress = {layer: steps for layer, steps in progress.items() if layer not in map(str, new)}
         # before the arrays, lest a new one pass for the one whose steps were counted
         write_json(folder / PROGRESS, progress)
+        for share in folder.glob(SHARES.format("*")) if new else ():
+            share.unlink()
         return cls(folder, kept | {layer: _reserve(folder / f"{layer}.npy", shape, dtype) for layer in new}, progress)
+
+    @classmethod
+    def share(cls, folder: Path, layers: Sequence[int], rank: int) -> PartialArrays:
+        """Fill arrays that another process has opened together with others; every one counts its own steps."""
+        arrays = {layer: np.load(folder / f"{layer}.npy", mmap_mode="r+", allow_pickle=False) for layer in layers}
+        file = SHARES.format(rank)
+        return cls(folder, arrays, _read_progress(folder / file), file)
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self._folder
 
     def path(self, layer: int) -> Path:
         """Where a layer's array lies for now."""
@@ -68,7 +86,7 @@ class PartialArrays:
         for layer, array in self._arrays.items():
             array.flush()  # type: ignore[attr-defined]
             self._progress[str(layer)] = max(self._steps_written, self._progress.get(str(layer), 0))
-        write_json(self._folder / PROGRESS, self._progress)
+        write_json(self._folder / self._file, self._progress)
         self._saved_at = time.monotonic()
 
 

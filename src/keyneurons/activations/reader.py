@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from contextlib import ExitStack, nullcontext
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,9 +20,14 @@ from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
 from keyneurons.activations.capture import Capture, capture
 from keyneurons.activations.extract import Taken, extract, plan_batches
 from keyneurons.activations.models import LanguageModel
+from keyneurons.activations.partial import PartialArrays
+from keyneurons.activations.processes import Processes
 from keyneurons.activations.store import ActivationStore, Entry
 from keyneurons.digests import texts_digest
 from keyneurons.records import Sentence, Site
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ class ActivationReader:
         batch_tokens: tokens per forward pass, padding included.
         dtype: number format on disk.
         together: by site layers that others will ask for; where a pass is needed anyway, it brings them too.
+        processes: who shares a pass.
     """
 
     model: LanguageModel
@@ -53,6 +60,7 @@ class ActivationReader:
     batch_tokens: int = 2048
     dtype: Literal["float16", "float32"] = "float16"
     together: Mapping[Site, tuple[int, ...]] = field(default_factory=dict)
+    processes: Processes = Processes()
 
     def __post_init__(self) -> None:
         if self.read_at == "prediction" and not self.model.family.causal:
@@ -76,14 +84,24 @@ class ActivationReader:
             OSError: the disk is full.
         """
         entry = self.store.entry(self.key(sentences))
-        with entry.lock():
-            arrays = {layer: entry.load(self.site, layer) for layer in self.layers}
-            if missing := [layer for layer, array in arrays.items() if array is None]:
-                wanted = {site: {i for i in more if not entry.has(site, i)} for site, more in self.together.items()}
-                wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | set(missing)
-                self._extract(entry, sentences, {site: sorted(of_site) for site, of_site in wanted.items()}, name)
-                arrays |= {layer: entry.load(self.site, layer) for layer in missing}
+        with entry.lock() if self.processes.first else nullcontext():
+            arrays = {layer: entry.load(self.site, layer) for layer in self.layers} if self.processes.first else {}
+            wanted = self.processes.agree(self._wanted(entry, arrays))
+            if wanted:
+                self._extract(entry, sentences, wanted, name)
+        for layer in self.layers:
+            if arrays.get(layer) is None:
+                arrays[layer] = entry.load(self.site, layer)
         return {layer: _present(array, entry) for layer, array in arrays.items()}
+
+    def _wanted(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:
+        """What a pass over the text is to read: nothing if all of ours is there, else also what others will want."""
+        missing = {layer for layer, array in arrays.items() if array is None}
+        if not missing:
+            return {}
+        wanted = {site: {i for i in layers if not entry.has(site, i)} for site, layers in self.together.items()}
+        wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | missing
+        return {site: sorted(layers) for site, layers in wanted.items() if layers}
 
     def key(self, sentences: Sequence[Sentence]) -> dict[str, object]:
         """All that the activations depend on, site and layer apart."""
@@ -170,20 +188,45 @@ class ActivationReader:
     def _extract(
         self, entry: Entry, sentences: Sequence[Sentence], places: Mapping[Site, Sequence[int]], name: str
     ) -> None:
+        """Fill the cache with layers of some sites, in this process or in several."""
         encoded = self.encode(sentences)
-        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
-        n_words = sum(len(e.reads) for e in encoded)
-        places = {site: layers for site, layers in places.items() if layers}
-        with capture(self.model.network, self.model.family, places) as reading, ExitStack() as writing:
-            partials = {
-                site: writing.enter_context(
-                    entry.write(site, layers, (n_words, self.model.width(site)), self.dtype, self.batch_tokens)
+        n_words, number = sum(len(e.reads) for e in encoded), self.processes.number
+        plan = self.batch_tokens if number == 1 else [self.batch_tokens, number]
+        with ExitStack() as writing:
+            partials: dict[Site, PartialArrays] = {}
+            for site, layers in places.items() if self.processes.first else ():
+                shape = n_words, self.model.width(site)
+                partials[site] = writing.enter_context(entry.write(site, layers, shape, self.dtype, plan))
+            if self.processes.alone:
+                self._fill(encoded, partials, places, name)
+            else:
+                for partial in partials.values():
+                    partial.checkpoint()  # from now on what the others write is kept
+                folders = self.processes.agree({site: partial.folder for site, partial in partials.items()})
+                self.processes.share(
+                    fill_share, reader=self, sentences=sentences, folders=folders, places=places, name=name
                 )
-                for site, layers in places.items()
-            }
-            done = min(partial.steps_done for partial in partials.values())
-            for partial in partials.values():
-                partial.go_on_from(done)
+        self.processes.wait()  # until the arrays are in the cache
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: itself, with a model that is not loaded."""
+        return {**self.__dict__, "model": self.model.unloaded(), "processes": Processes()}
+
+    def _fill(
+        self,
+        encoded: list[Encoded],
+        partials: Mapping[Site, PartialArrays],
+        places: Mapping[Site, Sequence[int]],
+        name: str,
+        rank: int = 0,
+        number: int = 1,
+    ) -> None:
+        """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read."""
+        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)[rank::number]
+        done = min(partial.steps_done for partial in partials.values())
+        for partial in partials.values():
+            partial.go_on_from(done)
+        with capture(self.model.network, self.model.family, places) as reading:
             for rows, taken in self._passes(reading, encoded, plan, done, name):
                 for site, of_site in taken.items():
                     values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
@@ -200,7 +243,7 @@ class ActivationReader:
         to_cpu: bool = True,
     ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
         """Run the batches of the plan that are not done yet."""
-        n_words = sum(len(e.reads) for e in encoded)
+        n_words = sum(len(encoded[i].reads) for batch in plan for i in batch)
         log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
         with tqdm(
             desc=f"{name}: activations",
@@ -229,6 +272,32 @@ class ActivationReader:
         for layer, kept in taken.items():
             if (width := kept.values.shape[1]) != (expected := self.model.width(site)):
                 raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")
+
+
+def fill_share(
+    fabric: Fabric,
+    reader: ActivationReader,
+    sentences: Sequence[Sentence],
+    folders: Mapping[Site, Path],
+    places: Mapping[Site, Sequence[int]],
+    name: str,
+) -> None:
+    """In one of several processes: read every so many batches into arrays that the first process has opened.
+
+    Args:
+        fabric: says which process this is and which device it has.
+        reader: whose activations are read.
+        sentences: the sentences of one split.
+        folders: by site where the arrays lie.
+        places: by site the layers to read.
+        name: what to call the sentences.
+    """
+    rank, number = fabric.global_rank, fabric.world_size
+    reader = replace(reader, model=reader.model.unloaded(str(fabric.device)))
+    partials = {site: PartialArrays.share(folders[site], layers, rank) for site, layers in places.items()}
+    reader._fill(reader.encode(sentences), partials, places, name, rank, number)
+    for partial in partials.values():
+        partial.checkpoint()
 
 
 def _present(array: ndarray | None, entry: Entry) -> ndarray:

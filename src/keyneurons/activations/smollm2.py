@@ -18,8 +18,8 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.digests import file_digest
+from keyneurons.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
 

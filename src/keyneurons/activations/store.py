@@ -80,7 +80,7 @@ class Entry:
         """Fill arrays for some layers; they become part of the entry when the block ends without an error.
 
         What an interrupted process with the same ``plan`` (any JSON value) has written of these layers is kept and gone
-        on with. After a ``ValueError`` or an ``OSError`` nothing is kept: going on would meet it again.
+        on with. After an error that going on would meet again nothing is kept.
 
         Args:
             series: what the arrays are of: a site, or another name.
@@ -94,6 +94,7 @@ class Entry:
 
         Raises:
             ValueError: the block has raised it.
+            LookupError: likewise.
             OSError: the block has raised it, or the disk is full.
         """
         folder = self.folder / f"partial-{series}-{json_digest([list(shape), dtype, plan])[:16]}"
@@ -104,7 +105,7 @@ class Entry:
             partial.checkpoint()
             for layer in layers:
                 self._admit(partial.path(layer), series, layer, shape, dtype)
-        except (ValueError, OSError):
+        except (ValueError, LookupError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
             self._remove_if_empty()
             raise

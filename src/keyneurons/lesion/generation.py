@@ -10,8 +10,8 @@ import torch
 
 from keyneurons.activations.capture import passing
 from keyneurons.activations.models import LanguageModel
-from keyneurons.activations.quiet import quiet_transformers
 from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 

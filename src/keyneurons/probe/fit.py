@@ -16,8 +16,8 @@ from torch import Tensor
 from keyneurons.probe.batches import Batches
 from keyneurons.probe.group import ProbeGroup
 from keyneurons.probe.module import LinearProbes, OptimizerFactory
-from keyneurons.probe.quiet import quiet_lightning
 from keyneurons.probe.standardise import Standardiser
+from keyneurons.quiet import quiet_lightning
 from keyneurons.records import Split
 
 

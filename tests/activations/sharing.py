@@ -1,0 +1,57 @@
+"""A process that reads the tiny model's activations in several, each of which notes its forward passes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+from models import sentences
+
+from keyneurons.activations import partial
+from keyneurons.activations.capture import Capture
+from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.activations.processes import Processes
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+
+folder, store, devices, *wrong = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
+run = Capture.__call__
+
+
+def noted(self, inputs, take):
+    """Note a pass; leave in the middle if that is asked for, or bring in a value that float16 does not hold."""
+    log = folder / f"{store}-passes-{os.environ.get('LOCAL_RANK', 0)}"
+    done = log.read_text() if log.exists() else ""
+    if (folder / f"{store}-stop").exists() and len(done) == 2:
+        os._exit(1)
+    log.write_text(done + ".")
+    if not wrong:
+        return run(self, inputs, take)
+
+    def spoilt(hidden):
+        hidden = hidden.clone()
+        hidden[..., 3] = 1e6
+        return take(hidden)
+
+    return run(self, inputs, spoilt)
+
+
+# a process that was started reads this file again, so here and not below
+Capture.__call__ = noted
+partial.CHECKPOINT_SECONDS = -1
+torch.set_num_threads(1)
+
+if __name__ == "__main__":
+    model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="auto")
+    read = ActivationReader(
+        model,
+        ActivationStore(folder / store),
+        "residual",
+        (0, 2),
+        batch_tokens=1,
+        together={"mlp": (1,)},
+        processes=Processes("cpu", devices),
+    )
+    read(sentences(), "x")
