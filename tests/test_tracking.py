@@ -14,16 +14,19 @@ import yaml
 from mlflow import MlflowClient
 
 from keyneurons.tracking import (
-    LONGEST_PARAM,
     Store,
     TrackingRefused,
     TrackingUnavailable,
+    close_children,
+    close_parent,
     log_folder,
     metric_name,
     open_run,
     params_of,
-    reaching,
+    reopen,
 )
+from keyneurons.tracking.client import reaching
+from keyneurons.tracking.sending import LONGEST_PARAM
 
 
 @pytest.fixture
@@ -204,15 +207,15 @@ def test_children_that_nobody_runs_any_more_are_killed_when_their_sweep_ends(sto
     done, left = (store.create_run(client, name, {"fingerprint": name}, parent) for name in ("done", "left"))
     other = store.create_run(client, "another", {}, None)
     client.set_terminated(done, status="FINISHED")
-    assert sorted(store.close_children(parent, lambda tag: False)) == [("done", "FINISHED"), ("left", "KILLED")]
-    store.close_parent(parent, {"sweep/finished": 1.0}, "KILLED")
+    assert sorted(close_children(store, parent, lambda tag: False)) == [("done", "FINISHED"), ("left", "KILLED")]
+    close_parent(store, parent, {"sweep/finished": 1.0}, "KILLED")
     assert [client.get_run(run).info.status for run in (parent, done, left, other)] == [
         "KILLED",
         "FINISHED",
         "KILLED",
         "RUNNING",
     ]
-    store.reopen(parent, {"process": "new"})
+    reopen(store, parent, {"process": "new"})
     again = client.get_run(parent)
     assert (again.info.status, again.data.tags["process"], again.data.metrics["sweep/finished"]) == (
         "RUNNING",

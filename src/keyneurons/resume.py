@@ -61,6 +61,8 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     Raises:
         ValueError: there is no such sweep, or it is still running.
     """
+    from keyneurons.tracking import close_children
+
     path = Path(which).expanduser()
     if path.is_dir():
         folder, facts = path.absolute(), _sweep_file(path)
@@ -78,7 +80,7 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     for run in store.runs_below(parent):
         if run["status"] == "RUNNING" and alive(run["tags"].get("process", "")):
             raise ValueError(f"a job of sweep {parent} is still running: {run['name']} ({run['tags']['process']})")
-    store.close_children(parent, alive)
+    close_children(store, parent, alive)
     finished, versions = _done_in(folder)
     for run in store.runs_below(parent):
         if run["status"] == "FINISHED" and "fingerprint" in run["tags"]:

@@ -132,7 +132,7 @@ def together(jobs: list[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
 def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: Path) -> Sweep:
     """Open the parent run, or again that of the sweep that is resumed; it is closed when this process ends."""
     from keyneurons.build import build_store
-    from keyneurons.tracking import TrackingUnavailable
+    from keyneurons.tracking import TrackingUnavailable, reopen
 
     global OPEN
     store, before = build_store(jobs[0].config.tracking), RESUMED
@@ -143,7 +143,7 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
         if parent is None:
             parent = store.create_run(client, f"sweep of {len(jobs)}: {' x '.join(swept)}", tags, None)
         else:
-            store.reopen(parent, tags)
+            reopen(store, parent, tags)
     folder.mkdir(parents=True, exist_ok=True)
     collect_failures(folder)  # of a sweep that was killed before it told them
     write_json(folder / SWEEP_FILE, {"parent": parent, "uri": store.uri, "overrides": overrides})
@@ -199,13 +199,13 @@ class OpenSweep:
 
         Children that are still RUNNING belong to a process that was killed, or that submitit started and left behind.
         """
-        from keyneurons.tracking import TrackingRefused, TrackingUnavailable
+        from keyneurons.tracking import TrackingRefused, TrackingUnavailable, close_children, close_parent
 
         if self.closed or self.parent is None:
             return
         self.closed = True
         with contextlib.suppress(TrackingUnavailable, TrackingRefused):
-            statuses = self.store.close_children(self.parent, alive)
+            statuses = close_children(self.store, self.parent, alive)
             finished = {own for own, status in statuses if status == "FINISHED"}
             missing = set(self.wanted) - finished
             self.missing = len(missing)
@@ -215,4 +215,4 @@ class OpenSweep:
             for status in ("FAILED", "KILLED"):
                 counts[status.lower()] = sum(own in missing and ended == status for own, ended in statuses)
             status = "FINISHED" if not missing else "KILLED" if killed else "FAILED"
-            self.store.close_parent(self.parent, {f"sweep/{name}": n for name, n in counts.items()}, status)
+            close_parent(self.store, self.parent, {f"sweep/{name}": n for name, n in counts.items()}, status)

@@ -1,0 +1,23 @@
+"""Everything that touches MLflow: the store, a run around a job, and sending a run's folder to it."""
+
+from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
+from keyneurons.tracking.run import OpenRun, open_run
+from keyneurons.tracking.sending import LOGGED_FILE, RUN_FILE, log_folder, metric_name, params_of
+from keyneurons.tracking.store import Store
+from keyneurons.tracking.sweeps import close_children, close_parent, reopen
+
+__all__ = [
+    "LOGGED_FILE",
+    "RUN_FILE",
+    "OpenRun",
+    "Store",
+    "TrackingRefused",
+    "TrackingUnavailable",
+    "close_children",
+    "close_parent",
+    "log_folder",
+    "metric_name",
+    "open_run",
+    "params_of",
+    "reopen",
+]

@@ -1,0 +1,58 @@
+"""A client of MLflow, and what its errors mean."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+
+
+class TrackingUnavailable(ConnectionError):
+    """The tracking server does not answer."""
+
+
+class TrackingRefused(ValueError):
+    """The store is there and does not take what it is given."""
+
+
+def client_of(uri: str) -> MlflowClient:
+    """A client that gives up early on a server that is away, and keeps quiet."""
+    # short of these a server that is away holds up a run for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def reaching(uri: str) -> Generator[None]:
+    """Turn what the network and MLflow raise into one plain error of ours.
+
+    Raises:
+        TrackingUnavailable: the server does not answer, or says itself that it cannot.
+        TrackingRefused: any other trouble.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import ConnectionError as NoConnection
+    from requests.exceptions import RetryError, Timeout
+
+    away = (NoConnection, Timeout, RetryError)
+    try:
+        yield
+    except away as error:
+        raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+    except MlflowException as error:
+        if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
+            raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+        raise TrackingRefused(f"MLflow at {uri}: {' '.join(str(error).split())}") from error
