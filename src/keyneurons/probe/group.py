@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +15,7 @@ from torch.nn import functional
 # class without a dev word, whose loss tends to zero, would never finish). Without it small probes creep on for long.
 _MIN_GAIN = 1e-3
 _LOSS_FLOOR = 0.1
+_AT_ONCE_BYTES = {"cpu": 2 << 20, "gpu": 256 << 20}  # of copied columns; beyond a core's cache they are read twice
 
 
 class ProbeGroup(nn.Module):
@@ -60,24 +62,59 @@ class ProbeGroup(nn.Module):
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen classes words"]:
         """Logits of the chosen probes for every word."""
-        columns = self.columns[chosen]
+        return self._logits(self._own(features, chosen), chosen)
+
+    def _own(
+        self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
+    ) -> Float[Tensor, "chosen features words"]:
         # Whole rows are copied: several times faster than picking columns of a matrix [words, columns].
-        own = features.index_select(0, columns.flatten()).view(*columns.shape, -1)
+        columns = self.columns[chosen]
+        return features.index_select(0, columns.flatten()).view(*columns.shape, -1)
+
+    def _logits(
+        self, own: Float[Tensor, "chosen features words"], chosen: Int[Tensor, " chosen"]
+    ) -> Float[Tensor, "chosen classes words"]:
         return torch.baddbmm(self.bias[chosen].unsqueeze(2), self.weight[chosen].transpose(1, 2), own)
 
-    def cross_entropy(
-        self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"]
-    ) -> Float[Tensor, "unfinished words"]:
-        """That of every word, for the probes that have not finished."""
-        logits = self.forward(features, self.unfinished)
-        return functional.cross_entropy(logits, labels.T[self.unfinished], reduction="none")
+    def parts(self, n_words: int) -> Iterator[Int[Tensor, " some"]]:
+        """The probes that have not finished, so many at a time that the columns they read fit into a fast cache."""
+        held = _AT_ONCE_BYTES["cpu" if self.columns.device.type == "cpu" else "gpu"]
+        return iter(torch.split(self.unfinished, max(1, held // (4 * n_words * self.columns.shape[1]))))
 
-    def objective(
+    def cross_entropy(
+        self,
+        features: Float[Tensor, "columns words"],
+        labels: Int[Tensor, "words probes"],
+        chosen: Int[Tensor, " chosen"],
+    ) -> Float[Tensor, "chosen words"]:
+        """That of every word, for the chosen probes."""
+        return functional.cross_entropy(self.forward(features, chosen), labels.T[chosen], reduction="none")
+
+    @torch.no_grad()
+    def put_gradient(
         self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"], penalty: float
-    ) -> Float[Tensor, ""]:
-        """Sum over the unfinished probes of mean cross-entropy + penalty / 2 * ||W||^2 (biases free)."""
-        fit = self.cross_entropy(features, labels).mean(dim=1).sum()
-        return fit + penalty / 2 * self.weight.square().sum()
+    ) -> None:
+        """Put the gradient of every unfinished probe's objective on some words in its place; the others' is 0.
+
+        The objective is mean cross-entropy + penalty / 2 * ||W||^2 (biases free); its gradient by the logits is the
+        predicted probability less 1 at the true class. Written out because autograd would hold the columns of all
+        probes at once, and gradients of the whole W for each part of them.
+
+        Args:
+            features: standardised activations
+            labels: class of every word for every probe
+            penalty: weight of the squared norm
+        """
+        self.scaled_weight.grad, self.bias.grad = torch.zeros_like(self.scaled_weight), torch.zeros_like(self.bias)
+        n_words, scale = len(labels), math.sqrt(self.scaled_weight.shape[1])
+        for chosen in self.parts(n_words):
+            own = self._own(features, chosen)
+            surplus = self._logits(own, chosen).softmax(dim=1)
+            truth = labels.T[chosen].unsqueeze(1)
+            surplus.scatter_add_(1, truth, surplus.new_full((1,), -1.0).expand(truth.shape)).div_(n_words)
+            of_weight = torch.bmm(surplus, own.transpose(1, 2)).transpose(1, 2) + penalty * self.weight[chosen]
+            self.scaled_weight.grad[chosen] = of_weight / scale
+            self.bias.grad[chosen] = surplus.sum(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
         """Keep the weights of every unfinished probe that improved on dev, and let those finish that did not for long.

@@ -65,8 +65,8 @@ class LinearProbes(lightning.LightningModule):
         for features, *labels in Batches(*split, batch_size=self._batch_size, generator=self._generator):
             optimizer.zero_grad()
             by_column = features.T.contiguous()
-            objectives = [group.objective(by_column, own, self._penalty) for group, own in self._unfinished(labels)]
-            self.manual_backward(torch.stack(objectives).sum())
+            for group, own in self._unfinished(labels):
+                group.put_gradient(by_column, own, self._penalty)
             optimizer.step()
 
     def validation_step(self, split: tuple[Tensor, ...]) -> None:
@@ -77,7 +77,8 @@ class LinearProbes(lightning.LightningModule):
         for features, *labels in Batches(*split, batch_size=self._batch_size):
             by_column = features.T.contiguous()
             for group, own in self._unfinished(labels):
-                losses.setdefault(group, []).append(group.cross_entropy(by_column, own))
+                parts = [group.cross_entropy(by_column, own, some) for some in group.parts(len(features))]
+                losses.setdefault(group, []).append(torch.cat(parts))
         for group, loss in losses.items():
             group.keep_best(torch.cat(loss, dim=1).mean(dim=1), self.current_epoch + 1, self._patience)
         self.trainer.should_stop = all(not len(group.unfinished) for group in self.groups)
