@@ -27,6 +27,7 @@ from keyneurons.tracking import (
 )
 from keyneurons.tracking.client import reaching
 from keyneurons.tracking.sending import LONGEST_PARAM
+from keyneurons.tracking.view import VIEW_TAG, view_state
 
 
 @pytest.fixture
@@ -237,3 +238,15 @@ def test_processes_that_create_one_fresh_store_at_once_all_succeed(tmp_path: Pat
     ended = [(process.communicate(timeout=120), process.returncode) for process in started]
     assert [status for _, status in ended] == [0] * 4, ended
     assert len({out for (out, _), _ in ended}) == 4
+
+
+def test_the_ui_gets_a_view_of_ours_and_an_old_one_is_replaced(store: Store) -> None:
+    client = store.connect()
+    found = client.get_experiment_by_name("test")
+    assert found.tags[VIEW_TAG] == view_state()
+    client.set_experiment_tag(found.experiment_id, VIEW_TAG, "{}")
+    assert store.prepare_view() == found.experiment_id
+    state = json.loads(client.get_experiment(found.experiment_id).tags[VIEW_TAG])
+    assert state["selectedColumns"][:2] == ["params.`choice.selection`", "params.`site`"]
+    assert len({chart["uuid"] for chart in state["compareRunCharts"]}) == 4
+    assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == {state["compareRunSections"][0]["uuid"]}

@@ -174,12 +174,14 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _ui(options: argparse.Namespace) -> None:
+    from keyneurons.tracking import view_address
+
     store = store_of(options.overrides)
+    experiment_id = store.prepare_view()
     if store.uri.startswith("http"):
-        _say(f"the runs are on a server; open {store.uri} in a browser")
+        _say(f"the runs are on a server; open {view_address(store.uri, experiment_id)} in a browser")
         return
-    store.connect()
-    _say(f"MLflow on http://127.0.0.1:{options.port} (Ctrl-C ends it)")
+    _say(f"MLflow on {view_address(f'http://127.0.0.1:{options.port}', experiment_id)} (Ctrl-C ends it)")
     # the job runner would start nine more processes for features that need a model provider
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     arguments = ["server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(options.port)]

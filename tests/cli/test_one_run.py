@@ -15,6 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
+from keyneurons.tracking import view
+
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
 FIGURES = ["accuracy", "confusion", "overlap", "own_f1", "stability"]
 CONFOUNDS = {"tokens", "position", "log_frequency", "capitalised", "sentence_initial"}
@@ -86,6 +88,12 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
         f"Everything is in {folder.relative_to(folder.parents[2])}; compare runs with: keyneurons ui",
     ):
         assert said in first.out
+
+
+def test_the_view_of_the_ui_names_what_a_run_has(home: Path, first: Ended) -> None:
+    [run] = runs_in(home)
+    assert set(view.METRICS) <= set(run.data.metrics)
+    assert set(view.PARAMS) <= set(run.data.params)
 
 
 def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:

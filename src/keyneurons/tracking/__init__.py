@@ -5,6 +5,7 @@ from keyneurons.tracking.run import OpenRun, open_run
 from keyneurons.tracking.sending import LOGGED_FILE, RUN_FILE, log_folder, metric_name, params_of
 from keyneurons.tracking.store import Store
 from keyneurons.tracking.sweeps import close_children, close_parent, reopen
+from keyneurons.tracking.view import view_address
 
 __all__ = [
     "LOGGED_FILE",
@@ -20,4 +21,5 @@ __all__ = [
     "open_run",
     "params_of",
     "reopen",
+    "view_address",
 ]

@@ -12,6 +12,7 @@ from urllib.request import url2pathname
 from filelock import FileLock
 
 from keyneurons.tracking.client import SQLITE, TrackingRefused, client_of, reaching
+from keyneurons.tracking.view import VIEW_TAG, view_state
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,7 +62,7 @@ class Store:
             return str(found.experiment_id)
         location = None if self.artifacts is None else self.artifacts.as_uri()
         # the UI opens such an experiment as a table of runs, not as traces of an application
-        kind = {"mlflow.experimentKind": "custom_model_development"}
+        kind = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: view_state()}
         try:
             return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
         except MlflowException:
@@ -69,6 +70,15 @@ class Store:
             if found is None:
                 raise
             return str(found.experiment_id)
+
+    def prepare_view(self) -> str:
+        """Let the experiment have this version's shared view; returns the experiment's id."""
+        client = self.connect()
+        with reaching(self.uri):
+            experiment_id = self._experiment_id(client)
+            if client.get_experiment(experiment_id).tags.get(VIEW_TAG) != view_state():
+                client.set_experiment_tag(experiment_id, VIEW_TAG, view_state())
+        return experiment_id
 
     def create_run(
         self, client: MlflowClient, name: str, tags: Mapping[str, str], parent: str | None, start: int | None = None

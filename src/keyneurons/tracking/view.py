@@ -1,0 +1,76 @@
+"""What the UI shows of an experiment's runs: columns that matter in front, best first, charts against the controls.
+
+MLflow keeps a shared view as JSON in a tag of the experiment and opens it by an address with its key. The names are
+those of its UI's own state (version 3).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+VIEW = "keyneurons"
+VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
+PARAMS = ("choice.selection", "site", "layer", "top_k")
+METRICS = (
+    "probe/test_accuracy",
+    "control/random/test_accuracy",
+    "probe/advantage",
+    "control/random/p_value",
+    "probe/selectivity",
+    "control/all_neurons/test_accuracy",
+    "selection/union_fraction",
+    "overlap/mean_count",
+    "stability/halves/jaccard",
+)
+BEST = "probe/advantage"
+
+
+def view_state() -> str:
+    """The shared view as MLflow's UI reads it."""
+    columns = [f"params.`{name}`" for name in PARAMS] + [f"metrics.`{name}`" for name in METRICS]
+    charts = [
+        _chart(
+            "PARALLEL",
+            selectedParams=["choice.selection", "layer", "top_k"],
+            selectedMetrics=["probe/test_accuracy", BEST],
+            showAllRuns=True,
+        ),
+        _chart("SCATTER", xaxis=_metric("control/random/test_accuracy"), yaxis=_metric("probe/test_accuracy")),
+        _chart("SCATTER", xaxis=_metric("selection/union_fraction"), yaxis=_metric(BEST)),
+        _chart("BAR", metricKey=BEST),
+    ]
+    state = {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {column: max(90, 9 * len(column) - 90) for column in columns},
+        "orderByKey": f"metrics.`{BEST}`",
+        "orderByAsc": False,
+        "runsHiddenMode": "SHOW_ALL",
+        "isAccordionReordered": True,  # else sections stand in the order of their names
+        "compareRunSections": [
+            {"uuid": VIEW, "name": "Key neurons against their controls", "display": True, "isReordered": False}
+        ],
+        "compareRunCharts": [{"uuid": f"{VIEW}-{i}", **chart} for i, chart in enumerate(charts)],
+    }
+    return json.dumps(state)
+
+
+def view_address(server: str, experiment_id: str) -> str:
+    """Where a browser finds the view."""
+    return f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}"
+
+
+def _chart(kind: str, **options: Any) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "metricSectionId": VIEW,
+        "runsCountToCompare": 100,
+        "deleted": False,
+        "isGenerated": False,
+        **options,
+    }
+
+
+def _metric(name: str) -> dict[str, str]:
+    return {"key": name, "type": "METRIC"}
