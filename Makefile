@@ -6,7 +6,7 @@ RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test clean
+.PHONY: demo test bench clean
 
 demo: $(RUN)
 	$(BIN)/keyneurons
@@ -17,6 +17,11 @@ test: $(DEV)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
+
+# all of it takes an hour or so on two cores; what stands still meanwhile is the machine
+bench: $(DEV)
+	for each in extraction size probe run; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	$(BIN)/python benchmarks/report.py
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
@@ -21,6 +22,7 @@ _AT_ONCE_BYTES = {"cpu": 2 << 20, "gpu": 256 << 20}  # of copied columns; beyond
 class ProbeGroup(nn.Module):
     """Multinomial logistic regressions with one number of features and of classes, each on its own columns.
 
+    ``takes_all`` says that there is one, on the first columns as they stand, so that nothing is copied for it.
     Parameters start at zero: the problem is convex. The weights W are a parameter divided by sqrt(features), so that
     one learning rate moves the logits of ten features and of a thousand at a like speed; with W itself the rate that
     suits ten overshoots a thousand within the first epoch.
@@ -43,6 +45,7 @@ class ProbeGroup(nn.Module):
         """
         super().__init__()
         n_probes, n_features = columns.shape
+        self.takes_all = bool(n_probes == 1 and (columns[0] == np.arange(n_features)).all())
         self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_features, n_classes))
         self.bias = nn.Parameter(torch.zeros(n_probes, n_classes))
         self.register_buffer("columns", torch.as_tensor(columns, dtype=torch.int64))
@@ -67,6 +70,8 @@ class ProbeGroup(nn.Module):
     def _own(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen features words"]:
+        if self.takes_all:
+            return features[None, : self.columns.shape[1]]
         # Whole rows are copied: several times faster than picking columns of a matrix [words, columns].
         columns = self.columns[chosen]
         return features.index_select(0, columns.flatten()).view(*columns.shape, -1)

@@ -64,7 +64,7 @@ class LinearProbes(lightning.LightningModule):
         assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
         for features, *labels in Batches(*split, batch_size=self._batch_size, generator=self._generator):
             optimizer.zero_grad()
-            by_column = features.T.contiguous()
+            by_column = self._by_column(features)
             for group, own in self._unfinished(labels):
                 group.put_gradient(by_column, own, self._penalty)
             optimizer.step()
@@ -75,7 +75,7 @@ class LinearProbes(lightning.LightningModule):
             return
         losses: dict[ProbeGroup, list[Tensor]] = {}
         for features, *labels in Batches(*split, batch_size=self._batch_size):
-            by_column = features.T.contiguous()
+            by_column = self._by_column(features)
             for group, own in self._unfinished(labels):
                 parts = [group.cross_entropy(by_column, own, some) for some in group.parts(len(features))]
                 losses.setdefault(group, []).append(torch.cat(parts))
@@ -90,7 +90,7 @@ class LinearProbes(lightning.LightningModule):
 
     def predict_step(self, batch: tuple[Float[Tensor, "words columns"]]) -> list[Int[Tensor, "_probes words"]]:
         """Most probable class of every word by the probes of each group; ties go to the lower class."""
-        by_column = batch[0].T.contiguous()
+        by_column = self._by_column(batch[0])
         everyone = [torch.arange(len(group.columns), device=group.columns.device) for group in self.groups]
         return [
             group.forward(by_column, probes).argmax(dim=1) for group, probes in zip(self.groups, everyone, strict=True)
@@ -99,6 +99,9 @@ class LinearProbes(lightning.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """The optimizer that the factory makes of weights and biases."""
         return self._optimizer(self.parameters())
+
+    def _by_column(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "columns words"]:
+        return features.T if all(group.takes_all for group in self.groups) else features.T.contiguous()
 
     def _unfinished(self, labels: Sequence[Tensor]) -> Iterator[tuple[ProbeGroup, Tensor]]:
         pairs = zip(self.groups, labels, strict=True)

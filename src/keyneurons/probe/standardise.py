@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+_CHUNK = 1024  # words that are held in float64 at a time
+
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -26,7 +28,10 @@ class Standardiser:
         Returns:
             The standardiser of these columns.
         """
-        variance, mean = torch.var_mean(features.double(), dim=0, correction=0)
+        chunks = torch.split(features, _CHUNK)
+        mean = torch.stack([chunk.double().sum(dim=0) for chunk in chunks]).sum(dim=0) / len(features)
+        squares = torch.stack([(chunk.double() - mean).square_().sum(dim=0) for chunk in chunks])
+        variance = squares.sum(dim=0) / len(features)
         # Rounding can leave a constant column with a tiny deviation, which would blow it up in another split.
         constant = features.amin(dim=0) == features.amax(dim=0)
         return cls(mean.float(), variance.sqrt().float().masked_fill(constant, 0.0))
@@ -34,4 +39,4 @@ class Standardiser:
     def __call__(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "words columns"]:
         """Standardise in float32; a column that was constant in train is 0 in every split."""
         scale = torch.where(self.std > 0, self.std.reciprocal(), 0.0)
-        return (features - self.mean) * scale
+        return (features - self.mean).mul_(scale)

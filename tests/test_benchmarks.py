@@ -1,0 +1,33 @@
+"""The benchmarks run, leave their results, and the page is made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.mark.slow
+def test_they_leave_results_that_the_report_is_made_of(tmp_path: Path) -> None:
+    environment = {**os.environ, "BENCHMARK_RESULTS": str(tmp_path), "OMP_WAIT_POLICY": "PASSIVE"}
+    for script, *arguments in (["probe.py", "1", "300", "160"], ["size.py", "1"]):
+        command = [sys.executable, str(BENCHMARKS / script), *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
+        assert done.returncode == 0, done.stderr
+    results = {path.stem: json.loads(path.read_text("utf-8")) for path in tmp_path.glob("*.json")}
+    assert set(results) == {"probe", "probes", "size"}
+    for result in results.values():
+        assert {len(row) for row in result["rows"]} == {len(result["columns"])}
+        assert result["machine"]["versions"]["torch"]
+    told = "import report; from common import RESULTS; print(report.section('probe')); print(report.section('gpu'))"
+    done = subprocess.run(
+        [sys.executable, "-c", told], cwd=BENCHMARKS, env=environment, capture_output=True, text=True, check=True
+    )
+    assert "| C | way | times ours: min |" in done.stdout
+    assert "Not measured." in done.stdout
