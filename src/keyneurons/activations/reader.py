@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
-from keyneurons.activations.capture import Capture, capture
-from keyneurons.activations.extract import Taken, extract, plan_batches
+from keyneurons.activations.capture import capture
+from keyneurons.activations.extract import plan_batches
+from keyneurons.activations.filling import fill, fill_share, passes
 from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.processes import Processes
@@ -27,7 +25,7 @@ from keyneurons.digests import texts_digest
 from keyneurons.records import Sentence, Site
 
 if TYPE_CHECKING:
-    from lightning.fabric import Fabric
+    pass
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +180,7 @@ class ActivationReader:
         encoded = self.encode(sentences)
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
         with capture(self.model.network, self.model.family, {self.site: self.layers}) as reading:
-            for rows, taken in self._passes(reading, encoded, plan, 0, name, to_cpu=False):
+            for rows, taken in passes(self, reading, encoded, plan, 0, name, to_cpu=False):
                 yield rows, {i: kept.check(f"{self.site} layer {i}") for i, kept in taken[self.site].items()}
 
     def _extract(
@@ -198,7 +196,7 @@ class ActivationReader:
                 shape = n_words, self.model.width(site)
                 partials[site] = writing.enter_context(entry.write(site, layers, shape, self.dtype, plan))
             if self.processes.alone:
-                self._fill(encoded, partials, places, name)
+                fill(self, encoded, partials, places, name)
             else:
                 for partial in partials.values():
                     partial.checkpoint()  # from now on what the others write is kept
@@ -211,93 +209,6 @@ class ActivationReader:
     def __getstate__(self) -> dict[str, Any]:
         """For another process: itself, with a model that is not loaded."""
         return {**self.__dict__, "model": self.model.unloaded(), "processes": Processes()}
-
-    def _fill(
-        self,
-        encoded: list[Encoded],
-        partials: Mapping[Site, PartialArrays],
-        places: Mapping[Site, Sequence[int]],
-        name: str,
-        rank: int = 0,
-        number: int = 1,
-    ) -> None:
-        """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read."""
-        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)[rank::number]
-        done = min(partial.steps_done for partial in partials.values())
-        for partial in partials.values():
-            partial.go_on_from(done)
-        with capture(self.model.network, self.model.family, places) as reading:
-            for rows, taken in self._passes(reading, encoded, plan, done, name):
-                for site, of_site in taken.items():
-                    values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
-                    partials[site].put(rows, values)
-
-    def _passes(
-        self,
-        reading: Capture,
-        encoded: list[Encoded],
-        plan: list[list[int]],
-        done: int,
-        name: str,
-        *,
-        to_cpu: bool = True,
-    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
-        """Run the batches of the plan that are not done yet."""
-        n_words = sum(len(encoded[i].reads) for batch in plan for i in batch)
-        log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
-        with tqdm(
-            desc=f"{name}: activations",
-            total=n_words,
-            initial=sum(len(encoded[i].reads) for batch in plan[:done] for i in batch),
-            unit=" words",
-            leave=False,
-            disable=None,
-        ) as bar:
-            for rows, taken in extract(
-                encoded,
-                plan[done:],
-                reading,
-                self.model.device,
-                getattr(torch, self.dtype),
-                causal=self.model.family.causal,
-                pad_left=self.model.tokenizer.padding_side == "left",
-                to_cpu=to_cpu,
-            ):
-                for site, of_site in taken.items():
-                    self._check_width(site, of_site)
-                yield rows, taken
-                bar.update(len(rows))
-
-    def _check_width(self, site: Site, taken: Mapping[int, Taken]) -> None:
-        for layer, kept in taken.items():
-            if (width := kept.values.shape[1]) != (expected := self.model.width(site)):
-                raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")
-
-
-def fill_share(
-    fabric: Fabric,
-    reader: ActivationReader,
-    sentences: Sequence[Sentence],
-    folders: Mapping[Site, Path],
-    places: Mapping[Site, Sequence[int]],
-    name: str,
-) -> None:
-    """In one of several processes: read every so many batches into arrays that the first process has opened.
-
-    Args:
-        fabric: says which process this is and which device it has.
-        reader: whose activations are read.
-        sentences: the sentences of one split.
-        folders: by site where the arrays lie.
-        places: by site the layers to read.
-        name: what to call the sentences.
-    """
-    rank, number = fabric.global_rank, fabric.world_size
-    reader = replace(reader, model=reader.model.unloaded(str(fabric.device)))
-    partials = {site: PartialArrays.share(folders[site], layers, rank) for site, layers in places.items()}
-    reader._fill(reader.encode(sentences), partials, places, name, rank, number)
-    for partial in partials.values():
-        partial.checkpoint()
 
 
 def _present(array: ndarray | None, entry: Entry) -> ndarray:

@@ -1,0 +1,117 @@
+"""Passes over a text that fill the arrays of the cache, by one process or by several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Int
+from numpy import ndarray
+from tqdm import tqdm
+
+from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.capture import Capture, capture
+from keyneurons.activations.extract import Taken, extract, plan_batches
+from keyneurons.activations.partial import PartialArrays
+from keyneurons.records import Sentence, Site
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+
+    from keyneurons.activations.reader import ActivationReader
+
+log = logging.getLogger(__name__)
+
+
+def fill(
+    reader: ActivationReader,
+    encoded: list[Encoded],
+    partials: Mapping[Site, PartialArrays],
+    places: Mapping[Site, Sequence[int]],
+    name: str,
+    rank: int = 0,
+    number: int = 1,
+) -> None:
+    """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read."""
+    plan = plan_batches([len(e.ids) for e in encoded], reader.batch_tokens)[rank::number]
+    done = min(partial.steps_done for partial in partials.values())
+    for partial in partials.values():
+        partial.go_on_from(done)
+    with capture(reader.model.network, reader.model.family, places) as reading:
+        for rows, taken in passes(reader, reading, encoded, plan, done, name):
+            for site, of_site in taken.items():
+                values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
+                partials[site].put(rows, values)
+
+
+def fill_share(
+    fabric: Fabric,
+    reader: ActivationReader,
+    sentences: Sequence[Sentence],
+    folders: Mapping[Site, Path],
+    places: Mapping[Site, Sequence[int]],
+    name: str,
+) -> None:
+    """In one of several processes: read every so many batches into arrays that the first process has opened.
+
+    Args:
+        fabric: says which process this is and which device it has.
+        reader: whose activations are read.
+        sentences: the sentences of one split.
+        folders: by site where the arrays lie.
+        places: by site the layers to read.
+        name: what to call the sentences.
+    """
+    rank, number = fabric.global_rank, fabric.world_size
+    reader = replace(reader, model=reader.model.unloaded(str(fabric.device)))
+    partials = {site: PartialArrays.share(folders[site], layers, rank) for site, layers in places.items()}
+    fill(reader, reader.encode(sentences), partials, places, name, rank, number)
+    for partial in partials.values():
+        partial.checkpoint()
+
+
+def passes(
+    reader: ActivationReader,
+    reading: Capture,
+    encoded: list[Encoded],
+    plan: list[list[int]],
+    done: int,
+    name: str,
+    *,
+    to_cpu: bool = True,
+) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
+    """Run the batches of the plan that are not done yet."""
+    n_words = sum(len(encoded[i].reads) for batch in plan for i in batch)
+    log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
+    with tqdm(
+        desc=f"{name}: activations",
+        total=n_words,
+        initial=sum(len(encoded[i].reads) for batch in plan[:done] for i in batch),
+        unit=" words",
+        leave=False,
+        disable=None,
+    ) as bar:
+        for rows, taken in extract(
+            encoded,
+            plan[done:],
+            reading,
+            reader.model.device,
+            getattr(torch, reader.dtype),
+            causal=reader.model.family.causal,
+            pad_left=reader.model.tokenizer.padding_side == "left",
+            to_cpu=to_cpu,
+        ):
+            for site, of_site in taken.items():
+                _check_width(reader, site, of_site)
+            yield rows, taken
+            bar.update(len(rows))
+
+
+def _check_width(reader: ActivationReader, site: Site, taken: Mapping[int, Taken]) -> None:
+    for layer, kept in taken.items():
+        if (width := kept.values.shape[1]) != (expected := reader.model.width(site)):
+            raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")
