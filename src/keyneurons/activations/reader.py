@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -26,8 +25,6 @@ from keyneurons.records import Sentence, Site
 
 if TYPE_CHECKING:
     pass
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
