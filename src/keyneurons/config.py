@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -26,6 +27,7 @@ from pydantic import (
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
 
 SQLITE = "sqlite:///"
+PASSWORD = re.compile(r":[^:@/\s]+@")
 
 
 class Section(BaseModel):
@@ -221,10 +223,24 @@ def _absolute_database(uri: str) -> str:
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
 
 
+def _without_password(uri: str) -> str:
+    """Every run keeps its configuration, on disk and in MLflow, so a password must not be in it.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if urlsplit(uri).password is not None:
+        raise ValueError(
+            "must not hold a password, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD from the environment, PostgreSQL ~/.pgpass"
+        )
+    return uri
+
+
 class Tracking(Section):
     """Where MLflow keeps its runs."""
 
-    uri: Annotated[str, AfterValidator(_absolute_database)]
+    uri: Annotated[str, AfterValidator(_absolute_database), AfterValidator(_without_password)]
     artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
     experiment: str
 
@@ -308,7 +324,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
-    return f"{key}: {message}, got {error['input']!r}"
+    given = PASSWORD.sub(":***@", repr(error["input"]))
+    return f"{key}: {message}, got {given}"
 
 
 def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:

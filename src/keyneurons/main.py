@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # a research tool calls nobody
     "TOKENIZERS_PARALLELISM": "false",  # forked workers warn about it
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # what it logs as an error it also raises, and we tell it
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a server's client prints two lines a run
     "HYDRA_FULL_ERROR": "1",  # lets errors through to us instead of printing them itself
 }
@@ -131,6 +131,8 @@ def _hydra() -> None:
             failed.append(error.__cause__ or error)
         elif is_lost(error):
             lost = f"{type(error).__name__}: the process of a job ended before the job"
+        elif isinstance(error, OSError) and _open_sweep():  # a full disk where Hydra makes the next job's folder
+            lost = one_line(error)
         else:
             raise
     failed += [error for error in failed_jobs.values() if not is_mistake(error)]
@@ -138,6 +140,17 @@ def _hydra() -> None:
         failed.append(ValueError(told))
     if failed:
         raise failed[0]
+
+
+def _open_sweep(*, done: bool = False) -> OpenSweep | None:
+    """The sweep that this process has opened, if any; once ``done`` it is nobody's."""
+    module = sys.modules.get("keyneurons.sweep")  # not imported where there is none: it takes its time
+    if module is None:
+        return None
+    opened: OpenSweep | None = module.OPEN
+    if done:
+        vars(module)["OPEN"] = None
+    return opened
 
 
 def _end_sweep(numbers: list[int], lost: str) -> str:
@@ -152,10 +165,9 @@ def _end_sweep(numbers: list[int], lost: str) -> str:
     """
     from keyneurons.launchers import collect_failures
 
-    module = sys.modules.get("keyneurons.sweep")
-    if module is None or module.OPEN is None:
+    opened = _open_sweep(done=True)
+    if opened is None:
         return ""
-    opened: OpenSweep = module.OPEN
     for failure in collect_failures(opened.folder):
         numbers.append(failure.number)
         sys.stderr.write(f"{failure.traceback or ''}keyneurons: error: #{failure.number}: {failure.line}\n")
@@ -164,7 +176,7 @@ def _end_sweep(numbers: list[int], lost: str) -> str:
         sys.stdout.write(f"{told}\n")
     left = f"jobs that still run: {opened.running}; when they have ended, " if opened.running else ""
     go_on = f"{left}go on with: keyneurons -m resume={opened.parent or opened.folder}"
-    if numbers:
+    if numbers and not lost:
         which = ", ".join(f"#{number}" for number in numbers)
         return f"{len(numbers)} of the jobs failed ({which}); their runs keep the log; {go_on}"
     if lost or opened.missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -61,7 +62,7 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     Raises:
         ValueError: there is no such sweep, or it is still running.
     """
-    from keyneurons.tracking import close_children
+    from keyneurons.tracking import close_children, log_folder
 
     path = Path(which).expanduser()
     if path.is_dir():
@@ -81,11 +82,15 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
         if run["status"] == "RUNNING" and alive(run["tags"].get("process", "")):
             raise ValueError(f"a job of sweep {parent} is still running: {run['name']} ({run['tags']['process']})")
     close_children(store, parent, alive)
-    finished, versions = _done_in(folder)
+    left, versions = _done_in(folder)
+    finished = {}
     for run in store.runs_below(parent):
         if run["status"] == "FINISHED" and "fingerprint" in run["tags"]:
             finished[run["tags"]["fingerprint"]] = f"run {run['id']}"
             versions |= {version_of(run["tags"])}
+    for own in left.keys() - finished.keys():  # the server was away, or its disk full
+        with contextlib.suppress(ValueError):  # else it is done again
+            finished[own] = f"run {log_folder(store, Path(left[own]))}, sent now"
     return Interrupted(parent, overrides, folder, finished, versions)
 
 

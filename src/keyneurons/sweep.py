@@ -184,13 +184,12 @@ class OpenSweep:
     def compare(self) -> str:
         """Compare the runs that finished; what there is to say about it."""
         from keyneurons.compare import compare_sweep
-        from keyneurons.tracking import TrackingUnavailable
 
         if self.parent is None:
             return ""
         try:
             page = compare_sweep(self.store, self.parent, self.folder / "comparison")
-        except (TrackingUnavailable, ValueError) as error:
+        except (OSError, ValueError) as error:
             return f"the runs were not compared: {' '.join(str(error).split())}"
         return f"compared in {page} and with run {self.parent}" if page else ""
 
@@ -215,4 +214,4 @@ class OpenSweep:
             for status in ("FAILED", "KILLED"):
                 counts[status.lower()] = sum(own in missing and ended == status for own, ended in statuses)
             status = "FINISHED" if not missing else "KILLED" if killed else "FAILED"
-            close_parent(self.store, self.parent, {f"sweep/{name}": n for name, n in counts.items()}, status)
+            close_parent(self.store, self.parent, {f"sweep/{name}": float(n) for name, n in counts.items()}, status)

@@ -29,7 +29,7 @@ def client_of(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they also raise
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=uri)
@@ -46,6 +46,7 @@ def reaching(uri: str) -> Generator[None]:
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as NoConnection
     from requests.exceptions import RetryError, Timeout
+    from sqlalchemy.exc import SQLAlchemyError
 
     away = (NoConnection, Timeout, RetryError)
     try:
@@ -56,3 +57,7 @@ def reaching(uri: str) -> Generator[None]:
         if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
             raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
         raise TrackingRefused(f"MLflow at {uri}: {' '.join(str(error).split())}") from error
+    except SQLAlchemyError as error:  # which MLflow does not always translate
+        raise TrackingRefused(f"MLflow at {uri}: {getattr(error, 'orig', None) or type(error).__name__}") from error
+    except ModuleNotFoundError as error:
+        raise TrackingRefused(f"MLflow at {uri} needs {error.name}: pip install 'keyneurons[server]'") from error

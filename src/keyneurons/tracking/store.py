@@ -49,8 +49,8 @@ class Store:
         return self._prepared()
 
     def _prepared(self) -> MlflowClient:
-        client = client_of(self.uri)
         with reaching(self.uri):
+            client = client_of(self.uri)
             self._experiment_id(client)
         return client
 

@@ -1,0 +1,100 @@
+"""What fails around a run: the disk, the store, what others did to it. One line each, and nothing finished is lost."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from user import Command, Place, runs_in
+
+from keyneurons import job
+from keyneurons.tracking import run as run_module
+
+PARENT = "mlflow.parentRunId"
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
+    call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second job can not write its tables, the third can not send them; then there is space again."""
+    write, send, done = job.write_tables, run_module.send_folder, []
+
+    def writing(*arguments: Any) -> None:
+        done.append("written")
+        if len(done) == 2:
+            raise FULL
+        write(*arguments)
+
+    def sending(client: Any, run_id: str, folder: Path) -> None:
+        if len(done) == 3:
+            raise sqlite3.OperationalError("database or disk is full")
+        send(client, run_id, folder)
+
+    with monkeypatch.context() as full:
+        full.setattr(job, "write_tables", writing)
+        full.setattr(run_module, "send_folder", sending_as_mlflow(sending))
+        ended = call("-m", *place.small, "top_k=2,3,4")
+    assert ended.status == 1
+    first, second, last = ended.err.strip().splitlines()
+    assert first == "keyneurons: error: #1: [Errno 28] No space left on device"
+    assert second.startswith("keyneurons: error: #2: MLflow at sqlite:///")
+    assert second.endswith("database or disk is full")
+    parent, *children = sorted(runs_in(tmp_path), key=lambda run: PARENT in run.data.tags)
+    assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
+    assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED"]
+    resumed = call("-m", f"resume={parent.info.run_id}")
+    assert (resumed.status, resumed.err) == (0, "")
+    assert resumed.out.startswith("going on with a sweep: 2 of 3 jobs are done\n")
+    assert "sent now" in resumed.out
+    statuses = {run.info.run_name: run.info.status for run in runs_in(tmp_path) if run.info.status == "FINISHED"}
+    assert len(statuses) == 4  # the parent and three jobs
+
+
+def sending_as_mlflow(send: Any) -> Any:
+    """Raise as MLflow's store does."""
+    from sqlalchemy.exc import OperationalError
+
+    def sending(*arguments: Any) -> None:
+        try:
+            send(*arguments)
+        except sqlite3.OperationalError as error:
+            raise OperationalError("INSERT", {}, error) from error
+
+    return sending
+
+
+@pytest.fixture
+def store(call: Command, place: Place, tmp_path: Path) -> Path:
+    """A store with one finished run."""
+    assert call(*place.small).status == 0
+    return tmp_path / "mlruns" / "mlflow.db"
+
+
+def test_a_store_of_another_version_of_mlflow(command: Command, place: Place, tmp_path: Path, store: Path) -> None:
+    with sqlite3.connect(store) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    for arguments in ([*place.small, "top_k=2"], ["compare", "experiment=keyneurons"]):
+        ended = command(tmp_path, *arguments)
+        assert ended.status == 1
+        assert ended.error.startswith(f"keyneurons: error: MLflow at sqlite:///{store}: Detected out-of-date database")
+
+
+def test_artifacts_that_somebody_has_removed(call: Command, store: Path, tmp_path: Path) -> None:
+    [run] = runs_in(tmp_path)
+    shutil.rmtree(tmp_path / "mlruns" / "artifacts" / run.info.run_id)
+    told = call("inspect", run.info.run_id, "--tag", "NOUN").error
+    assert told.startswith(f"keyneurons: error: run {run.info.run_name} ({run.info.run_id}) has no key_neurons.json")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "http"])
+def test_a_password_is_neither_taken_nor_shown(call: Command, place: Place, tmp_path: Path, kind: str) -> None:
+    ended = call(*place.small, "tracking=server", f"tracking.uri={kind}://me:secret@127.0.0.1:9/x")
+    assert ended.status == 1
+    assert ended.error.startswith("keyneurons: error: tracking.uri: must not hold a password")
+    assert ended.error.endswith(f"got '{kind}://me:***@127.0.0.1:9/x'")
+    assert not list(tmp_path.glob("outputs/*/*/run.json"))
