@@ -60,7 +60,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
     read = build_reader(config)
     check_model(config, read)
     check_layers(config, read)
-    component = _instantiate("selection", config.selection)
+    component = instantiated("selection", config.selection)
     selection = build_selection(config, component, method)
     _trainer(config.trainer)  # refused now, not after a pass over the text
     return Experiment(
@@ -308,7 +308,7 @@ def _probe_settings(probe: schema.Probe) -> Any:
     from keyneurons.probe.fit import ProbeSettings
 
     values = {name: getattr(probe, name) for name in schema.Probe.model_fields}
-    optimizer = _instantiate("probe.optimizer", probe.optimizer)
+    optimizer = instantiated("probe.optimizer", probe.optimizer)
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
@@ -329,13 +329,13 @@ def _trainer(component: schema.Trainer) -> Trainer:
     try:
         with quiet_lightning():
             alone = component.model_copy(update={"devices": 1, "num_nodes": 1})
-            trainer: Trainer = _instantiate("trainer", alone)
+            trainer: Trainer = instantiated("trainer", alone)
     except ValueError as error:
         raise ValueError(f"{error} (trainer is auto, cpu, or gpu where there is one)") from error
     return trainer
 
 
-def _instantiate(key: str, component: schema.Component) -> Any:
+def instantiated(key: str, component: schema.Component) -> Any:
     """Make a swappable component.
 
     Raises:

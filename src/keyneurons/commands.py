@@ -1,4 +1,4 @@
-"""The commands beside a run: fetch, extract, agreement, compare, inspect, cache, log, ui."""
+"""The commands beside a run: plan, fetch, extract, agreement, compare, inspect, cache, log, ui."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keyneurons.config import Config
     from keyneurons.tracking import Store
 
-COMMANDS = ("fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
+COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
 GIGABYTE = 1e9
 
 
@@ -38,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="keyneurons")
     commands = parser.add_subparsers(required=True)
     overrides = "overrides of the configuration, as for a run"
+
+    plan = commands.add_parser(
+        "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
+    )
+    plan.add_argument("overrides", nargs="*", help=f"{overrides}: model=llama3_8b layer=all")
+    plan.set_defaults(function=_plan)
 
     fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
     fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
@@ -105,6 +111,12 @@ def store_of(overrides: Sequence[str]) -> Store:
     from keyneurons.build import build_store
 
     return build_store(_config(overrides).tracking)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from keyneurons.plan import run_plan
+
+    run_plan(options.overrides, _config)
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -17,10 +17,11 @@ from keyneurons.files import write_text
 from keyneurons.pipeline.run_sets import group_sets, sets_in, why_apart
 from keyneurons.report.compare import RunComparison, draw, write_tables
 from keyneurons.report.compare_console import show_comparison
+from keyneurons.report.compare_note import markdown
 from keyneurons.report.compare_page import page
 from keyneurons.report.run_table import FinishedRun, run_rows
 from keyneurons.runs import Run, find_runs, load_run
-from keyneurons.tracking import Store
+from keyneurons.tracking import Store, describe
 from keyneurons.version import __version__
 
 WHICH = ("sweep", "experiment", "filter")
@@ -43,7 +44,7 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-compare")
     written = write_comparison(found, folder)
     if which == "sweep":
-        store.add_folder(value, folder, ARTIFACTS)
+        _log(store, value, found, folder)
     show_comparison(found, Console(highlight=False))
     Console(highlight=False).print(
         Text(f"Everything is in {folder}" + (f" and with run {value}" if which == "sweep" else "")), soft_wrap=True
@@ -66,8 +67,9 @@ def compare_sweep(store: Store, parent: str, folder: Path) -> Path | None:
     kept, _ = _comparable(runs)
     if not kept:
         return None
-    written = write_comparison(compare_runs(runs, _source(store, "sweep", parent), None), folder)
-    store.add_folder(parent, folder, ARTIFACTS)
+    found = compare_runs(runs, _source(store, "sweep", parent), None)
+    written = write_comparison(found, folder)
+    _log(store, parent, found, folder)
     return written
 
 
@@ -129,6 +131,11 @@ def write_comparison(found: RunComparison, folder: Path) -> Path:
     drawn = draw(found, folder / "figures")
     write_text(folder / "report.html", page(found, drawn))
     return folder / "report.html"
+
+
+def _log(store: Store, parent: str, found: RunComparison, folder: Path) -> None:
+    store.add_folder(parent, folder, ARTIFACTS)
+    describe(store, parent, markdown(found), [row.id for row in found.rows], f"{ARTIFACTS}/report.html")
 
 
 def _comparable(runs: Sequence[Run]) -> tuple[list[tuple[Run, dict[str, Any]]], dict[str, list[str]]]:

@@ -21,6 +21,7 @@ from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
 from keyneurons.fingerprint import fingerprint, reading
+from keyneurons.names import run_name
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
@@ -57,7 +58,8 @@ def run_job(
             "a run is one process, which starts others itself for trainer.devices"
         )
     experiment = build_experiment(config, choices["selection"])
-    name, console = run_name(config, choices), Console(highlight=False)
+    name = run_name(config, choices, () if sweep is None else sweep.swept)
+    console = Console(highlight=False)
     if sweep is not None:
         revision = experiment.read.model.files.revision
         if (before := sweep.finished.get(fingerprint(config, revision))) is not None:
@@ -65,7 +67,8 @@ def run_job(
             return
         places = sweep.together.get(reading(config, revision), {})
         experiment = replace(experiment, read=replace(experiment.read, together=places))
-    _, summary, arrived = tracked_run(experiment, config, folder, choices, None if sweep is None else sweep.parent)
+    parent = None if sweep is None else sweep.parent
+    _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=parent)
     if number is None:
         show(summary, console)
         where = f"Everything is in {_short(folder)}"
@@ -81,7 +84,13 @@ def run_job(
 
 
 def tracked_run(
-    experiment: Experiment, config: Config, folder: Path, choices: Mapping[str, str], parent: str | None = None
+    experiment: Experiment,
+    config: Config,
+    folder: Path,
+    choices: Mapping[str, str],
+    *,
+    name: str | None = None,
+    parent: str | None = None,
 ) -> tuple[Result, Summary, bool]:
     """Run an experiment inside an MLflow run, and keep all that it finds.
 
@@ -90,6 +99,7 @@ def tracked_run(
         config: the checked configuration.
         folder: the run's own folder.
         choices: the option chosen in each config group, for names and tags.
+        name: of the MLflow run, if not the usual one.
         parent: MLflow id of the sweep that it belongs to.
 
     Returns:
@@ -101,19 +111,12 @@ def tracked_run(
     params_of(folder)  # a value that MLflow would cut is refused now
     tags = early_tags(config, choices, experiment.read)
     tags |= {"fingerprint": fingerprint(config, experiment.read.model.files.revision), "process": process_tag()}
-    facts = {"name": run_name(config, choices), "parent": parent, "choices": dict(choices), "tags": tags}
+    facts = {"name": name or run_name(config, choices), "parent": parent, "choices": dict(choices), "tags": tags}
     with open_run(build_store(config.tracking), folder, facts) as run:
         result = run_experiment(experiment)
         summary = summarise(result)
         _keep(result, summary, folder)
         return result, summary, run.send(folder)
-
-
-def run_name(config: Config, choices: Mapping[str, str]) -> str:
-    """What tells the runs of a sweep apart, in the few characters that a list of runs shows."""
-    layers = "-".join(map(str, config.layer)) if isinstance(config.layer, tuple) else config.layer
-    untrained = " random weights" if config.model.random_weights else ""
-    return f"{config.site}.{layers} k{config.top_k} {choices['selection']}{untrained}"
 
 
 def seed_everything(seed: int) -> None:

@@ -150,9 +150,9 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
     OPEN = OpenSweep(store, parent, tuple(job.fingerprint for job in jobs), folder)
     atexit.register(OPEN.close)
     if before is None:
-        return Sweep(parent, {}, together(jobs))
+        return Sweep(parent, {}, together(jobs), tuple(swept))
     _tell_resumed(before, jobs)
-    return Sweep(parent, before.finished, together(jobs))
+    return Sweep(parent, before.finished, together(jobs), tuple(swept))
 
 
 def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:

@@ -28,7 +28,7 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
         "selection: average_precision, bottom, correlation, elastic_net, f_test, gaussian_probe, gradient",
         "trainer: auto, cpu, gpu",
         "top_k: 10",
-        "keyneurons fetch | agreement | cache | log | ui",
+        "keyneurons plan | fetch | extract | agreement | compare | inspect | cache | log | ui",
     ):
         assert line in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "LOADED"

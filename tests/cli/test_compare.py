@@ -201,7 +201,7 @@ def test_runs_of_another_version_are_left_out(compare: Command, kept: Kept) -> N
     finally:
         path.write_text(before, "utf-8")
     assert ended.status == 0
-    assert "Left out, format 7, 1 is read" in ended.out
+    assert "Left out, key_neurons.json cannot be read: format 7, 1 is read" in ended.out
 
 
 def test_a_config_of_another_version_is_told_in_a_line(kept: Kept) -> None:
@@ -229,8 +229,16 @@ WRONG: list[tuple[list[str], str]] = [
     (["filter=params.top_k = '99'"], "no run of experiment 'keyneurons' in"),
     ([], "one of sweep=ID, experiment=NAME and filter=..., got none"),
     (["sweep=a", "experiment=b"], "got sweep, experiment"),
-    (["experiment=keyneurons", "share=2"], "share must lie above 0 and be at most 1, got 2"),
-    (["experiment=keyneurons", "share=half"], "share must lie above 0 and be at most 1, got half"),
+    (["experiment=keyneurons", "share=2"], "share must lie above 0 and be at most 1, got '2'"),
+    (["experiment=keyneurons", "share=half"], "share must lie above 0 and be at most 1, got 'half'"),
+    (["experiment=keyneurons", "share="], "share must lie above 0 and be at most 1, got ''"),
+    (["experiment=keyneurons", "share=nan"], "share must lie above 0 and be at most 1, got 'nan'"),
+    (["experiment=keyneurons", "top_k=3"], "beside experiment= compare takes share= and tracking.uri=, got top_k=3"),
+    (["sweep=outputs/2026-01-01"], "has no run 'outputs/2026-01-01'"),
+    (["sweep=\u00e9"], "has no run '\u00e9'"),
+    (["sweep"], "sweep= must not be empty"),
+    (["filter=params.top_k = 3"], "Expected a quoted string value"),
+    (["filter=metrics.x = 'a'"], "Expected numeric value"),
     (["experiment=keyneurons", "tracking.uri=sqlite:///nowhere.db"], "nowhere.db does not exist (tracking.uri)"),
 ]
 

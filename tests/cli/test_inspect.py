@@ -7,7 +7,8 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 from reading_pages import Page
 from safetensors.numpy import load_file
-from user import Command, Place, client_of, output_folders, runs_in, write_treebank
+from user import Command, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.activations.store import ActivationStore
 from keyneurons.commands import _config
@@ -45,6 +46,7 @@ class Store:
 
     folder: Path
     cache: Path
+    model: Path
     data: list[str]
     dev: tuple[Sentence, ...]
     runs: dict[str, str]
@@ -98,7 +100,7 @@ def store(place: Place, environment: dict[str, str], tmp_path_factory: pytest.Te
             run_in_process(patch, [*given, *asked])
     names = [*METHODS, "elsewhere"]
     runs = {name: run.info.run_id for name, run in zip(names, runs_in(folder), strict=True)}
-    return Store(folder, cache, given, tuple(read_conllu(files["dev"]).sentences), runs)
+    return Store(folder, cache, place.llama, given, tuple(read_conllu(files["dev"]).sentences), runs)
 
 
 def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
@@ -306,6 +308,10 @@ def test_at_the_prediction_first_words_have_no_colour(
         ({"neuron": "residual.2.7"}, "with LAYER 2 and NUMBER 0..47, got 'residual.2.7'"),
         ({"neuron": "<b>"}, "with LAYER 2 and NUMBER 0..47, got '<b>'"),
         ({"neuron": "mlp.2.-1"}, "with LAYER 2 and NUMBER 0..47, got 'mlp.2.-1'"),
+        ({"neuron": "mlp.2.\u0663"}, "with LAYER 2 and NUMBER 0..47, got 'mlp.2.\u0663'"),
+        ({"neuron": ""}, "with LAYER 2 and NUMBER 0..47, got ''"),
+        ({"tag": ""}, "the run has no tag ''; it has DET, NOUN, PRON, VERB"),
+        ({"tag": "noun"}, "the run has no tag 'noun'; it has DET, NOUN, PRON, VERB"),
     ],
 )
 def test_what_is_not_there_is_told_in_one_line(
@@ -316,11 +322,12 @@ def test_what_is_not_there_is_told_in_one_line(
 
 def test_what_is_no_run_is_told_in_one_line(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
     check(lambda: inspect("0123456789abcdef", tag="NOUN"), "has no run '0123456789abcdef'")
+    check(lambda: inspect(" ", tag="NOUN"), "the run must be its MLflow id or its folder under outputs/, got ''")
     check(lambda: inspect(str(tmp_path), tag="NOUN"), "holds no finished run of one method: run.json, config.yaml")
     check(lambda: inspect(store.runs["correlation"], tag="NOUN", here=tmp_path), "there are no runs:")
     client = client_of(store.folder)
     begun = client.create_run(runs_in(store.folder)[0].info.experiment_id)
-    check(lambda: inspect(begun.info.run_id, tag="NOUN"), f"({begun.info.run_id}) has no key_neurons.json")
+    check(lambda: inspect(begun.info.run_id, tag="NOUN"), "mlflow.db: its status is RUNNING")
     client.delete_run(begun.info.run_id)
     check(lambda: inspect(store.runs["correlation"], "top_k=5", tag="NOUN"), "is taken from the run, got top_k=5")
 
@@ -335,6 +342,65 @@ def test_a_treebank_that_has_changed_is_refused(
         check(lambda: inspect(store.runs["correlation"], tag="NOUN"), "<u>tiny</u> has changed since run")
     finally:
         dev.write_text(before, encoding="utf-8")
+
+
+def test_what_is_no_longer_there_is_told_with_the_run(store: Store, inspect: Callable[..., Page]) -> None:
+    run = store.runs["correlation"]
+    named = f"mlp.2 k3 correlation ({run})"
+    dev = store.folder / "dev.conllu"
+    with taken_away(dev):
+        check(lambda: inspect(run, tag="NOUN"), f"the data of run {named} cannot be had again: {dev}: no such file")
+    with taken_away(store.model / "model.safetensors"):
+        check(lambda: inspect(run, tag="NOUN"), f"the model of run {named} cannot be had again: ")
+    with changed(store.model / "config.json", ' "', '  "'):
+        check(lambda: inspect(run, tag="NOUN"), "is bound to revision ")
+    [kept] = [each for each in runs_in(store.folder) if each.info.run_id == run]
+    with taken_away(artifacts_of(kept) / "config.yaml"):
+        check(lambda: inspect(run, tag="NOUN"), f"run {named} has no config.yaml in sqlite")
+    with taken_away(artifacts_of(kept)):
+        check(lambda: inspect(run, tag="NOUN"), "mlflow.db, though it had one when it ended")
+
+
+def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Callable[..., Page]) -> None:
+    run, folder = store.runs["random"], store.outputs("random")
+    artifacts = {each.info.run_id: artifacts_of(each) for each in runs_in(store.folder)}[run]
+    named = f"of run mlp.2 k3 random ({run})"
+    with changed(artifacts / "key_neurons.json", '"format": 1', '"format": 2'):
+        check(lambda: inspect(run, tag="NOUN"), f"key_neurons.json {named}, written by keyneurons ")
+        check(lambda: inspect(run, tag="NOUN"), "cannot be read: format 2, 1 is read")
+    with changed(artifacts / "key_neurons.json", '"p_adjusted"', '"p"'):
+        check(lambda: inspect(run, tag="NOUN"), "cannot be read: no key_neurons.json of this version: KeyError('p_adj")
+    with changed(artifacts / "config.yaml", "top_k:", "neurons:"):
+        check(lambda: inspect(run, tag="NOUN"), f"config.yaml {named}, written by keyneurons ")
+    with changed(folder / "run.json", "{", ""):
+        check(lambda: inspect(str(folder), tag="NOUN"), "run.json is none of this version: JSONDecodeError")
+    scores = artifacts / "scores.safetensors"
+    whole = scores.read_bytes()
+    scores.write_bytes(whole[:100])
+    try:  # another run's page has them too
+        check(lambda: inspect(store.runs["correlation"], tag="NOUN"), f"scores.safetensors {named} is damaged")
+    finally:
+        scores.write_bytes(whole)
+
+
+@contextmanager
+def taken_away(path: Path) -> Iterator[None]:
+    away = path.rename(path.with_name(f"{path.name}.away"))
+    try:
+        yield
+    finally:
+        away.rename(path)
+
+
+@contextmanager
+def changed(path: Path, old: str, new: str) -> Iterator[None]:
+    before = path.read_text(encoding="utf-8")
+    assert old in before
+    path.write_text(before.replace(old, new, 1), encoding="utf-8")
+    try:
+        yield
+    finally:
+        path.write_text(before, encoding="utf-8")
 
 
 def check(act: Callable[[], object], message: str) -> None:

@@ -114,12 +114,13 @@ def expected(place: Place, environment: dict[str, str], tmp_path_factory: pytest
 
 
 def results_in(folder: Path) -> Results:
-    """What every finished run found, by its name: the bytes of its files and of its tensors."""
+    """What every finished run found, by its name without what else was swept: the bytes of its files and tensors."""
     finished = [run for run in runs_in(folder) if "top_k" in run.data.tags and run.info.status == "FINISHED"]
     found: Results = {}
     for run in finished:
         files = [path for path in artifacts_of(run).iterdir() if path.suffix in {".csv", ".json", ".safetensors"}]
-        found[str(run.info.run_name)] = kept = {p.name: p.read_bytes() for p in files if p.name not in OWN}
+        name = " ".join(str(run.info.run_name).split()[:3])
+        found[name] = kept = {p.name: p.read_bytes() for p in files if p.name not in OWN}
         for file in [path for path in files if path.suffix == ".safetensors"]:  # their header has no fixed order
             del kept[file.name]
             kept |= {f"{file.stem} {name}": tensor.tobytes() for name, tensor in load_file(file).items()}

@@ -96,7 +96,8 @@ def test_a_real_server_receives_a_run(call: Command, place: Place, environment: 
         assert "probe/advantage" in run.data.metrics
         names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
         assert {"key_neurons.json", "figures", "metrics.json"} <= names
-        view = f"{uri}/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=keyneurons"
+        page = f"{uri}/#/experiments/{experiment.experiment_id}/runs"
+        view = f"{page}?workflowType=machine_learning&viewStateShareKey=keyneurons"
         assert view in call("ui", "tracking=server", f"tracking.uri={uri}").out
         refused = call(*place.small, "tracking=server", f"tracking.uri={uri}/elsewhere")
         assert refused.status == 1

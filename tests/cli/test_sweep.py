@@ -68,8 +68,10 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     first, *lines, last = ended.out.splitlines()
     assert first == "going on with a sweep: 1 of 2 jobs are done"
     assert last.startswith("compared in ")
-    assert lines[0].startswith("#0 mlp.2 k3 correlation: Key neurons ")
-    assert lines[1:] == [f"#1 mlp.2 k3 correlation: done before, as run {finished.info.run_id}"]
+    assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: Key neurons ")
+    assert lines[1:] == [
+        f"#1 mlp.2 k3 correlation dataset.file=tiny.conllu: done before, as run {finished.info.run_id}"
+    ]
     runs = runs_in(tmp_path)
     assert [run.info.status for run in runs] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
     assert {run.data.tags[PARENT] for run in runs[1:]} == {parent.info.run_id}

@@ -4,7 +4,7 @@ from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
 from keyneurons.tracking.run import OpenRun, open_run
 from keyneurons.tracking.sending import LOGGED_FILE, RUN_FILE, log_folder, metric_name, params_of
 from keyneurons.tracking.store import Store
-from keyneurons.tracking.sweeps import close_children, close_parent, reopen
+from keyneurons.tracking.sweeps import close_children, close_parent, describe, reopen
 from keyneurons.tracking.view import view_address
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "TrackingUnavailable",
     "close_children",
     "close_parent",
+    "describe",
     "log_folder",
     "metric_name",
     "open_run",

@@ -61,7 +61,7 @@ class Store:
         if found is not None:
             return str(found.experiment_id)
         location = None if self.artifacts is None else self.artifacts.as_uri()
-        # the UI opens such an experiment as a table of runs, not as traces of an application
+        # for the versions of the UI that go by it; 3.17 opens what its reader chose last, unless the address says
         kind = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: view_state()}
         try:
             return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from keyneurons.tracking.client import reaching
 from keyneurons.tracking.store import Store
+from keyneurons.tracking.view import artifact_address, compare_address
+
+MOST_COMPARED = 100  # of MLflow's page, which is of no use with more
 
 
 def reopen(store: Store, parent: str, tags: Mapping[str, str]) -> None:
@@ -46,3 +49,23 @@ def close_parent(store: Store, parent: str, metrics: Mapping[str, float], status
         for name, value in metrics.items():
             client.log_metric(parent, name, value)
         client.set_terminated(parent, status=status)
+
+
+def describe(store: Store, parent: str, text: str, runs: Sequence[str], page: str) -> None:
+    """Give a sweep a description, with links to its page and to MLflow's compare page of its runs.
+
+    Args:
+        store: where the runs are.
+        parent: id of the sweep's run.
+        text: what was found, as Markdown.
+        runs: ids of the runs that were compared.
+        page: the page among the artifacts of the sweep's run.
+    """
+    client = store.connect()
+    with reaching(store.uri):
+        experiment = str(client.get_run(parent).info.experiment_id)
+        links = [f"[The whole comparison]({artifact_address(experiment, parent, page)})"]
+        if len(runs) <= MOST_COMPARED:
+            links.append(f"[these runs on MLflow's compare page]({compare_address(experiment, runs)})")
+        # links in front: the UI folds all but the first lines
+        client.set_tag(parent, "mlflow.note.content", f"{', '.join(links)}\n\n{text}")

@@ -1,0 +1,99 @@
+"""How fast this machine runs forward passes: a few batches, timed."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.capture import capture
+from keyneurons.activations.extract import extract, plan_batches
+from keyneurons.activations.models import LanguageModel
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.costs import Passes, forward_flops
+from keyneurons.plan.model import PlannedModel, one_block, weights_run
+from keyneurons.records import Site
+
+SECONDS = 5.0
+"""No further batch than two is timed after so long."""
+
+BATCHES = 5
+"""Batches timed at most, from the longest sentences to the shortest."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Operations of matrix products a second, or None where they were not measured, and how that was found."""
+
+    flops_per_second: float | None
+    told: str
+
+
+def measure(
+    planned: PlannedModel, read: ActivationReader, encoded: Sequence[Encoded], room: Callable[[int | None], bool]
+) -> Speed:
+    """Time the real model where it is here and fits, else one block of it with random weights.
+
+    Args:
+        planned: the model.
+        read: what is read of it.
+        encoded: the sentences, with their true ids where the real model may run.
+        room: whether so many blocks of the model (None: all of it) fit into the memory of its device.
+
+    Returns:
+        The speed.
+    """
+    if planned.on_gpu and not torch.cuda.is_available():
+        return Speed(None, "not measured: torch sees no GPU here")
+    if planned.weights and planned.tokenizer and room(None):
+        pad_left = read.model.tokenizer.padding_side == "left"
+        rate, batches = _timed(planned.model, read.site, read.layers, encoded, read, pad_left=pad_left)
+        return Speed(rate, f"{batches} batches of the model itself timed, on {planned.model.device}")
+    why = "the model does not fit into memory" if planned.weights else "its weights are not here"
+    if not room(1):
+        return Speed(None, f"not measured: {why}, and one block of it does not fit either")
+    with tempfile.TemporaryDirectory() as folder:
+        block = one_block(planned, Path(folder))
+        plain = [Encoded((1,) * len(e.ids), e.reads) for e in encoded]
+        rate, batches = _timed(block, "residual", (0,), plain, read, pad_left=False)
+    told = f"{batches} batches through one block with random weights timed, on {planned.model.device}, since {why}"
+    return Speed(rate, told)
+
+
+def _timed(
+    model: LanguageModel,
+    site: Site,
+    layers: tuple[int, ...],
+    encoded: Sequence[Encoded],
+    read: ActivationReader,
+    *,
+    pad_left: bool,
+) -> tuple[float, int]:
+    """Operations a second over some batches, and how many they were."""
+    lengths, words = [len(e.ids) for e in encoded], [len(e.reads) for e in encoded]
+    plan = plan_batches(lengths, read.batch_tokens)
+    shortest, *chosen = [plan[i * (len(plan) - 1) // BATCHES] for i in range(BATCHES + 1)][::-1]
+    weights, attention = weights_run(model, site, layers), model.width("attention")
+    dtype, causal = getattr(torch, read.dtype), model.family.causal
+    seconds, flops, batches = 0.0, 0, 0
+    with capture(model.network, model.family, {site: layers}) as reading:
+
+        def run(batch: list[int]) -> float:
+            started = time.perf_counter()
+            deque(extract(encoded, [batch], reading, model.device, dtype, causal=causal, pad_left=pad_left), maxlen=0)
+            return time.perf_counter() - started
+
+        run(shortest)  # wakes threads, fills pools
+        for batch in chosen:
+            seconds += run(batch)
+            flops += forward_flops(weights, max(layers) + 1, attention, Passes.of([batch], lengths, words))
+            batches += 1
+            if seconds > SECONDS and batches > 1:
+                break
+    return flops / seconds, batches

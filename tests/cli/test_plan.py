@@ -1,0 +1,270 @@
+"""The command that plans a run, held against the run itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import pytest
+import torch
+from models import save_tiny_model
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from user import Command, Place
+
+from keyneurons.activations.capture import capture
+from keyneurons.activations.extract import make_batch, plan_batches
+from keyneurons.build import build_dataset, build_reader
+from keyneurons.commands import _config as configured
+from keyneurons.config import Config
+from keyneurons.plan import make_plan
+from keyneurons.plan.machine import Machine
+from keyneurons.plan.text import EWT_SIZES, TOKENS_PER_WORD
+from keyneurons.records import SPLITS, Split
+from keyneurons.report.plan import Need, Plan
+
+LLAMA_8B = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "dtype": "bfloat16",
+}
+AMPLE = Machine(disk=10**15, memory=10**15, gpus=())
+
+
+@pytest.fixture
+def config_of(place: Place, tmp_path: Path) -> Callable[..., Config]:
+    def make(*overrides: str, model: Path | None = None) -> Config:
+        own = [
+            "model=local",
+            f"model.folder={model or place.llama}",
+            "layer=2",
+            "top_k=3",
+            f"cache={tmp_path / 'cache'}",
+        ]
+        return configured([*own, *place.data, *overrides])
+
+    return make
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the calibration, which a large model would make slow."""
+    from keyneurons import plan
+    from keyneurons.plan.speed import Speed
+
+    monkeypatch.setattr(plan, "measure", lambda *_: Speed(None, "not measured"))
+
+
+def config_alone(folder: Path, **changes: object) -> Path:
+    """A folder with nothing but the config of Llama 3 8B."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({**LLAMA_8B, **changes}), encoding="utf-8")
+    return folder
+
+
+def need(plan: Plan, what: str) -> Need:
+    return next(each for each in plan.needs if each.what == what)
+
+
+def here(machine: Machine) -> mock._patch:
+    return mock.patch.object(Machine, "here", return_value=machine)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["layer=2"], ["site=residual", "layer=all", "activations.dtype=float32"], ["site=attention", "layer=[0,3]"]],
+)
+def test_the_cache_takes_what_was_planned(
+    config_of: Callable[..., Config], untimed: None, overrides: list[str]
+) -> None:
+    config = config_of(*overrides)
+    plan = make_plan(config)
+    read, treebank = build_reader(config), build_dataset(config.dataset, config.cache, config.seed).load()
+    for split in plan.splits:
+        encoded = read.encode(treebank.splits[split.name])
+        assert split.tokens == sum(len(e.ids) for e in encoded)
+        assert split.words == treebank.n_words(split.name)
+        before = sum(path.stat().st_size for path in config.cache.rglob("*.npy"))
+        read(treebank.splits[split.name], split.name)
+        arrays = sum(path.stat().st_size for path in config.cache.rglob("*.npy")) - before
+        assert split.cache_bytes == arrays + 1000 * len(read.layers)
+    beside = sum(path.stat().st_size for path in (config.cache / "activations").rglob("*.json"))
+    assert 0 < beside <= 1000 * len(read.layers) * len(SPLITS)
+    again = make_plan(config)
+    assert (again.cache_bytes, again.flops) == (0, 0)
+    assert f"cache: {3 * len(read.layers)} of {3 * len(read.layers)} arrays are there already" in again.facts
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox", "bert"])
+def test_operations_are_those_that_torch_counts(
+    config_of: Callable[..., Config], untimed: None, tmp_path: Path, kind: str
+) -> None:
+    folder = save_tiny_model(tmp_path / kind, kind)
+    for site in ("residual", "mlp", "mlp_gate", "attention"):
+        config = config_of(f"site={site}", "layer=1", model=folder)
+        assert make_plan(config).splits[1].flops == counted_by_torch(config, "dev") > 0
+
+
+def counted_by_torch(config: Config, split: Split) -> int:
+    """Operations of the passes over a split, as they are run."""
+    read = build_reader(config)
+    encoded = read.encode(build_dataset(config.dataset, config.cache, config.seed).load().splits[split])
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which torch's counter does not know
+
+    def of_fused(query: tuple, key: tuple, value: tuple, *_: object, **__: object) -> int:
+        return int(sdpa_flop_count(query, key, value))
+
+    with (
+        FlopCounterMode(display=False, custom_mapping={fused: of_fused}) as counted,
+        capture(read.model.network, read.model.family, {read.site: read.layers}) as reading,
+    ):
+        for chosen in plan_batches([len(e.ids) for e in encoded], read.batch_tokens):
+            batch = make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False)
+            reading(batch.inputs(torch.device("cpu"), causal=read.model.family.causal), lambda hidden: None)
+    return int(counted.get_total_flops())
+
+
+def test_a_plan_needs_no_weights_and_no_tokenizer(
+    config_of: Callable[..., Config], place: Place, untimed: None, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(place.llama / "config.json", bare)
+    whole, alone = make_plan(config_of()), make_plan(config_of(model=bare))
+    assert alone.facts[0] == f"{whole.facts[0]}; weights not here; tokenizer not here"
+    assert [need.what for need in alone.needs] == [need.what for need in whole.needs]
+    assert alone.cache_bytes == whole.cache_bytes
+    assert alone.facts[1].endswith(f"assumed as {TOKENS_PER_WORD} a word: the model's tokenizer is not here")
+    for split in alone.splits:
+        assert split.tokens == pytest.approx(TOKENS_PER_WORD * split.words + split.sentences, rel=0.06)
+
+
+def test_a_large_model_takes_seconds_and_no_memory(
+    config_of: Callable[..., Config], untimed: None, tmp_path: Path
+) -> None:
+    folder = config_alone(tmp_path / "llama3_8b")
+    with here(AMPLE):
+        plan = make_plan(config_of("layer=all", model=folder))
+        on_gpu = make_plan(config_of("layer=all", "model.device=cuda", model=folder))
+        assert make_plan(config_of("layer=all", "trainer=gpu", model=folder)).needs == on_gpu.needs
+    assert "32 blocks, 32 of them run; 7.505 billion parameters" in plan.facts[0]
+    assert "30.02 GB of weights in float32" in plan.facts[0]
+    assert "15.01 GB of weights in bfloat16" in on_gpu.facts[0]  # the checkpoint's own on a GPU
+    words = sum(split.words for split in plan.splits)
+    assert plan.cache_bytes == pytest.approx(words * 14336 * 32 * 2, rel=1e-3)
+    per_token = 2 * (7_504_924_672 - 128256 * 4096)  # Kaplan et al. 2020: two operations a parameter
+    # the last block ends before its down projection
+    assert plan.flops / sum(split.padded for split in plan.splits) == pytest.approx(per_token, rel=0.02)
+    assert all(each.fits for each in plan.needs)
+    assert need(on_gpu, "GPU memory of extraction").here is None
+    assert not need(on_gpu, "GPU memory of extraction").fits
+    assert need(on_gpu, "memory of extraction").needed > 15e9  # transformers loads before it moves
+
+
+def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
+    config_of: Callable[..., Config], untimed: None, tmp_path: Path
+) -> None:
+    folder = config_alone(tmp_path / "llama3_8b")
+    small = Machine(disk=10**8, memory=8 * 10**9, gpus=(6 * 10**9,))
+    with here(small):
+        plan = make_plan(config_of("layer=all", "activations.dtype=float32", model=folder))
+        disk, memory, probes = (
+            need(plan, name) for name in ("cache on disk", "memory of extraction", "memory of the probes")
+        )
+        told = "\n".join((*disk.ways_out, *memory.ways_out, *probes.ways_out))
+        for way in (
+            "activations.dtype=float16",
+            "activations.store=false with controls.all_neurons=false, reliability.halves=0",
+            "model.dtype=bfloat16",
+            "model.device=cuda",
+        ):
+            assert way in told
+        fewer = next(way for way in disk.ways_out if way.startswith("fewer layers")).rpartition(" ")[2]
+        assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "cache on disk").fits
+        half = make_plan(config_of("layer=all", "activations.dtype=float16", model=folder))
+        assert need(half, "cache on disk").needed == pytest.approx(disk.needed / 2, rel=1e-3)
+        streamed = ("activations.store=false", "controls.all_neurons=false", "reliability.halves=0")
+        without = make_plan(config_of("layer=all", *streamed, model=folder))
+    assert without.cache_bytes == 0
+    assert [split.times for split in without.splits] == [2, 1, 1]
+    with here(replace(small, disk=10**6)):
+        other = make_plan(config_of("selection=l1_probe", "layer=all", model=folder))
+    assert not any("store=false" in way for way in need(other, "cache on disk").ways_out)  # it needs all words at once
+    assert need(other, "memory of scoring").at_least
+
+
+def test_text_that_is_not_here_is_taken_by_its_size(
+    config_of: Callable[..., Config], place: Place, untimed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyneurons.data.ewt._download", mock.Mock(side_effect=ValueError("no network")))
+    local = ["model=local", f"model.folder={place.llama}", f"cache={tmp_path / 'cache'}", "layer=2", "top_k=3"]
+    plan = make_plan(configured([*local, "dataset=ud_english_ewt", "dataset.max_sentences.dev=100"]))
+    assert [(s.sentences, s.words) for s in plan.splits if s.name != "dev"] == [EWT_SIZES["train"], EWT_SIZES["test"]]
+    assert plan.splits[1].sentences == 100
+    assert "which cannot be fetched now" in plan.facts[1]
+    text = tmp_path / "text.txt"
+    text.write_text(" ".join(f"Does dog {i} run?" for i in range(27)), encoding="utf-8")
+    rough = make_plan(configured([*local, "dataset=text", f"dataset.path={text}"]))
+    assert sum(split.sentences for split in rough.splits) == 27
+    assert sum(split.words for split in rough.splits) == 27 * 5
+    assert "split at spaces and punctuation" in rough.facts[1]
+
+
+def test_the_command_shows_the_plan(call: Command, place: Place, tmp_path: Path) -> None:
+    ended = call("plan", *place.small, "layer_by_layer.read_at=[prediction]", f"cache={tmp_path / 'cache'}")
+    assert ended.status == 0, ended.err
+    assert ended.err == ""
+    lines = ended.out.splitlines()
+    assert lines[0] == "llama, mlp, layer 2, on conllu: what a run takes"
+    assert [line.split()[0].rstrip(",") for line in lines if ", at the prediction" in line] == list(SPLITS)
+    assert any(line.startswith("memory of extraction") and " fits " in line for line in lines)
+    assert "batches of the model itself timed, on cpu" in ended.out
+    assert not (tmp_path / "cache" / "activations").exists()  # nothing has been run
+    assert not Path("outputs").exists()
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(place.llama / "config.json", bare)
+    ended = call("plan", *place.small, f"model.folder={bare}")
+    assert "one block with random weights timed, on cpu, since its weights are not here" in ended.out
+    ended = call("plan", *place.small, "model.device=cuda")
+    assert "time not measured: torch sees no GPU here" in ended.out or torch.cuda.is_available()
+
+
+def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> None:
+    ended = call("plan", "model=llama3_8b")
+    assert ended.status == 1
+    for part in (
+        "config.json of 'meta-llama/Meta-Llama-3-8B'",
+        "not in the hub cache",
+        "model=local model.folder=FOLDER",
+    ):
+        assert part in ended.error
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model=local", "model.folder=."], ["is not a model folder: it has no config.json"]),
+        (["layer=4,8"], ["add --multirun"]),
+        (["layer=99"], ["layer must lie in -4..3", "99"]),
+        (["top_k=49"], ["top_k must lie in 1..48", "49"]),
+        (["trainer.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
+        (["topk=3"], ["'topk'", "top_k"]),
+        (["selection=probeless", "threshold=fdr"], ["threshold=fdr needs p-values", "Probeless"]),
+        (["activations.store=false"], ["activations.store=false also needs controls.all_neurons=false"]),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: list[str], told: list[str]) -> None:
+    ended = call("plan", *place.small, *overrides)
+    assert ended.status == 1
+    assert ended.out == ""
+    assert ended.error.startswith("keyneurons: error: ")
+    assert [part for part in told if part not in ended.error] == []
