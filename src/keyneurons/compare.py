@@ -14,13 +14,13 @@ from keyneurons.analysis.best_runs import best_runs
 from keyneurons.build import build_store
 from keyneurons.config import Config
 from keyneurons.files import write_text
-from keyneurons.pipeline.run_sets import group_sets, sets_in, why_apart
+from keyneurons.pipeline.run_sets import group_sets, why_apart
 from keyneurons.report.compare import RunComparison, draw, write_tables
 from keyneurons.report.compare_console import show_comparison
 from keyneurons.report.compare_note import markdown
 from keyneurons.report.compare_page import page
 from keyneurons.report.run_table import FinishedRun, run_rows
-from keyneurons.runs import Run, find_runs, load_run
+from keyneurons.runs import Run, Unfit, find_runs, load_run
 from keyneurons.tracking import Store, describe
 from keyneurons.version import __version__
 
@@ -34,7 +34,7 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     A sweep's comparison is logged to its parent run too.
 
     Args:
-        overrides: which runs, ``share=`` of them that makes a consensus, and overrides of the configuration.
+        overrides: which runs, ``share=`` of them that makes a consensus, and ``tracking``.
         compose: makes a checked configuration of overrides.
     """
     which, value, share, rest = asked_in(overrides)
@@ -43,9 +43,9 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     found = compare_runs(runs, _source(store, which, value), share)
     folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-compare")
     written = write_comparison(found, folder)
+    show_comparison(found, Console(highlight=False))
     if which == "sweep":
         _log(store, value, found, folder)
-    show_comparison(found, Console(highlight=False))
     Console(highlight=False).print(
         Text(f"Everything is in {folder}" + (f" and with run {value}" if which == "sweep" else "")), soft_wrap=True
     )
@@ -77,7 +77,8 @@ def asked_in(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str
     """Which runs, the share that makes a consensus (None: more than half), and all other overrides.
 
     Raises:
-        ValueError: not one of ``sweep=``, ``experiment=`` and ``filter=`` is given, or the share is no share.
+        ValueError: not one of ``sweep=``, ``experiment=`` and ``filter=`` is given, the share is no share, or an
+            override is of something that a comparison does not depend on.
     """
     given = [override.partition("=") for override in overrides]
     which = [(name, value) for name, _, value in given if name in WHICH]
@@ -92,8 +93,10 @@ def asked_in(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str
     except ValueError:
         share = 0.0
     if share is not None and not 0 < share <= 1:
-        raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]}")
+        raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]!r}")
     rest = [override for override, (name, _, _) in zip(overrides, given, strict=True) if name not in (*WHICH, "share")]
+    if other := [override for override in rest if not override.startswith("tracking")]:
+        raise ValueError(f"beside {which[0][0]}= compare takes share= and tracking.uri=, got {other[0]}")
     return *which[0], share, rest
 
 
@@ -134,8 +137,16 @@ def write_comparison(found: RunComparison, folder: Path) -> Path:
 
 
 def _log(store: Store, parent: str, found: RunComparison, folder: Path) -> None:
-    store.add_folder(parent, folder, ARTIFACTS)
-    describe(store, parent, markdown(found), [row.id for row in found.rows], f"{ARTIFACTS}/report.html")
+    """Add a comparison to the sweep's run.
+
+    Raises:
+        ValueError: the store does not take it.
+    """
+    try:
+        store.add_folder(parent, folder, ARTIFACTS)
+        describe(store, parent, markdown(found), [row.id for row in found.rows], f"{ARTIFACTS}/report.html")
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} holds the comparison, but run {parent} does not: {error}") from error
 
 
 def _comparable(runs: Sequence[Run]) -> tuple[list[tuple[Run, dict[str, Any]]], dict[str, list[str]]]:
@@ -158,14 +169,9 @@ def _key_neurons(run: Run) -> dict[str, Any]:
     if run.status != "FINISHED":
         raise _LeftOut(f"status {run.status}")
     try:
-        file = run.key_neurons()
-    except ValueError as error:
-        raise _LeftOut("no key_neurons.json") from error
-    try:
-        sets_in(file)
-    except ValueError as error:
-        raise _LeftOut(str(error)) from error
-    return file
+        return run.key_neurons()
+    except Unfit as error:
+        raise _LeftOut(error.reason) from error
 
 
 def _source(store: Store, which: str, value: str) -> dict[str, str]:

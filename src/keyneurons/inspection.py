@@ -80,7 +80,7 @@ def _named(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[
     width = read.model.width(read.site)
     layers = ", ".join(map(str, key["layers"]))
     legal = f"the run read {key['site']}.LAYER.NUMBER with LAYER {layers} and NUMBER 0..{width - 1}"
-    parts = re.fullmatch(r"(\w+)\.(\d+)\.(\d+)", neuron)
+    parts = re.fullmatch(r"(\w+)\.([0-9]+)\.([0-9]+)", neuron)
     if parts is None or parts[1] != key["site"]:
         raise ValueError(f"{legal}, got {neuron!r}")
     layer, number = int(parts[2]), int(parts[3])

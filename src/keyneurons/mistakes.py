@@ -27,7 +27,8 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if not text.strip() and error.__cause__ is not None:
         text = str(error.__cause__)
-    text = text.split("Config search path")[0]
+    text = re.split(r"Config search path|\[SQL: ", text)[0]  # of Hydra, of SQLAlchemy
+    text = re.sub(r"\(raised as a result of Query-invoked autoflush[^)]*\)", "", text)
     if unknown := re.match(r"Could not override '(?P<key>[\w./@]+)'", text):
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
     return " ".join(text.split())
@@ -45,8 +46,8 @@ def _unknown_key(key: str, others: Sequence[str]) -> str:
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):
             composed = compose("config", [a for a in others if "=" in a and not a.startswith("-")])
-    except HydraException:
-        return f"unknown key {key!r}"
+    except HydraException:  # others may be a command's own
+        return _unknown_key(key, []) if others else f"unknown key {key!r}"
     section = OmegaConf.select(composed, parent) if parent else composed
     if not isinstance(section, DictConfig):
         return f"unknown key {key!r}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build import build_dataset, build_reader, build_store
@@ -67,6 +70,8 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     """
     if other := [override for override in overrides if not override.startswith(OURS)]:
         raise ValueError(f"everything but {', '.join(OURS)} is taken from the run, got {other[0]}")
+    if not which.strip():
+        raise ValueError("the run must be its MLflow id or its folder under outputs/, got ''")
     asked = compose(overrides)
     store = build_store(asked.tracking)
     run = _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
@@ -78,10 +83,12 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         config = config.model_copy(update={"cache": asked.cache})
     if given["model.device="]:
         config = config.model_copy(update={"model": config.model.model_copy(update={"device": asked.model.device})})
-    read = build_reader(config)
-    read_neuron_sets(run.file("key_neurons.json"), read)  # refuses another revision, tokenizer or width
-    dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
-    treebank = dataset.load()
+    with _found_again("model", run):
+        read = build_reader(config)
+        read_neuron_sets(run.file("key_neurons.json"), read)  # refuses another revision, tokenizer or width
+    with _found_again("data", run):
+        dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
+        treebank = dataset.load()
     if (digest := treebank_digest(treebank)) != key["dataset"]["digest"]:
         was = key["dataset"]["digest"]
         raise ValueError(f"{treebank.id} has changed since run {run.name}: digest {was[:12]} then, {digest[:12]} now")
@@ -89,23 +96,43 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     return Rebuilt(run, key, read, treebank, labels, config.seed)
 
 
+@contextmanager
+def _found_again(what: str, run: Run) -> Generator[None]:
+    """Say of what run it is that something is not where or what it was; its relative paths count from here.
+
+    Raises:
+        ValueError: it is not.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ValueError(f"the {what} of run {run.name} ({run.id}) cannot be had again: {error}") from error
+
+
 def _folder_run(folder: Path, store: Store) -> FolderRun:
     """The run in a folder.
 
     Raises:
-        ValueError: it holds none.
+        ValueError: it holds none, or one of another version.
     """
     if missing := [name for name in (RUN_FILE, *KEPT) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no finished run of one method: {', '.join(missing)} missing")
-    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    if (logged := folder / LOGGED_FILE).is_file():  # it may have been sent as a new run
-        facts |= json.loads(logged.read_text(encoding="utf-8"))
-    own = facts.get("run_id") or str(folder)
-    return FolderRun(own, facts["name"], "", facts["parent"], {}, {}, facts["tags"], store, folder)
+    try:
+        facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+        if (logged := folder / LOGGED_FILE).is_file():  # it may have been sent as a new run
+            facts |= json.loads(logged.read_text(encoding="utf-8"))
+        own = facts.get("run_id") or str(folder)
+        return FolderRun(own, facts["name"], "", facts["parent"], {}, {}, facts["tags"], store, folder)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / RUN_FILE} is none of this version: {error!r}") from error
 
 
 def kept_scores(found: Rebuilt) -> list[KeptScores]:
-    """The scores of the run and of all others that scored the same neurons on the same words."""
+    """The scores of the run and of all others that scored the same neurons on the same words.
+
+    Raises:
+        ValueError: a file of scores is damaged.
+    """
     bound = _bound(found.key)
     kept = []
     for run in [found.run, *_finished(found)]:
@@ -115,8 +142,17 @@ def kept_scores(found: Rebuilt) -> list[KeptScores]:
         except ValueError:  # a run that keeps none, such as an agreement of methods
             continue
         if _bound(key) == bound:
+            _check_whole(path, run)
             kept.append(KeptScores(run.name, run.id, key["method"], path, run is found.run))
     return kept
+
+
+def _check_whole(path: Path, run: Run) -> None:
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} of run {run.name} ({run.id}) is damaged: {error}") from error
 
 
 def _bound(key: Mapping[str, Any]) -> dict[str, Any]:

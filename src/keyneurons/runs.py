@@ -11,10 +11,20 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from keyneurons.config import Config, validate
+from keyneurons.pipeline.run_sets import sets_in
 from keyneurons.tracking import Store
 
 CONFIG = "config.yaml"
 KEY_NEURONS = "key_neurons.json"
+COMPLETE = "neuron_sets"  # a tag that a run gets when all its files are there
+
+
+class Unfit(ValueError):
+    """A file of a run is not there or cannot be read; ``reason`` tells it without the run."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -34,12 +44,16 @@ class Run:
         """An artifact, brought here if it is on a server.
 
         Raises:
-            ValueError: the run has no such file.
+            Unfit: the run has no such file.
         """
         try:
             return self.store.artifact(self.id, name)
         except ValueError as error:
-            raise ValueError(f"run {self.name} ({self.id}) has no {name} in {self.store.uri}") from error
+            why = "" if self.status == "FINISHED" else f": its status is {self.status}"
+            if not why and name in (CONFIG, KEY_NEURONS) and COMPLETE in self.tags:
+                why = ", though it had one when it ended"
+            told = f"run {self.name} ({self.id}) has no {name} in {self.store.uri}{why}"
+            raise Unfit(told, f"no {name}{why}") from error
 
     def config(self) -> Config:
         """Its configuration, checked again.
@@ -54,24 +68,42 @@ class Run:
                 raise ValueError("it is no mapping")
             return validate(composed)
         except Exception as error:
-            version = self.tags.get("keyneurons_version", "unknown")
             reason = " ".join(str(error).split())
-            raise ValueError(
-                f"{CONFIG} of run {self.name} ({self.id}), written by keyneurons {version}, does not fit this version: "
-                f"{reason}"
-            ) from error
+            raise ValueError(f"{self._named(CONFIG)} does not fit this version: {reason}") from error
 
     def key_neurons(self) -> dict[str, Any]:
         """Its key neurons as its file has them.
 
         Raises:
-            ValueError: there are none, or the file is none of ours.
+            Unfit: there are none, or this version does not read them.
         """
+        path = self.file(KEY_NEURONS)
         try:
-            found: dict[str, Any] = json.loads(self.file(KEY_NEURONS).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{KEY_NEURONS} of run {self.name} ({self.id}) is no JSON: {error}") from error
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            _check(found)
+        except ValueError as error:
+            told = f"{self._named(KEY_NEURONS)} cannot be read: {error}"
+            raise Unfit(told, f"{KEY_NEURONS} cannot be read: {error}") from error
         return found
+
+    def _named(self, name: str) -> str:
+        version = self.tags.get("keyneurons_version", "unknown")
+        return f"{name} of run {self.name} ({self.id}), written by keyneurons {version},"
+
+
+def _check(file: Mapping[str, Any]) -> None:
+    """Refuse a ``key_neurons.json`` that lacks what a page on a run tells.
+
+    Raises:
+        ValueError: it does, or it is of another format.
+    """
+    sets_in(file)
+    try:
+        told = [file[name] for name in ("read_at", "method", "scope", "top_k")]
+        told += [file["dataset"][name] for name in ("id", "digest")]
+        told += [neuron[name] for own in file["tags"].values() for neuron in own for name in ("p_value", "p_adjusted")]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no key_neurons.json of this version: {error!r}") from error
 
 
 def load_run(store: Store, which: str) -> Run:

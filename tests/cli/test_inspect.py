@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from reading_pages import Page
 from safetensors.numpy import load_file
-from user import Command, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
+from user import Command, Place, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.activations.store import ActivationStore
 from keyneurons.commands import _config
@@ -56,6 +56,10 @@ class Store:
         """The run's folder under ``outputs/``."""
         found = {json.loads((each / "run.json").read_text())["run_id"]: each for each in output_folders(self.folder)}
         return found[self.runs[run]]
+
+    def artifacts(self, run: str) -> Path:
+        """The run's folder under ``mlruns/``."""
+        return self.folder / "mlruns" / "artifacts" / self.runs[run] / "artifacts"
 
     def key(self, run: str) -> dict[str, list[dict[str, float]]]:
         return json.loads((self.outputs(run) / "key_neurons.json").read_text())["tags"]
@@ -354,16 +358,14 @@ def test_what_is_no_longer_there_is_told_with_the_run(store: Store, inspect: Cal
         check(lambda: inspect(run, tag="NOUN"), f"the model of run {named} cannot be had again: ")
     with changed(store.model / "config.json", ' "', '  "'):
         check(lambda: inspect(run, tag="NOUN"), "is bound to revision ")
-    [kept] = [each for each in runs_in(store.folder) if each.info.run_id == run]
-    with taken_away(artifacts_of(kept) / "config.yaml"):
+    with taken_away(store.artifacts("correlation") / "config.yaml"):
         check(lambda: inspect(run, tag="NOUN"), f"run {named} has no config.yaml in sqlite")
-    with taken_away(artifacts_of(kept)):
+    with taken_away(store.artifacts("correlation")):
         check(lambda: inspect(run, tag="NOUN"), "mlflow.db, though it had one when it ended")
 
 
 def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Callable[..., Page]) -> None:
-    run, folder = store.runs["random"], store.outputs("random")
-    artifacts = {each.info.run_id: artifacts_of(each) for each in runs_in(store.folder)}[run]
+    run, folder, artifacts = store.runs["random"], store.outputs("random"), store.artifacts("random")
     named = f"of run mlp.2 k3 random ({run})"
     with changed(artifacts / "key_neurons.json", '"format": 1', '"format": 2'):
         check(lambda: inspect(run, tag="NOUN"), f"key_neurons.json {named}, written by keyneurons ")
@@ -384,7 +386,7 @@ def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Cal
 
 
 @contextmanager
-def taken_away(path: Path) -> Iterator[None]:
+def taken_away(path: Path) -> Generator[None]:
     away = path.rename(path.with_name(f"{path.name}.away"))
     try:
         yield
@@ -393,7 +395,7 @@ def taken_away(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def changed(path: Path, old: str, new: str) -> Iterator[None]:
+def changed(path: Path, old: str, new: str) -> Generator[None]:
     before = path.read_text(encoding="utf-8")
     assert old in before
     path.write_text(before.replace(old, new, 1), encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -84,10 +85,17 @@ class PartialArrays:
     def checkpoint(self) -> None:
         """Bring everything written so far to the disk, then say so."""
         for layer, array in self._arrays.items():
-            array.flush()  # type: ignore[attr-defined]
+            _let_go(array)
             self._progress[str(layer)] = max(self._steps_written, self._progress.get(str(layer), 0))
         write_json(self._folder / self._file, self._progress)
         self._saved_at = time.monotonic()
+
+
+def _let_go(array: ndarray) -> None:
+    """Bring a mapped array to the disk and its pages out of this process, or memory would grow with the text."""
+    array.flush()  # type: ignore[attr-defined]
+    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def _read_progress(path: Path) -> dict[str, int]:
