@@ -15,6 +15,10 @@ ReadAt = Literal["word", "prediction"]
 Pooling = Literal["last", "first", "mean"]
 
 
+AT_ONCE = 1000
+"""Sentences; what the tokenizer says of all of a large text would not fit into memory beside it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Token ids of one sentence, BOS included, and for each word the first and the last token position to read."""
@@ -52,16 +56,18 @@ class Encoder:
         Raises:
             ValueError: a word overlaps no token, or is predicted from nothing; the sentence is named.
         """
-        if not sentences:
-            return []
-        batch = self.tokenizer(
-            [sentence.text for sentence in sentences],
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            verbose=False,
-        )
-        pairs = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
-        return [self._encode(s, ids, spans) for s, (ids, spans) in zip(sentences, pairs, strict=True)]
+        encoded = []
+        for at in range(0, len(sentences), AT_ONCE):
+            some = sentences[at : at + AT_ONCE]
+            batch = self.tokenizer(
+                [sentence.text for sentence in some],
+                add_special_tokens=False,
+                return_offsets_mapping=True,
+                verbose=False,
+            )
+            pairs = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
+            encoded += [self._encode(s, ids, spans) for s, (ids, spans) in zip(some, pairs, strict=True)]
+        return encoded
 
     def _encode(self, sentence: Sentence, ids: list[int], spans: list[tuple[int, int]]) -> Encoded:
         prefix = [] if self.bos is None else [self.bos]

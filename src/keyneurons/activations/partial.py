@@ -15,6 +15,7 @@ from numpy import ndarray
 from keyneurons.files import write_json
 
 CHECKPOINT_SECONDS = 2.0
+HELD_BYTES = 2**25  # written and still mapped into this process
 PROGRESS = "progress.json"
 SHARES = "progress-{}.json"
 
@@ -35,6 +36,7 @@ class PartialArrays:
         self._progress = progress
         self._steps_written = self.steps_done
         self._saved_at = time.monotonic()
+        self._held = 0
 
     @classmethod
     def open(cls, folder: Path, layers: Sequence[int], shape: tuple[int, int], dtype: str) -> PartialArrays:
@@ -78,24 +80,27 @@ class PartialArrays:
         """Write one step of the plan: some rows of every layer."""
         for layer, block in values.items():
             self._arrays[layer][rows] = block
+            self._held += block.nbytes
         self._steps_written += 1
+        if self._held > HELD_BYTES:
+            self._let_go()
         if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
             self.checkpoint()
 
     def checkpoint(self) -> None:
         """Bring everything written so far to the disk, then say so."""
         for layer, array in self._arrays.items():
-            _let_go(array)
+            array.flush()  # type: ignore[attr-defined]
             self._progress[str(layer)] = max(self._steps_written, self._progress.get(str(layer), 0))
         write_json(self._folder / self._file, self._progress)
         self._saved_at = time.monotonic()
 
-
-def _let_go(array: ndarray) -> None:
-    """Bring a mapped array to the disk and its pages out of this process, or memory would grow with the text."""
-    array.flush()  # type: ignore[attr-defined]
-    if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    def _let_go(self) -> None:
+        """Leave what was written to the system, or this process would grow with the text."""
+        for array in self._arrays.values():
+            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
+                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+        self._held = 0
 
 
 def _read_progress(path: Path) -> dict[str, int]:

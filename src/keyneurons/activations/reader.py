@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -22,9 +22,6 @@ from keyneurons.activations.processes import Processes
 from keyneurons.activations.store import ActivationStore, Entry
 from keyneurons.digests import texts_digest
 from keyneurons.records import Sentence, Site
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
