@@ -84,11 +84,17 @@ def publish(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    widths = [max(len(str(row[i])) for row in [columns, *result["rows"]]) for i in range(len(columns))]
-    print(f"{title} ({repeats} repeats)")
-    for row in [columns, *result["rows"]]:
-        print("  ".join(str(cell).ljust(width) for cell, width in zip(row, widths, strict=True)))
+    show(f"{title} ({repeats} repeats)", columns, result["rows"])
     print(f"kept in {path}")
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table."""
+    print(title)
+    text = [list(columns), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in text) for i in range(len(columns))]
+    for row in text:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
 
 
 def in_child(script: str, *arguments: str) -> tuple[str, float, float]:

@@ -1,8 +1,9 @@
 """Every selection method beside the naive loop or the library's own routine, in turns, as ratios with peak memory.
 
-Run with ``python benchmarks/selection.py --treebank FOLDER``, the folder with the files of UD English EWT: the first
-500 train sentences by the 1,536 feed-forward neurons of layer 8 of the default model, read once into the cache.
-``--large WORDS NEURONS`` adds the methods by moments on a memory map of random float16 numbers.
+Run with ``python benchmarks/selection.py``: the train words of the starter treebank by the 1,536 feed-forward neurons
+of layer 8 of the default model, read once into the cache; with ``--treebank FOLDER``, the folder with the files of UD
+English EWT, the first 500 train sentences of it. ``--large WORDS NEURONS`` adds the methods by moments on a memory map
+of random float16 numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
+from common import publish, spread
 from hydra import compose, initialize_config_dir
 from numpy import ndarray
 from scipy.optimize import minimize_scalar
@@ -41,13 +42,12 @@ from keyneurons.selection.f_test import FTest
 from keyneurons.selection.l1_probe import L1Probe
 from keyneurons.selection.lape import LAPE
 from keyneurons.selection.mean_difference import MeanDifference
-from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
+from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.mutual_information import MutualInformation
 from keyneurons.selection.probeless import Probeless
 from keyneurons.selection.scorer import NeuronScorer
 from keyneurons.selection.welch_t import WelchT
 
-CHUNK = 8 * VALUES_AT_ONCE  # bytes of what a method by moments reads at once, as float64
 C = 0.1
 SIX: tuple[MomentScorer, ...] = (Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), LAPE())
 
@@ -88,9 +88,10 @@ class Row:
     peak: int = 0
 
 
-def read_treebank(folder: Path, target: Path) -> None:
+def read_treebank(folder: Path | None, target: Path) -> None:
     """Leave activations and tags of the labelled train words in a folder."""
-    asked = ["dataset=ud_english_ewt", f"dataset.folder={folder}", "dataset.max_sentences.train=500"]
+    ewt = ["dataset=ud_english_ewt", f"dataset.folder={folder}", "dataset.max_sentences.train=500"]
+    asked = ["dataset=starter"] if folder is None else ewt
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = validate(compose("config", [*asked, "site=mlp", "layer=8"]))
     dataset, reader = build_dataset(config.dataset, config.cache.expanduser(), config.seed), build_reader(config)
@@ -288,21 +289,23 @@ def take_turns(rows: list[Row], data: Data, repeats: int) -> None:
             row.other_s.append(seconds(row.other, data))
 
 
-def report(rows: list[Row], data: Data) -> None:
-    size = data.values.nbytes
-    print(f"\n{len(data.values)} words, {data.values.shape[1]} neurons ({size / 2**20:.0f} MiB), {data.n_tags} tags")
-    print("other / ours by the medians; est.: other run on a part and scaled up; a chunk is", CHUNK // 2**20, "MiB")
-    print(
-        f"{'ours':24} {'min s':>8} {'median s':>8}  {'other':24} {'median s':>9}      {'ratio':>7} {'peak MiB':>8} "
-        f"{'chunks':>6} {'arrays':>6}"
-    )
+def table(rows: list[Row], data: Data) -> list[list[object]]:
+    """Ours and theirs, by the medians."""
+    shape = f"{len(data.values):,} x {data.values.shape[1]:,}, {data.n_tags} tags"
+    found: list[list[object]] = []
     for row in rows:
-        middle, other = statistics.median(row.ours_s), statistics.median(row.other_s) / row.share
-        print(
-            f"{row.name:24} {min(row.ours_s):8.3f} {middle:8.3f}  {row.other_name:24} {other:9.3f} "
-            f"{'est.' if row.share < 1 else '':4} {other / middle:7.1f} {row.peak / 2**20:8.1f} "
-            f"{row.peak / CHUNK:6.2f} {row.peak / size:6.2f}"
-        )
+        middle = statistics.median(row.ours_s)
+        each = sorted(other / row.share / own for own, other in zip(row.ours_s, row.other_s, strict=True))
+        estimated = " (est.)" if row.share < 1 else ""
+        found.append([
+            shape,
+            row.name,
+            f"{middle:.3g}",
+            row.other_name + estimated,
+            *spread(each),
+            f"{row.peak / 2**20:.0f}",
+        ])
+    return found
 
 
 def objective(x: ndarray, y: ndarray, weights: ndarray, bias: float) -> float:
@@ -316,11 +319,11 @@ def with_best_bias(x: ndarray, y: ndarray, weights: ndarray) -> float:
     return float(minimize_scalar(lambda bias: objective(x, y, weights, bias), options={"xtol": 1e-10}).fun)
 
 
-def compare_objectives(data: Data) -> None:
+def compare_objectives(data: Data) -> list[str]:
     """Ours against liblinear's, whose own counts the bias as a weight, and saga's; both also with the best bias."""
     x = StandardScaler().fit_transform(data.wide())
     ours = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
-    print(f"\nobjective at C={C}, ours / theirs, largest over the tags: at most 1 where ours is no worse")
+    told = []
     for solver, tags in (("liblinear", range(data.n_tags)), ("saga", range(1))):
         own, refit = [], []
         for tag, model in zip(tags, logistic_regressions(data, solver, tags, 100), strict=True):
@@ -329,12 +332,13 @@ def compare_objectives(data: Data) -> None:
             extra = abs(bias) / (C * len(y)) if solver == "liblinear" else 0.0
             own.append(value / (objective(x, y, theirs, bias) + extra))
             refit.append(value / with_best_bias(x, y, theirs))
-        print(f"{solver:10} {len(tags)} tags: its own {max(own):.6f}, bias free {max(refit):.6f}")
+        told.append(f"{max(own):.4f} of {solver}'s own, {max(refit):.4f} of it with its bias free ({len(tags)} tags)")
+    return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--treebank", type=Path, required=True)
+    parser.add_argument("--treebank", type=Path)
     parser.add_argument("--large", type=int, nargs=2, metavar=("WORDS", "NEURONS"))
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", default="", help="rows whose name begins so")
@@ -353,11 +357,21 @@ def main() -> None:
         for rows, each in groups:
             for row in rows:  # before any thread runs here: a process with threads cannot be forked
                 row.peak = in_child(partial(peak_beyond_input, row.ours, each))
-        print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {asked.repeats} repeats in turns")
+        found = []
         for rows, each in groups:
             take_turns(rows, each, asked.repeats)
-            report(rows, each)
-        compare_objectives(data)
+            found += table(rows, each)
+        told = "; ".join(compare_objectives(data))
+    publish(
+        "selection",
+        "Selection methods against the library's own routine, or the loop that one would write",
+        ["words x neurons", "ours", "seconds", "other", "other / ours: min", "median", "max", "peak MiB"],
+        found,
+        repeats=asked.repeats,
+        notes=f"""Train words of {asked.treebank.name if asked.treebank else "the starter treebank"}, mlp layer 8 of
+        SmolLM2-135M. (est.): run on a part and scaled up. Peak memory is what ours holds beyond its input. The largest
+        objective of the L1 probe at C={C}, bias free, over the tags: {told}; at most 1 where ours is no worse.""",
+    )
 
 
 if __name__ == "__main__":

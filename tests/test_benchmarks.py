@@ -16,7 +16,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 @pytest.mark.slow
 def test_they_leave_results_that_the_report_is_made_of(tmp_path: Path) -> None:
     environment = {**os.environ, "BENCHMARK_RESULTS": str(tmp_path), "OMP_WAIT_POLICY": "PASSIVE"}
-    for script, *arguments in (["probe.py", "1", "300", "160"], ["size.py", "1"]):
+    for script, *arguments in (["probe.py", "1", "300", "160"], ["size.py", "1"], ["gpu.py", "--tiny"]):
         command = [sys.executable, str(BENCHMARKS / script), *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
         assert done.returncode == 0, done.stderr

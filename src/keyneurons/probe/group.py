@@ -59,13 +59,20 @@ class ProbeGroup(nn.Module):
     @property
     def weight(self) -> Float[Tensor, "probes features classes"]:
         """The weights W on the features."""
-        return self.scaled_weight / math.sqrt(self.scaled_weight.shape[1])
+        return self.scaled_weight / self._scale
 
     def forward(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen classes words"]:
         """Logits of the chosen probes for every word."""
-        return self._logits(self._own(features, chosen), chosen)
+        return self._logits(self._own(features, chosen), self._weight_of(chosen), chosen)
+
+    @property
+    def _scale(self) -> float:
+        return math.sqrt(self.scaled_weight.shape[1])
+
+    def _weight_of(self, chosen: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen features classes"]:
+        return self.scaled_weight[chosen] / self._scale
 
     def _own(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
@@ -77,9 +84,12 @@ class ProbeGroup(nn.Module):
         return features.index_select(0, columns.flatten()).view(*columns.shape, -1)
 
     def _logits(
-        self, own: Float[Tensor, "chosen features words"], chosen: Int[Tensor, " chosen"]
+        self,
+        own: Float[Tensor, "chosen features words"],
+        weight: Float[Tensor, "chosen features classes"],
+        chosen: Int[Tensor, " chosen"],
     ) -> Float[Tensor, "chosen classes words"]:
-        return torch.baddbmm(self.bias[chosen].unsqueeze(2), self.weight[chosen].transpose(1, 2), own)
+        return torch.baddbmm(self.bias[chosen].unsqueeze(2), weight.transpose(1, 2), own)
 
     def parts(self, n_words: int) -> Iterator[Int[Tensor, " some"]]:
         """The probes that have not finished, so many at a time that the columns they read fit into a fast cache."""
@@ -111,14 +121,14 @@ class ProbeGroup(nn.Module):
             penalty: weight of the squared norm
         """
         self.scaled_weight.grad, self.bias.grad = torch.zeros_like(self.scaled_weight), torch.zeros_like(self.bias)
-        n_words, scale = len(labels), math.sqrt(self.scaled_weight.shape[1])
+        n_words = len(labels)
         for chosen in self.parts(n_words):
-            own = self._own(features, chosen)
-            surplus = self._logits(own, chosen).softmax(dim=1)
+            own, weight = self._own(features, chosen), self._weight_of(chosen)
+            surplus = self._logits(own, weight, chosen).softmax(dim=1)
             truth = labels.T[chosen].unsqueeze(1)
             surplus.scatter_add_(1, truth, surplus.new_full((1,), -1.0).expand(truth.shape)).div_(n_words)
-            of_weight = torch.bmm(surplus, own.transpose(1, 2)).transpose(1, 2) + penalty * self.weight[chosen]
-            self.scaled_weight.grad[chosen] = of_weight / scale
+            of_weight = torch.bmm(surplus, own.transpose(1, 2)).transpose(1, 2)
+            self.scaled_weight.grad[chosen] = of_weight.add_(weight, alpha=penalty).div_(self._scale)
             self.bias.grad[chosen] = surplus.sum(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
