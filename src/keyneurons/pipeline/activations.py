@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.pipeline.known_scores import known_scores
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Scores, Site, Split, Treebank
 from keyneurons.selection.driver import Driver, moment_scores
 from keyneurons.selection.moments import Moments, MomentScorer, MomentSums
@@ -61,7 +62,7 @@ class StoredActivations:
 
     def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
         """Score every neuron on the train words."""
-        return self.driver(labels, scope, budget_bytes).scores(scorer, labels.splits["train"].tags)
+        return known_scores(self.driver(labels, scope, budget_bytes), scorer, labels.splits["train"].tags)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""

@@ -15,6 +15,7 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.resampling import bootstraps, split_halves
 from keyneurons.analysis.stability import Stability, stability
 from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.pipeline.known_scores import known_scores
 from keyneurons.records import NeuronSets
 from keyneurons.selection.driver import Driver
 from keyneurons.selection.rules import select
@@ -93,7 +94,7 @@ def resampled_stability(
         if len(there) < 2:
             return NeuronSets(driver.site, tuple(driver.arrays), driver.width, {})
         try:
-            scores = replace(driver, n_tags=len(there)).of_words(positions).scores(selection.scorer, told)
+            scores = known_scores(replace(driver, n_tags=len(there)).of_words(positions), selection.scorer, told)
         except TagError as error:
             return sets_on(positions[told != error.tag])
         return select(scores, there, rule)
