@@ -67,6 +67,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # or savefig draws everything once more, for the layout alone
     figure.savefig(path)
 
 
