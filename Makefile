@@ -20,7 +20,7 @@ test: $(DEV)
 
 # all of it takes an hour or so on two cores; what stands still meanwhile is the machine
 bench: $(DEV)
-	for each in extraction size selection probe run; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in extraction size selection attribution lesions probe run compare; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
 $(BIN)/python:

@@ -13,16 +13,15 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import argparse
-import platform
 import resource
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from common import publish
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import passing
@@ -105,12 +104,6 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs(one - other).max() / np.abs(other).max())
 
 
-def print_rows(rows: Sequence[tuple[str, int, float, str]]) -> None:
-    print(f"{'':36}{'words':>6}{'s a word':>10}{'200 words':>12}")
-    for name, words, each, note in rows:
-        print(f"{name:36}{words:>6}{each:>10.3f}{each * 200 / 60:>8.1f} min {note}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--words", type=int, default=36)
@@ -136,24 +129,9 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
     single, n = float(np.median([seconds for seconds, _ in singles])) * model.n_layers, len(targets.rows)
-    print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads; {model.files.id}")
-    print(f"{model.n_layers} layers x {model.width('mlp')} neurons, 20 steps, memory {MEMORY // 2**20} MiB")
-    print_rows([
-        ("path=layer", n, layer_time / n, ""),
-        ("path=joint", n, joint_time / n, ""),
-        ("gradient x activation", len(many.rows), gradient_time / len(many.rows), ""),
-        ("one (word, layer, step) at a time", len(pairs), single, "(est.)"),
-    ])
-    print(f"path=layer is {single / (layer_time / n):.0f} times as fast as one at a time")
     float32 = [apart(found[layer, word, :-1], own) for (word, layer), (_, own) in zip(pairs, singles, strict=True)]
     residual = np.abs(found[:, :, :-1].sum(2) - found[:, :, -1]).sum(1) / np.abs(found[:, :, -1]).sum(1)
     together = np.abs(joint[:, :, :-1].sum((0, 2)) - joint[0, :, -1]).sum() / np.abs(joint[0, :, -1]).sum()
-    print(
-        f"residual: median layer {np.median(residual):.0e}, worst {residual.max():.2g} (layer {residual.argmax()}), ",
-        end="",
-    )
-    print(f"joint {together:.2g}; peak of the process {peak:.0f} MiB")
-
     model.predictor.whole.double()  # what rounding alone makes of either
     exact = [bench.one_at_a_time(targets, *pair, steps=20)[1] for pair in pairs[:8]]
     some = IntegratedGradients(words_per_tag=each_tag)
@@ -165,11 +143,29 @@ def main() -> None:
     double = [apart(ours[int(targets.rows[w])][layer], own) for (w, layer), own in zip(pairs, exact, strict=False)]
     rounding = [apart(own, sure) for (_, own), sure in zip(singles, exact, strict=False)]
     own_rounding = [apart(found[layer, w, :-1], sure) for (w, layer), sure in zip(pairs, exact, strict=False)]
-    print("largest difference, as a share of a word's largest attribution to the layer:")
-    print(
-        f"  both in float64 {max(double):.0e}; both in float32 {max(float32):.0e}, where rounding alone moves ", end=""
+    times = {
+        "integrated gradients, path=layer": (n, layer_time / n),
+        "integrated gradients, path=joint": (n, joint_time / n),
+        "gradient x activation": (len(many.rows), gradient_time / len(many.rows)),
+        "integrated gradients, one (word, layer, step) at a time (est.)": (len(pairs), single),
+    }
+    publish(
+        "attribution",
+        f"Attribution to all {model.n_layers} x {model.width('mlp')} feed-forward neurons, 20 steps",
+        ["way", "words", "seconds a word", "200 words, minutes", "times path=layer"],
+        [
+            [name, words, f"{each:.3g}", f"{each * 200 / 60:.1f}", f"{each * n / layer_time:.2g}"]
+            for name, (words, each) in times.items()
+        ],
+        repeats=1,
+        notes=f"""Starter treebank; (est.): a sample, half before ours and half after, scaled up. Memory for a batch
+        {MEMORY // 2**20} MiB; the process held {peak:.0f} MiB at most. Completeness: attributions of a layer miss the
+        change of the logit by {np.median(residual):.0e} of it in the median layer and {residual.max():.2g} in the worst
+        (layer {residual.argmax()}), path=joint by {together:.2g}. Largest difference between path=layer and one at a
+        time, as a share of a word's largest attribution to the layer: {max(double):.0e} in float64, {max(float32):.0e}
+        in float32, where rounding alone moves one at a time by {max(rounding):.0e} and ours by
+        {max(own_rounding):.0e}.""",
     )
-    print(f"one at a time by {max(rounding):.0e}, ours by {max(own_rounding):.0e}")
 
 
 if __name__ == "__main__":

@@ -11,13 +11,15 @@ from pathlib import Path
 from common import RESULTS
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
-ORDER = ("extraction", "extraction_others", "size", "selection", "probe", "probes", "run", "gpu")
+ORDER = (
+    *("extraction", "extraction_others", "size", "gpu", "selection", "attribution", "lesions"),
+    *("probe", "probes", "run", "compare"),
+)
 INTRODUCTION = """# Performance
 
 Made by `make bench` (`python benchmarks/report.py` makes this page of `benchmarks/results/`). Functions are timed in
 turns in one process and compared as ratios, since the machine is shared and its speed drifts; CPU time is given where
-wall time depends on what else it did. Attribution and lesions have benchmarks of their own
-(`benchmarks/attribution.py`, `lesions.py`), whose figures stand in the [README](../README.md).
+wall time depends on what else it did.
 """
 
 

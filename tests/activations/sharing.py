@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -21,10 +22,16 @@ run = Capture.__call__
 
 
 def noted(self, inputs, take):
-    """Note a pass; leave in the middle if that is asked for, or bring in a value that float16 does not hold."""
+    """Note a pass; leave in the middle if that is asked for, or bring in a value that float16 does not hold.
+
+    Who leaves has waited for the other to come as far, and for what both have read to be written.
+    """
     log = folder / f"{store}-passes-{os.environ.get('LOCAL_RANK', 0)}"
     done = log.read_text() if log.exists() else ""
     if (folder / f"{store}-stop").exists() and len(done) == 2:
+        while [len(other.read_text()) for other in folder.glob(f"{store}-passes-*")] != [2, 2]:
+            time.sleep(0.05)
+        time.sleep(1)
         os._exit(1)
     log.write_text(done + ".")
     if not wrong:

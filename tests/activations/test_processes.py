@@ -45,7 +45,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(folder, passes):
     uninterrupted = read_here(folder, "other")
     n = len(passes)
     assert read_here(folder, "store") == uninterrupted
-    assert len(passes) == n + n - 3
+    assert n + n - 3 <= len(passes) <= n + n - 2  # one may have been under way to the disk
 
 
 def test_two_at_once_extract_once(folder, passes):

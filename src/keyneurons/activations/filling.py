@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,16 +37,31 @@ def fill(
     rank: int = 0,
     number: int = 1,
 ) -> None:
-    """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read."""
+    """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read.
+
+    Another thread checks and writes a batch while the next one is computed.
+
+    Raises:
+        ValueError: an activation is not finite.
+    """
     plan = plan_batches([len(e.ids) for e in encoded], reader.batch_tokens)[rank::number]
     done = min(partial.steps_done for partial in partials.values())
     for partial in partials.values():
         partial.go_on_from(done)
-    with capture(reader.model.network, reader.model.family, places) as reading:
+
+    def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:
+        for site, of_site in taken.items():
+            values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
+            partials[site].put(rows, values)
+
+    with capture(reader.model.network, reader.model.family, places) as reading, ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
         for rows, taken in passes(reader, reading, encoded, plan, done, name):
-            for site, of_site in taken.items():
-                values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
-                partials[site].put(rows, values)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(write, rows, taken)
+        if writing is not None:
+            writing.result()
 
 
 def fill_share(

@@ -77,14 +77,12 @@ class ActivationReader:
         """
         entry = self.store.entry(self.key(sentences))
         with entry.lock() if self.processes.first else nullcontext():
-            arrays = {layer: entry.load(self.site, layer) for layer in self.layers} if self.processes.first else {}
+            arrays = entry.load_all(self.site, self.layers) if self.processes.first else {}
             wanted = self.processes.agree(self._wanted(entry, arrays))
             if wanted:
                 self._extract(entry, sentences, wanted, name)
-        for layer in self.layers:
-            if arrays.get(layer) is None:
-                arrays[layer] = entry.load(self.site, layer)
-        return {layer: _present(array, entry) for layer, array in arrays.items()}
+        arrays |= entry.load_all(self.site, [layer for layer in self.layers if arrays.get(layer) is None])
+        return {layer: _present(arrays[layer], entry) for layer in self.layers}
 
     def _wanted(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:
         """What a pass over the text is to read: nothing if all of ours is there, else also what others will want."""

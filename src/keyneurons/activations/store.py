@@ -6,11 +6,13 @@ and beside it a manifest, written last: an array without its manifest, or whose 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +62,11 @@ class Entry:
         """Whether an array is there, be it damaged."""
         return self._manifest(series, layer).is_file()
 
+    def load_all(self, series: str, layers: Sequence[int]) -> dict[int, Float[ndarray, "words neurons"] | None]:
+        """Several arrays by layer, as ``load`` gives them."""
+        with ThreadPoolExecutor(os.cpu_count()) as at_once:
+            return dict(zip(layers, at_once.map(functools.partial(self.load, series), layers), strict=True))
+
     def load(self, series: str, layer: int) -> Float[ndarray, "words neurons"] | None:
         """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
         array, manifest = self._array(series, layer), self._manifest(series, layer)
@@ -103,8 +110,10 @@ class Entry:
             partial = PartialArrays.open(folder, layers, shape, dtype)
             yield partial
             partial.checkpoint()
-            for layer in layers:
-                self._admit(partial.path(layer), series, layer, shape, dtype)
+            with ThreadPoolExecutor(os.cpu_count()) as at_once:  # digests keep a core each busy
+                admitted = [at_once.submit(self._admit, partial.path(i), series, i, shape, dtype) for i in layers]
+                for each in admitted:
+                    each.result()
         except (ValueError, LookupError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
             self._remove_if_empty()

@@ -89,7 +89,7 @@ class AttributionReader:
             self.read.layers,
         )
         with entry.lock():
-            arrays = {layer: entry.load(site, layer) for layer in layers}
+            arrays = entry.load_all(site, layers)
             if missing := [layer for layer in layers if arrays[layer] is None]:
                 # what is scaled jointly is attributed jointly
                 wanted = list(layers) if isinstance(self.method.along, JointPath) else missing
@@ -100,7 +100,7 @@ class AttributionReader:
                     passes = self._attributor.passes(encoded, targets, wanted, baseline, plan, partial.steps_done)
                     for rows, values in passes:
                         partial.put(rows, {layer: value.numpy() for layer, value in values.items()})
-                arrays |= {layer: entry.load(site, layer) for layer in wanted}
+                arrays |= entry.load_all(site, wanted)
         if any(array is None for array in arrays.values()):
             raise OSError(f"{entry.folder} was damaged while it was read; run again")
         return {layer: array for layer, array in arrays.items() if array is not None}
