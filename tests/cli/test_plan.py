@@ -234,7 +234,7 @@ def test_the_command_shows_the_plan(call: Command, place: Place, tmp_path: Path)
     shutil.copy(place.llama / "config.json", bare)
     ended = call("plan", *place.small, f"model.folder={bare}")
     assert "one block with random weights timed, on cpu, since its weights are not here" in ended.out
-    ended = call("plan", *place.small, "model.device=cuda")
+    ended = call("plan", *place.small, "model.device=cuda", f"cache={tmp_path / 'cache'}")  # where nothing is yet
     assert "time not measured: torch sees no GPU here" in ended.out or torch.cuda.is_available()
 
 
