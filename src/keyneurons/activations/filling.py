@@ -88,6 +88,7 @@ def fill_share(
     fill(reader, reader.encode(sentences), partials, places, name, rank, number)
     for partial in partials.values():
         partial.checkpoint()
+        partial.close()
 
 
 def passes(

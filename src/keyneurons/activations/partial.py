@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import mmap
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 from numpy import ndarray
 
 from keyneurons.files import write_json
 
 CHECKPOINT_SECONDS = 2.0
-HELD_BYTES = 2**25  # written and still mapped into this process
 PROGRESS = "progress.json"
 SHARES = "progress-{}.json"
 
@@ -26,42 +26,35 @@ class PartialArrays:
     ``steps_done`` are the steps that every one of them has behind it.
     """
 
-    def __init__(
-        self, folder: Path, arrays: Mapping[int, ndarray], progress: dict[str, int], file: str = PROGRESS
-    ) -> None:
-        self.steps_done = min(progress.get(str(layer), 0) for layer in arrays)
+    def __init__(self, folder: Path, layers: Sequence[int], progress: dict[str, int], file: str = PROGRESS) -> None:
+        self.steps_done = min(progress.get(str(layer), 0) for layer in layers)
         self._folder = folder
         self._file = file
-        self._arrays = arrays
+        self._arrays = {layer: _ArrayFile(self.path(layer)) for layer in layers}
         self._progress = progress
         self._steps_written = self.steps_done
         self._saved_at = time.monotonic()
-        self._held = 0
 
     @classmethod
     def open(cls, folder: Path, layers: Sequence[int], shape: tuple[int, int], dtype: str) -> PartialArrays:
         """Continue what lies in ``folder``; what does not, is started with the disk space for all of it reserved."""
         folder.mkdir(parents=True, exist_ok=True)
         progress = _read_progress(folder / PROGRESS)
-        kept = {
-            layer: array
-            for layer in layers
-            if str(layer) in progress and (array := _reopen(folder / f"{layer}.npy", shape, dtype)) is not None
-        }
-        new = [layer for layer in layers if layer not in kept]
+        new = [i for i in layers if str(i) not in progress or not _is_whole(folder / f"{i}.npy", shape, dtype)]
         progress = {layer: steps for layer, steps in progress.items() if layer not in map(str, new)}
         # before the arrays, lest a new one pass for the one whose steps were counted
         write_json(folder / PROGRESS, progress)
         for share in folder.glob(SHARES.format("*")) if new else ():
             share.unlink()
-        return cls(folder, kept | {layer: _reserve(folder / f"{layer}.npy", shape, dtype) for layer in new}, progress)
+        for layer in new:
+            _reserve(folder / f"{layer}.npy", shape, dtype)
+        return cls(folder, layers, progress)
 
     @classmethod
     def share(cls, folder: Path, layers: Sequence[int], rank: int) -> PartialArrays:
         """Fill arrays that another process has opened together with others; every one counts its own steps."""
-        arrays = {layer: np.load(folder / f"{layer}.npy", mmap_mode="r+", allow_pickle=False) for layer in layers}
         file = SHARES.format(rank)
-        return cls(folder, arrays, _read_progress(folder / file), file)
+        return cls(folder, layers, _read_progress(folder / file), file)
 
     @property
     def folder(self) -> Path:
@@ -76,31 +69,53 @@ class PartialArrays:
         """Go on from an earlier step than the last one done, as other arrays of the same pass must."""
         self.steps_done = self._steps_written = steps
 
-    def put(self, rows: ndarray, values: Mapping[int, ndarray]) -> None:
+    def put(self, rows: Int[ndarray, " rows"], values: Mapping[int, ndarray]) -> None:
         """Write one step of the plan: some rows of every layer."""
         for layer, block in values.items():
-            self._arrays[layer][rows] = block
-            self._held += block.nbytes
+            self._arrays[layer].put(rows, block)
         self._steps_written += 1
-        if self._held > HELD_BYTES:
-            self._let_go()
         if time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
             self.checkpoint()
 
     def checkpoint(self) -> None:
         """Bring everything written so far to the disk, then say so."""
         for layer, array in self._arrays.items():
-            array.flush()  # type: ignore[attr-defined]
+            array.to_disk()
             self._progress[str(layer)] = max(self._steps_written, self._progress.get(str(layer), 0))
         write_json(self._folder / self._file, self._progress)
         self._saved_at = time.monotonic()
 
-    def _let_go(self) -> None:
-        """Leave what was written to the system, or this process would grow with the text."""
+    def close(self) -> None:
+        """Close the files."""
         for array in self._arrays.values():
-            if hasattr(mmap, "MADV_DONTNEED"):  # not on Windows
-                array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-        self._held = 0
+            array.close()
+
+
+class _ArrayFile:
+    """A ``.npy`` file whose rows are written in any order.
+
+    Not by a memory map: writing to scattered rows of one faults every page in, and they count as this process's memory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        self._first, self._row_bytes, self._dtype = array.offset, array.strides[0], array.dtype
+        self._file = path.open("r+b", buffering=0)
+
+    def put(self, rows: Int[ndarray, " rows"], block: ndarray) -> None:
+        block = np.ascontiguousarray(block, self._dtype)
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # the words of a sentence lie side by side
+        for first, end in itertools.pairwise([*starts, len(rows)]):
+            self._file.seek(self._first + int(rows[first]) * self._row_bytes)
+            left = block[first:end].data.cast("B")
+            while left:
+                left = left[self._file.write(left) :]
+
+    def to_disk(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def _read_progress(path: Path) -> dict[str, int]:
@@ -110,23 +125,18 @@ def _read_progress(path: Path) -> dict[str, int]:
         return {}
 
 
-def _reopen(path: Path, shape: tuple[int, int], dtype: str) -> ndarray | None:
-    """The array at ``path`` to go on with, or None where it is missing or damaged."""
+def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
+    """Whether the array at ``path`` is there and of this shape."""
     try:
-        # read-only first: to write, numpy would open a file cut short and fill it up with zeros
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
-        return None
-    if (found.shape, found.dtype) != (shape, np.dtype(dtype)):
-        return None
-    array: ndarray = np.load(path, mmap_mode="r+", allow_pickle=False)
-    return array
+        return False
+    return (found.shape, found.dtype) == (shape, np.dtype(dtype))
 
 
-def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> ndarray:
-    """A new array file whose space is allocated at once: writing to a map of a full disk would kill the process."""
-    array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
+    """A new array file whose space is allocated at once: a full disk is told before the passes over the text."""
+    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):  # not on macOS
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array

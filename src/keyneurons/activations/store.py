@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,9 +107,9 @@ class Entry:
         folder = self.folder / f"partial-{series}-{json_digest([list(shape), dtype, plan])[:16]}"
         try:
             write_json(self.folder / "key.json", self.key)
-            partial = PartialArrays.open(folder, layers, shape, dtype)
-            yield partial
-            partial.checkpoint()
+            with closing(PartialArrays.open(folder, layers, shape, dtype)) as partial:
+                yield partial
+                partial.checkpoint()
             with ThreadPoolExecutor(os.cpu_count()) as at_once:  # digests keep a core each busy
                 admitted = [at_once.submit(self._admit, partial.path(i), series, i, shape, dtype) for i in layers]
                 for each in admitted:
