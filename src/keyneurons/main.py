@@ -204,7 +204,8 @@ def job(composed: DictConfig) -> None:
     own = {group.replace("@", "."): option for group, option in choices.items() if not group.startswith("hydra/")}
     belongs = None if number is None else sweep.CURRENT
     run_job(config, Path(hydra.runtime.output_dir), own, sweep=belongs, number=number)
-    gc.collect()  # Lightning's trainers hang in cycles, with their tensors
+    if number is not None:
+        gc.collect()  # Lightning's trainers hang in cycles, with their tensors; another job may follow
 
 
 def _end(message: str, status: int) -> None:
