@@ -84,7 +84,7 @@ def publish(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    show(f"{title} ({repeats} repeats)", columns, result["rows"])
+    show(f"{title} (repeats: {repeats})", columns, result["rows"])
     print(f"kept in {path}")
 
 

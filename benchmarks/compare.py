@@ -86,7 +86,7 @@ def main() -> None:
         ["runs", "seconds", "peak MiB", "page, MiB"],
         rows,
         repeats=1,
-        notes="14 tags of 10 key neurons each; a SQLite store.",
+        notes="Ten key neurons for each of 15 tags; a SQLite store.",
     )
 
 

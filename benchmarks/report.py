@@ -33,7 +33,8 @@ def section(name: str) -> str:
     here = result["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in here["versions"].items())
     lines = [f"## {result['title']}", "", *(f"| {' | '.join(row)} |" for row in table), "", result["notes"], ""]
-    lines += [f"`{name}.json`: {result['repeats']} repeats; {here['device']}, {here['processor']}, "]
+    times = "once" if result["repeats"] == 1 else f"{result['repeats']} times"
+    lines += [f"`{name}.json`: run {times}; {here['device']}, {here['processor']}, "]
     lines[-1] += f"load {here['load']} at the end; {versions}."
     return "\n".join(lines) + "\n"
 

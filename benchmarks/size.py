@@ -64,15 +64,15 @@ def main() -> None:
             found = json.loads(said.splitlines()[-1])
             size = thousand * 1000 * 4 * 512 * 2 / 2**20
             rate = thousand * 1000 / found["seconds"]
-            rows.append([f"{thousand},000", f"{rate:.0f}", f"{peak:.0f}", f"{found['text_mib']:.0f}", f"{size:.0f}"])
+            figures = (rate, peak, found["text_mib"], size)
+            rows.append([f"{thousand * 1000:,}", *(f"{each:,.0f}" for each in figures)])
     publish(
         "size",
         "Extraction as the text grows: mlp of all layers, a random Llama of 4 layers x 512",
         ["words", "words/s", "peak MiB", "of that before the model, text included", "MiB written"],
         rows,
         repeats=1,
-        notes="""Peak memory counts the sentences themselves, and the pages of the mapped arrays that the system has not
-        yet taken back.""",
+        notes="""Peak memory counts the sentences themselves and, by then, their token ids and positions.""",
     )
 
 
