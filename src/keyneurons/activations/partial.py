@@ -135,8 +135,16 @@ def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
 
 
 def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
-    """A new array file whose space is allocated at once: a full disk is told before the passes over the text."""
+    """A new array file whose space is allocated at once: a full disk is told before the passes over the text.
+
+    Raises:
+        OSError: there is no space.
+    """
     np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     if hasattr(os, "posix_fallocate"):  # not on macOS
+        size = path.stat().st_size
         with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                raise OSError(error.errno, f"{error.strerror}; {size:,} bytes are needed", str(path)) from error
