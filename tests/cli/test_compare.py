@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from reading_pages import Page
-from user import Command, Ended, Place, artifacts_of, client_of, runs_in
+from user import QUICK, Command, Ended, Place, artifacts_of, client_of, runs_in
 
 from keyneurons.build import build_reader
 from keyneurons.commands import _config
@@ -22,14 +22,6 @@ from keyneurons.runs import find_runs, load_run
 from keyneurons.tracking import Store
 
 PARENT = "mlflow.parentRunId"
-QUICK = [
-    "controls.random_sets=2",
-    "controls.own_random_sets=1",
-    "controls.all_neurons=false",
-    "reliability.halves=0",
-    "reliability.redundancy=false",
-    "reliability.confounds=false",
-]
 pytestmark = pytest.mark.slow
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from reading_pages import Page
 from safetensors.numpy import load_file
-from user import Command, Place, client_of, output_folders, runs_in, write_treebank
+from user import QUICK, Command, Place, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.activations.store import ActivationStore
 from keyneurons.commands import _config
@@ -28,14 +28,6 @@ from keyneurons.mistakes import is_mistake, one_line
 from keyneurons.records import Sentence
 
 EVIL = {"dog": "<b>dog</b>", "cat": "<script>alert(1)</script>", "rain": '"onmouseover="x', "key": "&lt;key"}
-QUICK = [
-    "controls.random_sets=2",
-    "controls.own_random_sets=1",
-    "controls.all_neurons=false",
-    "reliability.halves=0",
-    "reliability.bootstraps=0",
-    "layer_by_layer.read_at=[]",
-]
 WIDTH = 48
 METHODS = ("correlation", "random")
 

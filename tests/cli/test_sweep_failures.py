@@ -17,22 +17,12 @@ from typing import Any
 import hydra.core.utils
 import pytest
 from mlflow import MlflowClient
-from user import Command, Place, client_of, runs_in, write_treebank
+from user import QUICK, Command, Place, client_of, runs_in, write_treebank
 
 from keyneurons import sweep
 from keyneurons.activations.partial import PartialArrays
 
 PARENT = "mlflow.parentRunId"
-QUICK = [
-    "controls.random_sets=2",
-    "controls.own_random_sets=1",
-    "controls.all_neurons=false",
-    "reliability.halves=0",
-    "reliability.bootstraps=0",
-    "reliability.redundancy=false",
-    "reliability.confounds=false",
-    "layer_by_layer.read_at=[]",
-]
 
 
 @dataclass(frozen=True)
