@@ -1,41 +1,50 @@
-"""A file appears whole or not at all."""
+"""Files appear whole or not at all, with the permissions that the umask gives."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import errno
 import os
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import write_json, write_text
-
-
-def test_what_is_written_is_read_and_folders_are_made(tmp_path):
-    write_json(tmp_path / "a" / "b.json", {"é": [1, None]})
-    assert json.loads((tmp_path / "a" / "b.json").read_text(encoding="utf-8")) == {"é": [1, None]}
-    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.json"]
+from keyneurons.files import write_json, write_tensors, write_text
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
-    write_text(tmp_path / "note", "old")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
-        write_text(tmp_path / "note", "new")
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("note", "old")]
-
-
-def test_others_may_read_it(tmp_path):
-    write_text(tmp_path / "note", "x")
-    assert (tmp_path / "note").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_permissions_follow_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "a.json", {})
+        write_tensors(tmp_path / "b.safetensors", {"x": torch.ones(2)}, {})
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~mask}
 
 
-def test_digests(tmp_path):
-    (tmp_path / "note").write_bytes(b"abc" * 100_000)
-    assert file_digest(tmp_path / "note") == hashlib.sha256(b"abc" * 100_000).hexdigest()
-    assert json_digest({"a": 1, "b": 2}) == json_digest({"b": 2, "a": 1}) != json_digest({"a": 1, "b": 3})
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for write in (lambda: write_text(path, "new"), lambda: write_tensors(path, {"x": torch.ones(2)}, {})):
+        with pytest.raises(OSError, match=r"No space left on device; \d+ bytes are needed") as error:
+            write()
+        assert error.value.filename == str(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OSError, match="taken"):
+        write_text(tmp_path / "taken" / "note.txt", "new")
+
+
+def test_tensors_come_back(tmp_path):
+    write_tensors(tmp_path / "t.safetensors", {"x": torch.arange(6.0).reshape(2, 3)}, {"site": "mlp"})
+    assert torch.equal(load_file(tmp_path / "t.safetensors")["x"], torch.arange(6.0).reshape(2, 3))

@@ -162,10 +162,10 @@ def _cache(options: argparse.Namespace) -> None:
     if options.action == "prune":
         if options.older_than is None:
             raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
-        removed = store.prune(options.older_than)
-        _say(f"removed {len(removed)} entries from {store.folder}")
+        removed, skipped = store.prune(options.older_than)
+        _say("\n".join([*skipped, f"removed {len(removed)} entries from {store.folder}"]))
         return
-    entries = store.summaries()
+    entries, skipped = store.summaries()
     for entry in entries:
         key = entry["key"]
         _say(
@@ -173,6 +173,8 @@ def _cache(options: argparse.Namespace) -> None:
             f"read at {key['read_at']}: "
             f"{len(entry['arrays'])} arrays, {entry['bytes'] / GIGABYTE:.2f} GB, used {entry['days']:.1f} days ago"
         )
+    for told in skipped:
+        _say(told)
     total = sum(entry["bytes"] for entry in entries) / GIGABYTE
     _say(f"{len(entries)} entries, {total:.2f} GB in {store.folder}")
 

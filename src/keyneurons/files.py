@@ -1,28 +1,56 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, with the permissions that the user's umask gives."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import tempfile
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+LOCK_MODE = 0o666  # less the umask: who may write into a shared folder may also lock it
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one.
+
+    Raises:
+        OSError: it cannot be written; the file is named.
+    """
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        needed = f"; {len(content):,} bytes are needed" if error.errno in FULL else ""
+        raise OSError(error.errno, f"{error.strerror}{needed}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a text file as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file so that a reader sees the old one or the whole new one."""
+    """Write a JSON file, whole or not at all."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
+    """Write a safetensors file, whole or not at all; ``facts`` are its metadata."""
+    from safetensors.torch import save
+
+    write_bytes(path, save(dict(tensors), metadata=dict(facts)))

@@ -1,45 +1,61 @@
-"""Keeps the greetings and the advice of libraries off the console."""
+"""Keeps the greetings and the advice of libraries off the console; the log of the run has them."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-_LOGGERS = ("lightning.pytorch", "lightning.fabric")
+_LIGHTNING = ("lightning.pytorch", "lightning.fabric")
+
+log = logging.getLogger(__name__)
+
+
+class _IntoOurLog(logging.Handler):
+    """Passes what a library logs on to our own log, where a run keeps it and no console shows it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.info("%s: %s", record.name, record.getMessage())
 
 
 @contextmanager
 def quiet_lightning() -> Generator[None]:
-    """Silence the information and the warnings that Lightning itself gives; restored on exit.
+    """Keep the information and the warnings that Lightning itself gives off the console; restored on exit.
 
     Its errors, and the warnings of every other library, still pass.
     """
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _redirected(_LIGHTNING):
+        # its warnings are advice on speed and logging; what is wrong with a fit it raises
         warnings.filterwarnings("ignore", module=r"lightning\.")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+        yield
 
 
 @contextmanager
 def quiet_transformers() -> Generator[None]:
-    """Silence the warnings and progress bars of transformers for a while."""
-    from transformers.utils import logging
+    """Keep the warnings and progress bars of transformers off the console for a while."""
+    from transformers.utils import logging as of_transformers
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    bars = of_transformers.is_progress_bar_enabled()
+    of_transformers.disable_progress_bar()
+    of_transformers.get_verbosity()  # sets up its logger, lest it does so inside
+    try:
+        with _redirected(("transformers",)):
+            yield
+    finally:
+        if bars:
+            of_transformers.enable_progress_bar()
+
+
+@contextmanager
+def _redirected(names: Sequence[str]) -> Generator[None]:
+    """Let some loggers write into our log only."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [_IntoOurLog()], False
     try:
         yield
     finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate

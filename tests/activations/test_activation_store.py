@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_disk_full(reader, monkeypatch):
         read(TEXTS, "x")
     assert len(calls) == 2
     assert [path for path in read.store.folder.rglob("*") if path.suffix != ".lock"] == []
-    assert read.store.summaries() == []
+    assert read.store.summaries() == ([], [])
     monkeypatch.undo()
     assert len(read(TEXTS, "x")[2]) > 0
 
@@ -241,12 +242,12 @@ def test_a_new_array_never_passes_for_an_old_one(half_admitted, monkeypatch):
 
 def test_summaries_say_what_there_is(reader):
     read = reader()
-    assert read.store.summaries() == []
+    assert read.store.summaries() == ([], [])
     read(TEXTS, "x")
     replace(read, dtype="float32")(TEXTS[:2], "x")
     old = read.store.entry(read.key(TEXTS)).folder
     os.utime(old, (0, 0))
-    new, last = read.store.summaries()
+    (new, last), _ = read.store.summaries()
     assert last["folder"] == old
     assert last["key"]["model"] == "tiny"
     assert json.loads(json.dumps(read.key(TEXTS))).items() <= last["key"].items()
@@ -254,7 +255,7 @@ def test_summaries_say_what_there_is(reader):
     assert last["bytes"] == sum(p.stat().st_size for p in old.iterdir())
     assert new["days"] < 1 < last["days"]
     read(TEXTS, "x")
-    assert max(record["days"] for record in read.store.summaries()) < 1
+    assert max(record["days"] for record in read.store.summaries()[0]) < 1
 
 
 def test_prune_removes_what_was_not_used(reader):
@@ -263,11 +264,11 @@ def test_prune_removes_what_was_not_used(reader):
     read(TEXTS[:2], "x")
     old, new = (read.store.entry(read.key(texts)).folder for texts in (TEXTS, TEXTS[:2]))
     os.utime(old, (0, 0))
-    assert read.store.prune(30.0) == [old]
+    assert read.store.prune(30.0) == ([old], [])
     assert not old.exists()
     assert new.exists()
-    assert read.store.prune(0.0) == [new]
-    assert read.store.summaries() == []
+    assert read.store.prune(0.0) == ([new], [])
+    assert read.store.summaries() == ([], [])
     assert len(read(TEXTS, "x")[0]) > 0
 
 
@@ -276,9 +277,9 @@ def test_prune_leaves_what_is_being_filled(reader):
     read(TEXTS, "x")
     entry = read.store.entry(read.key(TEXTS))
     with entry.lock():
-        assert read.store.prune(0.0) == []
+        assert read.store.prune(0.0) == ([], [])
     assert entry.folder.exists()
-    assert read.store.prune(0.0) == [entry.folder]
+    assert read.store.prune(0.0) == ([entry.folder], [])
 
 
 def test_an_array_in_use_outlives_its_entry(reader):
@@ -287,3 +288,67 @@ def test_an_array_in_use_outlives_its_entry(reader):
     copy = np.array(held)
     read.store.prune(0.0)
     np.testing.assert_array_equal(held, copy)
+
+
+def test_a_bit_that_flipped_between_kill_and_resume_is_not_sealed(interrupted, passes):
+    read, expected = interrupted
+    (array,) = read.store.folder.glob("*/partial-*/1.npy")
+    done = json.loads((array.parent / "progress.json").read_text())
+    assert {layer["steps"] for layer in done.values()} == {3}
+    changed = np.load(array, mmap_mode="r+")
+    row = int(np.flatnonzero(np.abs(changed).sum(1))[0])  # one that was written
+    changed[row, 3] += 1
+    changed.flush()
+    read(TEXTS, "x")
+    assert len(passes) == n_batches(read)
+    assert content(read.store) == expected
+
+
+@pytest.mark.parametrize("damage", ["", "[]", '{"0": 3}', '{"0": {"steps": 900, "crc": 0}}', "\x00"])
+def test_progress_that_is_damaged_counts_for_nothing(interrupted, damage):
+    read, expected = interrupted
+    (progress,) = read.store.folder.glob("*/partial-*/progress.json")
+    progress.write_text(damage)
+    read(TEXTS, "x")
+    assert content(read.store) == expected
+
+
+def test_a_valid_entry_needs_no_lock(reader, monkeypatch):
+    read = reader()
+    whole = {layer: array.copy() for layer, array in read(TEXTS, "x").items()}
+
+    def closed(*_, **__):
+        raise PermissionError("another user's")
+
+    monkeypatch.setattr("keyneurons.activations.store.FileLock", closed)
+    monkeypatch.setattr(os, "utime", closed)
+    again = reader()(TEXTS, "x")
+    assert all((whole[layer] == again[layer]).all() for layer in whole)
+
+
+def test_what_is_no_entry_is_told_and_left_alone(reader, tmp_path):
+    read = reader()
+    read(TEXTS, "x")
+    (entry,) = (path for path in read.store.folder.iterdir() if path.is_dir())
+    content = {
+        "empty": None,
+        "damaged": '{"model"',
+        "list": "[]",
+        "foreign": '{"name": "other"}',
+        "numbers": '{"model": 1, "revision": 2, "texts": 3, "read_at": 4}',
+    }
+    for name, text in content.items():
+        (read.store.folder / name).mkdir()
+        if text is not None:
+            (read.store.folder / name / "key.json").write_text(text)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(entry / "key.json", tmp_path / "elsewhere")
+    (read.store.folder / "link").symlink_to(tmp_path / "elsewhere")
+    (read.store.folder / "loop").symlink_to(read.store.folder / "loop")
+    found, foreign = read.store.summaries()
+    assert [record["folder"] for record in found] == [entry]
+    assert len(foreign) == len(content) + 1
+    assert all(str(read.store.folder / name) in " ".join(foreign) for name in [*content, "link"])
+    removed, skipped = read.store.prune(0.0)
+    assert (removed, skipped) == ([entry], foreign)
+    assert (tmp_path / "elsewhere" / "key.json").is_file()

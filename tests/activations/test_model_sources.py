@@ -11,7 +11,7 @@ from models import save_tiny_model, sentences, tiny_tokenizer
 from safetensors.torch import load_file
 
 from keyneurons.activations import models
-from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, ModelFolder
+from keyneurons.activations.models import HubModel, LanguageModel, LocalModel
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_hub_model_that_is_here_is_named_by_its_commit(tiny_folder, tmp_path, 
     (place / "refs").mkdir()
     (place / "refs" / "main").write_text(commit)
     found = HubModel("some/one").fetch()
-    assert found == ModelFolder(place / "snapshots" / commit, "some/one", commit)
+    assert (found.path, found.id, found.revision) == (place / "snapshots" / commit, "some/one", commit)
     assert LanguageModel(found).n_layers == 4
     (found.path / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="has no weights in safetensors"):

@@ -60,7 +60,7 @@ class Store:
         """The cached activations of the dev words."""
         [entry] = [
             each["folder"]
-            for each in ActivationStore(self.cache / "activations").summaries()
+            for each in ActivationStore(self.cache / "activations").summaries()[0]
             if each["key"]["texts"] == texts_digest(self.dev) and each["key"]["read_at"] == read_at
         ]
         return np.load(entry / f"mlp.{layer}.npy").astype(np.float64)

@@ -97,26 +97,51 @@ def passing(model: nn.Module, family: Family, site: Site, through: Mapping[int, 
         Nothing.
     """
     blocks = block_modules(model, family)
-    handles = []
+    handles: list[Any] = []
     try:
         for layer, function in through.items():
-            handles.append(_attach(blocks[layer], family, site, function))
+            handles += _attach(blocks[layer], family, site, function)
         yield
     finally:
         for handle in handles:
             handle.remove()
 
 
-def _attach(block: nn.Module, family: Family, site: Site, function: Through) -> Any:
+def _attach(block: nn.Module, family: Family, site: Site, function: Through) -> list[Any]:
+    """Hook one site of one block.
+
+    Some blocks (of OPT) lay the tokens of all sentences end to end inside; what passes through the function has the
+    sentences apart all the same.
+    """
+    entering: list[torch.Size] = []
+
+    def enter(_: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        entering[:] = [(inputs[0] if inputs else next(iter(kwargs.values()))).shape[:2]]
+
+    def apart(value: Tensor) -> Tensor | None:
+        if value.dim() == 3:
+            return function(value)
+        sentences, tokens = entering[0]
+        if value.dim() != 2 or len(value) != sentences * tokens:
+            raise ValueError(
+                f"{site} must be [sentences, tokens, neurons] with {sentences} sentences of {tokens} tokens, "
+                f"got {list(value.shape)}; model.modules names a module that is no {site}"
+            )
+        changed = function(value.reshape(sentences, tokens, -1))
+        return None if changed is None else changed.flatten(0, 1)
+
     def after(_: nn.Module, __: Any, output: Any) -> Any:
         if not isinstance(output, tuple):
-            return function(output)
-        return None if (value := function(output[0])) is None else (value, *output[1:])
+            return apart(output)
+        return None if (value := apart(output[0])) is None else (value, *output[1:])
 
     def before(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        return None if (value := function(inputs[0])) is None else (value, *inputs[1:])
+        return None if (value := apart(inputs[0])) is None else (value, *inputs[1:])
 
+    handles = [block.register_forward_pre_hook(enter, with_kwargs=True)]
     if site == "residual":
-        return block.register_forward_hook(after)
+        return [*handles, block.register_forward_hook(after)]
     module = submodule(block, getattr(family, site))
-    return module.register_forward_hook(after) if site == "mlp_gate" else module.register_forward_pre_hook(before)
+    if site == "mlp_gate":
+        return [*handles, module.register_forward_hook(after)]
+    return [*handles, module.register_forward_pre_hook(before)]

@@ -88,6 +88,12 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return batches
 
 
+def rows_of(encoded: Sequence[Encoded], plan: Sequence[Sequence[int]]) -> list[Int[ndarray, " _"]]:
+    """The rows of the words of every batch of a plan, in the order in which ``extract`` yields them."""
+    starts = np.concatenate([[0], np.cumsum([len(e.reads) for e in encoded])])
+    return [np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen]) for chosen in plan]
+
+
 def make_batch(encoded: Sequence[Encoded], first_rows: Sequence[int], pad_left: bool) -> Batch:
     """Pad some sentences to one length; ``first_rows`` gives the row of each sentence's first word."""
     width = max(len(e.ids) for e in encoded)

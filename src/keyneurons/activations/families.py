@@ -20,7 +20,8 @@ class Family:
 
     ``mlp`` and ``attention`` name the projection whose *input* is read, ``mlp_gate`` the activation function whose
     *output* is read, ``norm`` what stands between the last block and the language-model head. A causal family predicts
-    the next token, so it can be read at the prediction.
+    the next token, so it can be read at the prediction. ``unread`` are modules of the base model that nothing passes
+    through on its way to a site, so that a checkpoint may lack them.
     """
 
     blocks: str
@@ -29,6 +30,7 @@ class Family:
     attention: str
     norm: str | None = None
     causal: bool = True
+    unread: tuple[str, ...] = ()
 
 
 LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj", norm="norm")
@@ -46,6 +48,7 @@ BERT = Family(
     mlp_gate="intermediate.intermediate_act_fn",
     attention="attention.output.dense",
     causal=False,
+    unread=("pooler",),
 )
 
 FAMILIES: Mapping[str, Family] = {
@@ -88,8 +91,8 @@ def site_width(config: PreTrainedConfig, site: Site) -> int:
     if site == "attention":
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return int(head_size * config.num_attention_heads)
-    width = getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None)
-    return int(width or 4 * config.hidden_size)
+    named = (getattr(config, name, None) for name in ("intermediate_size", "n_inner", "ffn_dim"))
+    return int(next((width for width in named if width), 4 * config.hidden_size))
 
 
 def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture, capture
-from keyneurons.activations.extract import Taken, extract, plan_batches
+from keyneurons.activations.extract import Taken, extract, plan_batches, rows_of
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.records import Sentence, Site
 
@@ -45,9 +45,7 @@ def fill(
         ValueError: an activation is not finite.
     """
     plan = plan_batches([len(e.ids) for e in encoded], reader.batch_tokens)[rank::number]
-    done = min(partial.steps_done for partial in partials.values())
-    for partial in partials.values():
-        partial.go_on_from(done)
+    done = _go_on(partials, rows_of(encoded, plan))
 
     def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:
         for site, of_site in taken.items():
@@ -62,6 +60,17 @@ def fill(
             writing = writer.submit(write, rows, taken)
         if writing is not None:
             writing.result()
+
+
+def _go_on(partials: Mapping[Site, PartialArrays], rows: Sequence[Int[ndarray, " _"]]) -> int:
+    """Go on after the steps that all arrays have behind them, or from the start where one of them was damaged."""
+    done = min(partial.steps_done for partial in partials.values())
+    if not all(partial.intact(rows) for partial in partials.values()):
+        log.warning("what an interrupted extraction left is damaged: it is read again from the start")
+        done = 0
+    for partial in partials.values():
+        partial.go_on_from(rows[:done])
+    return done
 
 
 def fill_share(

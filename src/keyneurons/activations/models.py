@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from keyneurons.activations.families import Family, family_of, site_width, submodule
 from keyneurons.activations.predictor import Predictor
-from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_folder
+from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
+from keyneurons.activations.weights import check_covered, check_undamaged, reading_model
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
 from keyneurons.quiet import quiet_transformers
@@ -24,17 +28,39 @@ if TYPE_CHECKING:
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
 WEIGHTS = "*.safetensors"
-TOKENIZER_FILES = ("tokenizer*.json", "vocab*", "merges.txt", "*.model")
+TOKENIZER_FILES = (
+    "tokenizer*.json",
+    "vocab*",
+    "merges.txt",
+    "*.model",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
+SHA256 = re.compile(r"[0-9a-f]{64}")
 RANDOM_WEIGHTS_SEED = 0
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model's files on this machine, with the id and the revision that name them in every record."""
+    """A model's files on this machine, with the id and the revision that name them in every record.
+
+    ``digests`` are the SHA-256 of its files by name, as far as they are known; ``remedy`` says what to do when a file
+    has another.
+    """
 
     path: Path
     id: str
     revision: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    remedy: str = ""
+
+    def check(self) -> None:
+        """Read all files whose digests are known.
+
+        Raises:
+            ValueError: one of them is damaged.
+        """
+        check_undamaged({self.path / name: digest for name, digest in self.digests.items()}, self.remedy)
 
 
 @runtime_checkable
@@ -54,7 +80,14 @@ class PackagedSmolLM2:
 
     def fetch(self) -> ModelFolder:
         """The converted model; its revision is the digest of the packaged file."""
-        return ModelFolder(smollm2_folder(self.cache), "SmolLM2-135M-Instruct", f"gguf-{GGUF_SHA256[:12]}")
+        folder = smollm2_folder(self.cache)
+        return ModelFolder(
+            folder,
+            "SmolLM2-135M-Instruct",
+            f"gguf-{GGUF_SHA256[:12]}",
+            smollm2_digests(folder),
+            f"delete {folder}, and the next run fetches and converts it again",
+        )
 
 
 @dataclass(frozen=True)
@@ -85,7 +118,10 @@ class HubModel:
                 f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: {reason}"
             ) from error
         _require_weights(path)
-        return ModelFolder(path, self.id, path.name)
+        # the hub's cache names a large file after its digest
+        named = {file.name: file.resolve().name for file in path.glob(WEIGHTS)}
+        digests = {name: digest for name, digest in named.items() if SHA256.fullmatch(digest)}
+        return ModelFolder(path, self.id, path.name, digests, "delete the file, and the next run fetches it again")
 
 
 @dataclass(frozen=True)
@@ -105,16 +141,31 @@ class LocalModel:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
         _require_weights(folder)
-        return ModelFolder(folder, folder.name, f"sha256-{self._digest(folder)[:12]}")
+        names = ["config.json", *(file.name for file in sorted(folder.glob(WEIGHTS)))]
+        note, digests = self._digests(folder, names)
+        revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
+        return ModelFolder(folder, folder.name, revision, digests, f"restore it, or delete {note} to take it as it is")
 
-    def _digest(self, folder: Path) -> str:
-        """Digest of config and weights, remembered under the files' sizes and times."""
-        files = [folder / "config.json", *sorted(folder.glob(WEIGHTS))]
-        stamp = json_digest([(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files])
+    def _digests(self, folder: Path, names: list[str]) -> tuple[Path, dict[str, str]]:
+        """Digests of config and weights, and the note that remembers them under what the system says of the files."""
+        facts = [(folder / name).stat() for name in names]
+        stamp = json_digest([str(folder), names, [(f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for f in facts]])
         note = self.cache / "digests" / f"{stamp[:32]}.json"
-        if not note.is_file():
-            write_json(note, json_digest([file_digest(f) for f in files]))
-        return note.read_text(encoding="utf-8").strip().strip('"')
+        if (digests := _remembered(note, names)) is None:
+            digests = {name: file_digest(folder / name) for name in names}
+            with suppress(OSError):  # a cache that is only read
+                write_json(note, digests)
+        return note, digests
+
+
+def _remembered(note: Path, names: list[str]) -> dict[str, str] | None:
+    """The digests that a note holds, or None where it is not there or is damaged."""
+    try:
+        found = json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    whole = isinstance(found, dict) and list(found) == names
+    return found if whole and all(isinstance(d, str) and SHA256.fullmatch(d) for d in found.values()) else None
 
 
 def _require_weights(folder: Path) -> None:
@@ -166,13 +217,18 @@ class LanguageModel:
 
     @functools.cached_property
     def config(self) -> PreTrainedConfig:
-        """The text model's config."""
+        """The text model's config.
+
+        Raises:
+            ValueError: it cannot be read, or its sizes are impossible.
+        """
         from transformers import AutoConfig
 
-        with quiet_transformers():
+        with quiet_transformers(), reading_model(self.files.path):
             config: PreTrainedConfig = AutoConfig.from_pretrained(
-                self.files.path, local_files_only=True
+                self.files.path, local_files_only=True, trust_remote_code=False
             ).get_text_config()
+            check_config(config, self.files.path / "config.json")
         return config
 
     @functools.cached_property
@@ -226,6 +282,19 @@ class LanguageModel:
             raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
         return tokenizer
 
+    def check_ids(self, ids: Sequence[int], text: str) -> None:
+        """Refuse a token that the model has no embedding for.
+
+        Raises:
+            ValueError: there is one among the ids of a text.
+        """
+        if (worst := max(ids, default=0)) >= (size := int(self.config.vocab_size)):
+            token = self.tokenizer.convert_ids_to_tokens(worst)
+            raise ValueError(
+                f"the tokenizer in {self.files.path} gives token {token!r} (id {worst}) in {text[:40]!r}, but the "
+                f"model has embeddings for 0..{size - 1}: it is another model's, or has tokens that were added later"
+            )
+
     @functools.cached_property
     def tokenizer_digest(self) -> str:
         """Digest of the tokenizer's files."""
@@ -273,26 +342,65 @@ class LanguageModel:
             ValueError: the weights cannot be read.
         """
         import torch
-        from safetensors import SafetensorError
 
         dtype = getattr(torch, self.dtype)
-        with quiet_transformers():
-            if self.random_weights:
-                with torch.random.fork_rng(devices=[]):
-                    torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
-                    model = kind.from_config(self.config, dtype=dtype)
-            else:
-                try:
-                    model = kind.from_pretrained(
-                        self.files.path,
-                        dtype=dtype,
-                        use_safetensors=True,
-                        local_files_only=True,
-                        device_map=self._device_map,
-                    )
-                except SafetensorError as error:
-                    raise ValueError(f"the weights in {self.files.path} are damaged: {error}") from error
+        if not self.random_weights:
+            self.files.check()
+            model = self._covered(kind, dtype=dtype, device_map=self._device_map)
+        else:
+            with quiet_transformers(), reading_model(self.files.path), torch.random.fork_rng(devices=[]):
+                torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
+                model = kind.from_config(self.config, dtype=dtype, trust_remote_code=False)
         return model.to(self.device) if self._device_map is None else model
+
+    def check_weights(self) -> None:
+        """Compare names and sizes of the tensors with the config; their numbers are not read.
+
+        Raises:
+            ValueError: they do not cover the model, or are of other sizes.
+        """
+        from transformers import AutoModel
+
+        if not self.random_weights:
+            self._covered(AutoModel, device_map="meta")
+
+    def _covered(self, kind: Any, **how: Any) -> Any:
+        """A model from its files, every tensor of it.
+
+        Raises:
+            ValueError: the weights cannot be read, or are not those of the config.
+        """
+        folder, unread = self.files.path, self.family.unread  # the config is checked before it is used
+        with quiet_transformers(), reading_model(folder):
+            model, found = kind.from_pretrained(
+                folder,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,  # they are refused here, by name
+                output_loading_info=True,
+                **how,
+            )
+        base = model if kind.__name__ == "AutoModel" else model.base_model
+        check_covered(base, found, folder, unread)
+        return model
+
+
+def check_config(config: Any, path: Path) -> None:
+    """Refuse sizes that no model can have.
+
+    Raises:
+        ValueError: one of them is no positive number, or the padding token has no embedding.
+    """
+    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
+        size = getattr(config, name, None)
+        if type(size) is not int or size < 1:
+            raise ValueError(f"{path}: {name} must be a positive number, got {size!r}")
+    pad = getattr(config, "pad_token_id", None)
+    if pad is not None and not 0 <= pad < config.vocab_size:
+        raise ValueError(
+            f"{path}: pad_token_id must lie in 0..{config.vocab_size - 1} (the vocabulary of the model), got {pad}"
+        )
 
 
 @functools.lru_cache(maxsize=4)
@@ -300,8 +408,10 @@ def _load_tokenizer(folder: Path, digest: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a folder whose files have this digest; the jobs of a sweep share one, for it takes its time."""
     from transformers import AutoTokenizer
 
-    with quiet_transformers():
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    with quiet_transformers(), reading_model(folder):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     return tokenizer
 
 

@@ -76,8 +76,12 @@ class ActivationReader:
             OSError: the disk is full.
         """
         entry = self.store.entry(self.key(sentences))
+        arrays = entry.load_all(self.site, self.layers) if self.processes.first else {}
+        if self.processes.alone and all(array is not None for array in arrays.values()):
+            return {layer: _present(array, entry) for layer, array in arrays.items()}
         with entry.lock() if self.processes.first else nullcontext():
-            arrays = entry.load_all(self.site, self.layers) if self.processes.first else {}
+            missing = [layer for layer, array in arrays.items() if array is None]
+            arrays |= entry.load_all(self.site, missing)  # another process may have brought them in the meantime
             wanted = self.processes.agree(self._wanted(entry, arrays))
             if wanted:
                 self._extract(entry, sentences, wanted, name)
@@ -153,6 +157,7 @@ class ActivationReader:
         encoded = Encoder(tokenizer, self.bos_id(), eos, self.read_at, self.pooling)(sentences)
         limit = getattr(self.model.config, "max_position_embeddings", None)
         for sentence, e in zip(sentences, encoded, strict=True):
+            self.model.check_ids(e.ids, sentence.text)
             if limit is not None and len(e.ids) > limit:
                 raise ValueError(f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes {limit}")
         return encoded

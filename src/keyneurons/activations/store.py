@@ -25,9 +25,10 @@ from numpy import ndarray
 
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import write_json
+from keyneurons.files import LOCK_MODE, write_json
 
-FORMAT = 1
+FORMAT = 2
+SHOWN = ("model", "revision", "texts", "read_at")  # of a key, in a list of the cache
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Entry:
         """
         # beside the folder: who waits for a lock that prune removes would hold the lock of nothing
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.folder}.lock", timeout=timeout):
+        with FileLock(f"{self.folder}.lock", timeout=timeout, mode=LOCK_MODE):
             yield
 
     def has(self, series: str, layer: int) -> bool:
@@ -76,7 +77,8 @@ class Entry:
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        os.utime(self.folder)
+        with suppress(OSError):  # of another user, or on a disk that is only read
+            os.utime(self.folder)
         loaded: ndarray = np.load(array, mmap_mode="r", allow_pickle=False)
         return loaded
 
@@ -151,31 +153,70 @@ class ActivationStore:
         whole = {**key, "format": FORMAT}
         return Entry(self.folder / json_digest(whole)[:24], whole)
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """One record an entry, the most recently used first: its key, arrays, bytes and days since last use."""
-        found = []
-        for path in self.folder.glob("*/key.json"):
-            with suppress(FileNotFoundError):  # pruned by another process
-                found.append({
-                    "folder": path.parent,
-                    "key": json.loads(path.read_text(encoding="utf-8")),
-                    "arrays": sorted(manifest.stem for manifest in path.parent.glob("*.*.json")),
-                    "bytes": _bytes(path.parent),
-                    "days": _days_unused(path.parent),
-                })
-        return sorted(found, key=lambda record: record["days"])
+    def summaries(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """What is in the cache.
 
-    def prune(self, older_than_days: float) -> list[Path]:
-        """Remove the entries not used for so many days, but none that a process is filling; returns their folders."""
+        Returns:
+            One record an entry, the most recently used first: its key, arrays, bytes and days since last use; and a
+            line for every folder that is none, with its path.
+        """
+        found, foreign = [], []
+        for folder in sorted(path for path in self.folder.glob("*") if path.is_dir()):
+            try:
+                found.append({
+                    "folder": folder,
+                    "key": _key_of(folder),
+                    "arrays": sorted(manifest.stem for manifest in folder.glob("*.*.json")),
+                    "bytes": _bytes(folder),
+                    "days": _days_unused(folder),
+                })
+            except FileNotFoundError:
+                if folder.is_dir():  # else pruned by another process
+                    foreign.append(f"{folder} is no entry of the cache: it has no key.json")
+            except (OSError, ValueError) as error:
+                foreign.append(f"{folder} is no entry of the cache: {error}")
+        return sorted(found, key=lambda record: record["days"]), foreign
+
+    def prune(self, older_than_days: float) -> tuple[list[Path], list[str]]:
+        """Remove the entries not used for so many days, but none that a process is filling.
+
+        Args:
+            older_than_days: how long they were not used.
+
+        Returns:
+            The folders removed, and a line for every folder that was left alone since it is no entry or cannot be
+            removed.
+        """
         removed = []
-        for record in self.summaries():
+        found, skipped = self.summaries()
+        for record in found:
             folder = record["folder"]
-            with suppress(Timeout, FileNotFoundError), Entry(folder, record["key"]).lock(timeout=0.0):
-                # again: it may have been used in the meantime
-                if _days_unused(folder) >= older_than_days:
-                    shutil.rmtree(folder)
-                    removed.append(folder)
-        return removed
+            try:
+                with suppress(Timeout, FileNotFoundError), Entry(folder, record["key"]).lock(timeout=0.0):
+                    # again: it may have been used in the meantime
+                    if _days_unused(folder) >= older_than_days:
+                        shutil.rmtree(folder)
+                        removed.append(folder)
+            except OSError as error:
+                skipped.append(f"{folder} cannot be removed: {error}")
+        return removed, skipped
+
+
+def _key_of(folder: Path) -> dict[str, Any]:
+    """The key of an entry.
+
+    Raises:
+        ValueError: it is damaged, or the folder is a link to somewhere else.
+    """
+    if folder.is_symlink():
+        raise ValueError("it is a symbolic link")
+    try:
+        key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its key.json is damaged ({error})") from error
+    if not isinstance(key, dict) or not all(isinstance(key.get(name), str) for name in SHOWN):
+        raise ValueError("its key.json is another's")
+    return key
 
 
 def _days_unused(folder: Path) -> float:

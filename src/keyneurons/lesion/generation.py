@@ -54,6 +54,7 @@ def continuations(
     with quiet_transformers(), passing(model.predictor.base, model.family, site, through):
         for prompt in generation.prompts:
             ids = ([] if bos is None else [bos]) + model.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+            model.check_ids(ids, prompt)
             given = torch.tensor([ids], device=device)
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.inference_mode():
                 torch.manual_seed(generation.seed)

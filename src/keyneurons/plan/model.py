@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from keyneurons.activations.models import (
     LocalModel,
     ModelFolder,
 )
+from keyneurons.activations.weights import reading_model
 from keyneurons.build import build_model_source
 from keyneurons.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
@@ -71,6 +73,8 @@ class PlannedModel:
             named = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
             return cls.of(asked.model_copy(update={"dtype": named}), cache, gpu_wanted=gpu_wanted)
         weights = asked.random_weights or bool(list(files.path.glob(WEIGHTS)))
+        if weights:
+            model.check_weights()
         return cls(asked, model, on_gpu, weights, _has_tokenizer(files.path))
 
     @property
@@ -111,12 +115,14 @@ def weights_run(model: LanguageModel, site: Site, layers: tuple[int, ...]) -> in
     Asked of an empty model: a sentence goes through it as through a real one, and ends where the last layer is read.
     """
     network, ran = empty(model), dict[str, int]()
-    inputs = {
+    inputs: dict[str, Any] = {
         "input_ids": torch.zeros(1, _TOKENS, dtype=torch.long, device="meta"),
         # a mask in its final form, lest the model looks for packed sentences among tokens that do not exist
         "attention_mask": torch.zeros(1, 1, _TOKENS, _TOKENS, device="meta"),
         "use_cache": False,
     }
+    if "position_ids" in inspect.signature(network.forward).parameters:  # else some models count them from a flat mask
+        inputs["position_ids"] = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
     with _noting(network, model, ran), capture(network, model.family, {site: layers}) as reading:
         reading(inputs, lambda hidden: hidden.shape)
     return sum(ran.values())
@@ -126,8 +132,8 @@ def empty(model: LanguageModel) -> Any:
     """The base model on torch's meta device: all modules and shapes, no numbers."""
     from transformers import AutoModel
 
-    with quiet_transformers(), torch.device("meta"):
-        return AutoModel.from_config(model.config).eval()
+    with quiet_transformers(), reading_model(model.files.path), torch.device("meta"):
+        return AutoModel.from_config(model.config, trust_remote_code=False).eval()
 
 
 @contextmanager

@@ -1,0 +1,224 @@
+"""Weights that do not cover the model, or are damaged, are refused before a number is computed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from models import SHAPES, SMALL, save_tiny_model, sentences
+from safetensors.torch import load_file, save_file
+
+from keyneurons.activations.models import LanguageModel, LocalModel
+
+FAMILIES = ("llama", "qwen3", "gpt2", "gpt_neox", "bert")
+BLOCK = {"gpt2": "h.1.", "bert": "encoder.layer.1."}
+OPT = {"blocks": "decoder.layers", "mlp": "fc2", "mlp_gate": "activation_fn", "attention": "self_attn.out_proj"}
+
+
+@pytest.fixture
+def folder(tiny_folder, tmp_path):
+    """A copy of a tiny model by its kind, to be damaged."""
+
+    def make(kind="llama"):
+        return shutil.copytree(tiny_folder(kind), tmp_path / kind)
+
+    return make
+
+
+def loaded(folder, cache=None):
+    return LanguageModel(LocalModel(folder, cache or folder.parent / "cache").fetch(), device="cpu")
+
+
+def rewrite(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    save_file(change(tensors), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def configure(folder, **changes):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def refused(folder, *named):
+    """Both ways to read the weights refuse them in one line that names the folder and the tensors."""
+    for use in (LanguageModel.check_weights, lambda model: model.network):
+        with pytest.raises(ValueError, match="weights") as error:
+            use(loaded(folder))
+        told = str(error.value)
+        assert "\n" not in told
+        assert all(name in told for name in (str(folder), *named)), told
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_whole_weights_are_taken(folder, kind):
+    model = loaded(folder(kind))
+    model.check_weights()
+    assert all(parameter.isfinite().all() for parameter in model.network.parameters())
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_every_missing_tensor_of_a_block_is_named(folder, kind):
+    """Not one of them can be left out: each in turn."""
+    place = folder(kind)
+    whole = load_file(place / "model.safetensors")
+    for name in [name for name in whole if BLOCK.get(kind, "layers.1.") in name]:
+        save_file({k: v for k, v in whole.items() if k != name}, place / "model.safetensors", metadata={"format": "pt"})
+        refused(place, "missing", name.partition(BLOCK.get(kind, "layers.1."))[2])
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_names_with_another_prefix(folder, kind):
+    place = folder(kind)
+    rewrite(place, lambda tensors: {f"wrapped.{name}": value for name, value in tensors.items()})
+    refused(place, "missing", "unexpected", "wrapped.")
+
+
+@pytest.mark.parametrize(("depth", "told"), [(6, "missing"), (2, "unexpected")])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_config_of_another_depth(folder, kind, depth, told):
+    place = folder(kind)
+    configure(place, **{"n_layer" if kind == "gpt2" else "num_hidden_layers": depth, "layer_types": None})
+    refused(place, told)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_size": 64},
+        {"intermediate_size": 40},
+        {"num_attention_heads": 2},
+        {"num_attention_heads": 8},
+        {"num_key_value_heads": 4},
+        {"vocab_size": 500},
+    ],
+)
+def test_sizes_that_are_not_those_of_the_file(folder, changes):
+    place = folder()
+    configure(place, **changes)
+    refused(place, "of another size", "config.json")
+
+
+def test_a_tensor_that_the_model_has_no_place_for(folder):
+    place = folder()
+    name = "model.layers.0.self_attn.q_proj.bias"  # the file has biases, the config says that there are none
+    rewrite(place, lambda tensors: tensors | {name: torch.ones(32)})
+    refused(place, "unexpected", name)
+
+
+def test_heads_and_constants_of_older_versions_do_not_matter(folder):
+    place = folder()
+    more = {"score.weight": torch.ones(2), "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
+    rewrite(place, lambda tensors: tensors | more)
+    assert loaded(place).network is not None
+
+
+def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
+    place = folder()
+    rewrite(place, lambda tensors: {k: v for k, v in tensors.items() if k != "lm_head.weight"})
+    assert loaded(place).network is not None
+    with pytest.raises(ValueError, match="missing: lm_head.weight"):
+        _ = loaded(place).predictor
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"hidden_act": "foo"}, "foo"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive number, got 0"),
+        ({"num_attention_heads": 0}, "cannot be read"),
+        ({"vocab_size": -4}, "vocab_size must be a positive number, got -4"),
+        ({"hidden_size": "32"}, "hidden_size"),
+        ({"pad_token_id": 5000}, r"pad_token_id must lie in 0\.\.\d+ \(the vocabulary of the model\), got 5000"),
+        ({"model_type": "none_such"}, "none_such"),
+    ],
+)
+def test_a_config_that_no_model_can_have(folder, changes, told):
+    place = folder()
+    configure(place, **changes)
+    with pytest.raises(ValueError, match=told) as error:
+        _ = loaded(place).network
+    assert str(place) in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"model_type": 1', "null", "\x00"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_damaged_files_are_told_with_their_folder(folder, name, content):
+    place = folder()
+    (place / name).write_text(content)
+    model = loaded(place)
+    with pytest.raises((ValueError, OSError)) as error:
+        _ = model.n_layers, model.tokenizer
+    assert str(place) in str(error.value)
+
+
+def test_a_token_without_an_embedding(folder, reader):
+    from transformers import AutoTokenizer
+
+    place = folder()
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    tokenizer.add_tokens(["moon"])
+    tokenizer.save_pretrained(place)
+    with pytest.raises(ValueError, match=r"gives token 'moon' \(id \d+\).*the model has embeddings for 0\.\.\d+"):
+        reader(model=loaded(place)).encode(sentences())
+
+
+def flip(path, at=0.7):
+    """Change one bit and keep size and time, as a disk does."""
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[int(len(content) * at)] ^= 64
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_a_bit_that_flipped_since_the_digest_was_taken(folder):
+    place = folder()
+    model = loaded(place)
+    flip(place / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged: its sha256 is \w{64}, not \w{64}; restore it"):
+        _ = model.network
+
+
+def test_a_bit_that_flipped_gives_another_revision(folder):
+    place = folder()
+    before = loaded(place).files.revision
+    flip(place / "model.safetensors")
+    assert loaded(place).files.revision != before
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '"abc"', '{"config.json": ""}', "\xff"])
+def test_a_damaged_note_is_made_again(folder, content):
+    place = folder()
+    whole = loaded(place).files
+    (note,) = (place.parent / "cache" / "digests").iterdir()
+    note.write_text(content)
+    assert loaded(place).files == whole
+    assert note.read_text() != content
+
+
+def test_the_digest_is_remembered(folder, monkeypatch):
+    """The law behind the note: it is read where the files are as they were."""
+    place = folder()
+    whole = loaded(place).files
+    monkeypatch.setattr("keyneurons.activations.models.file_digest", None)
+    assert loaded(place).files == whole
+
+
+def test_opt_is_read_right_though_it_lays_tokens_end_to_end(tmp_path, monkeypatch, reader):
+    monkeypatch.setitem(SHAPES, "opt", dict(SMALL))
+    place = save_tiny_model(tmp_path / "opt", "opt", layers=2)
+    model = LanguageModel(LocalModel(place, tmp_path / "cache").fetch(), device="cpu", modules=OPT)
+    read = reader(model=model, site="mlp", layers=(1,), dtype="float32", batch_tokens=200)
+    found = read(sentences(), "x")[1]
+    seen, row = [], 0
+    handle = model.network.decoder.layers[1].fc2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for encoded in read.encode(sentences()):  # one sentence at a time, by a hook of our own
+        with torch.inference_mode():
+            model.network(input_ids=torch.tensor([encoded.ids]))
+        for _, last in encoded.reads:
+            torch.testing.assert_close(torch.from_numpy(found[row].copy()), seen[-1][last], rtol=1e-4, atol=1e-5)
+            row += 1
+    handle.remove()
+    assert row == len(found)
