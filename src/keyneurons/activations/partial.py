@@ -138,13 +138,13 @@ class _ArrayFile:
             left = block[first:end].data.cast("B")
             while left:
                 left = left[self._file.write(left) :]
-        return zlib.crc32(block.data.cast("B"), crc)
+        return _crc(block, crc)
 
     def crc(self, steps: Sequence[Int[ndarray, " _"]]) -> int:
         """The CRC-32 of the rows that some steps wrote, read again."""
         crc = 0
         for rows in steps:
-            crc = zlib.crc32(np.ascontiguousarray(self._array[rows]).data.cast("B"), crc)
+            crc = _crc(np.ascontiguousarray(self._array[rows]), crc)
         return crc
 
     def to_disk(self) -> None:
@@ -152,6 +152,10 @@ class _ArrayFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _crc(block: ndarray, before: int) -> int:
+    return zlib.crc32(block.reshape(-1).view(np.uint8), before)
 
 
 def _read_progress(path: Path) -> dict[str, Done]:
