@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from keyneurons.artifacts.plain import write_yaml
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_text
@@ -84,7 +84,7 @@ def _composed(method: str, overrides: Sequence[str], compose: Callable[[Sequence
 def _config_of_all(configs: dict[str, Config]) -> str:
     dumped = {method: config.model_dump(mode="json", by_alias=True) for method, config in configs.items()}
     whole = next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
-    return yaml.safe_dump(whole, sort_keys=False)
+    return write_yaml(whole)
 
 
 def _show(comparison: Comparison, console: Console) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,11 +63,11 @@ def run(*overrides: str) -> RunResult:
     _quiet()
     from hydra import compose, initialize_config_dir
 
+    from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build import build_experiment
     from keyneurons.config import validate
     from keyneurons.job import tracked_run
     from keyneurons.paths import conf_folder
-    from keyneurons.tracking import LOGGED_FILE
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         composed = compose("config", list(overrides), return_hydra_config=True)
@@ -80,8 +79,7 @@ def run(*overrides: str) -> RunResult:
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
     found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)
-    own = json.loads((folder / LOGGED_FILE).read_text(encoding="utf-8"))["run_id"] if arrived else None
-    return RunResult(own, folder.absolute(), config, found.metrics, found.sets)
+    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.sets)
 
 
 def load_run(run: str, *overrides: str) -> Run:

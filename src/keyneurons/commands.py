@@ -149,10 +149,10 @@ def _compare(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from keyneurons.inspection import run_inspect
 
-    page = run_inspect(
+    page, left_out = run_inspect(
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
-    _say(f"Open {page} in a browser")
+    _say("\n".join([*left_out, f"Open {page} in a browser"]))
 
 
 def _cache(options: argparse.Namespace) -> None:
@@ -180,11 +180,11 @@ def _cache(options: argparse.Namespace) -> None:
 
 
 def _log(options: argparse.Namespace) -> None:
-    from keyneurons.tracking import log_folder
+    from keyneurons.runs import log_finished
 
     store = store_of(options.overrides)
     for folder in options.folder:
-        _say(f"{folder} is run {log_folder(store, folder)} in {store.uri}")
+        _say(f"{folder} is run {log_finished(store, folder)} in {store.uri}")
 
 
 def _ui(options: argparse.Namespace) -> None:

@@ -310,6 +310,15 @@ def validate(composed: DictConfig) -> Config:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
+    return validate_plain(plain)
+
+
+def validate_plain(plain: Any) -> Config:
+    """Check a configuration in plain values, such as one that was read from a file.
+
+    Raises:
+        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+    """
     try:
         return Config.model_validate(plain)
     except ValidationError as error:

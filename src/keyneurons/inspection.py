@@ -15,7 +15,7 @@ from keyneurons.files import write_text
 from keyneurons.pipeline.one_neuron import DevText, coloured_words, neuron_on_dev
 from keyneurons.rebuilt import Rebuilt, kept_scores, rebuild
 from keyneurons.report.inspection import InspectedNeuron, Inspection, KeyOf, page
-from keyneurons.report.method_scores import scores_by_method
+from keyneurons.report.method_scores import KeptScores, scores_by_method
 
 MOST_NEURONS = 10
 UNSAFE = re.compile(r"[^\w.-]")
@@ -29,7 +29,7 @@ def run_inspect(
     overrides: Sequence[str],
     compose: Callable[[Sequence[str]], Config],
     out: Path | None,
-) -> Path:
+) -> tuple[Path, list[str]]:
     """Write the page on a tag's key neurons, or on one neuron.
 
     Args:
@@ -41,7 +41,7 @@ def run_inspect(
         out: the page; None for a new folder under ``outputs/``.
 
     Returns:
-        Where the page is.
+        Where the page is, and a line for every other run of the store that was left out since it is damaged.
 
     Raises:
         ValueError: the run, the tag or the neuron is not there, or not both or none of tag and neuron are given.
@@ -52,10 +52,11 @@ def run_inspect(
         )
     found = rebuild(run, overrides, compose)
     wanted = _named(neuron, found.key, found.read) if neuron is not None else _key_neurons_of(str(tag), found.key)
-    html = page(_inspect(found, tag, wanted))
+    kept, damaged = kept_scores(found)
+    html = page(_inspect(found, tag, wanted, kept))
     path = out if out is not None else _new_folder() / f"inspect_{UNSAFE.sub('_', str(tag or neuron))}.html"
     write_text(path, html)
-    return path
+    return path, damaged
 
 
 def _key_neurons_of(tag: str, key: Mapping[str, Any]) -> list[tuple[int, int]]:
@@ -89,12 +90,14 @@ def _named(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[
     return [(layer, number)]
 
 
-def _inspect(found: Rebuilt, tag: str | None, wanted: Sequence[tuple[int, int]]) -> Inspection:
+def _inspect(
+    found: Rebuilt, tag: str | None, wanted: Sequence[tuple[int, int]], kept: Sequence[KeptScores]
+) -> Inspection:
     """Everything on the page."""
     read, text = found.read, DevText.of(found.treebank, found.labels)
     layers = tuple(sorted({layer for layer, _ in wanted}))
     activations = replace(read, layers=layers)(text.sentences, "dev")
-    scores = scores_by_method(kept_scores(found), read.site, wanted)
+    scores = scores_by_method(kept, read.site, wanted)
     store = found.run.store
     neurons = tuple(
         InspectedNeuron(
@@ -122,7 +125,7 @@ def _inspect(found: Rebuilt, tag: str | None, wanted: Sequence[tuple[int, int]])
 def _key_of(key: Mapping[str, Any], layer: int, number: int) -> tuple[KeyOf, ...]:
     """The tags that a neuron is a key neuron of, the highest place first."""
     places = [
-        KeyOf(tag, rank, len(own), each["score"], each["p_value"], each["p_adjusted"], each.get("vanishes"))
+        KeyOf(tag, rank, len(own), each["score"], *map(each.get, ("p_value", "p_adjusted", "vanishes")))
         for tag, own in key["tags"].items()
         for rank, each in enumerate(own, start=1)
         if (each["layer"], each["neuron"]) == (layer, number)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import subprocess
@@ -12,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from rich.console import Console
 
 from keyneurons.activations.processes import several_were_started
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.plain import read_json, write_yaml
+from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_json, write_text
@@ -26,12 +26,12 @@ from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
-from keyneurons.report.files import sets_digest, write_tables, write_tensors
+from keyneurons.report.files import sets_digest, write_scores_and_probe, write_tables
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
 from keyneurons.resume import Sweep, process_tag
-from keyneurons.tracking import RUN_FILE, open_run, params_of
+from keyneurons.tracking import open_run, params_of
 from keyneurons.version import __version__
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,7 @@ def tracked_run(
     """
     seed_everything(config.seed)
     experiment.read.bos_id()  # refused before a run is opened
-    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json", by_alias=True), sort_keys=False))
+    write_text(folder / "config.yaml", write_yaml(config.model_dump(mode="json", by_alias=True)))
     params_of(folder)  # a value that MLflow would cut is refused now
     tags = early_tags(config, choices, experiment.read)
     tags |= {"fingerprint": fingerprint(config, experiment.read.model.files.revision), "process": process_tag()}
@@ -147,7 +147,7 @@ def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: st
         split: {"sentences": len(sentences), "words": treebank.n_words(split)}
         for split, sentences in treebank.splits.items()
     }
-    facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    facts = read_json(folder / RUN_FILE)
     facts["tags"] |= {"dataset": treebank.id, **tags}
     write_json(folder / RUN_FILE, {**facts, "dataset": {"id": treebank.id, "digest": digest, "profile": profile}})
 
@@ -170,7 +170,7 @@ def git_commit() -> str:
 
 def _keep(result: Result, summary: Summary, folder: Path) -> None:
     write_tables(result, folder)
-    write_tensors(result, folder)
+    write_scores_and_probe(result, folder)
     draw_figures(result, folder / "figures")
     write_layers(result, folder)
     draw_layers(result, folder / "figures")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.run_facts import RUN_FILE, read_logged, read_run_facts
+from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.build import build_dataset, build_reader, build_store
 from keyneurons.config import Config
 from keyneurons.data.digests import treebank_digest
@@ -19,7 +18,7 @@ from keyneurons.pipeline.neuron_files import read_neuron_sets
 from keyneurons.records import Labels, Treebank
 from keyneurons.report.method_scores import KeptScores
 from keyneurons.runs import Run, find_runs, load_run
-from keyneurons.tracking import LOGGED_FILE, RUN_FILE, Store, TrackingRefused
+from keyneurons.tracking import Store, TrackingRefused
 
 KEPT = ("config.yaml", "key_neurons.json")
 OURS = ("tracking.", "cache=", "model.device=")
@@ -76,12 +75,8 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     store = build_store(asked.tracking)
     run = _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
     key, config = run.key_neurons(), run.config()
-    given = {name: any(override.startswith(name) for override in overrides) for name in OURS}
-    if isinstance(run, FolderRun) and not given["tracking."]:
-        run = replace(run, store=build_store(config.tracking))
-    if given["cache="]:
-        config = config.model_copy(update={"cache": asked.cache})
-    if given["model.device="]:
+    config = config.model_copy(update={"cache": asked.cache})
+    if any(override.startswith("model.device=") for override in overrides):
         config = config.model_copy(update={"model": config.model.model_copy(update={"device": asked.model.device})})
     with _found_again("model", run):
         read = build_reader(config)
@@ -117,42 +112,37 @@ def _folder_run(folder: Path, store: Store) -> FolderRun:
     """
     if missing := [name for name in (RUN_FILE, *KEPT) if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no finished run of one method: {', '.join(missing)} missing")
-    try:
-        facts = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-        if (logged := folder / LOGGED_FILE).is_file():  # it may have been sent as a new run
-            facts |= json.loads(logged.read_text(encoding="utf-8"))
-        own = facts.get("run_id") or str(folder)
-        return FolderRun(own, facts["name"], "", facts["parent"], {}, {}, facts["tags"], store, folder)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / RUN_FILE} is none of this version: {error!r}") from error
+    facts = read_run_facts(folder)
+    own = read_logged(folder) or facts.run_id or str(folder)  # it may have been sent as a new run
+    return FolderRun(own, facts.name, "", facts.parent, {}, {}, facts.tags, store, folder)
 
 
-def kept_scores(found: Rebuilt) -> list[KeptScores]:
+def kept_scores(found: Rebuilt) -> tuple[list[KeptScores], list[str]]:
     """The scores of the run and of all others that scored the same neurons on the same words.
 
+    Returns:
+        The scores, and a line for every other run whose scores are damaged.
+
     Raises:
-        ValueError: a file of scores is damaged.
+        ValueError: those of the run itself are damaged.
     """
     bound = _bound(found.key)
-    kept = []
+    kept, damaged = [], []
     for run in [found.run, *_finished(found)]:
         try:
             key = found.key if run is found.run else run.key_neurons()
-            path = run.file("scores.safetensors")
+            path = run.file(SCORES_FILE)
         except ValueError:  # a run that keeps none, such as an agreement of methods
             continue
-        if _bound(key) == bound:
-            _check_whole(path, run)
-            kept.append(KeptScores(run.name, run.id, key["method"], path, run is found.run))
-    return kept
-
-
-def _check_whole(path: Path, run: Run) -> None:
-    try:
-        with safe_open(path, framework="np"):
-            pass
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} of run {run.name} ({run.id}) is damaged: {error}") from error
+        if _bound(key) != bound:
+            continue
+        try:
+            kept.append(KeptScores(run.name, run.id, key["method"], open_scores(path), run is found.run))
+        except ValueError as error:
+            if run is found.run:
+                raise
+            damaged.append(f"left out run {run.name} ({run.id}): {error}")
+    return kept, damaged
 
 
 def _bound(key: Mapping[str, Any]) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def _sweep_file(folder: Path) -> dict[str, Any]:
 
 def _done_in(folder: Path) -> tuple[dict[str, str], frozenset[str]]:
     """Jobs whose folders are complete, whether they reached MLflow or not."""
-    from keyneurons.tracking import RUN_FILE
+    from keyneurons.artifacts.run_facts import RUN_FILE
 
     finished, versions = {}, set()
     for file in folder.glob(f"*/{RUN_FILE}"):

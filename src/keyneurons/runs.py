@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-
-from keyneurons.config import Config, validate
-from keyneurons.pipeline.run_sets import sets_in
-from keyneurons.tracking import Store
+from keyneurons.artifacts.key_neurons import read_key_neurons
+from keyneurons.artifacts.plain import read_yaml
+from keyneurons.config import Config, validate_plain
+from keyneurons.tracking import Store, log_folder
 
 CONFIG = "config.yaml"
 KEY_NEURONS = "key_neurons.json"
@@ -56,18 +54,15 @@ class Run:
             raise Unfit(told, f"no {name}{why}") from error
 
     def config(self) -> Config:
-        """Its configuration, checked again.
+        """Its configuration, checked again; nothing in it is resolved.
 
         Raises:
             ValueError: there is none, or this version does not take it.
         """
         path = self.file(CONFIG)
         try:
-            composed = OmegaConf.load(path)
-            if not isinstance(composed, DictConfig):
-                raise ValueError("it is no mapping")
-            return validate(composed)
-        except Exception as error:
+            return validate_plain(read_yaml(path))
+        except ValueError as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{self._named(CONFIG)} does not fit this version: {reason}") from error
 
@@ -79,11 +74,12 @@ class Run:
         """
         path = self.file(KEY_NEURONS)
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            _check(found)
+            found = read_key_neurons(path)
         except ValueError as error:
             told = f"{self._named(KEY_NEURONS)} cannot be read: {error}"
             raise Unfit(told, f"{KEY_NEURONS} cannot be read: {error}") from error
+        if lacking := [name for name in ("scope", "top_k") if name not in found]:
+            raise Unfit(f"{self._named(KEY_NEURONS)} has no {lacking[0]}", f"{KEY_NEURONS} has no {lacking[0]}")
         return found
 
     def _named(self, name: str) -> str:
@@ -91,19 +87,34 @@ class Run:
         return f"{name} of run {self.name} ({self.id}), written by keyneurons {version},"
 
 
-def _check(file: Mapping[str, Any]) -> None:
-    """Refuse a ``key_neurons.json`` that lacks what a page on a run tells.
+def log_finished(store: Store, folder: Path) -> str:
+    """Send the folder of a finished run that has not reached a store, after all of it was checked.
+
+    Args:
+        store: where to.
+        folder: the run's folder under ``outputs/``.
+
+    Returns:
+        The id of the run.
 
     Raises:
-        ValueError: it does, or it is of another format.
+        ValueError: the folder holds no finished run of this version, or one that was sent already.
     """
-    sets_in(file)
-    try:
-        told = [file[name] for name in ("read_at", "method", "scope", "top_k")]
-        told += [file["dataset"][name] for name in ("id", "digest")]
-        told += [neuron[name] for own in file["tags"].values() for neuron in own for name in ("p_value", "p_adjusted")]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"no key_neurons.json of this version: {error!r}") from error
+    if (path := folder / CONFIG).is_file():
+        for plain in _configs_in(read_yaml(path)):
+            try:
+                validate_plain(plain)
+            except ValueError as error:
+                raise ValueError(f"{path} is damaged, or of another version: {error}") from error
+    return log_folder(store, folder)
+
+
+def _configs_in(plain: Any) -> list[Any]:
+    """The configuration in a file, or one for each method of an agreement."""
+    methods = plain.get("selection") if isinstance(plain, dict) else None
+    if not isinstance(methods, dict) or "_target_" in methods:
+        return [plain]
+    return [{**plain, "selection": method} for method in methods.values()]
 
 
 def load_run(store: Store, which: str) -> Run:

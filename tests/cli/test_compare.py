@@ -193,7 +193,7 @@ def test_runs_of_another_version_are_left_out(compare: Command, kept: Kept) -> N
     finally:
         path.write_text(before, "utf-8")
     assert ended.status == 0
-    assert "Left out, key_neurons.json cannot be read: format 7, 1 is read" in ended.out
+    assert "format 7 is not supported, only 1" in ended.out
 
 
 def test_a_config_of_another_version_is_told_in_a_line(kept: Kept) -> None:

@@ -132,11 +132,12 @@ def inspect(
     def page(run: str, *overrides: str, here: Path = store.folder, **asked: str) -> Page:
         monkeypatch.chdir(here)
         out = tmp_path / "page.html"
-        path = run_inspect(
+        path, skipped = run_inspect(
             run, tag=asked.get("tag"), neuron=asked.get("neuron"), overrides=overrides, compose=_config, out=out
         )
         assert path == out
         found = Page(out.read_text(encoding="utf-8"))
+        found.skipped = skipped
         found.check_that_it_loads_and_runs_nothing()
         return found
 
@@ -166,8 +167,12 @@ def test_a_tag_shows_its_key_neurons_the_strongest_first(store: Store, inspect: 
 
 def test_a_run_and_its_folder_show_the_same(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
     by_id = inspect(store.runs["correlation"], tag="VERB")
-    by_folder = inspect(str(store.outputs("correlation")), tag="VERB", here=tmp_path)
+    by_folder = inspect(str(store.outputs("correlation")), tag="VERB")
     assert by_id.html == by_folder.html
+    elsewhere = inspect(str(store.outputs("correlation")), tag="VERB", here=tmp_path)  # the store is the reader's own
+    assert store.runs["random"] in by_id.html
+    assert store.runs["random"] not in elsewhere.html
+    assert not (tmp_path / "mlruns").exists()
 
 
 def test_words_of_markup_stay_words(store: Store, inspect: Callable[..., Page]) -> None:
@@ -268,7 +273,7 @@ def test_nothing_is_logged_and_the_page_has_a_folder_of_its_own(
     before = len(runs_in(store.folder))
     inspect(store.runs["correlation"], tag="NOUN")
     monkeypatch.chdir(store.folder)
-    path = run_inspect(store.runs["correlation"], tag="NOUN", neuron=None, overrides=[], compose=_config, out=None)
+    path, _ = run_inspect(store.runs["correlation"], tag="NOUN", neuron=None, overrides=[], compose=_config, out=None)
     assert path.name == "inspect_NOUN.html"
     assert path.parent.name.endswith("-inspect")
     assert path.parts[0] == "outputs"
@@ -361,18 +366,25 @@ def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Cal
     named = f"of run mlp.2 k3 random ({run})"
     with changed(artifacts / "key_neurons.json", '"format": 1', '"format": 2'):
         check(lambda: inspect(run, tag="NOUN"), f"key_neurons.json {named}, written by keyneurons ")
-        check(lambda: inspect(run, tag="NOUN"), "cannot be read: format 2, 1 is read")
+        check(lambda: inspect(run, tag="NOUN"), "format 2 is not supported, only 1")
     with changed(artifacts / "key_neurons.json", '"p_adjusted"', '"p"'):
-        check(lambda: inspect(run, tag="NOUN"), "cannot be read: no key_neurons.json of this version: KeyError('p_adj")
+        check(
+            lambda: inspect(run, tag="NOUN"), "does not fit this version: tags.DET.0.p: Extra inputs are not permitted"
+        )
     with changed(artifacts / "config.yaml", "top_k:", "neurons:"):
         check(lambda: inspect(run, tag="NOUN"), f"config.yaml {named}, written by keyneurons ")
     with changed(folder / "run.json", "{", ""):
-        check(lambda: inspect(str(folder), tag="NOUN"), "run.json is none of this version: JSONDecodeError")
+        check(lambda: inspect(str(folder), tag="NOUN"), "run.json is damaged: Extra data")
     scores = artifacts / "scores.safetensors"
     whole = scores.read_bytes()
     scores.write_bytes(whole[:100])
-    try:  # another run's page has them too
-        check(lambda: inspect(store.runs["correlation"], tag="NOUN"), f"scores.safetensors {named} is damaged")
+    try:
+        check(lambda: inspect(run, tag="NOUN"), f"{scores} is damaged")
+        page = inspect(store.runs["correlation"], tag="NOUN")  # another run's page leaves them out
+        assert store.runs["random"] not in page.html
+        assert len(page.skipped) == 1
+        assert run in page.skipped[0]
+        assert str(scores) in page.skipped[0]
     finally:
         scores.write_bytes(whole)
 

@@ -57,7 +57,10 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
         assert ended.status == 1
         assert told in ended.error
     path.write_text("[]", encoding="utf-8")
-    assert "is not a key_neurons.json" in call(*place.small, "lesion=mean", f"lesion.neurons={path}").error
+    assert (
+        "key_neurons.json is damaged: it holds no mapping"
+        in call(*place.small, "lesion=mean", f"lesion.neurons={path}").error
+    )
     assert "is neither a file nor a run" in call(*place.small, "lesion=mean", "lesion.neurons=nowhere").error
 
 

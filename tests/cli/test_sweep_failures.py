@@ -156,7 +156,7 @@ def test_runs_of_another_version_of_ours_are_named(call: Command, kept: Kept) ->
         path = kept.artifacts(run) / "key_neurons.json"
         path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), **change}), "utf-8")
     error = call("compare", f"sweep={kept.parent}").error
-    assert f"key_neurons.json cannot be read: format 2, 1 is read: mlp.2 k2 correlation ({first[:8]}); " in error
+    assert f"format 2 is not supported, only 1: mlp.2 k2 correlation ({first[:8]}); " in error
     assert "cannot be read: no key_neurons.json of this version: TypeError" in error
 
 

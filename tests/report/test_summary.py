@@ -46,7 +46,7 @@ from keyneurons.records import (
 )
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
-from keyneurons.report.files import sets_digest, write_matrix, write_tables, write_tensors
+from keyneurons.report.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
 from keyneurons.report.summary import markdown, summarise, verdict
 from keyneurons.selection.correlation import Correlation
 from keyneurons.selection.rules import Rule
@@ -231,7 +231,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
     write_tables(found, tmp_path)
-    write_tensors(found, tmp_path)
+    write_scores_and_probe(found, tmp_path)
     assert not (tmp_path / "probe.safetensors").exists()
     assert not (tmp_path / "confusion.csv").exists()
 

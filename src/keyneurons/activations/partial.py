@@ -155,7 +155,7 @@ class _ArrayFile:
 
 
 def _crc(block: ndarray, before: int) -> int:
-    return zlib.crc32(block.reshape(-1).view(np.uint8), before)
+    return zlib.crc32(block.reshape(-1).view(np.uint8).data, before)
 
 
 def _read_progress(path: Path) -> dict[str, Done]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from keyneurons.analysis.consensus import Consensus, Found, Tally, consensus, found_neurons, tally
 from keyneurons.analysis.set_agreement import SetAgreement, set_agreement
-from keyneurons.pipeline.neuron_files import FORMAT
+from keyneurons.artifacts.key_neurons import FORMAT
 from keyneurons.records import KeyNeuron, NeuronSets, Site
 
 BOUND = ("model", "revision", "tokenizer", "random_weights", "site", "neurons_per_layer", "tag_column")
@@ -51,31 +51,21 @@ class SetGroup:
 
 
 def sets_in(file: Mapping[str, Any]) -> tuple[Bound, NeuronSets]:
-    """What a ``key_neurons.json`` holds.
-
-    Raises:
-        ValueError: it is no such file, or of another format.
-    """
-    try:
-        if file["format"] != FORMAT:
-            raise ValueError(f"format {file['format']}, {FORMAT} is read")
-        model = file["model"]
-        bound = Bound(
-            model["id"],
-            model["revision"],
-            model["tokenizer"],
-            model["random_weights"],
-            file["site"],
-            file["neurons_per_layer"],
-            file["tag_column"],
-        )
-        tags = {
-            tag: tuple(KeyNeuron(n["layer"], n["neuron"], n["score"]) for n in own) for tag, own in file["tags"].items()
-        }
-        layers = tuple(file["layers"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"no key_neurons.json of this version: {error!r}") from error
-    return bound, NeuronSets(bound.site, layers, bound.neurons_per_layer, dict(sorted(tags.items())))
+    """What a ``key_neurons.json`` holds, given as ``read_key_neurons`` returns it."""
+    model = file["model"]
+    bound = Bound(
+        model["id"],
+        model["revision"],
+        model["tokenizer"],
+        model["random_weights"],
+        file["site"],
+        file["neurons_per_layer"],
+        file["tag_column"],
+    )
+    tags = {
+        tag: tuple(KeyNeuron(n["layer"], n["neuron"], n["score"]) for n in own) for tag, own in file["tags"].items()
+    }
+    return bound, NeuronSets(bound.site, tuple(file["layers"]), bound.neurons_per_layer, dict(sorted(tags.items())))
 
 
 def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> tuple[SetGroup, ...]:
@@ -87,9 +77,6 @@ def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> t
 
     Returns:
         The groups.
-
-    Raises:
-        ValueError: a file is none of this version.
     """
     groups: dict[Bound, dict[str, NeuronSets]] = {}
     for run, file in files.items():

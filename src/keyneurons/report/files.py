@@ -12,18 +12,18 @@ from typing import Any
 
 from jaxtyping import Shaped
 from numpy import ndarray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.artifacts.key_neurons import FORMAT
+from keyneurons.artifacts.metrics import METRICS_FILE
+from keyneurons.artifacts.scores import SCORES_FILE
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.digests import json_digest
-from keyneurons.files import write_json, write_text
+from keyneurons.files import write_json, write_tensors, write_text
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.records import NeuronSets
-
-KEY_NEURONS_FORMAT = 1
 
 
 def key_neurons(
@@ -36,7 +36,7 @@ def key_neurons(
     """The key neurons of every tag and all that they are bound to, as JSON."""
     read = experiment.read
     return {
-        "format": KEY_NEURONS_FORMAT,
+        "format": FORMAT,
         "model": {
             "id": read.model.files.id,
             "revision": read.model.files.revision,
@@ -107,7 +107,7 @@ def write_tables(result: Result, folder: Path) -> None:
         write_matrix(folder / "confusion.csv", result.labels.names, result.evidence.confusion)
     if result.reliability.redundancy is not None:
         write_json(folder / "redundancy.json", redundancy_facts(result.sets, result.reliability.redundancy))
-    write_json(folder / "metrics.json", dict(result.metrics))
+    write_json(folder / METRICS_FILE, dict(result.metrics))
 
 
 def redundancy_facts(sets: NeuronSets, redundant: Redundancy) -> dict[str, Any]:
@@ -124,17 +124,17 @@ def redundancy_facts(sets: NeuronSets, redundant: Redundancy) -> dict[str, Any]:
     }
 
 
-def write_tensors(result: Result, folder: Path) -> None:
+def write_scores_and_probe(result: Result, folder: Path) -> None:
     """Write the scores of all neurons, one ``[tags, neurons]`` tensor a layer, and the trained probe."""
     facts = {"tags": json.dumps(result.labels.names), "site": result.sets.site, "method": result.experiment.method}
-    save_file(_by_layer(result), folder / "scores.safetensors", metadata=facts)
+    write_tensors(folder / SCORES_FILE, _by_layer(result), facts)
     probe = result.evidence.probe
     if probe is None:
         return
     width = result.sets.neurons_per_layer
     places = ",".join(f"{result.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     tensors = {name: getattr(probe, name).contiguous() for name in ("weight", "bias", "mean", "std")}
-    save_file(tensors, folder / "probe.safetensors", metadata={**facts, "neurons": places})
+    write_tensors(folder / "probe.safetensors", tensors, {**facts, "neurons": places})
 
 
 def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"]) -> None:

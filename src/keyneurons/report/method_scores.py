@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from safetensors import safe_open
+
+from keyneurons.artifacts.scores import ScoresFile
 
 Place = tuple[int, int]
 Given = tuple[str, tuple[tuple[str, float, int], ...]]
@@ -24,7 +23,7 @@ class KeptScores:
     run: str
     run_id: str
     method: str
-    path: Path
+    scores: ScoresFile
     here: bool
 
 
@@ -56,14 +55,12 @@ def scores_by_method(
     """
     groups: dict[Place, dict[Given, list[KeptScores]]] = {place: {} for place in wanted}
     for each in kept:
-        with safe_open(each.path, framework="np") as file:
-            tags, known = json.loads(file.metadata()["tags"]), set(file.keys())
-            for layer in sorted({layer for layer, _ in wanted if f"{site}.{layer}" in known}):
-                scores = file.get_tensor(f"{site}.{layer}")
-                for place in [place for place in groups if place[0] == layer]:
-                    ranks = ranks_of(scores, place[1]).tolist()
-                    told = tuple(zip(tags, scores[:, place[1]].tolist(), ranks, strict=True))
-                    groups[place].setdefault((each.method, told), []).append(each)
+        for layer in sorted({layer for layer, _ in wanted if layer in each.scores.layers}):
+            scores = each.scores.layer(layer)
+            for place in [place for place in groups if place[0] == layer]:
+                ranks = ranks_of(scores, place[1]).tolist()
+                told = tuple(zip(each.scores.tags, scores[:, place[1]].tolist(), ranks, strict=True))
+                groups[place].setdefault((each.method, told), []).append(each)
     return {place: tuple(_scored_by(of)) for place, of in groups.items()}
 
 

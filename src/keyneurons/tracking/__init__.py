@@ -2,14 +2,12 @@
 
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
 from keyneurons.tracking.run import OpenRun, open_run
-from keyneurons.tracking.sending import LOGGED_FILE, RUN_FILE, log_folder, metric_name, params_of
+from keyneurons.tracking.sending import log_folder, metric_name, params_of
 from keyneurons.tracking.store import Store
 from keyneurons.tracking.sweeps import close_children, close_parent, describe, reopen
 from keyneurons.tracking.view import view_address
 
 __all__ = [
-    "LOGGED_FILE",
-    "RUN_FILE",
     "OpenRun",
     "Store",
     "TrackingRefused",

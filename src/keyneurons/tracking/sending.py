@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import time
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
+from keyneurons.artifacts.plain import read_yaml
+from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
 from keyneurons.files import write_json
-from keyneurons.tracking.client import reaching
+from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -20,30 +23,24 @@ if TYPE_CHECKING:
 
 LONGEST_PARAM = 6000
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
-RUN_FILE = "run.json"
-LAYERS_FILE = "layers.json"
-LOGGED_FILE = "mlflow_run.json"
+NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
 
 def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
     """Log a finished run's folder: metrics, tags, dataset, description and every file."""
     from mlflow.entities import Metric, RunTag
 
-    facts = _read_json(folder / RUN_FILE)
-    tags = [RunTag(key, value) for key, value in facts["tags"].items()]
-    tags.append(RunTag("mlflow.note.content", (folder / "summary.md").read_text(encoding="utf-8")))
+    facts, dataset = _finished_facts(folder)
+    tags = [RunTag(key, value) for key, value in facts.tags.items()]
+    tags.append(RunTag("mlflow.note.content", _summary(folder)))
     now = int(time.time() * 1000)
-    found = _read_json(folder / "metrics.json")
-    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in found.items()]
-    if (folder / LAYERS_FILE).is_file():  # curves: the layer takes the place of the step
-        curves = _read_json(folder / LAYERS_FILE)
-        metrics += [
-            Metric(metric_name(k), v, now, int(layer)) for k, curve in curves.items() for layer, v in curve.items()
-        ]
+    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in read_metrics(folder).items()]
+    for name, curve in read_curves(folder).items():  # the layer takes the place of the step
+        metrics += [Metric(metric_name(name), value, now, int(layer)) for layer, value in curve.items()]
     client.log_batch(run_id, metrics=metrics[:MOST_METRICS], tags=tags)
     for start in range(MOST_METRICS, len(metrics), MOST_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + MOST_METRICS])
-    client.log_inputs(run_id, datasets=[_dataset_input(facts["dataset"])])
+    client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
     client.log_artifacts(run_id, str(folder))
     client.set_terminated(run_id, status="FINISHED")
     write_json(folder / LOGGED_FILE, {"run_id": run_id})
@@ -53,7 +50,7 @@ def send_params(client: MlflowClient, run_id: str, folder: Path) -> None:
     """Log the run's whole config; the options by their short names come first, since the UI cuts a long _target_."""
     from mlflow.entities import Param
 
-    options = {f"choice.{group}": option for group, option in _read_json(folder / RUN_FILE)["choices"].items()}
+    options = {f"choice.{group}": option for group, option in read_run_facts(folder).choices.items()}
     params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
     for start in range(0, len(params), MOST_PARAMS):
         client.log_batch(run_id, params=params[start : start + MOST_PARAMS])
@@ -72,6 +69,8 @@ def _escaped(match: re.Match[str]) -> str:
 def log_folder(store: Store, folder: Path) -> str:
     """Send a folder that never reached a server, as a new run or the one that it was when the server went away.
 
+    Everything in the folder is checked before a run is created.
+
     Args:
         store: where to.
         folder: a run's folder under ``outputs/``.
@@ -80,21 +79,30 @@ def log_folder(store: Store, folder: Path) -> str:
         The id of the run.
 
     Raises:
-        ValueError: the folder holds no finished run, or one that was sent already.
+        ValueError: the folder holds no finished run, or one that was sent already, or a file of it is damaged.
         TrackingUnavailable: the server does not answer.
     """
-    if missing := [n for n in (RUN_FILE, "config.yaml", "metrics.json", "summary.md") if not (folder / n).is_file()]:
+    if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
-    if (folder / LOGGED_FILE).is_file():
-        raise ValueError(f"{folder} is in MLflow already, as run {_read_json(folder / LOGGED_FILE)['run_id']}")
+    if (sent := read_logged(folder)) is not None:
+        raise ValueError(f"{folder} is in MLflow already, as run {sent}")
+    _only_files(folder)
+    facts, _ = _finished_facts(folder)
+    _ = params_of(folder), read_metrics(folder), read_curves(folder), _summary(folder)
     client = store.connect()
-    facts = _read_json(folder / RUN_FILE)
     # a server that went away during the run still holds it as RUNNING
-    known = facts.get("run_id") if facts.get("uri") == store.uri else None
-    run_id = known or store.create_run(client, facts["name"], facts["tags"], facts["parent"], facts["start_time"])
-    with reaching(store.uri):
-        send_params(client, run_id, folder)
-        send_folder(client, run_id, folder)
+    known = facts.run_id if facts.run_id is not None and facts.uri == store.uri else None
+    if known is not None:
+        _check_open(store, known, facts, folder)
+    run_id = known or store.create_run(client, facts.name, facts.tags, facts.parent, facts.start_time)
+    try:
+        with reaching(store.uri):
+            send_params(client, run_id, folder)
+            send_folder(client, run_id, folder)
+    except BaseException:
+        with suppress(TrackingUnavailable, TrackingRefused), reaching(store.uri):
+            client.set_terminated(run_id, status="FAILED")
+        raise
     return run_id
 
 
@@ -102,12 +110,63 @@ def params_of(folder: Path) -> dict[str, str]:
     """Every value of the run's config under its dotted key.
 
     Raises:
-        ValueError: a value is longer than MLflow keeps.
+        ValueError: the file is damaged, or a value is longer than MLflow keeps.
     """
-    params = dict(_flatten(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))))
+    config = read_yaml(folder / "config.yaml")
+    if not isinstance(config, dict) or not config:
+        raise ValueError(f"{folder / 'config.yaml'} is damaged: it is no mapping")
+    params = dict(_flatten(config))
     if too_long := [key for key, value in params.items() if len(value) > LONGEST_PARAM]:
         raise ValueError(f"{too_long[0]} is longer than the {LONGEST_PARAM} characters that MLflow keeps of a param")
     return params
+
+
+def _finished_facts(folder: Path) -> tuple[RunFacts, DatasetFacts]:
+    """What ``run.json`` of a run says that has ended.
+
+    Raises:
+        ValueError: it does not say on what data.
+    """
+    facts = read_run_facts(folder)
+    if facts.dataset is None:
+        raise ValueError(f"{folder / RUN_FILE} is not of a finished run: dataset missing")
+    return facts, facts.dataset
+
+
+def _summary(folder: Path) -> str:
+    path = folder / "summary.md"
+    try:
+        return path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _only_files(folder: Path) -> None:
+    """Refuse what would send files from elsewhere, or never end.
+
+    Raises:
+        ValueError: the folder holds a link, or something that is no file.
+    """
+    for parent, folders, names in os.walk(folder):
+        for path in (Path(parent, name) for name in [*folders, *names]):
+            mode = path.lstat().st_mode
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                kind = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
+                raise ValueError(f"{path} is {kind}: a run that is sent may hold only files and folders of its own")
+
+
+def _check_open(store: Store, run_id: str, facts: RunFacts, folder: Path) -> None:
+    """Refuse to write over a run that has ended, or is another.
+
+    Raises:
+        ValueError: it is.
+    """
+    there = store.run(run_id)
+    anew = f"to send {folder} as a new run, delete run_id from {folder / RUN_FILE}"
+    if there["status"] == "FINISHED":
+        raise ValueError(f"run {run_id} in {store.uri} has finished and is not overwritten; {anew}")
+    if there["tags"].get("fingerprint") != facts.tags.get("fingerprint"):
+        raise ValueError(f"run {run_id} in {store.uri} is another than that of {folder}; {anew}")
 
 
 def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -116,18 +175,14 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, "null" if value is None else str(value))]
 
 
-def _dataset_input(facts: Mapping[str, Any]) -> Any:
+def _dataset_input(facts: DatasetFacts) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(
-        name=facts["id"],
-        digest=facts["digest"][:36],
+        name=facts.id,
+        digest=facts.digest[:36],
         source_type="local",
-        source=json.dumps({"uri": facts["id"]}),
-        profile=json.dumps(facts["profile"]),
+        source=json.dumps({"uri": facts.id}),
+        profile=json.dumps(facts.model_dump()["profile"]),
     )
     return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "train, dev, test")])
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,47 @@
+"""``metrics.json``: every metric of a run; ``layers.json``: curves over the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, RootModel
+
+from keyneurons.artifacts.plain import checked, read_json
+
+METRICS_FILE = "metrics.json"
+LAYERS_FILE = "layers.json"
+Name = Annotated[str, Field(min_length=1)]
+Layer = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
+
+
+class Metrics(RootModel[Mapping[Name, float]]):
+    """Finite numbers by name."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class Curves(RootModel[Mapping[Name, Mapping[Layer, float]]]):
+    """By name a number for each layer."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+def read_metrics(folder: Path) -> Mapping[str, float]:
+    """The metrics in a run's folder.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return checked(Metrics, read_json(folder / METRICS_FILE), folder / METRICS_FILE).root
+
+
+def read_curves(folder: Path) -> Mapping[str, Mapping[str, float]]:
+    """The curves in a run's folder, none where it has none.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / LAYERS_FILE
+    return checked(Curves, read_json(path), path).root if path.is_file() else {}

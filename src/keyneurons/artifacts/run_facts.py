@@ -1,0 +1,69 @@
+"""``run.json``: what a run is called and belongs to; ``mlflow_run.json``: where MLflow has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt
+
+from keyneurons.artifacts.plain import Strict, checked, read_json
+from keyneurons.records import Split
+
+RUN_FILE = "run.json"
+LOGGED_FILE = "mlflow_run.json"
+RunId = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
+
+
+class Size(Strict):
+    """Sentences and words of a split."""
+
+    sentences: NonNegativeInt
+    words: NonNegativeInt
+
+
+class DatasetFacts(Strict):
+    """The text of a run."""
+
+    id: Annotated[str, Field(min_length=1)]
+    digest: Annotated[str, Field(min_length=1)]
+    profile: Mapping[Split, Size]
+
+
+class RunFacts(Strict):
+    """A run: ``choices`` by config group, ``start_time`` in milliseconds, and once they are known the rest."""
+
+    name: Annotated[str, Field(min_length=1)]
+    parent: RunId | None
+    choices: Mapping[str, str]
+    tags: Mapping[str, str]
+    start_time: NonNegativeInt
+    run_id: RunId | None = None
+    uri: str | None = None
+    dataset: DatasetFacts | None = None
+
+
+class Logged(Strict):
+    """The id that a run has in MLflow."""
+
+    run_id: RunId
+
+
+def read_run_facts(folder: Path) -> RunFacts:
+    """What ``run.json`` of a run's folder says.
+
+    Raises:
+        ValueError: it is damaged, or none of this version.
+    """
+    return checked(RunFacts, read_json(folder / RUN_FILE), folder / RUN_FILE)
+
+
+def read_logged(folder: Path) -> str | None:
+    """The MLflow id under which a run's folder was sent, or None where it was not.
+
+    Raises:
+        ValueError: the file that says so is damaged.
+    """
+    path = folder / LOGGED_FILE
+    return checked(Logged, read_json(path), path).run_id if path.is_file() else None

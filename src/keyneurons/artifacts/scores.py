@@ -1,0 +1,75 @@
+"""``scores.safetensors``: the scores of all neurons, one ``[tags, neurons]`` tensor a layer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from safetensors import SafetensorError, safe_open
+
+SCORES_FILE = "scores.safetensors"
+_TENSOR = re.compile(r"(?P<site>\w+)\.(?P<layer>[0-9]+)(?P<p>\.p_value)?")
+
+
+@dataclass(frozen=True)
+class ScoresFile:
+    """A file of scores whose head is sound: its tags, and by layer the name of the tensor."""
+
+    path: Path
+    site: str
+    tags: tuple[str, ...]
+    neurons: int
+    layers: Mapping[int, str]
+
+    def layer(self, layer: int) -> Float[ndarray, "tags neurons"]:
+        """The scores of a layer.
+
+        Raises:
+            ValueError: they are damaged.
+        """
+        try:
+            with safe_open(self.path, framework="np") as file:
+                scores: ndarray = file.get_tensor(self.layers[layer])
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ValueError(f"{self.path} is damaged: {error}") from error
+        if not np.isfinite(scores).all():
+            raise ValueError(f"{self.path} is damaged: scores of layer {layer} are not finite")
+        return scores
+
+
+def open_scores(path: Path) -> ScoresFile:
+    """Read the head of a file of scores.
+
+    Raises:
+        ValueError: it is damaged, or no such file.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            facts = file.metadata() or {}
+            heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            shapes = {name: (head.get_shape(), head.get_dtype()) for name, head in heads.items()}
+        tags, site = json.loads(facts["tags"]), facts["site"]
+    except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}") from error
+    named = isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
+    if not named or not tags or len(set(tags)) < len(tags):
+        raise ValueError(f"{path} is damaged: its tags are {tags!r}")
+    widths, layers = set(), {}
+    for name, (shape, dtype) in shapes.items():
+        parts = _TENSOR.fullmatch(name)
+        if parts is None or parts["site"] != site or dtype not in {"F32", "F64"}:
+            raise ValueError(f"{path} is damaged: a tensor {name!r} of {dtype} is none of scores of {site}")
+        if len(shape) != 2 or shape[0] != len(tags):
+            raise ValueError(f"{path} is damaged: {name} is {shape}, and there are {len(tags)} tags")
+        widths.add(shape[1])
+        if parts["p"] is None:
+            layers[int(parts["layer"])] = name
+    if len(widths) != 1 or not layers:
+        raise ValueError(f"{path} is damaged: its layers have {sorted(widths)} neurons")
+    return ScoresFile(path, site, tuple(tags), widths.pop(), layers)

@@ -1,0 +1,134 @@
+"""``keyneurons log`` sends a whole run or nothing: no orphans, nothing from outside the folder, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+
+import pytest
+from damaging import damage
+from user import QUICK
+
+from keyneurons.runs import log_finished
+from keyneurons.tracking import Store
+
+
+@pytest.fixture
+def unsent(place, call, tmp_path):
+    """The folder of a finished run that no store has, and a store with nothing in it but its experiment."""
+    ended = call(*place.small, *QUICK, "hydra.run.dir=done")
+    assert ended.status == 0, ended.err
+    folder = tmp_path / "done"
+    (folder / "mlflow_run.json").unlink()
+    facts = json.loads((folder / "run.json").read_text("utf-8"))
+    del facts["run_id"], facts["uri"]
+    (folder / "run.json").write_text(json.dumps(facts), "utf-8")
+    store = Store(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "keyneurons")
+    store.connect()
+    return folder, store
+
+
+def refused(folder, store, *told):
+    with pytest.raises((ValueError, OSError)) as error:
+        log_finished(store, folder)
+    assert "\n" not in str(error.value)
+    assert all(each in str(error.value) for each in told), str(error.value)
+    assert store.search("keyneurons", "") == []
+    assert not (folder / "mlflow_run.json").exists()
+
+
+def test_a_whole_folder_is_sent_once(unsent):
+    folder, store = unsent
+    run_id = log_finished(store, folder)
+    (run,) = store.search("keyneurons", "")
+    assert (run["id"], run["status"]) == (run_id, "FINISHED")
+    with pytest.raises(ValueError, match=f"is in MLflow already, as run {run_id}"):
+        log_finished(store, folder)
+
+
+@pytest.mark.parametrize("name", ["run.json", "config.yaml", "metrics.json", "summary.md"])
+def test_each_file_is_needed_whole(unsent, name):
+    folder, store = unsent
+    whole = (folder / name).read_bytes()
+    damaged = [b"[]", b"", b"\xff\xfe", b"\x00", b"null", b"{"]
+    if name != "summary.md":
+        damaged += [whole[: len(whole) // 2], whole[:-20]]
+    for content in damaged if name != "summary.md" else [b"\xff\xfe"]:
+        (folder / name).write_bytes(content)
+        refused(folder, store, str(folder / name))
+    (folder / name).unlink()
+    refused(folder, store, str(folder), f"{name} missing")
+
+
+def test_yaml_that_would_never_end(unsent):
+    folder, store = unsent
+    bomb = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*{'a' if i == 0 else f'b{i - 1}'}]\n" for i in range(30))
+    (folder / "config.yaml").write_text(bomb)
+    refused(folder, store, "config.yaml is damaged", "alias")
+
+
+def test_damage_to_the_facts_of_60_runs(unsent):
+    """Each is refused with the file's name and without a run, or sent with what it says."""
+    folder, store = unsent
+    draw, sent = random.Random(14), 0
+    whole = {name: json.loads((folder / name).read_text("utf-8")) for name in ("run.json", "metrics.json")}
+    for _ in range(60):
+        name = draw.choice(list(whole))
+        changed = damage(whole[name], draw)
+        (folder / name).write_text(json.dumps(changed), "utf-8")
+        before = len(store.search("keyneurons", ""))
+        told = ""
+        try:
+            run = store.run(log_finished(store, folder))
+        except ValueError as error:
+            told = str(error)
+        if told:
+            assert name in told, told
+            assert len(store.search("keyneurons", "")) == before
+        else:
+            sent += 1
+            metrics = changed if name == "metrics.json" else whole["metrics.json"]
+            assert run["status"] == "FINISHED"
+            assert len(run["metrics"]) >= len(metrics)
+            (folder / "mlflow_run.json").unlink()
+        (folder / name).write_text(json.dumps(whole[name]), "utf-8")
+    assert 3 < sent < 57
+
+
+def test_nothing_from_outside_is_sent(unsent, tmp_path):
+    folder, store = unsent
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    (folder / "figures" / "link.png").symlink_to(secret)
+    refused(folder, store, str(folder / "figures" / "link.png"), "symbolic link")
+    (folder / "figures" / "link.png").unlink()
+    (folder / "more").symlink_to(tmp_path)
+    refused(folder, store, str(folder / "more"), "symbolic link")
+    (folder / "more").unlink()
+    os.mkfifo(folder / "pipe")  # reading it would never end
+    refused(folder, store, str(folder / "pipe"), "no regular file")
+
+
+def test_a_finished_run_is_not_overwritten(unsent, tmp_path):
+    folder, store = unsent
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    run_id = log_finished(store, folder)
+    before = store.run(run_id)
+    facts = json.loads((copy / "run.json").read_text("utf-8"))
+    (copy / "run.json").write_text(json.dumps({**facts, "run_id": run_id, "uri": store.uri}), "utf-8")
+    with pytest.raises(ValueError, match=f"run {run_id} .* has finished and is not overwritten; to send"):
+        log_finished(store, copy)
+    assert store.run(run_id) == before
+
+
+def test_another_run_is_not_taken_for_it(unsent):
+    folder, store = unsent
+    other = store.create_run(store.connect(), "another", {"fingerprint": "0"}, None)
+    facts = json.loads((folder / "run.json").read_text("utf-8"))
+    (folder / "run.json").write_text(json.dumps({**facts, "run_id": other, "uri": store.uri}), "utf-8")
+    with pytest.raises(ValueError, match=f"run {other} .* is another than that of"):
+        log_finished(store, folder)
+    assert store.run(other)["status"] == "RUNNING"
+    assert store.run(other)["metrics"] == {}
