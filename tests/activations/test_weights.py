@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 
 import pytest
 import torch
+from damaging import damage
 from models import SHAPES, SMALL, save_tiny_model, sentences
 from safetensors.torch import load_file, save_file
 
@@ -222,3 +224,46 @@ def test_opt_is_read_right_though_it_lays_tokens_end_to_end(tmp_path, monkeypatc
             row += 1
     handle.remove()
     assert row == len(found)
+
+
+def test_damage_to_60_model_folders(tiny_folder, tmp_path):
+    """Each is refused in one line that names the folder, or every parameter is that of the file, by another name."""
+    draw, taken, whole = random.Random(14), 0, tiny_folder("llama")
+    revision = LocalModel(whole, tmp_path / "cache").fetch().revision
+    for number in range(60):
+        place = shutil.copytree(whole, tmp_path / str(number))
+        damage_folder(place, draw)
+        told, model = "", None
+        try:
+            model = loaded(place, tmp_path / "cache")
+            _ = model.tokenizer, model.network, model.width("mlp")
+        except (ValueError, OSError) as error:
+            told = str(error)
+        if told:
+            assert str(place) in told, told
+        else:
+            taken += 1
+            assert model.files.revision != revision
+            stored = load_file(place / "model.safetensors")
+            for name, parameter in model.network.named_parameters():
+                assert torch.equal(stored[f"model.{name}"].float(), parameter)
+    assert 3 < taken < 50
+
+
+def damage_folder(place, draw):
+    """Change one thing: a value of the config, a tensor, or the bytes of a file."""
+    kind = draw.choice(["config", "config", "tensor", "bytes"])
+    if kind == "config":
+        config = json.loads((place / "config.json").read_text())
+        (place / "config.json").write_text(json.dumps(damage(config, draw)))
+    elif kind == "tensor":
+        tensors = load_file(place / "model.safetensors")
+        name = draw.choice([name for name in tensors if name != "lm_head.weight"])
+        value = tensors.pop(name)
+        other = [lambda: value[:-1].contiguous(), lambda: value[None].contiguous(), lambda: value + 1, lambda: None]
+        if (changed := draw.choice(other)()) is not None:
+            tensors[name] = changed
+        save_file(tensors, place / "model.safetensors", metadata={"format": "pt"})
+    else:
+        path = place / draw.choice(["config.json", "model.safetensors", "tokenizer.json"])
+        path.write_bytes(path.read_bytes()[: draw.randrange(path.stat().st_size)])

@@ -15,19 +15,26 @@ from keyneurons.runs import log_finished
 from keyneurons.tracking import Store
 
 
-@pytest.fixture
-def unsent(place, call, tmp_path):
-    """The folder of a finished run that no store has, and a store with nothing in it but its experiment."""
-    ended = call(*place.small, *QUICK, "hydra.run.dir=done")
+@pytest.fixture(scope="module")
+def finished(place, command, tmp_path_factory):
+    """The folder of a finished run, as if it had never reached a store."""
+    here = tmp_path_factory.mktemp("finished")
+    ended = command(here, *place.small, *QUICK, "hydra.run.dir=done")
     assert ended.status == 0, ended.err
-    folder = tmp_path / "done"
+    folder = here / "done"
     (folder / "mlflow_run.json").unlink()
     facts = json.loads((folder / "run.json").read_text("utf-8"))
     del facts["run_id"], facts["uri"]
     (folder / "run.json").write_text(json.dumps(facts), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def unsent(finished, tmp_path):
+    """A copy of that folder, and a store with nothing in it but its experiment."""
     store = Store(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "keyneurons")
     store.connect()
-    return folder, store
+    return shutil.copytree(finished, tmp_path / "done"), store
 
 
 def refused(folder, store, *told):
