@@ -147,6 +147,8 @@ def _facts(result: Result) -> tuple[str, ...]:
         facts.append("left out, too few words in train: " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items()))
     if n := sum(treebank.duplicates_dropped.values()):
         facts.append(f"{n} dev and test sentences dropped that stand in an earlier split")
+    if n := treebank.unreadable_dropped:
+        facts.append(f"{n} words left out: the tokenizer has no token for them")
     if treebank.shared_spans:
         facts.append(f"{treebank.shared_spans} words share the span of their multi-word token")
     facts.append(

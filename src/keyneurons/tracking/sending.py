@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from keyneurons.files import write_json
+from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import reaching
 from keyneurons.tracking.store import Store
 
@@ -57,16 +57,6 @@ def send_params(client: MlflowClient, run_id: str, folder: Path) -> None:
     params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
     for start in range(0, len(params), MOST_PARAMS):
         client.log_batch(run_id, params=params[start : start + MOST_PARAMS])
-
-
-def metric_name(key: str) -> str:
-    """A metric's name as MLflow takes it: the characters of a tag that it refuses as ``_x`` and their number."""
-    parts = [re.sub(r"[^\w\-. ]|^\.+$", _escaped, part, flags=re.ASCII) for part in key.split("/")]
-    return "/".join(parts)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return "".join(f"_x{ord(character):02x}" for character in match[0])
 
 
 def log_folder(store: Store, folder: Path) -> str:
