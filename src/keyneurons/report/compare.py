@@ -14,6 +14,7 @@ from keyneurons.analysis.consensus import needed
 from keyneurons.files import write_json
 from keyneurons.pipeline.run_sets import SetGroup, consensus_file
 from keyneurons.report.compare_figures import agreement_matrices, curves, tally_figure
+from keyneurons.report.drawing import save
 from keyneurons.report.files import write_table
 from keyneurons.report.panels import X, panels
 from keyneurons.report.run_table import MORE_METRICS, RunRow, metric_columns
@@ -94,15 +95,15 @@ def draw(found: RunComparison, folder: Path) -> Drawn:
     for x, metric, name in CURVES:
         if shown := panels(found.rows, x, metric):
             drawn[name] = folder / f"{name}.png"
-            curves(shown, x, metric).savefig(drawn[name])
+            save(curves(shown, x, metric), drawn[name])
     of_groups = []
     for i, group in enumerate(found.groups, start=1):
         own: dict[str, Path] = {}
         if group.agreement is not None:
             own = {name: folder / f"{name}{f'_{i}' if len(found.groups) > 1 else ''}.png" for name in GROUP_FIGURES}
             matrices = agreement_matrices(group.agreement, found.labels(group))
-            matrices.savefig(own["agreement"], bbox_inches="tight")  # names may be of any length
-            tally_figure(group.tally).savefig(own["consensus"])
+            save(matrices, own["agreement"], cropped=True)  # names may be of any length
+            save(tally_figure(group.tally), own["consensus"])
         of_groups.append(own)
     return Drawn(drawn, tuple(of_groups))
 
