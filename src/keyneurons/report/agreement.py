@@ -15,8 +15,9 @@ from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.comparison import Comparison
 from keyneurons.report.drawing import save
 from keyneurons.report.figures import figure_by_layer, figure_of_matrices
-from keyneurons.report.files import key_neurons, write_matrix, write_table
+from keyneurons.report.files import key_neurons
 from keyneurons.report.summary import layers_told
+from keyneurons.report.tables import write_matrix, write_table
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",

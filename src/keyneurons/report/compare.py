@@ -15,9 +15,9 @@ from keyneurons.files import write_json
 from keyneurons.pipeline.run_sets import SetGroup, consensus_file
 from keyneurons.report.compare_figures import agreement_matrices, curves, tally_figure
 from keyneurons.report.drawing import save
-from keyneurons.report.files import write_table
 from keyneurons.report.panels import X, panels
 from keyneurons.report.run_table import MORE_METRICS, RunRow, metric_columns
+from keyneurons.report.tables import write_table
 
 FORMAT = 1
 GROUP_FIGURES = ("agreement", "consensus")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Shaped
-from numpy import ndarray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -19,9 +15,10 @@ from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.digests import json_digest
-from keyneurons.files import write_json, write_text
+from keyneurons.files import write_json
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.records import NeuronSets
+from keyneurons.report.tables import write_matrix
 
 KEY_NEURONS_FORMAT = 1
 
@@ -135,18 +132,6 @@ def write_tensors(result: Result, folder: Path) -> None:
     places = ",".join(f"{result.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     tensors = {name: getattr(probe, name).contiguous() for name in ("weight", "bias", "mean", "std")}
     save_file(tensors, folder / "probe.safetensors", metadata={**facts, "neurons": places})
-
-
-def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"]) -> None:
-    """Write a matrix with the names as header and first column."""
-    write_table(path, ["", *names], [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)])
-
-
-def write_table(path: Path, head: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    write_text(path, text.getvalue())
 
 
 def _by_layer(result: Result) -> dict[str, Tensor]:

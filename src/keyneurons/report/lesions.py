@@ -15,7 +15,7 @@ from keyneurons.pipeline.generated import Generated
 from keyneurons.pipeline.lesion_results import LesionResult
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.figures import colours
-from keyneurons.report.files import write_matrix, write_table
+from keyneurons.report.tables import write_matrix, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
