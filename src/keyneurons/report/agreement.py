@@ -16,6 +16,7 @@ from keyneurons.pipeline.comparison import Comparison
 from keyneurons.report.drawing import save
 from keyneurons.report.figures import figure_by_layer, figure_of_matrices
 from keyneurons.report.files import key_neurons
+from keyneurons.report.markup import block, table
 from keyneurons.report.summary import layers_told
 from keyneurons.report.tables import write_matrix, write_table
 
@@ -101,8 +102,7 @@ def agreement_title(comparison: Comparison) -> str:
 def agreement_markdown(comparison: Comparison) -> str:
     """The summary as the description of an MLflow run."""
     head = ["method", "method", *MEASURES.values()]
-    lines = [f"### {agreement_title(comparison)}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in agreement_rows(comparison.agreement)]
+    lines = [f"### {block(agreement_title(comparison))}", "", *table(head, agreement_rows(comparison.agreement))]
     return "\n".join([*lines, "", "Means over the tags."]) + "\n"
 
 

@@ -15,6 +15,7 @@ from keyneurons.pipeline.generated import Generated
 from keyneurons.pipeline.lesion_results import LesionResult
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.figures import colours
+from keyneurons.report.markup import block, table
 from keyneurons.report.tables import write_matrix, write_table
 
 if TYPE_CHECKING:
@@ -131,16 +132,12 @@ def _side_by_side(found: Generated) -> str:
     """What the model wrote, prompt by prompt."""
     lines = []
     for i, prompt in enumerate(found.prompts):
-        lines += [f"### {prompt}", "", "| | |", "|---|---|", f"| intact | {_cell(found.intact[i])} |"]
+        rows = [("intact", found.intact[i])]
         for tag in found.lesioned:
-            lines.append(f"| {tag} | {_cell(found.lesioned[tag][i])} |")
-            lines.append(f"| control of {tag} | {_cell(found.controls[tag][i])} |")
-        lines.append("")
+            rows += [(tag, found.lesioned[tag][i]), (f"control of {tag}", found.controls[tag][i])]
+        shown = [(who, " ".join(text.split())) for who, text in rows]
+        lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _facts(found: LesionResult) -> dict[str, object]:
