@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 LONGEST_NAME = 250
-"""Characters, by MLflow's limit."""
+"""Characters of the name of a metric or a run that MLflow keeps."""
 
 LONGEST_PREFIX = 64
 """Characters that stand before the tag in the longest name of a metric, such as ``lesion/.../p_value/``."""
