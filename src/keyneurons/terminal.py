@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,9 +16,9 @@ def print_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def terminal(file: IO[str] | None = None, width: int | None = None) -> Console:
-    """A console that takes nothing in a text for markup or for the name of an emoji."""
+def terminal(like: Console | None = None, width: int | None = None) -> Console:
+    """A console that takes nothing in a text for markup or an emoji; it writes where ``like`` does, or to stdout."""
     from rich.console import Console
 
     print_any_text()
-    return Console(highlight=False, markup=False, emoji=False, file=file, width=width)
+    return Console(highlight=False, markup=False, emoji=False, file=None if like is None else like.file, width=width)

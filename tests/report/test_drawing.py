@@ -58,6 +58,11 @@ def test_no_text_is_read_as_mathematics(tmp_path: Path) -> None:
     assert not any(text.get_parse_math() for text in figure.findobj(Text))
 
 
+def test_every_figure_comes_into_its_file_in_this_way() -> None:
+    package = Path(drawing.__file__).parents[1]
+    assert [path.name for path in package.rglob("*.py") if "savefig(" in path.read_text("utf-8")] == ["drawing.py"]
+
+
 def test_other_warnings_are_still_heard(tmp_path: Path) -> None:
     figure = drawing.new_figure(0.3, 0.3)  # there is no room for the axes
     figure.add_subplot().set_ylabel("a label that is far too long")

@@ -12,6 +12,7 @@ from typing import Any
 from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, DEV, P_VALUE, Best
 from keyneurons.analysis.consensus import needed
 from keyneurons.files import write_json
+from keyneurons.metric_names import shortened
 from keyneurons.pipeline.run_sets import SetGroup, consensus_file
 from keyneurons.report.compare_figures import agreement_matrices, curves, tally_figure
 from keyneurons.report.drawing import save
@@ -113,7 +114,8 @@ def consensus_paths(found: RunComparison) -> dict[int, str]:
     several = [i for i, group in enumerate(found.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    names = {i: re.sub(r"[^\w.-]+", "_", str(found.groups[i].bound).rpartition("/")[2]) for i in several}
+    bounds = {i: shortened(str(found.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     again = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
     return {i: f"consensus/{name}{again[i]}/key_neurons.json" for i, name in names.items()}
 

@@ -36,8 +36,8 @@ def _tags(summary: Summary) -> Table:
 
 def show_wide(table: Table, console: Console) -> None:
     """Write a table with whole cells whatever the width of the terminal: its lines may wrap, numbers may not be cut."""
-    wide = terminal(console.file, 1000).measure(table).maximum
-    terminal(console.file, max(wide, console.width)).print(table)
+    wide = terminal(console, 1000).measure(table).maximum
+    terminal(console, max(wide, console.width)).print(table)
 
 
 def _lesions(summary: Summary) -> Table:
