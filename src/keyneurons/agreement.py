@@ -15,9 +15,11 @@ from keyneurons.build import build_experiment, build_store
 from keyneurons.config import Config
 from keyneurons.files import write_text
 from keyneurons.job import early_tags, keep_dataset_facts, seed_everything
+from keyneurons.metric_names import LONGEST_NAME, shortened
 from keyneurons.pipeline.comparison import Comparison, compare_methods
 from keyneurons.report.agreement import agreement_rows, agreement_title, write_comparison
 from keyneurons.report.console import show_wide
+from keyneurons.terminal import terminal
 from keyneurons.tracking import open_run
 
 SELECTION = re.compile(r"selection=\[?([\w,\s]+)\]?")
@@ -55,7 +57,7 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
     folder.mkdir(parents=True)
     write_text(folder / "config.yaml", _config_of_all(configs))
     facts = {
-        "name": f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}",
+        "name": shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME),
         "parent": None,
         "choices": {"selection": ",".join(methods)},
         "tags": early_tags(
@@ -67,8 +69,9 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
         write_comparison(comparison, folder)
         keep_dataset_facts(folder, comparison.treebank, comparison.treebank_digest)
         arrived = run.send(folder)
-    _show(comparison, Console(highlight=False))
-    Console(highlight=False).print(
+    console = terminal()
+    _show(comparison, console)
+    console.print(
         f"Everything is in {folder}" + ("" if arrived else f"; send it later with: keyneurons log {folder}"),
         soft_wrap=True,
     )

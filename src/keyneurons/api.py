@@ -43,9 +43,12 @@ class RunResult:
 
     def overlap(self) -> DataFrame:
         """How many key neurons every two tags share, ``[tags, tags]``."""
-        from pandas import read_csv
+        from pandas import DataFrame
 
-        return read_csv(self.folder / "overlap_count.csv", index_col=0)
+        from keyneurons.report.tables import read_matrix
+
+        names, matrix = read_matrix(self.folder / "overlap_count.csv")
+        return DataFrame(matrix, index=names, columns=names)
 
 
 def run(*overrides: str) -> RunResult:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
 from keyneurons.analysis.best_runs import best_runs
@@ -21,6 +20,7 @@ from keyneurons.report.compare_note import markdown
 from keyneurons.report.compare_page import page
 from keyneurons.report.run_table import FinishedRun, run_rows
 from keyneurons.runs import Run, Unfit, find_runs, load_run
+from keyneurons.terminal import terminal
 from keyneurons.tracking import Store, describe
 from keyneurons.version import __version__
 
@@ -43,13 +43,14 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     found = compare_runs(runs, _source(store, which, value), share)
     folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-compare")
     written = write_comparison(found, folder)
-    show_comparison(found, Console(highlight=False))
+    console = terminal()
+    show_comparison(found, console)
     if which == "sweep":
         _log(store, value, found, folder)
-    Console(highlight=False).print(
+    console.print(
         Text(f"Everything is in {folder}" + (f" and with run {value}" if which == "sweep" else "")), soft_wrap=True
     )
-    Console(highlight=False).print(Text(f"Open {written} in a browser"), soft_wrap=True)
+    console.print(Text(f"Open {written} in a browser"), soft_wrap=True)
 
 
 def compare_sweep(store: Store, parent: str, folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from keyneurons.metric_names import shortened
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
 
 SQLITE = "sqlite:///"
@@ -54,15 +56,45 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
+def _one_line(most: int) -> AfterValidator:
+    """A name that can stand in a list: printable, not empty, not longer than MLflow keeps."""
+
+    def check(name: str) -> str:
+        if not name.strip() or not name.isprintable() or len(name) > most:
+            raise ValueError(f"should be one line of 1 to {most} printable characters")
+        return name
+
+    return AfterValidator(check)
+
+
+def _quoted(value: Any) -> str:
+    """A plain value as text on a command line: ``1`` as ``'1'``."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+def _text_only(tags: Any) -> Any:
+    """YAML turns ``01``, ``1e3`` or ``null`` into other values, so what is no text might not be the tag that was meant.
+
+    Raises:
+        ValueError: a tag is no text.
+    """
+    plain = isinstance(tags, list | tuple) and all(isinstance(tag, str | int | float | None) for tag in tags)
+    if plain and not all(isinstance(tag, str) for tag in tags):
+        raise ValueError(f'tags are text, so quote them: "dataset.tags=[{",".join(map(_quoted, tags))}]"')
+    return tags
+
+
 class Dataset(Section):
     """What every dataset can be asked for."""
 
     tag_column: str
-    tags: tuple[str, ...] | None
+    tags: Annotated[tuple[str, ...] | None, BeforeValidator(_text_only)]
     min_words_per_tag: PositiveInt
     max_sentences: Caps
     max_words: Caps
     drop_duplicates: bool
+    unreadable_words: Literal["error", "drop"]
 
 
 class StarterDataset(Dataset):
@@ -82,7 +114,7 @@ class ConlluDataset(Dataset):
     """Any CoNLL-U files."""
 
     kind: Literal["conllu"]
-    id: str
+    id: Annotated[str, _one_line(500)]
     train: Path | None
     dev: Path | None
     test: Path | None
@@ -94,7 +126,7 @@ class TextDataset(Dataset):
     """Plain text, tagged by Stanza."""
 
     kind: Literal["text"]
-    id: str
+    id: Annotated[str, _one_line(500)]
     path: Path
     language: str
     stanza_folder: Path | None
@@ -242,7 +274,7 @@ class Tracking(Section):
 
     uri: Annotated[str, AfterValidator(_absolute_database), AfterValidator(_without_password)]
     artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
-    experiment: str
+    experiment: Annotated[str, _one_line(256)]
 
 
 def _layer(value: Any) -> int | tuple[int, ...] | Literal["all"]:
@@ -333,8 +365,10 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
+    if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
+        message = f'should be text, so quote it: "{key}={_quoted(error["input"])}"'
     given = PASSWORD.sub(":***@", repr(error["input"]))
-    return f"{key}: {message}, got {given}"
+    return f"{key}: {message}, got {shortened(given, 200)}"
 
 
 def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:

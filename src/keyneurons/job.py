@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 
 from keyneurons.activations.processes import several_were_started
 from keyneurons.activations.reader import ActivationReader
@@ -31,6 +30,7 @@ from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
 from keyneurons.resume import Sweep, process_tag
+from keyneurons.terminal import terminal
 from keyneurons.tracking import open_run, params_of
 from keyneurons.version import __version__
 
@@ -59,7 +59,7 @@ def run_job(
         )
     experiment = build_experiment(config, choices["selection"])
     name = run_name(config, choices, () if sweep is None else sweep.swept)
-    console = Console(highlight=False)
+    console = terminal()
     if sweep is not None:
         revision = experiment.read.model.files.revision
         if (before := sweep.finished.get(fingerprint(config, revision))) is not None:

@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyneurons.terminal import print_any_text
+
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
@@ -42,6 +44,7 @@ def main() -> None:
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    print_any_text()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is told like Ctrl-C
     try:
         _dispatch()

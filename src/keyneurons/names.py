@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from keyneurons.config import Config
+from keyneurons.metric_names import LONGEST_NAME, shortened
 
 NAMED = ("site", "layer", "top_k", "selection", "model.random_weights")  # what every name says
 
@@ -21,7 +22,8 @@ def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = 
     layers = "-".join(map(str, config.layer)) if isinstance(config.layer, tuple) else config.layer
     untrained = " random weights" if config.model.random_weights else ""
     more = "".join(f" {key}={_value(config, choices, key)}" for key in swept if key not in NAMED)
-    return f"{config.site}.{layers} k{config.top_k} {choices['selection']}{untrained}{more}"
+    name = f"{config.site}.{layers} k{config.top_k} {choices['selection']}{untrained}{more}"
+    return shortened(" ".join(name.split()), LONGEST_NAME)
 
 
 def _value(config: Config, choices: Mapping[str, str], key: str) -> str:

@@ -83,7 +83,7 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         read_neuron_sets(run.file("key_neurons.json"), read)  # refuses another revision, tokenizer or width
     with _found_again("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
-        treebank = dataset.load()
+        treebank = dataset.load(read)
     if (digest := treebank_digest(treebank)) != key["dataset"]["digest"]:
         was = key["dataset"]["digest"]
         raise ValueError(f"{treebank.id} has changed since run {run.name}: digest {was[:12]} then, {digest[:12]} now")

@@ -47,13 +47,15 @@ class Treebank:
     """Tagged sentences, split by sentence.
 
     ``shared_spans`` counts the words of multi-word ranges whose forms do not spell the surface and so share its span;
-    ``duplicates_dropped`` counts, by split, the sentences left out because their text stands in an earlier split.
+    ``duplicates_dropped`` counts, by split, the sentences left out because their text stands in an earlier split;
+    ``unreadable_dropped`` the words left out because the tokenizer has no token for them.
     """
 
     id: str
     splits: Mapping[Split, tuple[Sentence, ...]]
     shared_spans: int = 0
     duplicates_dropped: Mapping[Split, int] = field(default_factory=dict)
+    unreadable_dropped: int = 0
 
     def n_words(self, split: Split) -> int:
         """Number of words of one split."""

@@ -23,6 +23,7 @@ from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
 from keyneurons.records import Site
 from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, alive, process_tag, version_of
+from keyneurons.terminal import terminal
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -156,8 +157,6 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
 
 
 def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
-    from rich.console import Console
-
     from keyneurons.job import git_commit
     from keyneurons.version import __version__
 
@@ -166,7 +165,7 @@ def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
     here = version_of({"keyneurons_version": __version__, "git_commit": git_commit()})
     if others := sorted(before.versions - {here}):
         told += f", by keyneurons {', '.join(others)}; this is {here}"
-    Console(highlight=False).print(told, soft_wrap=True)
+    terminal().print(told, soft_wrap=True)
 
 
 @dataclass

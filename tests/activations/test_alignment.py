@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import re
+from typing import Any
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from models import sentence, sentences, tiny_tokenizer
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from keyneurons.activations.alignment import Encoder
+from keyneurons.activations.alignment import Encoder, white_space_marks
 
 BOS = 1
 
@@ -102,7 +108,94 @@ def test_a_word_without_a_token_names_the_sentence():
     assert len(encoder([sentence("The dog", name="s8")])) == 1
     with pytest.raises(ValueError, match="sentence s9: no token of the model covers the word '~'"):
         encoder([sentence("The dog", name="s8"), sentence("The ~ dog", name="s9")])
+    read = encoder.readable([sentence("~"), sentence("The ~ dog")])
+    assert [[word.form for word in words] for words in read] == [[], ["The", "dog"]]
 
 
 def test_no_sentences():
     assert Encoder(tiny_tokenizer(), BOS)([]) == []
+
+
+CHARACTERS = "abĠ月山☃"
+MERGES = [("▁", "a"), ("▁", "月"), ("a", "b"), ("月", "山"), ("▁a", "b")]
+PREPEND = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+SPLIT_FIRST = [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(prepend_scheme="always")]
+KINDS: dict[str, tuple[Any, Any]] = {
+    "T5": (None, pre_tokenizers.Metaspace(prepend_scheme="always")),
+    "once": (None, pre_tokenizers.Metaspace(prepend_scheme="first")),
+    "never": (None, pre_tokenizers.Metaspace(prepend_scheme="never")),
+    "XLM-R": (normalizers.NFKC(), pre_tokenizers.Sequence(SPLIT_FIRST)),
+    "another mark": (None, pre_tokenizers.Metaspace(replacement="☐", prepend_scheme="always")),
+    "Llama 2": (PREPEND, None),
+    "GPT-2": (None, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "RoBERTa": (None, pre_tokenizers.ByteLevel(add_prefix_space=True)),
+    "BERT": (normalizers.BertNormalizer(lowercase=False), pre_tokenizers.BertPreTokenizer()),
+    "spaces as they are": (None, None),
+}
+
+
+@functools.cache
+def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
+    """A tokenizer of single characters (or bytes) and a few pairs, most with the mark of a space in front."""
+    normalizer, pre_tokenizer = KINDS[kind]
+    mark = {"another mark": "☐", "GPT-2": "Ġ", "RoBERTa": "Ġ", "BERT": "", "spaces as they are": " "}.get(kind, "▁")
+    merges = [tuple(piece.replace("▁", mark) for piece in pair) for pair in MERGES]
+    merges = [pair for pair in merges if all(pair)]
+    single = [*CHARACTERS, mark or "a"]
+    if mark == "Ġ":
+        single = pre_tokenizers.ByteLevel.alphabet()
+        merges = [pair for pair in merges if set("".join(pair)) <= set("Ġab")]
+    pieces = dict.fromkeys(["<unk>", *single, *map("".join, merges)])
+    model = models.BPE({piece: i for i, piece in enumerate(pieces)}, merges, unk_token="<unk>")
+    tokenizer = Tokenizer(model)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    if pre_tokenizer is not None:
+        tokenizer.pre_tokenizer = pre_tokenizer
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>")
+
+
+def spelt(kind: str, pieces: list[str]) -> str:
+    """What some pieces spell, without the marks of spaces."""
+    text = "".join(pieces).strip("Ġ" if kind in ("GPT-2", "RoBERTa") else "▁☐ ")
+    if kind not in ("GPT-2", "RoBERTa"):
+        return text
+    byte_of = {
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(c)[0][0]: c
+        for c in CHARACTERS
+    }
+    return re.sub("|".join(map(re.escape, byte_of)), lambda found: byte_of[found[0]], text)
+
+
+WORDS = st.lists(st.text(CHARACTERS, min_size=1, max_size=4), min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@given(words=WORDS, spaces=st.sampled_from([" ", "  "]))
+def test_the_tokens_of_a_word_spell_it_wherever_it_stands(kind: str, words: list[str], spaces: str) -> None:
+    tokenizer = tokenizer_of(kind)
+    text = spaces.join(words)
+    one = sentence(text, *(found.span() for found in re.finditer(r"[^ ]+", text)))
+    read = {pooling: Encoder(tokenizer, None, pooling=pooling)([one])[0] for pooling in ("mean", "first", "last")}
+    pieces = tokenizer.convert_ids_to_tokens(list(read["mean"].ids))
+    for word, (first, last) in zip(words, read["mean"].reads, strict=True):
+        assert spelt(kind, pieces[first : last + 1]) == word
+        assert all(set(pieces[end]) - white_space_marks(tokenizer) for end in (first, last))
+    assert read["first"].reads == tuple((first, first) for first, _ in read["mean"].reads)
+    assert read["last"].reads == tuple((last, last) for _, last in read["mean"].reads)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_space_becomes_the_mark_of_the_tokenizer(kind: str) -> None:
+    known = {"another mark": {"☐"}, "GPT-2": {"Ġ"}, "RoBERTa": {"Ġ"}, "BERT": set(), "spaces as they are": {" "}}
+    assert white_space_marks(tokenizer_of(kind)) == known.get(kind, {"▁"})
+
+
+def test_the_mark_in_front_of_a_text_is_no_token_of_its_first_word() -> None:
+    tokenizer = tokenizer_of("T5")
+    one = sentence("山月 ab 山月")
+    encoded = Encoder(tokenizer, None, pooling="mean")([one])[0]
+    assert tokenizer.convert_ids_to_tokens(list(encoded.ids)) == ["▁", "山", "月", "▁ab", "▁", "山", "月"]
+    assert encoded.reads == ((1, 2), (3, 3), (5, 6))
+    assert Encoder(tokenizer, None, read_at="prediction")([one])[0].reads == ((0, 0), (2, 2), (4, 4))

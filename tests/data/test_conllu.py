@@ -7,6 +7,8 @@ import lzma
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from keyneurons.data.conllu import read_conllu
 from keyneurons.records import Sentence
@@ -131,6 +133,8 @@ MALFORMED = {
     "range end": ((A, "", row("1-3", "abc"), A, B), 3, "the range ends at 3, the sentence at 2"),
     "form": ((A, row("2", "")), 2, "the form is empty"),
     "features": ((A, row("2", "b", feats="Plur")), 2, "features are written Name=Value|Name=Value or _, got 'Plur'"),
+    "feature twice": ((A, row("2", "b", feats="A=1|B=2|A=3")), 2, "a feature occurs twice in 'A=1|B=2|A=3'"),
+    "feature twice alike": ((row("1", "a", feats="A=1|A=1"),), 1, "a feature occurs twice"),
     "text": (("# text = a c", A, B), 3, "form 'b' is not what # text goes on with: ' c'"),
     "text ends": (("# text = a", A, B), 3, "form 'b' is not what # text goes on with: ''"),
     "text goes on": (("# text = a b c", A, B), 3, "# text goes on after the last word: ' c'"),
@@ -171,3 +175,50 @@ def test_damaged_packed_files(tmp_path: Path, suffix: str, cut: bool) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gone.conllu: no such file"):
         read_conllu(tmp_path / "gone.conllu")
+
+
+INVISIBLE = [
+    " ",
+    "\u00a0",
+    "\u2009",
+    "\u3000",
+    "\u2028",
+    "\x0b",
+    "\x1f",
+    "\x7f",
+    "\u200b",
+    "\u00ad",
+    "\ufeff",
+    "\u202e",
+]
+
+
+@pytest.mark.parametrize("invisible", INVISIBLE, ids=[f"U+{ord(each):04X}" for each in INVISIBLE])
+@pytest.mark.parametrize(("column", "name"), [(3, "UPOS"), (4, "XPOS"), (5, "FEATS")])
+def test_tags_that_look_alike_are_refused(tmp_path: Path, invisible: str, column: int, name: str) -> None:
+    for text in (f"N{invisible}", f"{invisible}N", f"N{invisible}N", f"_{invisible}", invisible):
+        for written_as in (text,) if name != "FEATS" else (f"A={text}", f"{text}=1"):
+            path = written(tmp_path, A, "\t".join([*B.split("\t")[:column], written_as, *B.split("\t")[column + 1 :]]))
+            with pytest.raises(ValueError, match="toy") as error:
+                read_conllu(path)
+            assert str(error.value).startswith(f"{path}:2: {name} must not contain white space or invisible characters")
+            assert len(str(error.value).splitlines()) == 1
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(st.text(st.characters(exclude_characters="\t\r\n", exclude_categories=["Cs"]), max_size=6))
+def test_a_tag_is_read_as_it_was_written_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.conllu"
+    path.write_text("\n".join([A, row("2", "b", text, f"F={text}", xpos=text)]) + "\n", encoding="utf-8")
+    if text == "" or "|" in text or not text.isprintable() or any(map(str.isspace, text)):
+        with pytest.raises(ValueError, match=":2: "):
+            read_conllu(path)
+    else:
+        word = read_conllu(path).sentences[0].words[1]
+        assert word.feats == {"F": text}
+        assert (word.upos, word.xpos) == ((None, None) if text == "_" else (text, text))
+
+
+def test_space_after_is_found_whatever_stands_around_it(tmp_path: Path) -> None:
+    path = written(tmp_path, row("1", "a", misc="X=1| SpaceAfter=No "), row("2", "b"))
+    assert read_conllu(path).sentences[0].text == "ab"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ReadAt = Literal["word", "prediction"]
 Pooling = Literal["last", "first", "mean"]
-
+Place = tuple[int, int]
 
 AT_ONCE = 1000
 """Sentences; what the tokenizer says of all of a large text would not fit into memory beside it."""
@@ -32,7 +32,8 @@ class Encoder:
     """Turns sentences into token ids and reading positions.
 
     Text goes to the tokenizer as it was written. A word is joined with the tokens that overlap its characters, so a
-    token that counts the space before the word into itself is found by the word's end.
+    token that counts the space before the word into itself is found by the word's end. A token that spells white space
+    only is no token of the word.
 
     ``read_at`` says whether a word is read at its own tokens or at the token before it, where the model predicts it;
     ``pooling`` which of its own tokens count.
@@ -56,7 +57,18 @@ class Encoder:
         Raises:
             ValueError: a word overlaps no token, or is predicted from nothing; the sentence is named.
         """
-        encoded = []
+        return [self._encode(*aligned) for aligned in self._aligned(sentences)]
+
+    def readable(self, sentences: Sequence[Sentence]) -> list[tuple[Word, ...]]:
+        """The words of each sentence that have a token."""
+        return [
+            tuple(word for word, place in zip(sentence.words, places, strict=True) if place is not None)
+            for sentence, _, places in self._aligned(sentences)
+        ]
+
+    def _aligned(self, sentences: Sequence[Sentence]) -> Iterator[tuple[Sentence, list[int], list[Place | None]]]:
+        """Token ids of each sentence, and of each of its words the first and the last token that spell it."""
+        marks = white_space_marks(self.tokenizer)
         for at in range(0, len(sentences), AT_ONCE):
             some = sentences[at : at + AT_ONCE]
             batch = self.tokenizer(
@@ -65,22 +77,24 @@ class Encoder:
                 return_offsets_mapping=True,
                 verbose=False,
             )
-            pairs = zip(batch["input_ids"], batch["offset_mapping"], strict=True)
-            encoded += [self._encode(s, ids, spans) for s, (ids, spans) in zip(some, pairs, strict=True)]
-        return encoded
+            for i, sentence in enumerate(some):
+                ids, spans, pieces = batch["input_ids"][i], batch["offset_mapping"][i], batch.tokens(i)
+                yield sentence, ids, _places(sentence, spans, pieces, marks)
 
-    def _encode(self, sentence: Sentence, ids: list[int], spans: list[tuple[int, int]]) -> Encoded:
+    def _encode(self, sentence: Sentence, ids: list[int], places: list[Place | None]) -> Encoded:
         prefix = [] if self.bos is None else [self.bos]
         suffix = [] if self.eos is None else [self.eos]
         reads = []
-        start = 0
-        for word in sentence.words:
-            first, last = _tokens_of(word, spans, start, sentence)
-            start = first
-            reads.append(self._read(first + len(prefix), last + len(prefix), sentence))
+        for word, place in zip(sentence.words, places, strict=True):
+            if place is None:
+                raise ValueError(
+                    f"sentence {sentence.id}: no token of the model covers the word {word.form!r}; "
+                    "dataset.unreadable_words=drop leaves out such words"
+                )
+            reads.append(self._read(place[0] + len(prefix), place[1] + len(prefix), sentence))
         return Encoded(tuple(prefix + ids + suffix), tuple(reads))
 
-    def _read(self, first: int, last: int, sentence: Sentence) -> tuple[int, int]:
+    def _read(self, first: int, last: int, sentence: Sentence) -> Place:
         if self.read_at == "prediction":
             if first == 0:
                 raise ValueError(
@@ -91,18 +105,40 @@ class Encoder:
         return {"last": (last, last), "first": (first, first), "mean": (first, last)}[self.pooling]
 
 
-def _tokens_of(word: Word, spans: list[tuple[int, int]], start: int, sentence: Sentence) -> tuple[int, int]:
-    """First and last token that overlap a word, searched from token ``start`` on.
+def white_space_marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
+    """The characters that a space becomes in a tokenizer's pieces: ``▁``, ``Ġ``, or none where it is left out."""
+    backend, text = tokenizer.backend_tokenizer, "a a"
+    if backend.normalizer is not None:
+        text = backend.normalizer.normalize_str(text)
+    if backend.pre_tokenizer is not None:
+        text = "".join(piece for piece, _ in backend.pre_tokenizer.pre_tokenize_str(text))
+    return frozenset(text) - {"a"}
 
-    Raises:
-        ValueError: no token does.
+
+def _places(
+    sentence: Sentence, spans: Sequence[Place], pieces: Sequence[str], marks: frozenset[str]
+) -> list[Place | None]:
+    """The first and the last token of every word, None for a word that has none.
+
+    They overlap its characters and, at both ends, spell more than white space. SentencePiece tokenizers put a mark in
+    front of a text: where it stays a token of its own, its offsets are those of the first character, which is spelt
+    by the next token.
     """
-    first = start
-    while first < len(spans) and spans[first][1] <= word.start:
-        first += 1
-    last = first
-    while last < len(spans) and spans[last][0] < word.end:
-        last += 1
-    if last == first:
-        raise ValueError(f"sentence {sentence.id}: no token of the model covers the word {word.form!r}")
-    return first, last - 1
+    places: list[Place | None] = []
+    start = 0
+    for word in sentence.words:
+        while start < len(spans) and spans[start][1] <= word.start:
+            start += 1
+        first, end = start, start
+        while end < len(spans) and spans[end][0] < word.end:
+            end += 1
+        while first < end and _is_blank(pieces[first], marks):
+            first += 1
+        while first < end and _is_blank(pieces[end - 1], marks):
+            end -= 1
+        places.append((first, end - 1) if first < end else None)
+    return places
+
+
+def _is_blank(piece: str, marks: frozenset[str]) -> bool:
+    return all(character in marks or character.isspace() for character in piece)

@@ -97,6 +97,11 @@ class ActivationReader:
         wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | missing
         return {site: sorted(layers) for site, layers in wanted.items() if layers}
 
+    def kept(self, sentences: Sequence[Sentence]) -> bool:
+        """Whether the cache has the activations of some sentences, be they damaged."""
+        entry = self.store.entry(self.key(sentences))
+        return all(entry.has(self.site, layer) for layer in self.layers)
+
     def key(self, sentences: Sequence[Sentence]) -> dict[str, object]:
         """All that the activations depend on, site and layer apart."""
         return {

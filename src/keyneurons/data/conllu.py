@@ -117,7 +117,8 @@ def _check_id(path: Path, number: int, got: int, expected: int) -> None:
 
 
 def _token(number: int, columns: Sequence[str], last: int) -> Token:
-    return Token(number, columns[1], "SpaceAfter=No" not in columns[9].split("|"), last)
+    misc = [item.strip() for item in columns[9].split("|")]
+    return Token(number, columns[1], "SpaceAfter=No" not in misc, last)
 
 
 def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
@@ -137,17 +138,38 @@ def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
 
 
 def _word(path: Path, number: int, columns: Sequence[str], start: int, end: int) -> Word:
-    upos, xpos = (None if tag in ("_", "") else tag for tag in columns[3:5])
-    feats = _features(columns[5])
-    if feats is None:
-        raise ValueError(f"{path}:{number}: features are written Name=Value|Name=Value or _, got {columns[5]!r}")
+    try:
+        upos, xpos, feats = _tag("UPOS", columns[3]), _tag("XPOS", columns[4]), _features(columns[5])
+    except ValueError as error:
+        raise ValueError(f"{path}:{number}: {error}") from None
     return Word(columns[1], start, end, upos, xpos, feats)
 
 
 @lru_cache(maxsize=8192)
-def _features(column: str) -> dict[str, str] | None:
-    """The features of a word, None where malformed; a treebank has few different ones, and its words share them."""
-    if column in ("_", ""):
+def _tag(column: str, text: str) -> str | None:
+    """A tag, or None for ``_``.
+
+    Raises:
+        ValueError: it has white space or invisible characters, so that two different tags could look alike.
+    """
+    if any(character.isspace() or not character.isprintable() for character in text):
+        raise ValueError(f"{column} must not contain white space or invisible characters, got {text!r}")
+    return None if text in ("_", "") else text
+
+
+@lru_cache(maxsize=8192)
+def _features(text: str) -> dict[str, str]:
+    """The features of a word; a treebank has few different ones, and its words share them.
+
+    Raises:
+        ValueError: they are malformed.
+    """
+    if _tag("FEATS", text) is None:
         return {}
-    pairs = [pair.partition("=") for pair in column.split("|")]
-    return {name: value for name, _, value in pairs} if all(name and value for name, _, value in pairs) else None
+    pairs = [pair.partition("=") for pair in text.split("|")]
+    if not all(name and value for name, _, value in pairs):
+        raise ValueError(f"features are written Name=Value|Name=Value or _, got {text!r}")
+    features = {name: value for name, _, value in pairs}
+    if len(features) < len(pairs):
+        raise ValueError(f"a feature occurs twice in {text!r}")
+    return features

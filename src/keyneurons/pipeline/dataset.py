@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from keyneurons.activations.alignment import Encoder
+from keyneurons.activations.reader import ActivationReader
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
-from keyneurons.data.splitting import cap, drop_duplicates
-from keyneurons.records import Labels, Split, Treebank
+from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
+from keyneurons.metric_names import check_tag
+from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A treebank and what is asked of it: tag column, caps, and which tags count."""
+    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words."""
 
     source: TreebankSource
     tag_column: str
@@ -22,12 +26,56 @@ class Dataset:
     max_sentences: Mapping[Split, int | None]
     max_words: Mapping[Split, int | None]
     drop_duplicates: bool
+    unreadable_words: Literal["error", "drop"] = "error"
 
-    def load(self) -> Treebank:
-        """Read the treebank, cap it, then drop from dev and test what stands in an earlier split."""
+    def load(self, read: ActivationReader | None = None) -> Treebank:
+        """Read the treebank.
+
+        Args:
+            read: what is to read it; where unreadable words are dropped, those that its tokenizer has no token for.
+
+        Returns:
+            The treebank, capped, without what stands in an earlier split and without the words to drop.
+        """
         treebank = cap(self.source.load(), self.max_sentences, self.max_words)
-        return drop_duplicates(treebank) if self.drop_duplicates else treebank
+        treebank = drop_duplicates(treebank) if self.drop_duplicates else treebank
+        return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
-        """The labelled words of a treebank, with or without the first word of every sentence."""
-        return label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
+        """The labelled words of a treebank, with or without the first word of every sentence.
+
+        Raises:
+            ValueError: the treebank lacks the tags asked for, or MLflow could not keep what is measured of a tag.
+        """
+        labels = label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
+        for tag in labels.names:
+            check_tag(tag)
+        return labels
+
+
+def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
+    """Leave out the words that the tokenizer has no token for, and the sentences that have no other.
+
+    Args:
+        treebank: the treebank.
+        read: has the tokenizer.
+
+    Returns:
+        The treebank without them; the texts of the sentences stay as they are.
+
+    Raises:
+        ValueError: nothing of a split is left.
+    """
+    encoder = Encoder(read.model.tokenizer, bos=None)
+    splits: dict[Split, tuple[Sentence, ...]] = {}
+    for split in SPLITS:
+        words = encoder.readable(treebank.splits[split])
+        pairs = zip(treebank.splits[split], words, strict=True)
+        splits[split] = tuple(replace(sentence, words=kept) for sentence, kept in pairs if kept)
+        if not splits[split]:
+            raise ValueError(
+                f"{treebank.id}: the tokenizer of {read.model.files.id} has no token for any word of {split}"
+            )
+    left = make_treebank(treebank.id, splits)
+    dropped = sum(treebank.n_words(split) - left.n_words(split) for split in SPLITS)
+    return replace(left, duplicates_dropped=treebank.duplicates_dropped, unreadable_dropped=dropped)

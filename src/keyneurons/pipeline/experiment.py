@@ -30,7 +30,7 @@ from keyneurons.pipeline.measures import attribution_metrics, data_metrics, lesi
 from keyneurons.pipeline.probes import KeyProbe, probe_of_all
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
-from keyneurons.records import Labels, NeuronSets, Overlap, Scores, Treebank
+from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scores, Treebank
 
 if TYPE_CHECKING:
     from lightning import Trainer
@@ -149,11 +149,13 @@ def run_experiment(experiment: Experiment) -> Result:
 
 def read_dataset(experiment: Experiment) -> tuple[Treebank, Labels, Activations]:
     """The treebank, its labelled words, and their activations: in the cache when this returns, if they are stored."""
-    treebank = experiment.dataset.load()
+    treebank = experiment.dataset.load(experiment.read)
     labels = experiment.dataset.label(treebank, first_words=experiment.read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
     if experiment.store:
         return treebank, labels, StoredActivations.of(experiment.read, treebank)
+    for split in SPLITS:
+        experiment.read.encode(treebank.splits[split])  # refused before the first pass
     return treebank, labels, StreamedActivations(experiment.read, treebank)
 
 

@@ -78,4 +78,9 @@ def data_metrics(treebank: Treebank, labels: Labels) -> dict[str, float]:
     """How much text stands behind the other figures."""
     counts = {f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS}
     dropped = float(sum(treebank.duplicates_dropped.values()))
-    return {**counts, "data/tags": float(len(labels.names)), "data/duplicates_dropped": dropped}
+    return {
+        **counts,
+        "data/tags": float(len(labels.names)),
+        "data/duplicates_dropped": dropped,
+        "data/unreadable_dropped": float(treebank.unreadable_dropped),
+    }

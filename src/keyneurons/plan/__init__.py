@@ -6,8 +6,6 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rich.console import Console
-
 from keyneurons import config as schema
 from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.extract import plan_batches
@@ -25,6 +23,7 @@ from keyneurons.records import SPLITS, Split
 from keyneurons.report.plan import GIGABYTE, Plan, SplitPlan, show_plan
 from keyneurons.report.summary import layers_told
 from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
 """Passes over each split where nothing is stored: one for the scores, one for the probes."""
@@ -40,7 +39,7 @@ def run_plan(overrides: Sequence[str], compose: Callable[[Sequence[str]], schema
         overrides: the overrides of the command line.
         compose: makes a checked configuration of overrides.
     """
-    show_plan(make_plan(compose(overrides)), Console(highlight=False))
+    show_plan(make_plan(compose(overrides)), terminal())
 
 
 def make_plan(config: schema.Config) -> Plan:

@@ -65,13 +65,13 @@ def planned_text(config: schema.Config, read: ActivationReader, tokenizer: bool)
         ValueError: the dataset is not what the configuration says, or its words do not fit the tokenizer.
     """
     dataset, rough = _dataset(config)
-    treebank = dataset.load()
+    has_text = not isinstance(dataset.source, _Sizes)
+    treebank = dataset.load(read if tokenizer and has_text else None)
     labelled, n_tags = {split: treebank.n_words(split) for split in SPLITS}, TAGS
     if rough is None:
         labels = dataset.label(treebank, first_words=config.read_at == "word")
         labelled = {split: len(labels.splits[split].rows) for split in SPLITS}
         n_tags = len(labels.names)
-    has_text = all(sentence.text for split in SPLITS for sentence in treebank.splits[split])
     if tokenizer and has_text:
         encoded = {split: read.encode(treebank.splits[split]) for split in SPLITS}
         tokens = "tokens counted"

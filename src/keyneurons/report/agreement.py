@@ -13,9 +13,12 @@ from numpy import ndarray
 from keyneurons.analysis.agreement import Agreement
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.comparison import Comparison
+from keyneurons.report.drawing import save
 from keyneurons.report.figures import figure_by_layer, figure_of_matrices
-from keyneurons.report.files import key_neurons, write_matrix, write_table
+from keyneurons.report.files import key_neurons
+from keyneurons.report.markup import block, table
 from keyneurons.report.summary import layers_told
+from keyneurons.report.tables import write_matrix, write_table
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",
@@ -41,14 +44,14 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         write_json(folder / "key_neurons" / f"{name}.json", sets)
     titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
     (folder / "figures").mkdir(exist_ok=True)
-    figure_of_matrices(titles, found.methods).savefig(folder / "figures" / "agreement.png")
+    save(figure_of_matrices(titles, found.methods), folder / "figures" / "agreement.png")
     counts = neurons_by_layer(comparison)
     layers = next(iter(comparison.sets.values())).layers
     rows = [[name, *row.tolist()] for name, row in zip(comparison.sets, counts, strict=True)]
     write_table(folder / "agreement_layers.csv", ["method", *layers], rows)
     if len(layers) > 1:
         title = f"Layers of the {_top_k(comparison)} strongest neurons of each tag"
-        figure_by_layer(counts, list(comparison.sets), layers, title).savefig(folder / "figures" / "layers.png")
+        save(figure_by_layer(counts, list(comparison.sets), layers, title), folder / "figures" / "layers.png")
     write_text(folder / "summary.md", agreement_markdown(comparison))
 
 
@@ -99,8 +102,7 @@ def agreement_title(comparison: Comparison) -> str:
 def agreement_markdown(comparison: Comparison) -> str:
     """The summary as the description of an MLflow run."""
     head = ["method", "method", *MEASURES.values()]
-    lines = [f"### {agreement_title(comparison)}", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in agreement_rows(comparison.agreement)]
+    lines = [f"### {block(agreement_title(comparison))}", "", *table(head, agreement_rows(comparison.agreement))]
     return "\n".join([*lines, "", "Means over the tags."]) + "\n"
 
 

@@ -12,11 +12,13 @@ from typing import Any
 from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, DEV, P_VALUE, Best
 from keyneurons.analysis.consensus import needed
 from keyneurons.files import write_json
+from keyneurons.metric_names import shortened
 from keyneurons.pipeline.run_sets import SetGroup, consensus_file
 from keyneurons.report.compare_figures import agreement_matrices, curves, tally_figure
-from keyneurons.report.files import write_table
+from keyneurons.report.drawing import save
 from keyneurons.report.panels import X, panels
 from keyneurons.report.run_table import MORE_METRICS, RunRow, metric_columns
+from keyneurons.report.tables import write_table
 
 FORMAT = 1
 GROUP_FIGURES = ("agreement", "consensus")
@@ -94,15 +96,15 @@ def draw(found: RunComparison, folder: Path) -> Drawn:
     for x, metric, name in CURVES:
         if shown := panels(found.rows, x, metric):
             drawn[name] = folder / f"{name}.png"
-            curves(shown, x, metric).savefig(drawn[name])
+            save(curves(shown, x, metric), drawn[name])
     of_groups = []
     for i, group in enumerate(found.groups, start=1):
         own: dict[str, Path] = {}
         if group.agreement is not None:
             own = {name: folder / f"{name}{f'_{i}' if len(found.groups) > 1 else ''}.png" for name in GROUP_FIGURES}
             matrices = agreement_matrices(group.agreement, found.labels(group))
-            matrices.savefig(own["agreement"], bbox_inches="tight")  # names may be of any length
-            tally_figure(group.tally).savefig(own["consensus"])
+            save(matrices, own["agreement"], cropped=True)  # names may be of any length
+            save(tally_figure(group.tally), own["consensus"])
         of_groups.append(own)
     return Drawn(drawn, tuple(of_groups))
 
@@ -112,7 +114,8 @@ def consensus_paths(found: RunComparison) -> dict[int, str]:
     several = [i for i, group in enumerate(found.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    names = {i: re.sub(r"[^\w.-]+", "_", str(found.groups[i].bound).rpartition("/")[2]) for i in several}
+    bounds = {i: shortened(str(found.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     again = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
     return {i: f"consensus/{name}{again[i]}/key_neurons.json" for i, name in names.items()}
 

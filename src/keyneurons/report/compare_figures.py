@@ -13,7 +13,8 @@ from numpy import ndarray
 from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, RANDOM, SPREAD
 from keyneurons.analysis.consensus import Tally
 from keyneurons.analysis.set_agreement import SetAgreement
-from keyneurons.report.figures import CONTROL, KEY, new_figure
+from keyneurons.report.drawing import in_legend, new_figure
+from keyneurons.report.figures import CONTROL, KEY
 from keyneurons.report.panels import Panel, X
 from keyneurons.report.run_table import RunRow
 
@@ -117,7 +118,7 @@ def _alike(shown: Sequence[Panel], x: X) -> dict[str, str]:
     same: dict[tuple[object, ...], list[str]] = {}
     for method in methods:
         same.setdefault(points(method), []).append(method)
-    return {names[0]: " = ".join(names) for names in same.values()}
+    return {names[0]: in_legend(" = ".join(names)) for names in same.values()}
 
 
 def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, label: str) -> None:

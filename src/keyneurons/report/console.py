@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keyneurons.report.summary import Summary
+from keyneurons.terminal import terminal
 
 
 def show(summary: Summary, console: Console) -> None:
@@ -29,14 +30,14 @@ def _tags(summary: Summary) -> Table:
     for name in summary.columns:
         table.add_column(name, justify="left" if name in ("tag", "best neuron") else "right")
     for row in summary.tags:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
 def show_wide(table: Table, console: Console) -> None:
     """Write a table with whole cells whatever the width of the terminal: its lines may wrap, numbers may not be cut."""
-    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
-    Console(highlight=False, width=max(wide, console.width), file=console.file).print(table)
+    wide = terminal(console, 1000).measure(table).maximum
+    terminal(console, max(wide, console.width)).print(table)
 
 
 def _lesions(summary: Summary) -> Table:
@@ -45,7 +46,7 @@ def _lesions(summary: Summary) -> Table:
     for name in head:
         table.add_column(name, justify="left" if name == "tag" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     return table
 
 
@@ -54,5 +55,5 @@ def _accuracies(summary: Summary) -> Table:
     table.add_column("accuracy on test words")
     table.add_column("", justify="right")
     for name, value in summary.accuracies:
-        table.add_row(name, value)
+        table.add_row(Text(name), Text(value))
     return table

@@ -12,13 +12,13 @@ from numpy import ndarray
 
 from keyneurons.analysis.stability import Stability
 from keyneurons.pipeline.experiment import Result
+from keyneurons.report.drawing import labels_of, new_figure, room_for, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 KEY, CONTROL = "#0072b2", "#999999"  # from the palette of Okabe & Ito, told apart by colour-blind readers too
-DPI = 130
 
 
 def draw_figures(result: Result, folder: Path) -> None:
@@ -32,25 +32,15 @@ def draw_figures(result: Result, folder: Path) -> None:
     if confusion is None:
         return
     row_share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    _save(_overlap(result), folder / "overlap.png")
+    save(_overlap(result), folder / "overlap.png")
     title = "Test words of a tag (rows) by predicted tag"
-    _save(_heatmap(row_share, names, title, "share of the row", confusion), folder / "confusion.png")
-    _save(_accuracies(result), folder / "accuracy.png")
-    _save(_own_f1(result), folder / "own_f1.png")
+    save(_heatmap(row_share, names, title, "share of the row", confusion), folder / "confusion.png")
+    save(_accuracies(result), folder / "accuracy.png")
+    save(_own_f1(result), folder / "own_f1.png")
     if (stable := result.reliability.stability.get("halves")) is not None:
-        _save(_stability(stable), folder / "stability.png")
+        save(_stability(stable), folder / "stability.png")
     if len(result.sets.layers) > 1:
-        _save(_layers(result), folder / "layers.png")
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches that needs no display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+        save(_layers(result), folder / "layers.png")
 
 
 def colours(n: int) -> list[str]:
@@ -66,13 +56,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
-    if (layout := figure.get_layout_engine()) is not None:
-        layout.execute(figure)
-        figure.set_layout_engine("none")  # or savefig draws everything once more, for the layout alone
-    figure.savefig(path)
-
-
 def _overlap(result: Result) -> Figure:
     k = max(map(len, result.sets.tags.values()))
     chance = result.metrics["overlap/mean_expected_count"]
@@ -82,11 +65,12 @@ def _overlap(result: Result) -> Figure:
 
 def _stability(stable: Stability) -> Figure:
     """How alike the sets of two halves of the train sentences are, beside what random sets would give."""
-    figure, axes = _figure(max(6.0, 0.5 * len(stable.jaccard) + 1.5), 3.4)
-    at = np.arange(len(stable.jaccard))
+    names = labels_of(list(stable.jaccard))
+    figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4 + room_for(names))
+    at = np.arange(len(names))
     axes.bar(at - 0.2, list(stable.jaccard.values()), width=0.4, color=KEY, label="key neurons")
     axes.bar(at + 0.2, list(stable.expected.values()), width=0.4, color=CONTROL, label="random")
-    axes.set_xticks(at, list(stable.jaccard), rotation=90)
+    axes.set_xticks(at, names, rotation=90)
     axes.set_ylim(0, 1)
     axes.set_ylabel("Jaccard of the sets of two halves")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -95,7 +79,8 @@ def _stability(stable: Stability) -> Figure:
 
 def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], names: Sequence[str]) -> Figure:
     """Square matrices of numbers in 0..1 in two columns, each under its title, the numbers in their cells."""
-    size = max(3.6, 0.55 * len(names) + 1.6)
+    names = labels_of(names)
+    size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
     figure = new_figure(2 * size, size * -(-len(matrices) // 2))
     grid = figure.subplots(-(-len(matrices) // 2), 2, squeeze=False)
     for axes, (title, matrix) in zip(grid.flat, matrices.items(), strict=False):
@@ -119,7 +104,8 @@ def _heatmap(
     shown: Shaped[ndarray, "tags tags"],
 ) -> Figure:
     """Colour by value, with the counts written into the cells."""
-    size = max(4.5, 0.42 * len(names) + 2)
+    names = labels_of(names)
+    size = max(4.5, 0.42 * len(names) + 2) + room_for(names)
     figure, axes = _figure(size + 1, size)
     image = axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=90)
@@ -158,7 +144,8 @@ def _accuracies(result: Result) -> Figure:
 
 def _own_f1(result: Result) -> Figure:
     names = [tag for tag in result.labels.names if f"own/f1/{tag}" in result.metrics]
-    figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4)
+    labels = labels_of(names)
+    figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4 + room_for(labels))
     at = np.arange(len(names))
     for shift, prefix, colour, label in (
         (-0.2, "own/f1", KEY, "key neurons"),
@@ -166,7 +153,7 @@ def _own_f1(result: Result) -> Figure:
     ):
         heights = [result.metrics[f"{prefix}/{tag}"] for tag in names]
         axes.bar(at + shift, heights, width=0.4, color=colour, label=label)
-    axes.set_xticks(at, names, rotation=90)
+    axes.set_xticks(at, labels, rotation=90)
     axes.set_ylim(0, 1)
     axes.set_ylabel("F1 of the tag on its own neurons")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -185,7 +172,8 @@ def figure_by_layer(
     counts: Int[ndarray, "names layers"], names: Sequence[str], layers: Sequence[int], title: str
 ) -> Figure:
     """How many key neurons lie in each layer, a row for each name."""
-    figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5), 0.3 * len(names) + 1.5)
+    names = labels_of(names)
+    figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5) + room_for(names), 0.3 * len(names) + 1.5)
     image: Any = axes.imshow(counts, cmap="Blues", aspect="auto", vmin=0)
     axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     axes.set_yticks(range(len(names)), names)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Shaped
-from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.analysis.confounds import Confounded
@@ -21,9 +17,10 @@ from keyneurons.artifacts.metrics import METRICS_FILE
 from keyneurons.artifacts.scores import SCORES_FILE
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.digests import json_digest
-from keyneurons.files import write_json, write_tensors, write_text
+from keyneurons.files import write_json, write_tensors
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.records import NeuronSets
+from keyneurons.report.tables import write_matrix
 
 
 def key_neurons(
@@ -135,18 +132,6 @@ def write_scores_and_probe(result: Result, folder: Path) -> None:
     places = ",".join(f"{result.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     tensors = {name: getattr(probe, name).contiguous() for name in ("weight", "bias", "mean", "std")}
     write_tensors(folder / "probe.safetensors", tensors, {**facts, "neurons": places})
-
-
-def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"]) -> None:
-    """Write a matrix with the names as header and first column."""
-    write_table(path, ["", *names], [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)])
-
-
-def write_table(path: Path, head: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
-    """Write a table as CSV."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    write_text(path, text.getvalue())
 
 
 def _by_layer(result: Result) -> dict[str, Tensor]:

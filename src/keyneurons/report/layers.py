@@ -13,8 +13,9 @@ from numpy import ndarray
 from keyneurons.files import write_json
 from keyneurons.pipeline.experiment import Result
 from keyneurons.pipeline.layers import OneLayer, layer_metrics
-from keyneurons.report.figures import CONTROL, KEY, colours, new_figure
-from keyneurons.report.files import write_matrix, write_table
+from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.figures import CONTROL, KEY, colours
+from keyneurons.report.tables import write_matrix, write_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,10 +55,10 @@ def draw_layers(result: Result, folder: Path) -> None:
     """Draw the accuracy over the layers and, where there are concepts, their accuracies and cosines."""
     if not any(result.layers.values()):
         return
-    _accuracies(result).savefig(folder / "accuracy_by_layer.png")
+    save(_accuracies(result), folder / "accuracy_by_layer.png")
     if any(one.concepts for found in result.layers.values() for one in found):
-        _concept_accuracies(result).savefig(folder / "concepts.png")
-        _cosines(result).savefig(folder / "concept_cosine.png")
+        save(_concept_accuracies(result), folder / "concepts.png")
+        save(_cosines(result), folder / "concept_cosine.png")
 
 
 def layer_facts(result: Result) -> Iterator[str]:
@@ -112,15 +113,16 @@ def _accuracies(result: Result) -> Figure:
 
 
 def _concept_accuracies(result: Result) -> Figure:
-    figure, panels = _panels(result)
+    names = result.labels.names
+    labels = labels_of(names)
+    figure, panels = _panels(result, room_for(labels))
     for axes, (read_at, found) in zip(panels, result.layers.items(), strict=True):
         curves = layer_metrics(read_at, found)
-        for tag, colour in zip(result.labels.names, colours(len(result.labels.names)), strict=True):
+        for tag, label, colour in zip(names, labels, colours(len(names)), strict=True):
             for kind, style in (("cav", "-"), ("car", "--")):
                 curve = curves.get(f"layer/{read_at}/{kind}/accuracy/{tag}", {})
-                axes.plot(
-                    list(curve), list(curve.values()), style, marker=".", color=colour, label=f"{tag} ({kind.upper()})"
-                )
+                told = in_legend(f"{label} ({kind.upper()})")
+                axes.plot(list(curve), list(curve.values()), style, marker=".", color=colour, label=told)
         axes.axhline(0.5, color=CONTROL, lw=0.8)
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("tag against others on test words")
@@ -130,13 +132,14 @@ def _concept_accuracies(result: Result) -> Figure:
 
 def _cosines(result: Result) -> Figure:
     shown = {at: mean_cosine(found) for at, found in result.layers.items() if any(one.concepts for one in found)}
-    size = max(3.0, 0.5 * len(next(iter(shown.values()))[0]) + 1.6)
+    labels = labels_of(next(iter(shown.values()))[0])
+    size = max(3.0, 0.5 * len(labels) + 1.6) + room_for(labels)
     figure = new_figure(size * len(shown) + 0.8, size)
     panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, (read_at, (tags, cosine)) in zip(panels, shown.items(), strict=True):
+    for axes, (read_at, (_, cosine)) in zip(panels, shown.items(), strict=True):
         image = axes.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
-        axes.set_xticks(range(len(tags)), tags, rotation=90)
-        axes.set_yticks(range(len(tags)), tags)
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
         axes.set_title(f"CAVs read at the {read_at}", fontsize=10)
         for i, j in np.ndindex(cosine.shape):
             dark = "white" if abs(cosine[i, j]) > 0.6 else "black"
@@ -145,9 +148,9 @@ def _cosines(result: Result) -> Figure:
     return figure
 
 
-def _panels(result: Result) -> tuple[Figure, list[Axes]]:
-    """A panel for every place of reading, over the layers."""
-    figure = new_figure(5.0 * len(result.layers) + 1.8, 3.6)
+def _panels(result: Result, room: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A panel for every place of reading, over the layers; ``room`` in inches for the legend."""
+    figure = new_figure(5.0 * len(result.layers) + 1.8 + room, 3.6)
     panels = list(figure.subplots(1, len(result.layers), squeeze=False, sharey=True)[0])
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)

@@ -13,8 +13,10 @@ import numpy as np
 from keyneurons.files import write_json, write_text
 from keyneurons.pipeline.generated import Generated
 from keyneurons.pipeline.lesion_results import LesionResult
-from keyneurons.report.figures import colours, new_figure
-from keyneurons.report.files import write_matrix, write_table
+from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.figures import colours
+from keyneurons.report.markup import block, table
+from keyneurons.report.tables import write_matrix, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,25 +123,21 @@ def lesion_facts(found: LesionResult) -> Iterator[str]:
 
 def draw_lesions(found: LesionResult, folder: Path) -> None:
     """Draw the change of every tag's words under the lesion of every tag's set, and the doses if there are several."""
-    _matrix(found).savefig(folder / "lesion.png")
+    save(_matrix(found), folder / "lesion.png")
     if len(found.doses) > 1:
-        _doses(found).savefig(folder / "lesion_doses.png")
+        save(_doses(found), folder / "lesion_doses.png")
 
 
 def _side_by_side(found: Generated) -> str:
     """What the model wrote, prompt by prompt."""
     lines = []
     for i, prompt in enumerate(found.prompts):
-        lines += [f"### {prompt}", "", "| | |", "|---|---|", f"| intact | {_cell(found.intact[i])} |"]
+        rows = [("intact", found.intact[i])]
         for tag in found.lesioned:
-            lines.append(f"| {tag} | {_cell(found.lesioned[tag][i])} |")
-            lines.append(f"| control of {tag} | {_cell(found.controls[tag][i])} |")
-        lines.append("")
+            rows += [(tag, found.lesioned[tag][i]), (f"control of {tag}", found.controls[tag][i])]
+        shown = [(who, " ".join(text.split())) for who, text in rows]
+        lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _facts(found: LesionResult) -> dict[str, object]:
@@ -168,13 +166,14 @@ def _matrix(found: LesionResult) -> Figure:
     family = found.study.families[0]
     double = found.against[family].dissociation
     values = found.change if double is None else double.beyond
-    size = max(3.6, 0.55 * len(found.tags) + 1.6)
+    names = labels_of(found.tags)
+    size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
     figure = new_figure(size + 1.2, size)
     axes = figure.add_subplot()
     most = float(np.abs(values).max()) or 1.0
     image = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
-    axes.set_xticks(range(len(found.tags)), found.tags, rotation=90)
-    axes.set_yticks(range(len(found.tags)), found.tags)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("words of")
     axes.set_ylabel("lesioned key neurons of")
     for i, j in np.ndindex(values.shape):
@@ -186,11 +185,13 @@ def _matrix(found: LesionResult) -> Figure:
 
 
 def _doses(found: LesionResult) -> Figure:
-    figure = new_figure(6.0, 3.4)
+    labels = labels_of(found.tags)
+    figure = new_figure(6.0 + room_for(labels), 3.4)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    for tag, colour in zip(found.tags, colours(len(found.tags)), strict=True):
-        axes.plot(list(found.doses), [changes[tag] for changes in found.doses.values()], ".-", color=colour, label=tag)
+    for tag, label, colour in zip(found.tags, labels, colours(len(labels)), strict=True):
+        changes = [of_tags[tag] for of_tags in found.doses.values()]
+        axes.plot(list(found.doses), changes, ".-", color=colour, label=in_legend(label))
     mean = [float(np.mean(list(changes.values()))) for changes in found.doses.values()]
     axes.plot(list(found.doses), mean, color="black", lw=2.5, label="mean")
     axes.set_xlabel("share of the set that is lesioned")

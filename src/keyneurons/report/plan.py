@@ -82,7 +82,7 @@ class Plan:
 
 def show_plan(plan: Plan, console: Console) -> None:
     """Write the plan: the text, what is needed and what is here, the time, and the ways out."""
-    console.print(plan.title, style="bold", soft_wrap=True)
+    console.print(plan.title, style="bold", soft_wrap=True, markup=False)
     for fact in plan.facts:
         console.print(fact, soft_wrap=True, markup=False)
     console.print()

@@ -10,6 +10,7 @@ from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.layers import layer_facts
 from keyneurons.report.lesions import lesion_facts, lesion_rows, lesion_verdict
+from keyneurons.report.markup import block, inline, table
 
 ALPHA = 0.05
 
@@ -76,14 +77,11 @@ def verdict(result: Result) -> str:
 
 def markdown(summary: Summary) -> str:
     """The summary as the description of an MLflow run."""
-    lines = [f"### {summary.title}", "", f"**{summary.verdict}**", "", "| accuracy on test words | |", "|---|---|"]
-    lines += [f"| {name} | {value} |" for name, value in summary.accuracies]
-    lines += ["", f"| {' | '.join(summary.columns)} |", "|---" * len(summary.columns) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in summary.tags]
+    lines = [f"### {block(summary.title)}", "", f"**{inline(summary.verdict)}**", ""]
+    lines += [*table(("accuracy on test words", ""), summary.accuracies), "", *table(summary.columns, summary.tags)]
     if summary.lesions:
-        head, *rest = summary.lesions
-        lines += ["", f"| {' | '.join(head)} |", "|---" * len(head) + "|", *(f"| {' | '.join(row)} |" for row in rest)]
-    lines += ["", *(f"- {fact}" for fact in summary.facts)]
+        lines += ["", *table(summary.lesions[0], summary.lesions[1:])]
+    lines += ["", *(f"- {block(fact)}" for fact in summary.facts)]
     return "\n".join(lines) + "\n"
 
 
@@ -147,6 +145,8 @@ def _facts(result: Result) -> tuple[str, ...]:
         facts.append("left out, too few words in train: " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items()))
     if n := sum(treebank.duplicates_dropped.values()):
         facts.append(f"{n} dev and test sentences dropped that stand in an earlier split")
+    if n := treebank.unreadable_dropped:
+        facts.append(f"{n} words left out: the tokenizer has no token for them")
     if treebank.shared_spans:
         facts.append(f"{treebank.shared_spans} words share the span of their multi-word token")
     facts.append(

@@ -1,8 +1,9 @@
 """Everything that touches MLflow: the store, a run around a job, and sending a run's folder to it."""
 
+from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
 from keyneurons.tracking.run import OpenRun, open_run
-from keyneurons.tracking.sending import log_folder, metric_name, params_of
+from keyneurons.tracking.sending import log_folder, params_of
 from keyneurons.tracking.store import Store
 from keyneurons.tracking.sweeps import close_children, close_parent, describe, reopen
 from keyneurons.tracking.view import view_address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
 from keyneurons.files import write_json
+from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.store import Store
 
@@ -54,16 +54,6 @@ def send_params(client: MlflowClient, run_id: str, folder: Path) -> None:
     params = [Param(key, value) for key, value in {**options, **params_of(folder)}.items()]
     for start in range(0, len(params), MOST_PARAMS):
         client.log_batch(run_id, params=params[start : start + MOST_PARAMS])
-
-
-def metric_name(key: str) -> str:
-    """A metric's name as MLflow takes it: the characters of a tag that it refuses as ``_x`` and their number."""
-    parts = [re.sub(r"[^\w\-. ]|^\.+$", _escaped, part, flags=re.ASCII) for part in key.split("/")]
-    return "/".join(parts)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return "".join(f"_x{ord(character):02x}" for character in match[0])
 
 
 def log_folder(store: Store, folder: Path) -> str:
