@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -139,3 +140,29 @@ def test_another_run_is_not_taken_for_it(unsent):
         log_finished(store, folder)
     assert store.run(other)["status"] == "RUNNING"
     assert store.run(other)["metrics"] == {}
+
+
+def test_a_store_on_a_full_disk_gets_the_run_later(place, call, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "mlruns/artifacts/x.png")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", full)
+        ended = call(*place.small, *QUICK, "hydra.run.dir=a run")
+    assert ended.status == 1
+    assert "No space left on device: 'mlruns/artifacts/x.png'" in ended.error
+    assert ended.error.endswith(f"send it later with: keyneurons log '{tmp_path / 'a run'}'")
+    sent = call("log", "a run")
+    assert sent.status == 0, sent.err
+    (run,) = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
+    assert run.info.status == "FINISHED"
+
+
+def test_a_description_longer_than_mlflow_keeps_says_where_the_rest_is(unsent):
+    folder, store = unsent
+    (folder / "summary.md").write_text("a line of a summary\n" * 1000)
+    text = store.run(log_finished(store, folder))["tags"]["mlflow.note.content"]
+    assert 7900 < len(text) <= 8000
+    assert text.endswith("a line of a summary\n\n(The rest is in summary.md among the artifacts.)\n")

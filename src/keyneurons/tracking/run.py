@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ class OpenRun:
 
         Returns:
             Whether it arrived; where not, the folder stays to be sent later.
+
+        Raises:
+            TrackingRefused: the store does not take it, such as one on a full disk; the line says how to send it later.
         """
         if self.run_id is None:
             return False
@@ -46,6 +50,9 @@ class OpenRun:
         except TrackingUnavailable as error:
             log.warning("%s", error)
             return False
+        except (TrackingRefused, OSError) as error:
+            later = f"keyneurons log {shlex.quote(str(folder))}"
+            raise TrackingRefused(f"{error}; the run is complete in its folder, send it later with: {later}") from error
         return True
 
 

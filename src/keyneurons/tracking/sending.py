@@ -21,7 +21,7 @@ from keyneurons.tracking.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LONGEST_PARAM = 6000
+LONGEST_PARAM, LONGEST_TAG = 6000, 8000
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
@@ -124,11 +124,20 @@ def _finished_facts(folder: Path) -> tuple[RunFacts, DatasetFacts]:
 
 
 def _summary(folder: Path) -> str:
+    """The description of a run, cut at a line where it is longer than MLflow keeps.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     path = folder / "summary.md"
     try:
-        return path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+    if len(text) <= LONGEST_TAG:
+        return text
+    more = f"\n\n(The rest is in {path.name} among the artifacts.)\n"
+    return text[: LONGEST_TAG - len(more)].rpartition("\n")[0] + more
 
 
 def _only_files(folder: Path) -> None:
