@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -24,10 +23,8 @@ from pydantic import (
     model_validator,
 )
 
+from keyneurons.addresses import SQLITE, holds_secret, masked, masked_address, sqlite_address, sqlite_path
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
-
-SQLITE = "sqlite:///"
-PASSWORD = re.compile(r":[^:@/\s]+@")
 
 
 class Section(BaseModel):
@@ -186,6 +183,9 @@ class LayerByLayer(Section):
         return self
 
 
+RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
 class Lesion(Section):
     """What is done to key neurons inside the running model, and against what it is held."""
 
@@ -202,11 +202,11 @@ class Lesion(Section):
     permutations: PositiveInt
     later_layers: tuple[int, ...]
     tag_mass: bool
-    pairs: str | None
+    pairs: Literal["packaged"] | Path | None
     prompts: Path | None
     new_tokens: PositiveInt
     temperature: NonNegativeFloat
-    neurons: str | None
+    neurons: RunId | Path | None
 
 
 class Activations(Section):
@@ -219,20 +219,29 @@ class Activations(Section):
 
 
 def _absolute_database(uri: str) -> str:
-    """A relative SQLite path counts from the folder that the command was started in."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+    """A relative SQLite path counts from the folder that the command was started in.
+
+    Raises:
+        ValueError: options follow the path.
+    """
+    if not uri.startswith(SQLITE):
+        return uri
+    if "?" in uri:
+        raise ValueError("must end with the path of the database (a ? in it is written %3F, a % is written %25)")
+    return sqlite_address(sqlite_path(uri).absolute())
 
 
-def _without_password(uri: str) -> str:
-    """Every run keeps its configuration, on disk and in MLflow, so a password must not be in it.
+def _without_secret(uri: str) -> str:
+    """Every run keeps its configuration, on disk and in MLflow, so a secret must not be in it.
 
     Raises:
         ValueError: there is one.
     """
-    if urlsplit(uri).password is not None:
+    if holds_secret(uri):
         raise ValueError(
-            "must not hold a password, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD from the environment, PostgreSQL ~/.pgpass"
+            "must not hold a password or a token, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME, "
+            "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN from the environment, PostgreSQL ~/.pgpass (an @ that "
+            "belongs to a path is written %40)"
         )
     return uri
 
@@ -240,7 +249,7 @@ def _without_password(uri: str) -> str:
 class Tracking(Section):
     """Where MLflow keeps its runs."""
 
-    uri: Annotated[str, AfterValidator(_absolute_database), AfterValidator(_without_password)]
+    uri: Annotated[str, AfterValidator(_without_secret), AfterValidator(_absolute_database)]
     artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
     experiment: str
 
@@ -324,7 +333,11 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
-    given = PASSWORD.sub(":***@", repr(error["input"]))
+    if error["type"] == "missing":
+        return f"{key}: is missing, and has no default"
+    given = masked(repr(error["input"]))
+    if isinstance(error["input"], str) and key == "tracking.uri":
+        given = repr(masked_address(error["input"]))
     return f"{key}: {message}, got {given}"
 
 

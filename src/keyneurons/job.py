@@ -23,6 +23,7 @@ from keyneurons.files import write_json, write_text
 from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.names import run_name
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
+from keyneurons.process_tag import process_tag
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
@@ -30,7 +31,7 @@ from keyneurons.report.files import sets_digest, write_tables, write_tensors
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
-from keyneurons.resume import Sweep, process_tag
+from keyneurons.resume import Sweep
 from keyneurons.tracking import RUN_FILE, open_run, params_of
 from keyneurons.version import __version__
 

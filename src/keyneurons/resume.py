@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from keyneurons.process_tag import alive
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
@@ -107,27 +106,6 @@ def resumed_arguments(before: Interrupted, arguments: Sequence[str]) -> list[str
     again = 1 + len({path.name.partition(".")[0] for path in before.folder.glob("again*.*")})
     place = [f"hydra.sweep.dir='{before.folder}'", f"hydra.sweep.subdir='again{again}.${{hydra.job.num}}'"]
     return [*given, *kept, *place]
-
-
-def process_tag() -> str:
-    """This process, for others to see whether it is still there."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
-
-
-def alive(tag: str) -> bool:
-    """Whether another process of this machine is still there; of another machine nobody can tell: it counts as gone."""
-    if not tag:
-        return False
-    _, number, _, host = tag.split(" ", 3)
-    if host != socket.gethostname() or int(number) == os.getpid():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def version_of(tags: Mapping[str, Any]) -> str:

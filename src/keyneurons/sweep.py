@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ from omegaconf import OmegaConf
 
 from keyneurons.config import Config, validate
 from keyneurons.files import write_json
-from keyneurons.fingerprint import fingerprint, reading
+from keyneurons.fingerprint import content_digest, fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
+from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
-from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, alive, process_tag, version_of
+from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, version_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -109,13 +111,16 @@ def check_jobs(configs: list[Config]) -> list[Job]:
     from keyneurons.build import build_experiment
 
     jobs, models = [], []
+    content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
         read = build_experiment(config, "").read
         if config.model not in models:  # a tokenizer takes its time
             read.bos_id()
             models.append(config.model)
         revision = read.model.files.revision
-        jobs.append(Job(config, fingerprint(config, revision), reading(config, revision), read.layers))
+        jobs.append(
+            Job(config, fingerprint(config, revision, content), reading(config, revision, content), read.layers)
+        )
     return jobs
 
 
