@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from keyneurons.config import Config, validate
 from keyneurons.fingerprint import ELSEWHERE, content_digest, fingerprint, reading
+from keyneurons.overrides import override
 from keyneurons.paths import conf_folder
 
 LESION = ["lesion=zero", "lesion.to=NOUN", "lesion.pairs={0}/pairs.csv", "lesion.prompts={0}/prompts.txt"]
@@ -44,7 +45,12 @@ def write_files(folder: Path) -> Path:
 
 def config_of(base: str, folder: Path | str) -> Config:
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return validate(compose("config", [override.format(folder) for override in BASES[base]]))
+        return validate(compose("config", [given(text, str(folder)) for text in BASES[base]]))
+
+
+def given(text: str, folder: str) -> str:
+    key, _, value = text.partition("=")
+    return override(key, value.format(folder)) if "{0}" in value else text
 
 
 @pytest.fixture(scope="module")
@@ -189,11 +195,11 @@ def test_packaged_pairs_and_a_run_stand_for_themselves(configs: dict[str, Config
 
 
 def test_jobs_that_read_different_words_do_not_read_the_same(folder: Path, configs: dict[str, Config]) -> None:
-    text, given = configs["hub"], configs["starter"]
-    for config in (text, given):
+    text, starter = configs["hub"], configs["starter"]
+    for config in (text, starter):
         other_k = config.model_copy(update={"top_k": config.top_k + 1, "layer": 1})
         assert reading(config, "r") == reading(other_k, "r") != reading(config, "s")
-    assert reading(given, "r") == reading(given.model_copy(update={"seed": 5}), "r")
+    assert reading(starter, "r") == reading(starter.model_copy(update={"seed": 5}), "r")
     assert reading(text, "r") != reading(text.model_copy(update={"seed": 5}), "r")  # the text is split by it
     before = reading(text, "r")
     (folder / "texts" / "deep" / "b.txt").write_text("other")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 SQLITE = "sqlite:///"
 MASK = "***"
+NO_SECRET = (
+    "must not hold a password or a token, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME, "
+    "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN from the environment, PostgreSQL ~/.pgpass (an @ that belongs "
+    "to a path is written %40)"
+)
 IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])(?!sqlite\b|file\b)[A-Za-z][A-Za-z0-9+.-]*://\S*")
 CREDENTIAL = re.compile(
     r"(?<![\w.-])(?P<name>[\w.-]*(?:password|passwd|passphrase|passcode|pwd|token|secret|api[_-]?key|access[_-]?key"
@@ -57,6 +64,41 @@ def _options(rest: str) -> str:
 def masked(text: str) -> str:
     """A text without the secrets of the addresses in it."""
     return IN_TEXT.sub(lambda found: masked_address(found[0]), text)
+
+
+def check_no_secrets(plain_config: Any) -> None:
+    """Refuse a configuration with a secret in an address, under whatever key: runs keep their configuration.
+
+    Args:
+        plain_config: mappings, lists and plain values; overrides of a command line among them.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for key, text in _texts(plain_config, ""):
+        name, value = _told(key, text)
+        shown = masked_address(value) if name == "tracking.uri" else masked(value)
+        if shown != value:
+            raise ValueError(f"{name}: {NO_SECRET}, got {shown!r}")
+
+
+def _told(key: str, text: str) -> tuple[str, str]:
+    """A key and its value; an override has its own."""
+    if not key.startswith("hydra.overrides"):
+        return key, text
+    name, _, value = text.partition("=")
+    return name.lstrip("+~"), value.strip("'\"")
+
+
+def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield key, value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner, key)
 
 
 def sqlite_address(path: Path) -> str:

@@ -15,16 +15,43 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
 
-from keyneurons.addresses import SQLITE, holds_secret, masked, masked_address, sqlite_address, sqlite_path
+from keyneurons.addresses import NO_SECRET, SQLITE, holds_secret, masked, masked_address, sqlite_address, sqlite_path
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
+
+
+def _number(value: Any) -> Any:
+    """A truth value is no number, though Python counts it as one.
+
+    Raises:
+        ValueError: it is a truth value.
+    """
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _path(value: Any) -> Any:
+    """An empty path would be this folder.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if value == "":
+        raise ValueError("should be a path (. is this folder)")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(_number)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Given = BeforeValidator(_path)
 
 
 class Section(BaseModel):
@@ -47,7 +74,7 @@ def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]
 
 
 Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[Float, Field(gt=0, lt=1)]
 Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
@@ -154,7 +181,7 @@ class Trainer(Component):
 class Controls(Section):
     """What key neurons are measured against."""
 
-    random_sets: Annotated[int, Field(ge=2)]
+    random_sets: Annotated[Int, Field(ge=2)]
     own_random_sets: PositiveInt
     all_neurons: bool
 
@@ -173,7 +200,7 @@ class LayerByLayer(Section):
 
     read_at: tuple[Literal["word", "prediction"], ...]
     concepts: bool
-    concept_words: Annotated[int, Field(ge=2)]
+    concept_words: Annotated[Int, Field(ge=2)]
     concept_draws: PositiveInt
 
     @model_validator(mode="after")
@@ -190,12 +217,12 @@ class Lesion(Section):
     """What is done to key neurons inside the running model, and against what it is held."""
 
     mode: Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
-    factor: float
+    factor: Float
     to: str | None
     where: Literal["everywhere", "predicted"]
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
     families: Annotated[tuple[Literal["random", "variance", "frequency", "lowest"], ...], Field(min_length=1)]
-    sets: Annotated[int, Field(ge=2)]
+    sets: Annotated[Int, Field(ge=2)]
     split: Literal["dev", "test"]
     sentences: PositiveInt
     bootstraps: PositiveInt
@@ -238,11 +265,7 @@ def _without_secret(uri: str) -> str:
         ValueError: there is one.
     """
     if holds_secret(uri):
-        raise ValueError(
-            "must not hold a password or a token, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME, "
-            "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN from the environment, PostgreSQL ~/.pgpass (an @ that "
-            "belongs to a path is written %40)"
-        )
+        raise ValueError(NO_SECRET)
     return uri
 
 
@@ -250,7 +273,7 @@ class Tracking(Section):
     """Where MLflow keeps its runs."""
 
     uri: Annotated[str, AfterValidator(_without_secret), AfterValidator(_absolute_database)]
-    artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
+    artifacts: Annotated[Path, Given, AfterValidator(Path.absolute)] | None
     experiment: str
 
 
@@ -287,7 +310,7 @@ class Config(Section):
     top_k: PositiveInt
     scope: Scope
     sign: Sign
-    mass: Annotated[float, Field(ge=0, le=1)] | None
+    mass: Annotated[Float, Field(ge=0, le=1)] | None
     threshold: Threshold
     alpha: Share
     permutations: PositiveInt
@@ -300,7 +323,7 @@ class Config(Section):
     lesion: Lesion | None = None
     activations: Activations
     seed: NonNegativeInt
-    cache: Path
+    cache: Annotated[Path, Given]
 
 
 def validate(composed: DictConfig) -> Config:

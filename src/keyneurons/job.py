@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -79,7 +80,7 @@ def run_job(
     if not arrived:
         console.print(
             f"The tracking server {config.tracking.uri} is away; "
-            f"send this run later with: keyneurons log {_short(folder)}",
+            f"send this run later with: keyneurons log {shlex.quote(str(_short(folder)))}",
             soft_wrap=True,
         )
 
