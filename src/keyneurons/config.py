@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from keyneurons.addresses import NO_SECRET, SQLITE, holds_secret, masked, masked_address, sqlite_address, sqlite_path
+from keyneurons.addresses import SQLITE, check_no_secrets, masked, masked_address, sqlite_address, sqlite_path
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
 
 
@@ -258,21 +258,10 @@ def _absolute_database(uri: str) -> str:
     return sqlite_address(sqlite_path(uri).absolute())
 
 
-def _without_secret(uri: str) -> str:
-    """Every run keeps its configuration, on disk and in MLflow, so a secret must not be in it.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if holds_secret(uri):
-        raise ValueError(NO_SECRET)
-    return uri
-
-
 class Tracking(Section):
     """Where MLflow keeps its runs."""
 
-    uri: Annotated[str, AfterValidator(_without_secret), AfterValidator(_absolute_database)]
+    uri: Annotated[str, AfterValidator(_absolute_database)]
     artifacts: Annotated[Path, Given, AfterValidator(Path.absolute)] | None
     experiment: str
 
@@ -325,6 +314,12 @@ class Config(Section):
     seed: NonNegativeInt
     cache: Annotated[Path, Given]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, plain: Any) -> Any:
+        check_no_secrets(plain)
+        return plain
+
 
 def validate(composed: DictConfig) -> Config:
     """Check a composed configuration.
@@ -356,6 +351,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
+    if not key:
+        return message
     if error["type"] == "missing":
         return f"{key}: is missing, and has no default"
     given = masked(repr(error["input"]))
