@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import make_url
 
-from keyneurons.addresses import for_mlflow, holds_secret, masked, masked_address, sqlite_address, sqlite_path
+from keyneurons.addresses import for_mlflow, masked, masked_address, sqlite_address, sqlite_path
 from keyneurons.tracking import Store
 
 SECRETS = st.text(string.ascii_letters + string.digits + ":@/?#%&=+,;'\"[]{}()!$*~-._|\\<>^`é", min_size=1, max_size=12)
@@ -29,7 +29,6 @@ def test_no_password_is_shown(before: str, after: str, scheme: str, escaped: boo
     secret = f"{before}{MARK}{after}"
     secret = quote(secret, safe="") if escaped else secret
     for address in (f"{scheme}://me:{secret}@host:5000/x", f"{scheme}://host:5000/x?user=me&password={secret}"):
-        assert holds_secret(address)
         for shown in (masked_address(address), masked(f"MLflow at {address}: it's away (tracking.uri)")):
             assert MARK not in shown
             assert shown != address
@@ -56,7 +55,6 @@ def test_no_password_is_shown(before: str, after: str, scheme: str, escaped: boo
 )
 def test_what_counts_as_a_secret(address: str, shown: str) -> None:
     assert masked_address(address) == shown
-    assert holds_secret(address)
 
 
 @pytest.mark.parametrize(
@@ -95,12 +93,13 @@ def test_a_path_is_the_same_in_an_address(names: list[str]) -> None:
     assert make_url(for_mlflow(sqlite_address(path))).database == str(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["what?", "My%20Data", "#1", "it's $HOME; ${x}", "a:b@c", " -~{x}=[1]\\ ", "é\n語", "100%"]
-)
-def test_a_real_database_lies_in_its_folder_and_nothing_beside_it(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["what? My%20Data", 'it\'s "$HOME"; ${x} :y', " -~{x}=[1]\\#a:b@c ", "é\n語 100%"])
+def test_a_real_database_lies_in_its_folder_and_nothing_beside_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = tmp_path / name
     home.mkdir()
+    monkeypatch.chdir(home)
     store = Store(sqlite_address(home / "mlruns" / "mlflow.db"), home / "mlruns" / "artifacts", "test")
     run_id = store.create_run(store.connect(), "one", {}, None)
     with tempfile.TemporaryDirectory() as folder:

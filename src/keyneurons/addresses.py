@@ -18,24 +18,17 @@ NO_SECRET = (
 IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])(?!sqlite\b|file\b)[A-Za-z][A-Za-z0-9+.-]*://\S*")
 CREDENTIAL = re.compile(
     r"(?<![\w.-])(?P<name>[\w.-]*(?:password|passwd|passphrase|passcode|pwd|token|secret|api[_-]?key|access[_-]?key"
-    r"|credentials?|authorization|signature)[\w.-]*|pass|pw|auth|sig|key)=.+",
+    r"|credentials?|authorization|signature)[\w.-]*|pass|pw|auth|sig|key)=.*",
     re.IGNORECASE | re.DOTALL,
 )
 """An option of an address that holds a secret, and all that follows."""
 
 
-def holds_secret(address: str) -> bool:
-    """Whether an address holds a password or a token, in front of its host or among its options.
-
-    The user of ``http://user@host`` counts as a token, since servers take tokens there; a database's user is no secret.
-    """
-    return masked_address(address) != address
-
-
 def masked_address(address: str) -> str:
-    """An address without its secret, whatever characters stand in that unescaped.
+    """An address without the password or the token in it, whatever characters they have unescaped.
 
-    A password ends at the last ``@``: an ``@`` of a path, behind a ``:``, has to be written ``%40``.
+    The user of ``http://user@host`` counts as a token, since servers take tokens there; a database's user does not. A
+    password ends at the last ``@``: an ``@`` of a path, behind a ``:``, has to be written ``%40``.
     """
     scheme, there, rest = address.partition("://")
     if not there:

@@ -6,7 +6,7 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -26,7 +26,8 @@ def run(arguments: Sequence[str]) -> None:
     Args:
         arguments: its name and what follows it on the command line.
     """
-    options = _parser().parse_args(arguments)
+    name, *rest = arguments
+    options = _parsers()[name].parse_intermixed_args(rest)
     options.function(options)
 
 
@@ -79,25 +80,27 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} ({' '.join(self.format_usage().split())})")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="keyneurons")
-    commands = parser.add_subparsers(required=True)
+def _parsers() -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of every command by its name."""
+    commands = _Parser(prog="keyneurons").add_subparsers(required=True)
     overrides = "overrides of the configuration, as for a run"
 
     plan = commands.add_parser(
         "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
     )
-    plan.add_argument("overrides", nargs="*", help=f"{overrides}: model=llama3_8b layer=all")
+    plan.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=llama3_8b layer=all")
     plan.set_defaults(function=_plan)
 
     fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
-    fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
+    fetch.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
 
     extract = commands.add_parser(
         "extract", help="fill the cache before a sweep", description="Extract what a run or all jobs of a sweep read."
     )
-    extract.add_argument("overrides", nargs="*", help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual")
+    extract.add_argument(
+        "overrides", nargs="*", default=[], help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual"
+    )
     extract.set_defaults(function=_extract)
 
     agreement = commands.add_parser(
@@ -116,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "inspect", help="see what single neurons do", description="Write a page on neurons of a run, for a browser."
     )
     inspect.add_argument("run", help="MLflow id of the run, or its folder under outputs/")
-    inspect.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
+    inspect.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     inspect.add_argument("--tag", help="whose key neurons: NOUN")
     inspect.add_argument("--neuron", help="or one neuron: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
@@ -134,10 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     send.set_defaults(function=_log)
 
     ui = commands.add_parser("ui", help="open the MLflow UI on the runs", description="Serve the MLflow UI.")
-    ui.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
+    ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     ui.add_argument("--port", type=_port, default=5000, help="of 127.0.0.1, 1024..65535 as a rule")
     ui.set_defaults(function=_ui)
-    return parser
+    return commands.choices
 
 
 def _config(overrides: Sequence[str]) -> Config:

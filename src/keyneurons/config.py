@@ -346,7 +346,7 @@ def validate(composed: DictConfig) -> Config:
 def _explain(error: dict[str, Any]) -> str:
     variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
     key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":

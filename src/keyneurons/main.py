@@ -116,6 +116,8 @@ def _hydra() -> None:
     from keyneurons.mistakes import is_mistake, one_line
     from keyneurons.paths import conf_folder
 
+    if "${" in os.getcwd():
+        raise ValueError("Hydra would resolve the ${ in the name of this folder; start keyneurons in another one")
     here = os.getpid()
     failed: list[BaseException] = []
     failed_jobs: dict[int, Exception] = {}

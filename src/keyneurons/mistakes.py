@@ -34,7 +34,7 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     text = masked(text)
     if unknown := re.match(r"Could not override '(?P<key>[^']+)'", text):
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
-    return " ".join(text.split())
+    return re.sub(r"(\S{1000})\S+", r"\1...", " ".join(text.split()))
 
 
 def _unknown_key(key: str, others: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyneurons.addresses import SQLITE, for_mlflow, masked, masked_address
@@ -30,6 +31,8 @@ def client_of(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they also raise
+    if uri.startswith(SQLITE):  # MLflow puts the path of its default experiment into SQL as it is, unless it is a URI
+        os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = Path("mlruns").absolute().as_uri()
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=for_mlflow(uri))
