@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
     console = terminal()
     _show(comparison, console)
     console.print(
-        f"Everything is in {folder}" + ("" if arrived else f"; send it later with: keyneurons log {folder}"),
+        f"Everything is in {folder}"
+        + ("" if arrived else f"; send it later with: keyneurons log {shlex.quote(str(folder))}"),
         soft_wrap=True,
     )
 

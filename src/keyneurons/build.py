@@ -160,7 +160,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     sets = None
     if (neurons := given.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
-        found = path if path.is_file() else build_store(config.tracking).artifact(neurons, "key_neurons.json")
+        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), "key_neurons.json")
         sets = read_neuron_sets(found, read)
     tokens = config.activations.batch_tokens
     return LesionStudy(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from keyneurons.tracking import Store
 
 COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
 GIGABYTE = 1e9
 
 
@@ -23,8 +26,51 @@ def run(arguments: Sequence[str]) -> None:
     Args:
         arguments: its name and what follows it on the command line.
     """
-    options = _parser().parse_args(arguments)
+    name, *rest = arguments
+    options = _parsers()[name].parse_intermixed_args(rest)
     options.function(options)
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str], Path | None]:
+    """Hydra's flags on a command line, the overrides wherever they stand, and the user's own folder of options.
+
+    Args:
+        arguments: of a run or a sweep.
+
+    Returns:
+        The three of them.
+
+    Raises:
+        ValueError: something is none of these, or a mistyped command.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    from keyneurons.overrides import check_overrides
+
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        known, unknown = parser.parse_known_intermixed_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error} (see keyneurons --hydra-help)") from error
+    if unknown:
+        raise ValueError(f"unknown option {unknown[0]} (see keyneurons --hydra-help)")
+    overrides: list[str] = known.overrides
+    for override in overrides:
+        if override in COMMANDS:
+            raise ValueError(f"{override} is a command, so it comes first: keyneurons {override} ...")
+        if "=" not in override and not override.startswith("~"):
+            near = get_close_matches(override, COMMANDS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"{override[:80]!r} is neither a command ({', '.join(COMMANDS)}) nor an override key=value{meant}"
+            )
+    if not known.shell_completion:
+        check_overrides([override for override in overrides if not override.startswith("resume=")])
+    flags = list(arguments)
+    for override in overrides:
+        flags.remove(override)
+    return flags, overrides, Path(known.config_dir) if known.config_dir else None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,25 +80,27 @@ class _Parser(argparse.ArgumentParser):
         raise ValueError(f"{message} ({' '.join(self.format_usage().split())})")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="keyneurons")
-    commands = parser.add_subparsers(required=True)
+def _parsers() -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of every command by its name."""
+    commands = _Parser(prog="keyneurons").add_subparsers(required=True)
     overrides = "overrides of the configuration, as for a run"
 
     plan = commands.add_parser(
         "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
     )
-    plan.add_argument("overrides", nargs="*", help=f"{overrides}: model=llama3_8b layer=all")
+    plan.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=llama3_8b layer=all")
     plan.set_defaults(function=_plan)
 
     fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
-    fetch.add_argument("overrides", nargs="*", help=f"{overrides}: model=pythia_160m")
+    fetch.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
 
     extract = commands.add_parser(
         "extract", help="fill the cache before a sweep", description="Extract what a run or all jobs of a sweep read."
     )
-    extract.add_argument("overrides", nargs="*", help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual")
+    extract.add_argument(
+        "overrides", nargs="*", default=[], help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual"
+    )
     extract.set_defaults(function=_extract)
 
     agreement = commands.add_parser(
@@ -71,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "inspect", help="see what single neurons do", description="Write a page on neurons of a run, for a browser."
     )
     inspect.add_argument("run", help="MLflow id of the run, or its folder under outputs/")
-    inspect.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
+    inspect.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     inspect.add_argument("--tag", help="whose key neurons: NOUN")
     inspect.add_argument("--neuron", help="or one neuron: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
@@ -89,10 +137,10 @@ def _parser() -> argparse.ArgumentParser:
     send.set_defaults(function=_log)
 
     ui = commands.add_parser("ui", help="open the MLflow UI on the runs", description="Serve the MLflow UI.")
-    ui.add_argument("overrides", nargs="*", help=f"{overrides}: tracking.uri=...")
-    ui.add_argument("--port", type=int, default=5000)
+    ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
+    ui.add_argument("--port", type=_port, default=5000, help="of 127.0.0.1, 1024..65535 as a rule")
     ui.set_defaults(function=_ui)
-    return parser
+    return commands.choices
 
 
 def _config(overrides: Sequence[str]) -> Config:
@@ -100,8 +148,10 @@ def _config(overrides: Sequence[str]) -> Config:
     from hydra import compose, initialize_config_dir
 
     from keyneurons.config import validate
+    from keyneurons.overrides import check_overrides
     from keyneurons.paths import conf_folder
 
+    check_overrides(overrides)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return validate(compose("config", list(overrides)))
 
@@ -188,20 +238,45 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _ui(options: argparse.Namespace) -> None:
+    from keyneurons.addresses import for_mlflow
     from keyneurons.tracking import view_address
 
-    store = store_of(options.overrides)
+    store, port = store_of(options.overrides), options.port
+    if not store.uri.startswith("http"):
+        _check_free(port)
     experiment_id = store.prepare_view()
     if store.uri.startswith("http"):
         _say(f"the runs are on a server; open {view_address(store.uri, experiment_id)} in a browser")
         return
-    _say(f"MLflow on {view_address(f'http://127.0.0.1:{options.port}', experiment_id)} (Ctrl-C ends it)")
+    _say(f"MLflow on {view_address(f'http://127.0.0.1:{port}', experiment_id)} (Ctrl-C ends it)")
     # the job runner would start nine more processes for features that need a model provider
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    arguments = ["server", "--backend-store-uri", store.uri, "--host", "127.0.0.1", "--port", str(options.port)]
+    here = ",".join(name for host in LOCAL for name in (host, f"{host}:{port}"))  # not also names like 10.example.org
+    arguments = ["server", "--backend-store-uri", for_mlflow(store.uri), "--host", "127.0.0.1", "--port", str(port)]
     if store.artifacts is not None:
         arguments += ["--default-artifact-root", store.artifacts.as_uri()]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments, "--workers", "1"])
+    arguments += ["--allowed-hosts", here, "--workers", "1"]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port that the server could not have.
+
+    Raises:
+        ValueError: another process has it, or it needs a permission.
+    """
+    with socket.socket() as wanted:
+        wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            wanted.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ValueError(f"port {port} cannot be opened ({error.strerror}); choose another with --port") from error
 
 
 def _say(message: str) -> None:

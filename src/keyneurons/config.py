@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -17,19 +16,44 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
     ValidationError,
     model_validator,
 )
 
+from keyneurons.addresses import SQLITE, check_no_secrets, masked, masked_address, sqlite_address, sqlite_path
 from keyneurons.metric_names import shortened
 from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
 
-SQLITE = "sqlite:///"
-PASSWORD = re.compile(r":[^:@/\s]+@")
+
+def _number(value: Any) -> Any:
+    """A truth value is no number, though Python counts it as one.
+
+    Raises:
+        ValueError: it is a truth value.
+    """
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+def _path(value: Any) -> Any:
+    """An empty path would be this folder.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if value == "":
+        raise ValueError("should be a path (. is this folder)")
+    return value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(_number)]
+PositiveInt = Annotated[Int, Field(gt=0)]
+NonNegativeInt = Annotated[Int, Field(ge=0)]
+PositiveFloat = Annotated[Float, Field(gt=0)]
+NonNegativeFloat = Annotated[Float, Field(ge=0)]
+Given = BeforeValidator(_path)
 
 
 class Section(BaseModel):
@@ -52,7 +76,7 @@ def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]
 
 
 Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
-Share = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[Float, Field(gt=0, lt=1)]
 Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
@@ -189,7 +213,7 @@ class Trainer(Component):
 class Controls(Section):
     """What key neurons are measured against."""
 
-    random_sets: Annotated[int, Field(ge=2)]
+    random_sets: Annotated[Int, Field(ge=2)]
     own_random_sets: PositiveInt
     all_neurons: bool
 
@@ -208,7 +232,7 @@ class LayerByLayer(Section):
 
     read_at: tuple[Literal["word", "prediction"], ...]
     concepts: bool
-    concept_words: Annotated[int, Field(ge=2)]
+    concept_words: Annotated[Int, Field(ge=2)]
     concept_draws: PositiveInt
 
     @model_validator(mode="after")
@@ -218,27 +242,30 @@ class LayerByLayer(Section):
         return self
 
 
+RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+
+
 class Lesion(Section):
     """What is done to key neurons inside the running model, and against what it is held."""
 
     mode: Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
-    factor: float
+    factor: Float
     to: str | None
     where: Literal["everywhere", "predicted"]
-    shares: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)]
+    shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
     families: Annotated[tuple[Literal["random", "variance", "frequency", "lowest"], ...], Field(min_length=1)]
-    sets: Annotated[int, Field(ge=2)]
+    sets: Annotated[Int, Field(ge=2)]
     split: Literal["dev", "test"]
     sentences: PositiveInt
     bootstraps: PositiveInt
     permutations: PositiveInt
     later_layers: tuple[int, ...]
     tag_mass: bool
-    pairs: str | None
+    pairs: Literal["packaged"] | Path | None
     prompts: Path | None
     new_tokens: PositiveInt
     temperature: NonNegativeFloat
-    neurons: str | None
+    neurons: RunId | Path | None
 
 
 class Activations(Section):
@@ -251,29 +278,23 @@ class Activations(Section):
 
 
 def _absolute_database(uri: str) -> str:
-    """A relative SQLite path counts from the folder that the command was started in."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
-
-
-def _without_password(uri: str) -> str:
-    """Every run keeps its configuration, on disk and in MLflow, so a password must not be in it.
+    """A relative SQLite path counts from the folder that the command was started in.
 
     Raises:
-        ValueError: there is one.
+        ValueError: options follow the path.
     """
-    if urlsplit(uri).password is not None:
-        raise ValueError(
-            "must not hold a password, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD from the environment, PostgreSQL ~/.pgpass"
-        )
-    return uri
+    if not uri.startswith(SQLITE):
+        return uri
+    if "?" in uri:
+        raise ValueError("must end with the path of the database (a ? in it is written %3F, a % is written %25)")
+    return sqlite_address(sqlite_path(uri).absolute())
 
 
 class Tracking(Section):
     """Where MLflow keeps its runs."""
 
-    uri: Annotated[str, AfterValidator(_absolute_database), AfterValidator(_without_password)]
-    artifacts: Annotated[Path, AfterValidator(Path.absolute)] | None
+    uri: Annotated[str, AfterValidator(_absolute_database)]
+    artifacts: Annotated[Path, Given, AfterValidator(Path.absolute)] | None
     experiment: Annotated[str, _one_line(256)]
 
 
@@ -310,7 +331,7 @@ class Config(Section):
     top_k: PositiveInt
     scope: Scope
     sign: Sign
-    mass: Annotated[float, Field(ge=0, le=1)] | None
+    mass: Annotated[Float, Field(ge=0, le=1)] | None
     threshold: Threshold
     alpha: Share
     permutations: PositiveInt
@@ -323,7 +344,13 @@ class Config(Section):
     lesion: Lesion | None = None
     activations: Activations
     seed: NonNegativeInt
-    cache: Path
+    cache: Annotated[Path, Given]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_secrets(cls, plain: Any) -> Any:
+        check_no_secrets(plain)
+        return plain
 
 
 def validate(composed: DictConfig) -> Config:
@@ -360,14 +387,20 @@ def validate_plain(plain: Any) -> Config:
 def _explain(error: dict[str, Any]) -> str:
     variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
     key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
+    if not key:
+        return message
+    if error["type"] == "missing":
+        return f"{key}: is missing, and has no default"
     if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
         message = f'should be text, so quote it: "{key}={_quoted(error["input"])}"'
-    given = PASSWORD.sub(":***@", repr(error["input"]))
+    given = masked(repr(error["input"]))
+    if isinstance(error["input"], str) and key == "tracking.uri":
+        given = repr(masked_address(error["input"]))
     return f"{key}: {message}, got {shortened(given, 200)}"
 
 

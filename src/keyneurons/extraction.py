@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 
 from keyneurons.build import build_dataset, build_reader
 from keyneurons.config import validate
+from keyneurons.overrides import check_overrides
 from keyneurons.paths import conf_folder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.sweep import check_jobs, jobs_of, together
@@ -23,6 +24,7 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
     Yields:
         What was read, site by site.
     """
+    check_overrides(overrides)
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         configs = [validate(compose("config", list(job))) for job in jobs_of(list(overrides))]
     jobs = check_jobs(configs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,6 +23,7 @@ from keyneurons.files import write_json, write_text
 from keyneurons.fingerprint import fingerprint, reading
 from keyneurons.names import run_name
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
+from keyneurons.process_tag import process_tag
 from keyneurons.records import Treebank
 from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
@@ -29,7 +31,7 @@ from keyneurons.report.files import sets_digest, write_scores_and_probe, write_t
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
-from keyneurons.resume import Sweep, process_tag
+from keyneurons.resume import Sweep
 from keyneurons.terminal import terminal
 from keyneurons.tracking import open_run, params_of
 from keyneurons.version import __version__
@@ -78,7 +80,7 @@ def run_job(
     if not arrived:
         console.print(
             f"The tracking server {config.tracking.uri} is away; "
-            f"send this run later with: keyneurons log {_short(folder)}",
+            f"send this run later with: keyneurons log {shlex.quote(str(_short(folder)))}",
             soft_wrap=True,
         )
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyneurons.addresses import masked
 from keyneurons.files import write_json
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def keep_failure(folder: Path, number: int, error: Exception, line: str, *, mist
         line: that in one line.
         mistake: whether the line says all that a user needs.
     """
-    trace = None if mistake else "".join(traceback.format_exception(error))
+    trace = None if mistake else masked("".join(traceback.format_exception(error)))
     write_json(folder / FAILURE_FILE, asdict(Failure(number, line, trace)))
 
 

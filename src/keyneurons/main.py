@@ -5,12 +5,16 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import shlex
 import signal
 import sys
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyneurons.addresses import masked
 from keyneurons.terminal import print_any_text
 
 if TYPE_CHECKING:
@@ -71,28 +75,38 @@ def _dispatch() -> None:
         if sys.argv[1] in commands.COMMANDS:
             commands.run(sys.argv[1:])
             return
-        if any(argument.startswith("resume=") for argument in sys.argv[1:]):
-            _resume()
+        flags, overrides, config_dir = commands.split(sys.argv[1:])
+        if any(override.startswith("resume=") for override in overrides):
+            overrides = _resume(flags, overrides, config_dir)
+        sys.argv[1:] = [*flags, *overrides]  # Hydra takes none behind a flag
     _hydra()
 
 
-def _resume() -> None:
-    """Take the place of a sweep that was interrupted.
+def _resume(flags: Sequence[str], overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """Take the place of a sweep that was interrupted; returns the overrides that go on with it.
 
     Raises:
-        ValueError: this is no sweep, or there is none such.
+        ValueError: this is no sweep, there is none such, or its record asks for what a record must not.
     """
     from keyneurons import sweep
     from keyneurons.commands import store_of
-    from keyneurons.resume import find_interrupted, resumed_arguments
+    from keyneurons.overrides import targets_given
+    from keyneurons.resume import find_interrupted, resumed_overrides
 
-    arguments = sys.argv[1:]
-    which = next(a for a in arguments if a.startswith("resume=")).removeprefix("resume=")
-    if not {"-m", "--multirun"} & set(arguments):
-        raise ValueError(f"resume goes on with a sweep: keyneurons -m resume={which}")
-    tracking = [argument for argument in arguments if argument.startswith("tracking")]
-    sweep.RESUMED = found = find_interrupted(which, store_of(tracking))
-    sys.argv[1:] = resumed_arguments(found, arguments)
+    which = next(o for o in overrides if o.startswith("resume=")).removeprefix("resume=")
+    given = [override for override in overrides if not override.startswith("resume=")]
+    if not any(flag in {"-m", "--multirun"} for flag in flags):
+        raise ValueError(f"resume goes on with a sweep: {shlex.join(['keyneurons', '-m', f'resume={which}'])}")
+    tracking = [override for override in given if override.startswith("tracking")]
+    store = store_of(tracking)
+    found = replace(find_interrupted(which, store), targets=targets_given(given, config_dir))
+    resumed = resumed_overrides(found, given, config_dir)
+    sweep.RESUMED = found
+    if (uri := store_of([o for o in resumed if o.startswith("tracking")]).uri) != store.uri:
+        raise ValueError(
+            f"the sweep kept its runs in another store; to go on there, give it: tracking.uri={masked(uri)}"
+        )
+    return resumed
 
 
 def _hydra() -> None:
@@ -104,6 +118,8 @@ def _hydra() -> None:
     from keyneurons.mistakes import is_mistake, one_line
     from keyneurons.paths import conf_folder
 
+    if "${" in os.getcwd():
+        raise ValueError("Hydra would resolve the ${ in the name of this folder; start keyneurons in another one")
     here = os.getpid()
     failed: list[BaseException] = []
     failed_jobs: dict[int, Exception] = {}
@@ -180,7 +196,7 @@ def _end_sweep(numbers: list[int], lost: str) -> str:
     if told := opened.compare():
         sys.stdout.write(f"{told}\n")
     left = f"jobs that still run: {opened.running}; when they have ended, " if opened.running else ""
-    go_on = f"{left}go on with: keyneurons -m resume={opened.parent or opened.folder}"
+    go_on = f"{left}go on with: {shlex.join(['keyneurons', '-m', f'resume={opened.parent or opened.folder}'])}"
     if numbers and not lost:
         which = ", ".join(f"#{number}" for number in numbers)
         return f"{len(numbers)} of the jobs failed ({which}); their runs keep the log; {go_on}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from keyneurons.addresses import masked
+
 
 def is_mistake(error: BaseException) -> bool:
     """Whether the message says all that a user needs, so that a traceback would only hide it."""
@@ -29,9 +31,10 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
         text = str(error.__cause__)
     text = re.split(r"Config search path|\[SQL: ", text)[0]  # of Hydra, of SQLAlchemy
     text = re.sub(r"\(raised as a result of Query-invoked autoflush[^)]*\)", "", text)
-    if unknown := re.match(r"Could not override '(?P<key>[\w./@]+)'", text):
+    text = masked(text)
+    if unknown := re.match(r"Could not override '(?P<key>[^']+)'", text):
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
-    return " ".join(text.split())
+    return re.sub(r"(\S{1000})\S+", r"\1...", " ".join(text.split()))
 
 
 def _unknown_key(key: str, others: Sequence[str]) -> str:

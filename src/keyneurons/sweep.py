@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
+from keyneurons.addresses import check_no_secrets
 from keyneurons.config import Config, validate
 from keyneurons.files import write_json
-from keyneurons.fingerprint import fingerprint, reading
+from keyneurons.fingerprint import content_digest, fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
+from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
-from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, alive, process_tag, version_of
+from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, version_of
+from keyneurons.targets import check_targets
 from keyneurons.terminal import terminal
 
 if TYPE_CHECKING:
@@ -51,6 +55,21 @@ class SweepCallback(Callback):
     def __init__(self) -> None:
         self._sweep = Sweep(None)
 
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Check what Hydra is about to write into the folder of a single run.
+
+        Args:
+            config: the run's configuration.
+            kwargs: not used.
+
+        Raises:
+            Refused: a secret is in it.
+        """
+        try:
+            check_no_secrets(OmegaConf.to_container(config, resolve=False))
+        except ValueError as error:
+            raise Refused from error
+
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs, then open the parent run.
 
@@ -62,13 +81,15 @@ class SweepCallback(Callback):
             Refused: a job cannot run as it is configured.
         """
         try:
+            check_no_secrets(OmegaConf.to_container(config, resolve=False))
             check_launcher(config.hydra)
             configured = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
             given = list(config.hydra.overrides.task)
             of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
             own = [o for o in of_hydra if not o.startswith(("hydra.mode=", "hydra.sweep."))]
             swept = [str(o.key_or_group) for o in _parse(configured + given) if o.is_sweep_override()]
-            jobs = check_jobs([validate(compose("config", list(job))) for job in jobs_of(configured + given)])
+            configs = [_checked(compose("config", list(job))) for job in jobs_of(configured + given)]
+            jobs = check_jobs(configs)
             self._sweep = open_sweep(jobs, swept, own + given, Path(config.hydra.sweep.dir).absolute())
         except Exception as error:
             raise Refused from error
@@ -82,6 +103,13 @@ class SweepCallback(Callback):
         """
         global CURRENT
         CURRENT = self._sweep
+
+
+def _checked(composed: DictConfig) -> Config:
+    """The configuration of a job; of a sweep that is resumed, only known code may be in it."""
+    if RESUMED is not None:
+        check_targets(OmegaConf.to_container(composed, resolve=False), given=RESUMED.targets)
+    return validate(composed)
 
 
 @dataclass(frozen=True)
@@ -110,13 +138,16 @@ def check_jobs(configs: list[Config]) -> list[Job]:
     from keyneurons.build import build_experiment
 
     jobs, models = [], []
+    content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
         read = build_experiment(config, "").read
         if config.model not in models:  # a tokenizer takes its time
             read.bos_id()
             models.append(config.model)
         revision = read.model.files.revision
-        jobs.append(Job(config, fingerprint(config, revision), reading(config, revision), read.layers))
+        jobs.append(
+            Job(config, fingerprint(config, revision, content), reading(config, revision, content), read.layers)
+        )
     return jobs
 
 

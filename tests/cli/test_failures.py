@@ -97,4 +97,54 @@ def test_a_password_is_neither_taken_nor_shown(call: Command, place: Place, tmp_
     assert ended.status == 1
     assert ended.error.startswith("keyneurons: error: tracking.uri: must not hold a password")
     assert ended.error.endswith(f"got '{kind}://me:***@127.0.0.1:9/x'")
-    assert not list(tmp_path.glob("outputs/*/*/run.json"))
+    assert list(tmp_path.iterdir()) == []
+
+
+SECRET = "p4ss-w0rd"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        f"tracking.uri='http://u:{SECRET}@127.0.0.1:9/x'",
+        f"tracking.uri='http://u:a:b@{SECRET}@127.0.0.1:9/x'",
+        f"tracking.uri='http://{SECRET}@127.0.0.1:9/x'",
+        f"tracking.uri='postgresql://127.0.0.1:9/x?user=me&password={SECRET}'",
+        f"tracking.uri=u:{SECRET}@127.0.0.1:9",
+        f"+tracking.url='http://u:{SECRET}@127.0.0.1:9/x'",
+        f"dataset.id='http://u:{SECRET}@127.0.0.1:9/x'",
+        f"tracking.uri='${{oc.env:NOT_THERE,http://u:{SECRET}@h}}'",
+        f"hydra.job.name='http://u:{SECRET}@h'",
+        f"tracking.uri='http://u:{SECRET}@127.0.0.1:9/x",
+        f"trcking.uri='http://u:{SECRET}@127.0.0.1:9/x'",
+    ],
+)
+@pytest.mark.parametrize("command", [[], ["-m", "top_k=2,3"], ["agreement", "selection=[lape,probeless]"], ["plan"]])
+def test_no_secret_is_written_or_shown_whatever_runs(
+    call: Command, place: Place, tmp_path: Path, command: list[str], override: str
+) -> None:
+    if override.startswith("hydra") and command and command[0] != "-m":
+        return  # other commands keep nothing of Hydra's
+    ended = call(*command, *place.small, override)
+    assert ended.status == 1
+    assert SECRET not in ended.error
+    assert [path for path in tmp_path.rglob("*") if SECRET in path.name or SECRET in read(path)] == []
+
+
+def test_a_secret_of_the_environment_stays_there(
+    call: Command, place: Place, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    for name, value in {"OWN_URI": f"http://u:{SECRET}@127.0.0.1:9", "OWN_WORD": SECRET}.items():
+        environment[name] = value
+    try:
+        for uri in ("${oc.env:OWN_URI}", "http://u:${oc.env:OWN_WORD}@127.0.0.1:9"):
+            ended = call(*place.small, f"tracking.uri='{uri}'")
+            assert ended.status == 1
+            assert SECRET not in ended.error
+    finally:
+        del environment["OWN_URI"], environment["OWN_WORD"]
+    assert [path for path in tmp_path.rglob("*") if SECRET in read(path)] == []
+
+
+def read(path: Path) -> str:
+    return path.read_text("utf-8", errors="replace") if path.is_file() else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -111,9 +112,46 @@ def test_the_ui_answers_on_its_port(environment: dict[str, str], tmp_path: Path)
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
             assert b"MLflow" in response.read()
         assert (tmp_path / "mlruns" / "mlflow.db").is_file()
+        names = ["localhost", "127.0.0.1", "[::1]"]
+        local = [host for name in names for host in (name, f"{name}:{port}")]
+        foreign = ["evil.example", "10.evil.example", "192.168.evil.example", "10.0.0.1", f"10.0.0.1:{port}", "0.0.0.0"]
+        foreign += [
+            f"localhost.evil.example:{port}",
+            f"127.0.0.1.evil.example:{port}",
+            f"localhost:{port}.evil.example",
+        ]
+        assert {host: status_for(port, host) for host in local} == dict.fromkeys(local, 200)
+        assert {host: status_for(port, host) for host in foreign} == dict.fromkeys(foreign, 403)
+        busy = subprocess.run(
+            [str(KEYNEURONS), "ui", "--port", str(port)], cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert (busy.returncode, busy.stdout) == (1, "")
+        assert busy.stderr.startswith(f"keyneurons: error: port {port} cannot be opened (Address already in use)")
     assert f"MLflow on http://127.0.0.1:{port}" in (tmp_path / "server.log").read_text("utf-8")
     with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), timeout=2):
         pass
+
+
+def status_for(port: int, host: str) -> int:
+    """The answer to a request that names a host."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", "/", headers={"Host": host})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_a_port_that_another_process_has(call: Command) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        ended = call("ui", "--port", str(port))
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.error.startswith(f"keyneurons: error: port {port} cannot be opened (")
+    assert ended.error.endswith("choose another with --port")
+    assert not Path("mlruns").exists()
 
 
 def test_the_ui_of_a_server_that_is_away(call: Command) -> None:

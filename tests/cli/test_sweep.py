@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in, write_treebank
+
+from keyneurons import sweep
 
 PARENT = "mlflow.parentRunId"
 
@@ -135,6 +138,46 @@ def test_what_cannot_be_resumed_is_told_in_one_line(call: Command, place: Place,
     running = client.create_run(run.info.experiment_id, tags=tags).info.run_id
     assert f"sweep {running} is still running (process {os.getppid()} on" in call("-m", f"resume={running}").error
     assert call("resume=nowhere").error.endswith("resume goes on with a sweep: keyneurons -m resume=nowhere")
+
+
+@pytest.mark.parametrize("name", ['it\'s "$HOME" {a}=[1]', "what? My%20Data -~#\\ "])
+def test_a_folder_may_have_any_name(
+    call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    monkeypatch.chdir(home)
+    few = ["controls.random_sets=2", "reliability.halves=0"]
+    assert call(*place.small, *few).status == 0
+    assert call("-m", *place.small, *few, "top_k=2,3").status == 0
+    [folder] = (path.relative_to(home) for path in home.glob("outputs/*/*-sweep"))
+    parent = next(run for run in runs_in(home) if "overrides" in run.data.tags)
+    for which in (folder, folder.absolute(), parent.info.run_id):
+        monkeypatch.setattr(sweep, "RESUMED", None)
+        ended = call("-m", f"resume={which}")
+        assert (ended.status, ended.err) == (0, "")
+        assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
+    assert list(tmp_path.iterdir()) == [home]
+    assert {path.name for path in home.iterdir()} == {"mlruns", "outputs"}
+    assert len(runs_in(home)) == 4
+    monkeypatch.setattr(sweep, "RESUMED", None)
+    uri = "tracking.uri=http://127.0.0.1:9"
+    away = call("-m", *place.small, *few, "tracking=server", uri, "top_k=2,3", "hydra.sweep.dir='a sweep'")
+    hint = next(line for line in away.out.splitlines() if "send this run later with: " in line)
+    assert shlex.split(hint.partition("with: ")[2]) == ["keyneurons", "log", "a sweep/0"]
+
+
+def test_a_folder_that_hydra_would_resolve_is_refused(
+    call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "a${oc.env:HOME}"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    for arguments in (place.small, ["-m", *place.small, "top_k=2,3"]):
+        ended = call(*arguments)
+        assert ended.status == 1
+        assert "${ in the name of this folder" in ended.error
+    assert list(home.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -6,12 +6,13 @@ import logging
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from keyneurons.addresses import SQLITE, for_mlflow, masked, masked_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-SQLITE = "sqlite:///"
 
 
 class TrackingUnavailable(ConnectionError):
@@ -30,9 +31,11 @@ def client_of(uri: str) -> MlflowClient:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they also raise
+    if uri.startswith(SQLITE):  # MLflow puts the path of its default experiment into SQL as it is, unless it is a URI
+        os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = Path("mlruns").absolute().as_uri()
     from mlflow import MlflowClient
 
-    return MlflowClient(tracking_uri=uri)
+    return MlflowClient(tracking_uri=for_mlflow(uri))
 
 
 @contextmanager
@@ -48,16 +51,16 @@ def reaching(uri: str) -> Generator[None]:
     from requests.exceptions import RetryError, Timeout
     from sqlalchemy.exc import SQLAlchemyError
 
-    away = (NoConnection, Timeout, RetryError)
+    away, where = (NoConnection, Timeout, RetryError), masked_address(uri)
     try:
         yield
     except away as error:
-        raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
+        raise TrackingUnavailable(f"the tracking server {where} does not answer") from error
     except MlflowException as error:
         if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
-            raise TrackingUnavailable(f"the tracking server {uri} does not answer") from error
-        raise TrackingRefused(f"MLflow at {uri}: {' '.join(str(error).split())}") from error
+            raise TrackingUnavailable(f"the tracking server {where} does not answer") from error
+        raise TrackingRefused(f"MLflow at {where}: {masked(' '.join(str(error).split()))}") from error
     except SQLAlchemyError as error:  # which MLflow does not always translate
-        raise TrackingRefused(f"MLflow at {uri}: {getattr(error, 'orig', None) or type(error).__name__}") from error
+        raise TrackingRefused(f"MLflow at {where}: {getattr(error, 'orig', None) or type(error).__name__}") from error
     except ModuleNotFoundError as error:
-        raise TrackingRefused(f"MLflow at {uri} needs {error.name}: pip install 'keyneurons[server]'") from error
+        raise TrackingRefused(f"MLflow at {where} needs {error.name}: pip install 'keyneurons[server]'") from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
@@ -11,7 +12,9 @@ from urllib.request import url2pathname
 
 from filelock import FileLock
 
-from keyneurons.tracking.client import SQLITE, TrackingRefused, client_of, reaching
+from keyneurons.addresses import SQLITE, masked_address, sqlite_path
+from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, client_of, reaching
+from keyneurons.tracking.killed import close_killed, say_killed
 from keyneurons.tracking.view import VIEW_TAG, view_state
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ class Store:
     uri: str
     artifacts: Path | None
     experiment: str
+    _looked: list[str] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def connect(self) -> MlflowClient:
         """A client; the database and its experiment exist afterwards, whoever else creates them at the same time.
@@ -39,10 +43,10 @@ class Store:
         if not self.uri.startswith(SCHEMES):
             raise ValueError(
                 f"tracking.uri must be sqlite:///ABSOLUTE_PATH or the address of a server (http://...), "
-                f"got {self.uri!r}"
+                f"got {masked_address(self.uri)!r}"
             )
         if self.uri.startswith(SQLITE):
-            database = Path(self.uri.removeprefix(SQLITE))
+            database = sqlite_path(self.uri)
             database.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{database}.lock"):
                 return self._prepared()
@@ -51,8 +55,16 @@ class Store:
     def _prepared(self) -> MlflowClient:
         with reaching(self.uri):
             client = client_of(self.uri)
-            self._experiment_id(client)
+            self._close_killed(client, self._experiment_id(client))
         return client
+
+    def _close_killed(self, client: MlflowClient, experiment_id: str) -> None:
+        """Once for this object; a store that may only be read, or is in trouble, is left as it is."""
+        if self._looked:
+            return
+        self._looked.append(experiment_id)
+        with contextlib.suppress(TrackingRefused, TrackingUnavailable), reaching(self.uri):
+            say_killed(close_killed(client, experiment_id))
 
     def _experiment_id(self, client: MlflowClient) -> str:
         from mlflow.exceptions import MlflowException
@@ -97,8 +109,8 @@ class Store:
         Raises:
             ValueError: there is no such run, or it has no such file.
         """
-        client = self.connect()
         try:
+            client = self._existing()
             here = urlparse(client.get_run(run_id).info.artifact_uri)
             if here.scheme == "file" and (path := Path(url2pathname(here.path)) / name).exists():
                 return path  # MLflow would copy it into a folder that nobody removes
@@ -145,14 +157,21 @@ class Store:
             self._existing().log_artifacts(run_id, str(folder), artifact_path=name)
 
     def _existing(self) -> MlflowClient:
-        """A client of a store that is there: reading makes none.
+        """A client of a store that is there: reading makes none, and needs no permission to write.
 
         Raises:
             ValueError: there is no such database.
         """
-        if self.uri.startswith(SQLITE) and not Path(self.uri.removeprefix(SQLITE)).is_file():
-            raise ValueError(f"there are no runs: {self.uri.removeprefix(SQLITE)} does not exist (tracking.uri)")
-        return self.connect()
+        if not self.uri.startswith(SQLITE):
+            return self.connect()
+        if not sqlite_path(self.uri).is_file():
+            raise ValueError(f"there are no runs: {sqlite_path(self.uri)} does not exist (tracking.uri)")
+        with reaching(self.uri):
+            client = client_of(self.uri)
+            found = client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            self._close_killed(client, str(found.experiment_id))
+        return client
 
     def _get(self, run_id: str) -> Run:
         client = self._existing()
