@@ -16,7 +16,7 @@ ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
     "tracking": None,
     "activations": {"batch_tokens": None, "memory_mb": None},
     "trainer": {"accelerator": None, "devices": None, "num_nodes": None},
-    "model": {"device": None, "device_map": None, "folder": None},  # the revision stands for what is in the folder
+    "model": {"device": None, "device_map": None, "folder": None},  # its identity stands for what is in the folder
 }
 
 Content = Callable[[Path], str]
@@ -36,22 +36,22 @@ def content_digest(path: Path) -> str:
     return str(path)
 
 
-def fingerprint(config: Config, revision: str, content: Content = content_digest) -> str:
-    """Digest of what a run's findings depend on: configuration, content of the files that it names, model's revision.
+def fingerprint(config: Config, model: str, content: Content = content_digest) -> str:
+    """Digest of what a run's findings depend on: configuration, content of the files named in it, the model's identity.
 
     Every value of type ``Path`` counts by its content, and so does an argument of a component (selection, optimizer,
     trainer) that names a file which is there; where the files are does not count. The version of the code does not.
     """
-    return json_digest({"config": _plain(config, ELSEWHERE, content), "revision": revision})[:16]
+    return json_digest({"config": _plain(config, ELSEWHERE, content), "model": model})[:16]
 
 
-def reading(config: Config, revision: str, content: Content = content_digest) -> str:
+def reading(config: Config, model: str, content: Content = content_digest) -> str:
     """Digest of what the activations of a run depend on, its site and its layers apart."""
     names = ["model", "dataset", "read_at", "pooling", "activations"]
     if hasattr(config.dataset, "fractions"):
         names.append("seed")  # which shares the sentences out
     parts = {name: getattr(config, name) for name in names}
-    return json_digest({**_plain(parts, ELSEWHERE, content), "revision": revision})
+    return json_digest({**_plain(parts, ELSEWHERE, content), "model": model})
 
 
 def _plain(value: Any, dropped: Mapping[str, Any], content: Content, *, argument: bool = False) -> Any:

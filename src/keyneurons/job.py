@@ -31,7 +31,7 @@ from keyneurons.report.files import sets_digest, write_scores_and_probe, write_t
 from keyneurons.report.layers import draw_layers, write_layers
 from keyneurons.report.lesions import draw_lesions, write_lesions
 from keyneurons.report.summary import Summary, markdown, summarise
-from keyneurons.resume import Sweep
+from keyneurons.sweep_record import Sweep
 from keyneurons.terminal import terminal
 from keyneurons.tracking import open_run, params_of
 from keyneurons.version import __version__
@@ -63,11 +63,11 @@ def run_job(
     name = run_name(config, choices, () if sweep is None else sweep.swept)
     console = terminal()
     if sweep is not None:
-        revision = experiment.read.model.files.revision
-        if (before := sweep.finished.get(fingerprint(config, revision))) is not None:
+        model = experiment.read.model.identity
+        if (before := sweep.finished.get(fingerprint(config, model))) is not None:
             console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
             return
-        places = sweep.together.get(reading(config, revision), {})
+        places = sweep.together.get(reading(config, model), {})
         experiment = replace(experiment, read=replace(experiment.read, together=places))
     parent = None if sweep is None else sweep.parent
     _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=parent)
@@ -112,7 +112,7 @@ def tracked_run(
     write_text(folder / "config.yaml", write_yaml(config.model_dump(mode="json", by_alias=True)))
     params_of(folder)  # a value that MLflow would cut is refused now
     tags = early_tags(config, choices, experiment.read)
-    tags |= {"fingerprint": fingerprint(config, experiment.read.model.files.revision), "process": process_tag()}
+    tags |= {"fingerprint": fingerprint(config, experiment.read.model.identity), "process": process_tag()}
     facts = {"name": name or run_name(config, choices), "parent": parent, "choices": dict(choices), "tags": tags}
     with open_run(build_store(config.tracking), folder, facts) as run:
         result = run_experiment(experiment)

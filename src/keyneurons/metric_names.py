@@ -7,6 +7,9 @@ import re
 LONGEST_NAME = 250
 """Characters of the name of a metric or a run that MLflow keeps."""
 
+LONGEST_TEXT = 8000
+"""Characters of the value of a tag of a run, its description among them."""
+
 LONGEST_PREFIX = 64
 """Characters that stand before the tag in the longest name of a metric, such as ``lesion/.../p_value/``."""
 

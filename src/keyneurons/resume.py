@@ -1,9 +1,8 @@
-"""What is known of a sweep: to its jobs, and to the one that goes on with it after an interruption."""
+"""An interrupted sweep: what it was, what of it is done, and the overrides that resume it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 import shlex
 from collections.abc import Mapping, Sequence
@@ -13,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
 from keyneurons.overrides import check_recorded, override
 from keyneurons.process_tag import alive
-from keyneurons.records import Site
 
 if TYPE_CHECKING:
     from keyneurons.tracking import Store
@@ -23,21 +22,6 @@ if TYPE_CHECKING:
 SWEEP_FILE = "sweep.json"
 PLACES = ("hydra.sweep.", "hydra.launcher.submitit_folder")
 """Beginnings of keys that say where jobs are kept."""
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a job knows of the sweep that it belongs to.
-
-    ``parent`` is its MLflow id, if the server answered; ``finished`` says by fingerprint which run or folder has been
-    done before; ``together`` by what a run reads all layers of all sites that the sweep reads of it; ``swept`` the keys
-    and groups that differ between its jobs.
-    """
-
-    parent: str | None
-    finished: Mapping[str, str] = field(default_factory=dict)
-    together: Mapping[str, Mapping[Site, tuple[int, ...]]] = field(default_factory=dict)
-    swept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +61,8 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     Raises:
         ValueError: there is no such sweep, or it is still running.
     """
-    from keyneurons.tracking import close_children, log_folder
+    from keyneurons.runs import log_finished
+    from keyneurons.tracking import close_children
 
     path = Path(which).expanduser()
     folder: Path | None
@@ -106,7 +91,7 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
             versions |= {version_of(run["tags"])}
     for own in left.keys() - finished.keys():  # the server was away, or its disk full
         with contextlib.suppress(ValueError):  # else it is done again
-            finished[own] = f"run {log_folder(store, Path(left[own]))}, sent now"
+            finished[own] = f"run {log_finished(store, Path(left[own]))}, sent now"
     return Interrupted(parent, overrides, folder, finished, versions)
 
 
@@ -170,13 +155,12 @@ def _sweep_file(folder: Path) -> SweepFile:
 
 def _done_in(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
     """Jobs whose folders are complete, whether they reached MLflow or not."""
-    from keyneurons.artifacts.run_facts import RUN_FILE
-
     finished, versions = {}, set()
     for file in folder.glob(f"*/{RUN_FILE}") if folder is not None else ():
         if (file.parent / "summary.md").is_file() and (file.parent / "metrics.json").is_file():
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # damaged: the job is done again
-                tags = json.loads(file.read_text(encoding="utf-8"))["tags"]
-                finished[str(tags["fingerprint"])] = str(file.parent)
-                versions.add(version_of(tags))
+            with contextlib.suppress(OSError, ValueError):  # damaged: the job is done again
+                tags = read_run_facts(file.parent).tags
+                if "fingerprint" in tags:
+                    finished[tags["fingerprint"]] = str(file.parent)
+                    versions.add(version_of(tags))
     return finished, frozenset(versions)

@@ -23,9 +23,11 @@ from keyneurons.config import Config, validate
 from keyneurons.files import write_json
 from keyneurons.fingerprint import content_digest, fingerprint, reading
 from keyneurons.launchers import check_launcher, collect_failures
+from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
-from keyneurons.resume import SWEEP_FILE, Interrupted, Sweep, version_of
+from keyneurons.resume import SWEEP_FILE, Interrupted, version_of
+from keyneurons.sweep_record import Sweep
 from keyneurons.targets import check_targets
 from keyneurons.terminal import terminal
 
@@ -141,13 +143,12 @@ def check_jobs(configs: list[Config]) -> list[Job]:
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
         read = build_experiment(config, "").read
-        if config.model not in models:  # a tokenizer takes its time
+        if config.model not in models:  # a tokenizer and weights take their time
             read.bos_id()
+            read.model.check_weights()
             models.append(config.model)
-        revision = read.model.files.revision
-        jobs.append(
-            Job(config, fingerprint(config, revision, content), reading(config, revision, content), read.layers)
-        )
+        model = read.model.identity
+        jobs.append(Job(config, fingerprint(config, model, content), reading(config, model, content), read.layers))
     return jobs
 
 
@@ -169,7 +170,9 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
     global OPEN
     store, before = build_store(jobs[0].config.tracking), RESUMED
     parent = None if before is None else before.parent
-    tags = {"overrides": shlex.join(overrides), "folder": str(folder), "process": process_tag()}
+    tags = {"folder": str(folder), "process": process_tag()}
+    if len(told := shlex.join(overrides)) <= LONGEST_TEXT:  # else it is resumed by its folder
+        tags["overrides"] = told
     with contextlib.suppress(TrackingUnavailable):
         client = store.connect()
         if parent is None:

@@ -282,6 +282,11 @@ class LanguageModel:
             raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
         return tokenizer
 
+    @property
+    def identity(self) -> str:
+        """Weights and tokenizer: all that is read of a text depends on them."""
+        return f"{self.files.revision} {self.tokenizer_digest}"
+
     def check_ids(self, ids: Sequence[int], text: str) -> None:
         """Refuse a token that the model has no embedding for.
 

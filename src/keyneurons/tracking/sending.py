@@ -14,14 +14,14 @@ from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
 from keyneurons.files import write_json
-from keyneurons.metric_names import metric_name
+from keyneurons.metric_names import LONGEST_TEXT, metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.store import Store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LONGEST_PARAM, LONGEST_TAG = 6000, 8000
+LONGEST_PARAM = 6000
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
@@ -134,10 +134,10 @@ def _summary(folder: Path) -> str:
         text = path.read_text(encoding="utf-8")
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if len(text) <= LONGEST_TAG:
+    if len(text) <= LONGEST_TEXT:
         return text
     more = f"\n\n(The rest is in {path.name} among the artifacts.)\n"
-    return text[: LONGEST_TAG - len(more)].rpartition("\n")[0] + more
+    return text[: LONGEST_TEXT - len(more)].rpartition("\n")[0] + more
 
 
 def _only_files(folder: Path) -> None:
