@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from keyneurons.commands import _config, split
+from keyneurons.command_line import split
+from keyneurons.commands import _config
 from keyneurons.config import Config
 from keyneurons.mistakes import is_mistake, one_line
 from keyneurons.overrides import override

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import sys
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,8 +12,6 @@ if TYPE_CHECKING:
     from keyneurons.config import Config
     from keyneurons.tracking import Store
 
-COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
-LOCAL = ("localhost", "127.0.0.1", "[::1]")
 GIGABYTE = 1e9
 
 
@@ -29,48 +24,6 @@ def run(arguments: Sequence[str]) -> None:
     name, *rest = arguments
     options = _parsers()[name].parse_intermixed_args(rest)
     options.function(options)
-
-
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str], Path | None]:
-    """Hydra's flags on a command line, the overrides wherever they stand, and the user's own folder of options.
-
-    Args:
-        arguments: of a run or a sweep.
-
-    Returns:
-        The three of them.
-
-    Raises:
-        ValueError: something is none of these, or a mistyped command.
-    """
-    from hydra._internal.utils import get_args_parser
-
-    from keyneurons.overrides import check_overrides
-
-    parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        known, unknown = parser.parse_known_intermixed_args(arguments)
-    except argparse.ArgumentError as error:
-        raise ValueError(f"{error} (see keyneurons --hydra-help)") from error
-    if unknown:
-        raise ValueError(f"unknown option {unknown[0]} (see keyneurons --hydra-help)")
-    overrides: list[str] = known.overrides
-    for override in overrides:
-        if override in COMMANDS:
-            raise ValueError(f"{override} is a command, so it comes first: keyneurons {override} ...")
-        if "=" not in override and not override.startswith("~"):
-            near = get_close_matches(override, COMMANDS, n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
-            raise ValueError(
-                f"{override[:80]!r} is neither a command ({', '.join(COMMANDS)}) nor an override key=value{meant}"
-            )
-    if not known.shell_completion:
-        check_overrides([override for override in overrides if not override.startswith("resume=")])
-    flags = list(arguments)
-    for override in overrides:
-        flags.remove(override)
-    return flags, overrides, Path(known.config_dir) if known.config_dir else None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -238,45 +191,15 @@ def _log(options: argparse.Namespace) -> None:
 
 
 def _ui(options: argparse.Namespace) -> None:
-    from keyneurons.addresses import for_mlflow
-    from keyneurons.tracking import view_address
+    from keyneurons.ui import serve
 
-    store, port = store_of(options.overrides), options.port
-    if not store.uri.startswith("http"):
-        _check_free(port)
-    experiment_id = store.prepare_view()
-    if store.uri.startswith("http"):
-        _say(f"the runs are on a server; open {view_address(store.uri, experiment_id)} in a browser")
-        return
-    _say(f"MLflow on {view_address(f'http://127.0.0.1:{port}', experiment_id)} (Ctrl-C ends it)")
-    # the job runner would start nine more processes for features that need a model provider
-    os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    here = ",".join(name for host in LOCAL for name in (host, f"{host}:{port}"))  # not also names like 10.example.org
-    arguments = ["server", "--backend-store-uri", for_mlflow(store.uri), "--host", "127.0.0.1", "--port", str(port)]
-    if store.artifacts is not None:
-        arguments += ["--default-artifact-root", store.artifacts.as_uri()]
-    arguments += ["--allowed-hosts", here, "--workers", "1"]
-    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
+    serve(store_of(options.overrides), options.port, _say)
 
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
         raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, got {text!r}")
     return int(text)
-
-
-def _check_free(port: int) -> None:
-    """Refuse a port that the server could not have.
-
-    Raises:
-        ValueError: another process has it, or it needs a permission.
-    """
-    with socket.socket() as wanted:
-        wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            wanted.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise ValueError(f"port {port} cannot be opened ({error.strerror}); choose another with --port") from error
 
 
 def _say(message: str) -> None:

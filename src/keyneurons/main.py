@@ -70,12 +70,14 @@ def main() -> None:
 
 def _dispatch() -> None:
     if len(sys.argv) > 1:
-        from keyneurons import commands
+        from keyneurons.command_line import COMMANDS, split
 
-        if sys.argv[1] in commands.COMMANDS:
+        if sys.argv[1] in COMMANDS:
+            from keyneurons import commands
+
             commands.run(sys.argv[1:])
             return
-        flags, overrides, config_dir = commands.split(sys.argv[1:])
+        flags, overrides, config_dir = split(sys.argv[1:])
         if any(override.startswith("resume=") for override in overrides):
             overrides = _resume(flags, overrides, config_dir)
         sys.argv[1:] = [*flags, *overrides]  # Hydra takes none behind a flag

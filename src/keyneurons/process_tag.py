@@ -24,16 +24,16 @@ def state(tag: str) -> State:
     """What became of the process of a tag.
 
     Args:
-        tag: of any run of a store, so its text may be anything; older ones name no start.
+        tag: of any run of a store, so its text may be anything.
 
     Returns:
-        "unknown" where only another machine, or nobody, can tell.
+        "unknown" where only another machine can tell, or nobody: older tags do not say of which container they are.
     """
     if (parts := TAG.fullmatch(tag)) is None or parts["host"] != socket.gethostname():
         return "unknown"
     number, since = int(parts["number"]), parts["since"]
     if since is None:
-        return "own" if number == os.getpid() else "alive" if _start(number) is not None else "gone"
+        return "own" if number == os.getpid() else "alive" if _start(number) is not None else "unknown"
     machine, _, start = since.rpartition("/")
     if machine != _machine():
         return "unknown"

@@ -16,7 +16,7 @@ from user import KEYNEURONS, QUICK, Command, Place, client_of, runs_in
 from keyneurons import find_runs
 from keyneurons.process_tag import process_tag
 
-GONE = f"process 4194305 on {socket.gethostname()}"
+GONE = process_tag().replace(f"process {os.getpid()} ", "process 4194305 ")
 PARENT = "mlflow.parentRunId"
 
 
@@ -57,6 +57,7 @@ def opened(call: Command, place: Place, tmp_path: Path) -> dict[str, str]:
         ("mine", experiment, {"process": process_tag()}),
         ("lives", experiment, {"process": f"process {os.getppid()} on {socket.gethostname()}"}),
         ("far", experiment, {"process": "process 4194305 on another-host"}),
+        ("of before", experiment, {"process": f"process 4194305 on {socket.gethostname()}"}),
         ("odd", experiment, {"process": f"process x on {socket.gethostname()}"}),
         ("other", experiment, {}),
         ("of another experiment", elsewhere, {"process": GONE}),
