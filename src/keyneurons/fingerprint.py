@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from keyneurons.config import Component, Config
+from keyneurons.config import Component, Config, TextDataset
+from keyneurons.data.stanza_tagging import StanzaModels
 from keyneurons.digests import file_digest, json_digest
 
 ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
@@ -42,7 +44,7 @@ def fingerprint(config: Config, model: str, content: Content = content_digest) -
     Every value of type ``Path`` counts by its content, and so does an argument of a component (selection, optimizer,
     trainer) that names a file which is there; where the files are does not count. The version of the code does not.
     """
-    return json_digest({"config": _plain(config, ELSEWHERE, content), "model": model})[:16]
+    return json_digest({"config": _plain(config, ELSEWHERE, content), "model": model, "tagger": _tagger(config)})[:16]
 
 
 def reading(config: Config, model: str, content: Content = content_digest) -> str:
@@ -51,7 +53,15 @@ def reading(config: Config, model: str, content: Content = content_digest) -> st
     if hasattr(config.dataset, "fractions"):
         names.append("seed")  # which shares the sentences out
     parts = {name: getattr(config, name) for name in names}
-    return json_digest({**_plain(parts, ELSEWHERE, content), "model": model})
+    return json_digest({**_plain(parts, ELSEWHERE, content), "model": model, "tagger": _tagger(config)})
+
+
+def _tagger(config: Config) -> Any:
+    """What tags raw text, wherever Stanza keeps its models; None for text that is tagged."""
+    dataset = config.dataset
+    if not isinstance(dataset, TextDataset):
+        return None
+    return {"stanza": version("stanza"), **StanzaModels(dataset.language, dataset.stanza_folder, {}).facts()}
 
 
 def _plain(value: Any, dropped: Mapping[str, Any], content: Content, *, argument: bool = False) -> Any:

@@ -182,7 +182,10 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
     folder.mkdir(parents=True, exist_ok=True)
     collect_failures(folder)  # of a sweep that was killed before it told them
     write_json(folder / SWEEP_FILE, {"parent": parent, "uri": store.uri, "overrides": overrides})
-    OPEN = OpenSweep(store, parent, tuple(job.fingerprint for job in jobs), folder)
+    # jobs of a sweep that had no parent run are in folders only, if they are done
+    in_folders = set() if before is None or before.parent is not None else before.finished.keys()
+    wanted = tuple(job.fingerprint for job in jobs if job.fingerprint not in in_folders)
+    OPEN = OpenSweep(store, parent, wanted, folder)
     atexit.register(OPEN.close)
     if before is None:
         return Sweep(parent, {}, together(jobs), tuple(swept))
