@@ -74,7 +74,7 @@ def test_it_is_converted_once_and_whole(tmp_path, monkeypatch):
 
     def convert(_, target):
         target.mkdir()
-        (target / "config.json").touch()
+        (target / "config.json").touch(0o600)
         done.append(target)
         if len(done) == 1:
             raise OSError("No space left on device")
@@ -85,6 +85,7 @@ def test_it_is_converted_once_and_whole(tmp_path, monkeypatch):
         smollm2.smollm2_folder(tmp_path)
     folder = smollm2.smollm2_folder(tmp_path)
     assert {path.name for path in folder.iterdir()} == {"config.json", "digests.json"}
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # that of any new file
     assert smollm2.smollm2_folder(tmp_path) == folder
     assert len(done) == 2
     assert {path.suffix for path in (tmp_path / "models").iterdir()} <= {"", ".lock"}

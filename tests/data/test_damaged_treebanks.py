@@ -10,7 +10,8 @@ import pytest
 from keyneurons.data.conllu import read_conllu
 
 ODD = ["", "_", " ", "\u00a0", "\u3000", "\u200b", "N ", " N", "N N", "0", "-1", "1", "2-1", "1-2", "1.1", "1e1"]
-ODD += ["Case=Nom|Case=Acc", "Case", "=x", "Case=", "a=b|", "|", "\ufeff", "\r", "é", "\u00ad", "NaN", "null", "$^$", "\x00"]
+ODD += ["Case=Nom|Case=Acc", "Case", "=x", "Case=", "a=b|", "|", "\ufeff", "\r", "é", "\u00ad", "NaN", "null", "$^$"]
+ODD += ["\x00"]
 
 WHOLE = """# sent_id = s1
 # text = She can't go.

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from keyneurons.activations.weights import check_covered
 from keyneurons.digests import file_digest
-from keyneurons.files import LOCK_MODE, write_json
+from keyneurons.files import NEW_FILE, open_to_umask, write_json
 from keyneurons.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def smollm2_folder(cache: Path) -> Path:
     if (folder / DIGESTS).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock", mode=LOCK_MODE):
+    with FileLock(f"{folder}.lock", mode=NEW_FILE):
         if (folder / DIGESTS).is_file():
             return folder
         log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
@@ -56,6 +56,8 @@ def smollm2_folder(cache: Path) -> Path:
             # the progress bar of the GGUF reader knows no switch
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
                 _convert(Path(work), converted)
+            for file in converted.iterdir():
+                open_to_umask(file)  # safetensors writes for its owner only
             write_json(converted / DIGESTS, {file.name: file_digest(file) for file in sorted(converted.iterdir())})
             shutil.rmtree(folder, ignore_errors=True)  # of a version that kept no digests
             os.replace(converted, folder)
