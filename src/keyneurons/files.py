@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-LOCK_MODE = 0o666  # less the umask: who may write into a shared folder may also lock it
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -118,6 +118,20 @@ def test_an_entry_under_the_name_of_another_is_made_again(reader, passes):
         np.testing.assert_array_equal(got[layer], values)
 
 
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_all_files_follow_the_umask(reader, tmp_path, umask):
+    read = replace(reader(), store=ActivationStore(tmp_path / "shared"))
+    before = os.umask(umask)
+    try:
+        read(TEXTS, "x")
+    finally:
+        os.umask(before)
+    paths = list(read.store.folder.rglob("*"))
+    assert any(path.suffix == ".lock" for path in paths)
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
+
+
 def test_disk_full(reader, monkeypatch):
     read = reader()
     reserve, calls = os.posix_fallocate, []

@@ -25,7 +25,7 @@ from numpy import ndarray
 
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import LOCK_MODE, write_json
+from keyneurons.files import write_json
 
 FORMAT = 2
 SHOWN = ("model", "revision", "texts", "read_at")  # of a key, in a list of the cache
@@ -56,7 +56,7 @@ class Entry:
         """
         # beside the folder: who waits for a lock that prune removes would hold the lock of nothing
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.folder}.lock", timeout=timeout, mode=LOCK_MODE):
+        with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
     def has(self, series: str, layer: int) -> bool:
