@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
-NEW_FILE = 0o666  # less the umask; of locks too: who may write into a shared folder may also lock it
 
 
 def open_to_umask(path: Path) -> None:
     """Give a file the permissions that the umask gives to new files."""
     mask = os.umask(0)
     os.umask(mask)
-    path.chmod(NEW_FILE & ~mask)
+    path.chmod(0o666 & ~mask)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

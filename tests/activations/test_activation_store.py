@@ -83,8 +83,13 @@ def flip(path):
         lambda array, manifest: manifest.write_text("{}"),
         lambda array, manifest: manifest.write_text("[]"),
         lambda array, manifest: manifest.write_bytes(b"\xff"),
+        lambda array, manifest: manifest.write_text("[" * 100_000),
+        lambda array, manifest: [shutil.copy(p.with_name(p.name.replace("2", "0")), p) for p in (array, manifest)],
     ],
-    ids=["flip", "truncate", "empty", "no array", "no manifest", "half manifest", "no digest", "list", "not text"],
+    ids=[
+        *("flip", "truncate", "empty", "no array", "no manifest", "half manifest", "no digest", "list", "not text"),
+        *("too deep", "copy of another layer"),
+    ],
 )
 def test_a_damaged_array_is_made_again(reader, passes, damage):
     read = reader()
@@ -97,6 +102,34 @@ def test_a_damaged_array_is_made_again(reader, passes, damage):
     read(TEXTS, "x")
     assert len(passes) == 2 * n
     assert content(read.store) == good
+
+
+def test_an_entry_under_the_name_of_another_is_made_again(reader, passes):
+    read, texts = reader(), TEXTS[::-1]
+    read(TEXTS, "x")
+    want = {layer: np.array(values) for layer, values in read(texts, "y").items()}
+    folder, other = (read.store.entry(read.key(each)).folder for each in (texts, TEXTS))
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    n = len(passes)
+    got = read(texts, "y")
+    assert len(passes) > n
+    for layer, values in want.items():
+        np.testing.assert_array_equal(got[layer], values)
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o022, 0o077])
+def test_all_files_follow_the_umask(reader, tmp_path, umask):
+    read = replace(reader(), store=ActivationStore(tmp_path / "shared"))
+    before = os.umask(umask)
+    try:
+        read(TEXTS, "x")
+    finally:
+        os.umask(before)
+    paths = list(read.store.folder.rglob("*"))
+    assert any(path.suffix == ".lock" for path in paths)
+    for path in paths:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
 
 
 def test_disk_full(reader, monkeypatch):
@@ -304,7 +337,7 @@ def test_a_bit_that_flipped_between_kill_and_resume_is_not_sealed(interrupted, p
     assert content(read.store) == expected
 
 
-@pytest.mark.parametrize("damage", ["", "[]", '{"0": 3}', '{"0": {"steps": 900, "crc": 0}}', "\x00"])
+@pytest.mark.parametrize("damage", ["", "[]", '{"0": 3}', '{"0": {"steps": 900, "crc": 0}}', "\x00", "[" * 100_000])
 def test_progress_that_is_damaged_counts_for_nothing(interrupted, damage):
     read, expected = interrupted
     (progress,) = read.store.folder.glob("*/partial-*/progress.json")

@@ -162,7 +162,7 @@ def _remembered(note: Path, names: list[str]) -> dict[str, str] | None:
     """The digests that a note holds, or None where it is not there or is damaged."""
     try:
         found = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     whole = isinstance(found, dict) and list(found) == names
     return found if whole and all(isinstance(d, str) and SHA256.fullmatch(d) for d in found.values()) else None

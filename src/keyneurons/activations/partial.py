@@ -163,7 +163,7 @@ def _read_progress(path: Path) -> dict[str, Done]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(layer): Done(int(done["steps"]), int(done["crc"])) for layer, done in found.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from keyneurons.activations.weights import check_covered
 from keyneurons.digests import file_digest
-from keyneurons.files import NEW_FILE, open_to_umask, write_json
+from keyneurons.files import open_to_umask, write_json
 from keyneurons.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ def smollm2_folder(cache: Path) -> Path:
     if (folder / DIGESTS).is_file():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock", mode=NEW_FILE):
+    with FileLock(f"{folder}.lock"):
         if (folder / DIGESTS).is_file():
             return folder
         log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)

@@ -25,7 +25,7 @@ from numpy import ndarray
 
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import NEW_FILE, write_json
+from keyneurons.files import write_json
 
 FORMAT = 2
 SHOWN = ("model", "revision", "texts", "read_at")  # of a key, in a list of the cache
@@ -56,7 +56,7 @@ class Entry:
         """
         # beside the folder: who waits for a lock that prune removes would hold the lock of nothing
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{self.folder}.lock", timeout=timeout, mode=NEW_FILE):
+        with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
     def has(self, series: str, layer: int) -> bool:
@@ -72,10 +72,12 @@ class Entry:
         """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
         array, manifest = self._array(series, layer), self._manifest(series, layer)
         try:
-            expected = json.loads(manifest.read_text(encoding="utf-8"))["sha256"]
-            if file_digest(array) != expected:
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            if (facts["entry"], facts["site"], facts["layer"]) != (self.folder.name, series, layer):
+                return None  # copied or moved here from another entry, site or layer
+            if file_digest(array) != facts["sha256"]:
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         with suppress(OSError):  # of another user, or on a disk that is only read
             os.utime(self.folder)
@@ -128,8 +130,8 @@ class Entry:
         digest = file_digest(path)
         self._manifest(series, layer).unlink(missing_ok=True)
         os.replace(path, self._array(series, layer))
-        facts = {"format": FORMAT, "site": series, "layer": layer, "shape": shape, "dtype": dtype, "sha256": digest}
-        write_json(self._manifest(series, layer), facts)
+        where = {"format": FORMAT, "entry": self.folder.name, "site": series, "layer": layer}
+        write_json(self._manifest(series, layer), {**where, "shape": shape, "dtype": dtype, "sha256": digest})
 
     def _remove_if_empty(self) -> None:
         if {path.name for path in self.folder.glob("*")} <= {"key.json"}:
