@@ -126,6 +126,7 @@ def build_attribution(
     reader = AttributionReader(replace(read, read_at="prediction"), component, memory)
     if read.model.family.norm is None:
         raise ValueError("attribution needs the path of the model's last norm: model.modules.norm")
+    read.model.check_weights(head=True)
     return reader
 
 
@@ -139,6 +140,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         raise ValueError("lesions are matched by stored activations: activations.store=true")
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
+    read.model.check_weights(head=True)
     given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
     lowest, n_layers = min(read.layers), read.model.n_layers
     if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
@@ -161,7 +163,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     if (neurons := given.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
         found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), "key_neurons.json")
-        sets = read_neuron_sets(found, read)
+        sets = read_neuron_sets(found, read, config.dataset.tag_column)
     tokens = config.activations.batch_tokens
     return LesionStudy(
         Lesion(mode, factor, to),

@@ -52,7 +52,7 @@ def run_inspect(
         )
     found = rebuild(run, overrides, compose)
     wanted = _named(neuron, found.key, found.read) if neuron is not None else _key_neurons_of(str(tag), found.key)
-    kept, damaged = kept_scores(found)
+    kept, damaged = kept_scores(found, sorted({layer for layer, _ in wanted}))
     html = page(_inspect(found, tag, wanted, kept))
     path = out if out is not None else _new_folder() / f"inspect_{UNSAFE.sub('_', str(tag or neuron))}.html"
     write_text(path, html)

@@ -80,7 +80,9 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         config = config.model_copy(update={"model": config.model.model_copy(update={"device": asked.model.device})})
     with _found_again("model", run):
         read = build_reader(config)
-        read_neuron_sets(run.file("key_neurons.json"), read)  # refuses another revision, tokenizer or width
+        # refuses another revision, tokenizer or width
+        read_neuron_sets(run.file("key_neurons.json"), read, config.dataset.tag_column)
+        _check_agreement(run, key, config, read)
     with _found_again("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
@@ -88,7 +90,24 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         was = key["dataset"]["digest"]
         raise ValueError(f"{treebank.id} has changed since run {run.name}: digest {was[:12]} then, {digest[:12]} now")
     labels = dataset.label(treebank, first_words=read.read_at == "word")
+    if other_tags := sorted(key["tags"].keys() ^ set(labels.names)):
+        raise ValueError(
+            f"key_neurons.json of run {run.name} ({run.id}) has tags {', '.join(key['tags'])}; its data have "
+            f"{', '.join(labels.names)} (not in both: {other_tags[0]!r})"
+        )
     return Rebuilt(run, key, read, treebank, labels, config.seed)
+
+
+def _check_agreement(run: Run, key: Mapping[str, Any], config: Config, read: ActivationReader) -> None:
+    """Refuse a run whose files contradict one another.
+
+    Raises:
+        ValueError: they do.
+    """
+    asked = {"read_at": config.read_at, "top_k": config.top_k, "scope": config.scope, "layers": list(read.layers)}
+    for name, value in asked.items():
+        if key[name] != value:
+            raise ValueError(f"config.yaml says {name} {value}, key_neurons.json {key[name]}")
 
 
 @contextmanager
@@ -117,32 +136,54 @@ def _folder_run(folder: Path, store: Store) -> FolderRun:
     return FolderRun(own, facts.name, "", facts.parent, {}, {}, facts.tags, store, folder)
 
 
-def kept_scores(found: Rebuilt) -> tuple[list[KeptScores], list[str]]:
+def kept_scores(found: Rebuilt, layers: Sequence[int]) -> tuple[list[KeptScores], list[str]]:
     """The scores of the run and of all others that scored the same neurons on the same words.
 
+    Args:
+        found: the run.
+        layers: those whose scores will be read.
+
     Returns:
-        The scores, and a line for every other run whose scores are damaged.
+        The scores, and a line for every other run whose files are damaged.
 
     Raises:
-        ValueError: those of the run itself are damaged.
+        ValueError: the scores of the run itself are damaged.
+        OSError: they cannot be read.
     """
-    bound = _bound(found.key)
     kept, damaged = [], []
     for run in [found.run, *_finished(found)]:
         try:
-            key = found.key if run is found.run else run.key_neurons()
-            path = run.file(SCORES_FILE)
-        except ValueError:  # a run that keeps none, such as an agreement of methods
-            continue
-        if _bound(key) != bound:
-            continue
-        try:
-            kept.append(KeptScores(run.name, run.id, key["method"], open_scores(path), run is found.run))
-        except ValueError as error:
+            own = _scores_of(run, found, layers)
+        except (OSError, ValueError) as error:
             if run is found.run:
                 raise
             damaged.append(f"left out run {run.name} ({run.id}): {error}")
+        else:
+            kept += own
     return kept, damaged
+
+
+def _scores_of(run: Run, found: Rebuilt, layers: Sequence[int]) -> list[KeptScores]:
+    """The scores of a run, none where it keeps none or has others.
+
+    Raises:
+        ValueError: they are damaged, or not those of its key neurons.
+        OSError: they cannot be read.
+    """
+    try:
+        path = run.file(SCORES_FILE)
+    except ValueError:  # an agreement of methods keeps none
+        return []
+    key = found.key if run is found.run else run.key_neurons()
+    if _bound(key) != _bound(found.key):
+        return []
+    scores = open_scores(path)
+    told = (scores.site, scores.neurons, sorted(scores.tags), sorted(scores.layers))
+    if told != (key["site"], key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
+        raise ValueError(f"{path} is not of the same site, layers, neurons and tags as the key_neurons.json beside it")
+    for layer in set(layers) & scores.layers.keys():
+        scores.layer(layer)
+    return [KeptScores(run.name, run.id, key["method"], scores, run is found.run)]
 
 
 def _bound(key: Mapping[str, Any]) -> dict[str, Any]:

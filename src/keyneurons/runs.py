@@ -75,7 +75,7 @@ class Run:
         path = self.file(KEY_NEURONS)
         try:
             found = read_key_neurons(path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             told = f"{self._named(KEY_NEURONS)} cannot be read: {error}"
             raise Unfit(told, f"{KEY_NEURONS} cannot be read: {error}") from error
         if lacking := [name for name in ("scope", "top_k") if name not in found]:

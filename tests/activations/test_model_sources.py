@@ -125,7 +125,8 @@ def test_a_tokenizer_that_is_only_slow_is_refused(tiny, monkeypatch):
         _ = tiny().tokenizer
 
 
-def test_loading_says_nothing(tiny, capfd):
+def test_loading_and_reading_say_nothing(tiny, reader, capfd):
     model = tiny("bert")
     _ = model.network, model.tokenizer
+    reader("gpt2")(sentences(), "x")  # it pads, and transformers would advise a mask
     assert capfd.readouterr() == ("", "")

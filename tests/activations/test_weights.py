@@ -110,6 +110,64 @@ def test_a_tensor_that_the_model_has_no_place_for(folder):
     refused(place, "unexpected", name)
 
 
+def test_weights_that_the_digests_would_miss(folder):
+    place = folder()
+    (place / "sub").mkdir()
+    shutil.copy(place / "model.safetensors", place / "sub" / "w.safetensors")
+    index = place / "model.safetensors.index.json"
+    tensors = list(load_file(place / "model.safetensors"))
+    for shard in (
+        "sub/w.safetensors",
+        "../w.safetensors",
+        str(place / "model.safetensors"),
+        "none.safetensors",
+        3,
+        None,
+    ):
+        index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, shard)}))
+        with pytest.raises(ValueError, match="is no file of this folder") as error:
+            loaded(place)
+        assert str(index) in str(error.value)
+    index.unlink()
+    configure(place, transformers_weights="sub/w.safetensors")
+    with pytest.raises(ValueError, match=r"config.json: transformers_weights is not supported"):
+        loaded(place)
+
+
+def test_shards_are_digested_with_their_index(folder):
+    place = folder()
+    tensors, revisions = load_file(place / "model.safetensors"), []
+    (place / "model.safetensors").unlink()
+    for cut in (3, 4):
+        halves = dict(list(tensors.items())[:cut]), dict(list(tensors.items())[cut:])
+        for number, half in enumerate(halves):
+            save_file(half, place / f"model-{number}.safetensors", metadata={"format": "pt"})
+        shards = {name: f"model-{number}.safetensors" for number, half in enumerate(halves) for name in half}
+        index = {"metadata": {}, "weight_map": shards}
+        (place / "model.safetensors.index.json").write_text(json.dumps(index))
+        model = loaded(place)
+        revisions.append(model.files.revision)
+        assert torch.equal(model.network.norm.weight, tensors["model.norm.weight"])
+        assert "model.safetensors.index.json" in model.files.digests
+    assert len(set(revisions)) == 2
+
+
+def test_integers_without_scales_are_no_weights(folder):
+    place = folder()
+    name = "model.layers.1.mlp.up_proj.weight"
+    rewrite(place, lambda tensors: tensors | {name: tensors[name].mul(100).to(torch.int8)})
+    with pytest.raises(ValueError, match=f"{name} is I8; without a quantization_config weights are F64"):
+        loaded(place).check_weights()
+
+
+def test_the_wrong_family_is_refused_before_memory_is_taken(folder, monkeypatch):
+    """The sizes that its config does not name would be those of a model of billions of parameters."""
+    place = folder("gpt2")
+    configure(place, model_type="mistral")
+    monkeypatch.setattr("keyneurons.activations.models.check_undamaged", None)  # comes after the comparison of sizes
+    refused(place, "missing")
+
+
 def test_heads_and_constants_of_older_versions_do_not_matter(folder):
     place = folder()
     more = {"score.weight": torch.ones(2), "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}
@@ -121,8 +179,9 @@ def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
     place = folder()
     rewrite(place, lambda tensors: {k: v for k, v in tensors.items() if k != "lm_head.weight"})
     assert loaded(place).network is not None
-    with pytest.raises(ValueError, match="missing: lm_head.weight"):
-        _ = loaded(place).predictor
+    for use in (lambda model: model.predictor, lambda model: model.check_weights(head=True)):
+        with pytest.raises(ValueError, match="missing: lm_head.weight"):
+            use(loaded(place))
 
 
 @pytest.mark.parametrize(
@@ -150,9 +209,13 @@ def test_a_config_that_no_model_can_have(folder, changes, told):
 def test_damaged_files_are_told_with_their_folder(folder, name, content):
     place = folder()
     (place / name).write_text(content)
-    model = loaded(place)
+
+    def read():
+        model = loaded(place)
+        return model.n_layers, model.tokenizer
+
     with pytest.raises((ValueError, OSError)) as error:
-        _ = model.n_layers, model.tokenizer
+        read()
     assert str(place) in str(error.value)
 
 

@@ -105,6 +105,8 @@ def laws_broken(file: Any) -> Iterator[str]:
         yield "texts"
     if type(file["format"]) is not int or file["format"] != 1:
         yield "format"
+    if file["read_at"] not in ("word", "prediction", "word, prediction", "prediction, word"):
+        yield "read_at"
     if file["site"] not in ("residual", "mlp", "mlp_gate", "attention"):
         yield "site"
     if not _are_texts(file["model"], "id", "revision", "tokenizer", "random_weights"):

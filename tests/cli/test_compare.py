@@ -139,13 +139,13 @@ def test_a_run_takes_the_consensus_as_its_key_neurons(compare: Command, place: P
     assert compare("filter=params.site = 'mlp' and params.top_k = '4'", "share=0.5").status == 0
     path = written() / "consensus" / "key_neurons.json"
     reader = build_reader(_config([*place.small, f"cache={place.cache}"]))
-    sets = read_neuron_sets(path, reader)
+    sets = read_neuron_sets(path, reader, "upos")
     agreed = [row for row in rows_of(written() / "consensus.csv") if row["in_consensus"] == "True"]
     assert {(row["tag"], int(row["layer"]), int(row["neuron"]), float(row["share"])) for row in agreed} == {
         (tag, n.layer, n.neuron, n.score) for tag in sets for n in sets.tags[tag]
     }
     with pytest.raises(ValueError, match="is bound to site mlp, this run has mlp_gate"):
-        read_neuron_sets(path, build_reader(_config([*place.small, f"cache={place.cache}", "site=mlp_gate"])))
+        read_neuron_sets(path, build_reader(_config([*place.small, f"cache={place.cache}", "site=mlp_gate"])), "upos")
 
 
 def test_a_comparison_in_the_end_of_a_sweep(kept: Kept, tmp_path: Path) -> None:

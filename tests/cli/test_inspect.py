@@ -16,7 +16,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from reading_pages import Page
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save, save_file
 from user import QUICK, Command, Place, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.activations.store import ActivationStore
@@ -387,6 +387,47 @@ def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Cal
         assert str(scores) in page.skipped[0]
     finally:
         scores.write_bytes(whole)
+
+
+def test_files_that_contradict_one_another(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
+    """Scores of other tags or another width would stand under the wrong neurons."""
+    folder = shutil.copytree(store.outputs("correlation"), tmp_path / "run")
+    path = folder / "scores.safetensors"
+    whole, facts = load_file(path), {"site": "mlp", "method": "correlation"}
+    tags = sorted(json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"])
+    narrow = {name: np.ascontiguousarray(value[:, :-1]) for name, value in whole.items()}
+    for tensors, names in ((narrow, tags), (whole, [*tags[1:], "ZZZ"]), ({"mlp.3": whole["mlp.2"]}, tags)):
+        save_file(tensors, path, metadata={**facts, "tags": json.dumps(names)})
+        check(lambda: inspect(str(folder), tag="NOUN"), f"{path} is not of the same site, layers, neurons and tags")
+    save_file(whole, path, metadata={**facts, "tags": json.dumps(tags)})
+    assert inspect(str(folder), tag="NOUN").skipped == []
+    for old, new in (
+        ("top_k: 3", "top_k: 4"),
+        ("scope: layer", "scope: model"),
+        ("read_at: word", "read_at: prediction"),
+    ):
+        with changed(folder / "config.yaml", old, new):
+            check(lambda: inspect(str(folder), tag="NOUN"), "config.yaml says")
+    with changed(folder / "key_neurons.json", '"NOUN"', '"ZZZ"'):
+        check(lambda: inspect(str(folder), tag="ZZZ"), "key_neurons.json of run")
+
+
+@pytest.mark.parametrize("name", ["scores.safetensors", "key_neurons.json"])
+def test_no_neighbour_stops_a_page(store: Store, inspect: Callable[..., Page], name: str) -> None:
+    path = store.artifacts("random") / name
+    whole = path.read_bytes()
+    facts = {"site": "mlp", "tags": json.dumps(["DET", "NOUN", "PRON", "VERB"])}
+    for content in (b"", save({"mlp.2": np.full((4, WIDTH), np.nan, dtype="f4")}, facts), None):  # None: a folder
+        path.unlink()
+        path.mkdir() if content is None else path.write_bytes(content)
+        try:
+            page = inspect(store.runs["correlation"], tag="NOUN")
+        finally:
+            path.rmdir() if content is None else path.unlink()
+            path.write_bytes(whole)
+        assert store.runs["random"] not in page.html
+        assert len(page.skipped) == 1
+        assert str(path) in page.skipped[0]
 
 
 @contextmanager

@@ -56,6 +56,18 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
         ended = call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few, override)
         assert ended.status == 1
         assert told in ended.error
+    sets = json.loads(path.read_text("utf-8"))
+    tags = sets["tags"]
+    changed = {
+        "is bound to tag_column xpos, this run has upos": sets | {"tag_column": "xpos"},
+        "the key neurons are of tag 'ZZZ', which is none of DET,": sets | {"tags": {**tags, "ZZZ": tags["DET"]}},
+    }
+    for told, content in changed.items():
+        path.write_text(json.dumps(content), encoding="utf-8")
+        assert told in call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few).error
+    path.write_text(json.dumps(sets | {"tags": {**tags, "DET": []}}), encoding="utf-8")
+    without = call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few)
+    assert "not lesioned, since they have no key neurons: DET" in without.out
     path.write_text("[]", encoding="utf-8")
     assert (
         "key_neurons.json is damaged: it holds no mapping"

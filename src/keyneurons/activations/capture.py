@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from keyneurons.activations.families import Family, block_modules, submodule
+from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Capture:
             By site and layer what was taken.
         """
         self._take, self._taken = take, {site: {} for site in self._taken}
-        with suppress(_AllRead):
+        with suppress(_AllRead), quiet_transformers():
             self._model(**inputs)
         return self._taken
 

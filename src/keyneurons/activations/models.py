@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from keyneurons.activations.families import Family, family_of, site_width, submodule
 from keyneurons.activations.predictor import Predictor
 from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
-from keyneurons.activations.weights import check_covered, check_undamaged, reading_model
+from keyneurons.activations.weights import check_covered, check_number_formats, check_undamaged, reading_model
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
 from keyneurons.quiet import quiet_transformers
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 
-WEIGHTS = "*.safetensors"
+WEIGHTS, INDEX = "*.safetensors", "*.safetensors.index.json"
 TOKENIZER_FILES = (
     "tokenizer*.json",
     "vocab*",
@@ -141,7 +141,8 @@ class LocalModel:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
         _require_weights(folder)
-        names = ["config.json", *(file.name for file in sorted(folder.glob(WEIGHTS)))]
+        files = sorted({*folder.glob(WEIGHTS), *folder.glob(INDEX)})
+        names = ["config.json", *(file.name for file in files)]
         note, digests = self._digests(folder, names)
         revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
         return ModelFolder(folder, folder.name, revision, digests, f"restore it, or delete {note} to take it as it is")
@@ -169,8 +170,32 @@ def _remembered(note: Path, names: list[str]) -> dict[str, str] | None:
 
 
 def _require_weights(folder: Path) -> None:
+    """Refuse a folder without weights, or with weights that its digests would miss.
+
+    Raises:
+        FileNotFoundError: there are none.
+        ValueError: the config or an index names weights elsewhere.
+    """
     if not list(folder.glob(WEIGHTS)):
         raise FileNotFoundError(f"{folder} has no weights in safetensors ({WEIGHTS}); other formats are not read")
+    config = _read_mapping(folder / "config.json")
+    if "transformers_weights" in config:
+        raise ValueError(f"{folder / 'config.json'}: transformers_weights is not supported; weights are {WEIGHTS}")
+    for index in folder.glob(INDEX):
+        shards = _read_mapping(index).get("weight_map")
+        for shard in shards.values() if isinstance(shards, dict) else [shards]:
+            if not isinstance(shard, str) or Path(shard).name != shard or not (folder / shard).is_file():
+                raise ValueError(f"{index}: {shard!r} is no file of this folder")
+
+
+def _read_mapping(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no mapping")
+    return found
 
 
 class LanguageModel:
@@ -350,6 +375,7 @@ class LanguageModel:
 
         dtype = getattr(torch, self.dtype)
         if not self.random_weights:
+            self._covered(kind, device_map="meta")  # before there is memory taken for what may be refused
             self.files.check()
             model = self._covered(kind, dtype=dtype, device_map=self._device_map)
         else:
@@ -358,16 +384,19 @@ class LanguageModel:
                 model = kind.from_config(self.config, dtype=dtype, trust_remote_code=False)
         return model.to(self.device) if self._device_map is None else model
 
-    def check_weights(self) -> None:
-        """Compare names and sizes of the tensors with the config; their numbers are not read.
+    def check_weights(self, *, head: bool = False) -> None:
+        """Compare names and sizes of the tensors with the config, if weights are here; their numbers are not read.
+
+        Args:
+            head: whether the language-model head is needed too.
 
         Raises:
             ValueError: they do not cover the model, or are of other sizes.
         """
-        from transformers import AutoModel
+        from transformers import AutoModel, AutoModelForCausalLM
 
-        if not self.random_weights:
-            self._covered(AutoModel, device_map="meta")
+        if not self.random_weights and list(self.files.path.glob(WEIGHTS)):
+            self._covered(AutoModelForCausalLM if head else AutoModel, device_map="meta")
 
     def _covered(self, kind: Any, **how: Any) -> Any:
         """A model from its files, every tensor of it.
@@ -376,6 +405,8 @@ class LanguageModel:
             ValueError: the weights cannot be read, or are not those of the config.
         """
         folder, unread = self.files.path, self.family.unread  # the config is checked before it is used
+        if not getattr(self.config, "quantization_config", None):
+            check_number_formats(folder)
         with quiet_transformers(), reading_model(folder):
             model, found = kind.from_pretrained(
                 folder,

@@ -12,8 +12,11 @@ from torch import nn
 
 from keyneurons.digests import file_digest
 
-BUFFERS = re.compile(r"(attn|attention)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$")
-"""Constants that older checkpoints hold and models compute for themselves."""
+FORMATS = ("F64", "F32", "F16", "BF16")
+IGNORED = re.compile(
+    r"(attn|attention)\.(bias|masked_bias)$|rotary_emb\.inv_freq$|position_ids$|^(lm_head|embed_out|cls|score)\."
+)
+"""Constants that older checkpoints hold and models compute for themselves, and heads that a base model has not."""
 
 _NAMED = 3  # tensors that an error names
 
@@ -62,12 +65,33 @@ def check_covered(base: nn.Module, found: Mapping[str, Any], folder: Path, unrea
     if missing := sorted(name for name in found["missing_keys"] if outer[name] not in unread):
         troubles.append(_told("missing", missing))
     inside = (name for name in found["unexpected_keys"] if outer[name] in children or missing)
-    if unexpected := sorted(name for name in inside if not BUFFERS.search(name)):
+    if unexpected := sorted(name for name in inside if not IGNORED.search(name)):
         troubles.append(_told("unexpected", unexpected))
     if found["error_msgs"]:
         troubles.append(" ".join(map(str, found["error_msgs"])))
     if troubles:
         raise ValueError(f"the weights in {folder} are not those of its config.json: {'; '.join(troubles)}")
+
+
+def check_number_formats(folder: Path) -> None:
+    """Refuse weights that stand for others: integers without the scales that make numbers of them.
+
+    Raises:
+        ValueError: a tensor is of such a format, or a file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as file:
+                formats = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        other = {name: found for name, found in formats.items() if found not in FORMATS and not IGNORED.search(name)}
+        for name, found in sorted(other.items()):
+            raise ValueError(
+                f"{path}: {name} is {found}; without a quantization_config weights are {', '.join(FORMATS)}"
+            )
 
 
 def check_undamaged(digests: Mapping[Path, str], remedy: str) -> None:

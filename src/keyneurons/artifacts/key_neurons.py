@@ -58,7 +58,7 @@ class KeyNeurons(Strict):
     site: Site
     layers: Annotated[list[NonNegativeInt], Field(min_length=1)]
     neurons_per_layer: PositiveInt
-    read_at: Text
+    read_at: Annotated[str, Field(pattern=r"^(word|prediction)(, (word|prediction))?$")]
     method: Text
     scored_at: str | None = None
     attribution: Mapping[str, Any] | None = None

@@ -21,6 +21,7 @@ from keyneurons.activations.families import block_modules
 from keyneurons.activations.models import LanguageModel
 from keyneurons.lesion.conditions import Condition, Layer
 from keyneurons.lesion.rows import Rows, Words
+from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 HEAD_ROWS = 256  # positions whose logits are held at a time
@@ -176,7 +177,7 @@ class Surprisal:
             if number in starts:
                 hidden[number] = next(iter(call.values()))
 
-        with listening(base, self.model.family, min(starts, default=len(calls)), heard):
+        with listening(base, self.model.family, min(starts, default=len(calls)), heard), quiet_transformers():
             final = base(**rows.inputs(self.model.device)).last_hidden_state
         found: dict[int | None, _Start] = {first: _Start(hidden[first], calls, final) for first in starts}
         return found | {None: _Start(final, calls, final)}

@@ -62,7 +62,7 @@ class LesionResult:
 
     ``change`` is ``[lesioned tag, measured tag]``, ``intervals`` that of a tag's own words; ``doses`` by share the
     change of every tag's own words; ``guard`` by lesioned tag the change of words of no tag under study. ``readings``
-    are the other measures by name.
+    are the other measures by name; ``without`` the tags that have no key neurons to lesion.
     """
 
     study: LesionStudy
@@ -77,6 +77,7 @@ class LesionResult:
     readings: Mapping[str, Reading]
     pairs: Pairs | None = None
     generated: Generated | None = None
+    without: tuple[str, ...] = ()
 
 
 def lesion_result(

@@ -60,7 +60,10 @@ def study_lesions(
     Raises:
         ValueError: fewer than two tags have key neurons and words to measure, or the tag of a translation has none.
     """
+    if unknown := [tag for tag in sets.tags if tag not in labels.names and tag not in labels.left_out]:
+        raise ValueError(f"the key neurons are of tag {unknown[0]!r}, which is none of {', '.join(labels.names)}")
     names = tuple(tag for tag in labels.names if sets.tags.get(tag))
+    without = tuple(tag for tag in labels.names if tag not in names)
     encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
     if study.lesion.to is not None and study.lesion.to not in names:
         raise ValueError(f"lesion.to must be one of {', '.join(names)}, got {study.lesion.to}")
@@ -74,7 +77,7 @@ def study_lesions(
     readouts = _readouts(study, read, treebank, labels, probe_of, names, measured)
     values = _measure(plan, surprisal, encoded, measured, readouts)
     mismatches = {family: mismatch(family, of_tags, columns, facts) for family, of_tags in drawn.items()}
-    found = lesion_result(plan, measured, values, mismatches, seed)
+    found = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)
     if study.pairs:
         found = replace(found, pairs=_judge(plan, surprisal, read))
     if study.generation is not None:

@@ -10,18 +10,20 @@ from keyneurons.pipeline.run_sets import sets_in
 from keyneurons.records import NeuronSets
 
 
-def read_neuron_sets(path: Path, read: ActivationReader) -> NeuronSets:
-    """The sets of a ``key_neurons.json``, if they are of the model and the site that are read.
+def read_neuron_sets(path: Path, read: ActivationReader, tag_column: str) -> NeuronSets:
+    """The sets of a ``key_neurons.json``, if they are of the model, the site and the kind of tags that are read.
 
     Args:
         path: the file.
         read: reads the model's activations.
+        tag_column: where the tags are from.
 
     Returns:
         The sets, over the layers that are read.
 
     Raises:
-        ValueError: it is no such file, or of another model, tokenizer or site, or of layers that are not read.
+        ValueError: it is no such file, or of another model, tokenizer, site or tag column, or of layers that are not
+            read.
     """
     bound, sets = sets_in(read_key_neurons(path))
     model = read.model
@@ -32,6 +34,7 @@ def read_neuron_sets(path: Path, read: ActivationReader) -> NeuronSets:
         "random_weights": model.random_weights,
         "site": read.site,
         "neurons_per_layer": model.width(read.site),
+        "tag_column": tag_column,
     }
     for name, value in here.items():
         if (found := getattr(bound, name)) != value:

@@ -86,6 +86,8 @@ def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
 
 def lesion_facts(found: LesionResult) -> Iterator[str]:
     """What else is worth a line."""
+    if found.without:
+        yield f"not lesioned, since they have no key neurons: {', '.join(found.without)}"
     if found.guard:
         mean = float(np.mean(list(found.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
