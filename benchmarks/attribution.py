@@ -26,7 +26,6 @@ from common import publish
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch
-from keyneurons.activations.models import LanguageModel, LocalModel, PackagedSmolLM2
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution, GradientXActivation, IntegratedGradients
@@ -34,6 +33,7 @@ from keyneurons.attribution.reader import AttributionReader
 from keyneurons.attribution.targets import Targets
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
+from keyneurons.models.language_model import LanguageModel, LocalModel, PackagedSmolLM2
 from keyneurons.records import SPLITS, Labels, Sentence
 
 MEMORY = 512 * 2**20

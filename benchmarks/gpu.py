@@ -23,11 +23,11 @@ from transformers import AutoModel, LlamaConfig
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import extract, make_batch, plan_batches
-from keyneurons.activations.families import family_of
 from keyneurons.costs import Passes, forward_flops
+from keyneurons.models.families import family_of
 from keyneurons.probe.fit import ProbeTask, train_probes
 from keyneurons.records import Site
-from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.moments import moments_of
 
 PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}

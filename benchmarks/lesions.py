@@ -25,11 +25,11 @@ from common import publish
 from keyneurons.activations.alignment import Encoded, Encoder
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch, plan_batches
-from keyneurons.activations.models import LanguageModel, PackagedSmolLM2
 from keyneurons.data.sources import Starter
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Surprisal
+from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
 
 CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "DET")

@@ -35,18 +35,18 @@ from sklearn.svm import l1_min_c
 from keyneurons.build import build_dataset, build_reader
 from keyneurons.config import validate
 from keyneurons.paths import conf_folder
-from keyneurons.selection.average_precision import AveragePrecision
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import Driver, moment_scores
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.l1_probe import L1Probe
-from keyneurons.selection.lape import LAPE
-from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.methods.average_precision import AveragePrecision
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.l1_probe import L1Probe
+from keyneurons.selection.methods.lape import LAPE
+from keyneurons.selection.methods.mean_difference import MeanDifference
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.probeless import Probeless
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.moments import MomentScorer
-from keyneurons.selection.mutual_information import MutualInformation
-from keyneurons.selection.probeless import Probeless
 from keyneurons.selection.scorer import NeuronScorer
-from keyneurons.selection.welch_t import WelchT
+from keyneurons.selection.scoring import Driver, moment_scores
 
 C = 0.1
 SIX: tuple[MomentScorer, ...] = (Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), LAPE())

@@ -31,7 +31,7 @@ LlamaModel(config).save_pretrained(folder)
 READ = """
 import json, random, sys, time
 from pathlib import Path
-from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.records import Sentence, Word

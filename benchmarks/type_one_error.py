@@ -25,12 +25,12 @@ from keyneurons.paths import conf_folder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.experiment import read_dataset
 from keyneurons.records import Labels
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import Driver, moment_scores
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.moments import SignificantMomentScorer
-from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.scoring import Driver, moment_scores
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
-from keyneurons.selection.welch_t import WelchT
 
 ALPHA = 0.05
 SLOW = 20  # data sets for a method that is not by moments

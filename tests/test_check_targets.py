@@ -38,10 +38,10 @@ BAD = [
     "keyneurons.build.instantiate",
     "keyneurons.files.write_text",
     "keyneurons.job.subprocess.run",
-    "keyneurons.selection.correlation.Tensor",
-    "keyneurons.selection.correlation.torch.load",
+    "keyneurons.selection.methods.correlation.Tensor",
+    "keyneurons.selection.methods.correlation.torch.load",
     "keyneurons.selection.nowhere.Correlation",
-    "keyneurons.selection.correlation.Nothing",
+    "keyneurons.selection.methods.correlation.Nothing",
     "keyneurons.selection...os.system",
     "keyneurons.attribution.method.Callable",
     "lightning.pytorch.Trainer.fit",
@@ -67,7 +67,7 @@ NESTS = st.recursive(
     lambda inner: st.one_of(
         st.lists(st.one_of(st.integers(), inner), min_size=1, max_size=3).filter(lambda v: any(map(_holds, v))),
         st.dictionaries(st.text(max_size=4), inner, min_size=1, max_size=2),
-        inner.map(lambda value: {"_target_": "keyneurons.selection.correlation.Correlation", "of": value}),
+        inner.map(lambda value: {"_target_": "keyneurons.selection.methods.correlation.Correlation", "of": value}),
     ),
     max_leaves=4,
 )
@@ -87,7 +87,7 @@ def test_a_target_is_found_wherever_it_stands(config: Any) -> None:
 
 
 def test_what_instantiating_would_resolve_is_refused() -> None:
-    component = {"_target_": "keyneurons.selection.correlation.Correlation", "x": [{"y": "${oc.env:HOME}"}]}
+    component = {"_target_": "keyneurons.selection.methods.correlation.Correlation", "x": [{"y": "${oc.env:HOME}"}]}
     with pytest.raises(ValueError, match=r"^selection\.x\[0\]\.y holds an interpolation"):
         check_targets({"selection": component, "cache": "a folder named ${x}"})
     check_targets({"cache": "a folder named ${x}"})

@@ -12,7 +12,6 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from keyneurons import config as schema
-from keyneurons.activations.models import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
@@ -25,6 +24,7 @@ from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.lesion.generation import Generation, read_prompts
 from keyneurons.lesion.modes import Lesion
+from keyneurons.models.language_model import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection
@@ -32,8 +32,8 @@ from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.lesion_study import LesionStudy
 from keyneurons.pipeline.neuron_files import read_neuron_sets
 from keyneurons.pipeline.reliability import Checks
-from keyneurons.selection.bottom import Bottom
-from keyneurons.selection.frequency import Frequency
+from keyneurons.selection.methods.bottom import Bottom
+from keyneurons.selection.methods.frequency import Frequency
 from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.rules import Rule
 from keyneurons.selection.scorer import NeuronScorer, SignificantScorer

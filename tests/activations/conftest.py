@@ -11,9 +11,9 @@ import pytest
 from models import save_tiny_model
 
 from keyneurons.activations.capture import Capture
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.models.language_model import LanguageModel, LocalModel
 
 
 @pytest.fixture(scope="session")

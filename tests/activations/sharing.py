@@ -12,10 +12,10 @@ from models import sentences
 
 from keyneurons.activations import partial
 from keyneurons.activations.capture import Capture
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.models.language_model import LanguageModel, LocalModel
 
 folder, store, devices, *wrong = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
 run = Capture.__call__

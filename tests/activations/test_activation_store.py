@@ -14,8 +14,8 @@ from models import sentences
 
 from keyneurons.activations import partial
 from keyneurons.activations.extract import plan_batches
-from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.store import ActivationStore, Entry
+from keyneurons.models.language_model import LanguageModel
 
 TEXTS = sentences()
 

@@ -7,7 +7,7 @@ import torch
 from models import SHAPES
 
 from keyneurons.activations.capture import capture
-from keyneurons.activations.families import FAMILIES, block_modules, family_of, site_width
+from keyneurons.models.families import FAMILIES, block_modules, family_of, site_width
 
 KINDS = [kind for kind in SHAPES if kind in FAMILIES]
 FINAL_NORM = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}

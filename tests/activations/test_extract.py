@@ -13,7 +13,7 @@ from models import SHAPES, sentence, sentences
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import make_batch, plan_batches
-from keyneurons.activations.families import FAMILIES
+from keyneurons.models.families import FAMILIES
 
 KINDS = [kind for kind in SHAPES if kind in FAMILIES]
 

@@ -10,8 +10,8 @@ import torch
 from models import save_tiny_model, sentences, tiny_tokenizer
 from safetensors.torch import load_file
 
-from keyneurons.activations import models
-from keyneurons.activations.models import HubModel, LanguageModel, LocalModel
+from keyneurons.models import language_model as models
+from keyneurons.models.language_model import HubModel, LanguageModel, LocalModel
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from models import save_tiny_model, sentences
 
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.models.language_model import LanguageModel, LocalModel
 
 HERE = Path(__file__).parent
 

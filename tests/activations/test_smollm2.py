@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from keyneurons.activations import smollm2
 from keyneurons.activations.capture import capture
-from keyneurons.activations.models import LanguageModel, PackagedSmolLM2
+from keyneurons.models import smollm2
+from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
 
 LAYERS, WIDTHS = 30, {"residual": 576, "mlp": 1536, "mlp_gate": 1536, "attention": 576}
 

@@ -13,9 +13,9 @@ from torch import Tensor
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch
-from keyneurons.activations.models import LanguageModel
 from keyneurons.attribution.gradients import Differentiator
 from keyneurons.attribution.recording import Positions, Recording, record
+from keyneurons.models.language_model import LanguageModel
 
 TEXTS = sentences()
 # sentence and word; two of one sentence, one at its very start

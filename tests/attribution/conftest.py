@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from models import save_tiny_model
 
-from keyneurons.activations.models import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel, LocalModel
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ from attributing import TEXTS, predicted
 from transformers import AutoModelForCausalLM
 
 from keyneurons.activations import partial
-from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.integral import Quadrature
@@ -19,6 +18,7 @@ from keyneurons.attribution.method import GradientXActivation, IntegratedGradien
 from keyneurons.attribution.passes import Attributor
 from keyneurons.attribution.paths import GradientPath, JointPath, LayerPath
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import LabelledWords
 
 NAMES = ("long", "short")

@@ -10,10 +10,10 @@ from models import GATED, SHAPES, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
 from keyneurons.activations.alignment import Encoder
-from keyneurons.activations.families import FAMILIES
 from keyneurons.attribution.passes import Attributor
 from keyneurons.attribution.paths import GradientPath
 from keyneurons.attribution.targets import predictable
+from keyneurons.models.families import FAMILIES
 
 KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]
 SITES = ("mlp", "mlp_gate", "attention", "residual")

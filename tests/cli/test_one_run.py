@@ -207,7 +207,7 @@ def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
         "layer": "2",
         "model.source": "local",
         "dataset.max_words.dev": "null",
-        "selection._target_": "keyneurons.selection.correlation.Correlation",
+        "selection._target_": "keyneurons.selection.methods.correlation.Correlation",
         "probe.optimizer.lr": "0.1",
         "controls.random_sets": "20",
         "trainer.accelerator": "cpu",

@@ -44,7 +44,7 @@ RUNS_CODE = [
     ["+selection.of=[{_target_: os.mkdir, path: PWNED}]"],
     ["+selection.of={a: {_target_: os.mkdir, path: PWNED}}"],
     ["selection._target_=keyneurons.job.subprocess.run", "+selection.args=[touch,PWNED]"],
-    ["selection._target_=keyneurons.selection.correlation.torch.load"],
+    ["selection._target_=keyneurons.selection.methods.correlation.torch.load"],
     ["selection._target_=os.mkdir,os.mkdir", "+selection.path=PWNED"],
     ["probe.optimizer._target_=os.mkdir", "+probe.optimizer.path=PWNED"],
     ["+trainer.callbacks=[{_target_: os.mkdir, path: PWNED}]"],
@@ -107,7 +107,7 @@ def test_what_a_record_must_not_run(call: Command, place: Place, tmp_path: Path,
 
 
 def test_what_the_command_line_names_itself_is_its_own_affair(call: Command, place: Place, tmp_path: Path) -> None:
-    code = "import keyneurons.selection.correlation as known\ndef Mine(): return known.Correlation()\n"
+    code = "import keyneurons.selection.methods.correlation as known\ndef Mine(): return known.Correlation()\n"
     (tmp_path / "mine_of_this_test.py").write_text(code, "utf-8")
     own = "selection._target_=mine_of_this_test.Mine"
     folder = record(place, own)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from planted_model import LAYER, NAMES, NEURONS, TRIGGERS, labels_of, save_planted_model, treebank
 
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.generation import Generation, continuations, read_prompts
+from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.pipeline.generated import generate, lexicon_of
 
 INTACT = Condition({}, {})

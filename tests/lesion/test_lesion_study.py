@@ -20,10 +20,10 @@ from planted_model import (
     treebank,
 )
 
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.modes import Lesion
+from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.lesion_readings import tags_of_tokens
 from keyneurons.pipeline.lesion_results import LesionResult

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.capture import passing
-from keyneurons.activations.families import FAMILIES, block_modules, submodule
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Readout, Surprisal
+from keyneurons.models.families import FAMILIES, block_modules, submodule
+from keyneurons.models.language_model import LanguageModel, LocalModel
 
 TEXTS = sentences()
 KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]

@@ -9,15 +9,15 @@ import pytest
 import torch
 from models import save_tiny_model, sentences
 
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.pipeline.activations import StoredActivations, StreamedActivations
 from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.lape import LAPE
-from keyneurons.selection.mutual_information import MutualInformation
-from keyneurons.selection.welch_t import WelchT
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.lape import LAPE
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.welch_t import WelchT
 
 COLUMNS = np.array([0, 5, 47, 48, 60, 95])
 

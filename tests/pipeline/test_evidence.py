@@ -14,7 +14,7 @@ from keyneurons.pipeline.evidence import Evidence, gather_evidence, own_sets, te
 from keyneurons.pipeline.probes import accuracy_of_all
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
-from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.rules import Rule, select
 
 NAMES = ("ADJ", "NOUN", "VERB")

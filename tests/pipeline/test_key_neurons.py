@@ -14,11 +14,11 @@ from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons, permutation_null
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets
-from keyneurons.selection.average_precision import AveragePrecision
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.methods.average_precision import AveragePrecision
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.l1_probe import L1Probe
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.rules import Rule
-from keyneurons.selection.welch_t import WelchT
 
 FEW = Selection(Correlation(), Rule(5, "model", threshold="permutation"), 99, "sentences", 2**24, 0)
 

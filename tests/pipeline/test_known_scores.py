@@ -15,7 +15,7 @@ from torch import Tensor
 
 from keyneurons.pipeline import known_scores as module
 from keyneurons.pipeline.known_scores import known_scores
-from keyneurons.selection.driver import Driver
+from keyneurons.selection.scoring import Driver
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from planting import NAMES, SENTENCES, planted
 
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.reliability import Checks, resampled_stability
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.l1_probe import L1Probe
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.l1_probe import L1Probe
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.rules import Rule
-from keyneurons.selection.welch_t import WelchT
 
 ONE = Selection(Correlation(), Rule(1, "model"), 99, "sentences", 2**24, 0)
 ALL = Checks(halves=4, bootstraps=4, confounds=False, redundancy=False)

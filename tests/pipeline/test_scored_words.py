@@ -12,16 +12,16 @@ import torch
 from models import save_tiny_model, sentences
 from planting import SENTENCES
 
-from keyneurons.activations.models import LanguageModel, LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution, GradientXActivation, IntegratedGradients
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
 from keyneurons.pipeline.scored_words import ScoredWords, attributed_words
 from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
-from keyneurons.selection.frequency import Frequency
+from keyneurons.selection.methods.frequency import Frequency
 from keyneurons.selection.rules import Rule
 
 FAST = {"words_per_tag": 8, "min_context": 2, "share": 0.1}

@@ -10,10 +10,10 @@ import pytest
 from models import save_tiny_model, sentence
 from tokenizers import Tokenizer, normalizers
 
-from keyneurons.activations.models import LanguageModel, ModelFolder
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.data.digests import treebank_digest
+from keyneurons.models.language_model import LanguageModel, ModelFolder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.records import SPLITS, Sentence, Treebank, Word

@@ -15,7 +15,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from keyneurons.activations.models import LanguageModel, ModelFolder
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.analysis.confounds import Confounded
@@ -24,6 +23,7 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.models.language_model import LanguageModel, ModelFolder
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Experiment, Result
@@ -48,7 +48,7 @@ from keyneurons.report.console import show
 from keyneurons.report.figures import draw_figures
 from keyneurons.report.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
 from keyneurons.report.summary import markdown, summarise, verdict
-from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.rules import Rule
 
 NAMES = ("NOUN", "VERB")

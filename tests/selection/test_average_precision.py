@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from keyneurons.selection.average_precision import AveragePrecision
+from keyneurons.selection.methods.average_precision import AveragePrecision
 
 
 def tied(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from data import awkward
 
-from keyneurons.selection.bottom import Bottom
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.probeless import Probeless
+from keyneurons.selection.methods.bottom import Bottom
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.probeless import Probeless
 from keyneurons.selection.rules import top_k_neurons
 
 

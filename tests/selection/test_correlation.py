@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.stats import pearsonr, pointbiserialr
 
-from keyneurons.selection.correlation import Correlation
+from keyneurons.selection.methods.correlation import Correlation
 
 
 def noise(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

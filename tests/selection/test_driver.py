@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from keyneurons.selection.average_precision import AveragePrecision
-from keyneurons.selection.bottom import Bottom
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import BYTES_PER_MOMENT, BYTES_PER_VALUE, Driver
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.frequency import Frequency, MeanAttribution
-from keyneurons.selection.l1_probe import L1Probe
-from keyneurons.selection.lape import LAPE
-from keyneurons.selection.mean_difference import MeanDifference
-from keyneurons.selection.mutual_information import MutualInformation
-from keyneurons.selection.probeless import Probeless
-from keyneurons.selection.random_scores import Random
+from keyneurons.selection.methods.average_precision import AveragePrecision
+from keyneurons.selection.methods.bottom import Bottom
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.frequency import Frequency, MeanAttribution
+from keyneurons.selection.methods.l1_probe import L1Probe
+from keyneurons.selection.methods.lape import LAPE
+from keyneurons.selection.methods.mean_difference import MeanDifference
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.probeless import Probeless
+from keyneurons.selection.methods.random_scores import Random
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import TagError
+from keyneurons.selection.scoring import BYTES_PER_MOMENT, BYTES_PER_VALUE, Driver
 from keyneurons.selection.top_share import TopShare
-from keyneurons.selection.welch_t import WelchT
 
 WORDS, WIDTH, LAYERS = 700, 97, (2, 5, 9)
 
@@ -70,7 +70,7 @@ def test_blocks_of_neurons_change_nothing(arrays, scorer, columns):
 @pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), MutualInformation()], ids=repr)
 @pytest.mark.parametrize("at_once", [1, 1000, 2**20])
 def test_words_a_few_at_a_time_change_nothing(arrays, scorer, at_once, monkeypatch):
-    monkeypatch.setattr("keyneurons.selection.driver.VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr("keyneurons.selection.scoring.VALUES_AT_ONCE", at_once)
     side_by_side = torch.from_numpy(np.concatenate([arrays[layer][ROWS] for layer in LAYERS], axis=1))
     found = driver(arrays).scores(scorer, TAGS).values
     torch.testing.assert_close(found, scorer(side_by_side, torch.from_numpy(TAGS), 4), rtol=1e-9, atol=1e-12)
@@ -102,7 +102,7 @@ def side_by_side(arrays) -> torch.Tensor:
 @pytest.mark.parametrize("at_once", [1, 1000, 2**20])
 def test_the_strongest_of_all_layers_are_found_among_all_layers(arrays, at_once, test_by, monkeypatch):
     """Neurons of layer 9 are stronger on the whole; from one word at a time to all in one."""
-    monkeypatch.setattr("keyneurons.selection.driver.VALUES_AT_ONCE", at_once)
+    monkeypatch.setattr("keyneurons.selection.scoring.VALUES_AT_ONCE", at_once)
     arrays = arrays | {9: arrays[9] + np.float16(0.5)}
     together, apart = (Frequency(0.1, of_all_layers, test_by=test_by) for of_all_layers in (True, False))
     found, tags = driver(arrays).scores(together, TAGS), torch.from_numpy(TAGS)

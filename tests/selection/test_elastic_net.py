@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from keyneurons.selection.elastic_net import ElasticNet
-from keyneurons.selection.linear_weights import LinearWeights
-from keyneurons.selection.multinomial import multinomial_weights, standardised
+from keyneurons.selection.methods.elastic_net import ElasticNet
+from keyneurons.selection.methods.linear_weights import LinearWeights
+from keyneurons.selection.solvers.multinomial import multinomial_weights, standardised
 
 
 def correlated(words: int = 500, neurons: int = 40, n_tags: int = 4, seed: int = 0):
@@ -115,6 +115,6 @@ def test_other_options_out_of_range():
 
 def test_what_is_not_reached_is_refused(monkeypatch):
     values, tags = correlated()
-    monkeypatch.setattr("keyneurons.selection.multinomial.MAX_STEPS", 20)
+    monkeypatch.setattr("keyneurons.selection.solvers.multinomial.MAX_STEPS", 20)
     with pytest.raises(ValueError, match="not within .* after 20 steps"):
         ElasticNet(0.001, 0.001, 1e-6)(values, tags, 4)

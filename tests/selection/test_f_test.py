@@ -7,9 +7,9 @@ import torch
 from data import awkward
 from scipy.stats import f_oneway, ttest_ind
 
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.mean_difference import MeanDifference
 from keyneurons.selection.scorer import ColumnError
 
 

@@ -9,9 +9,9 @@ from scipy.stats import binom, chi2_contingency, fisher_exact
 from scipy.stats.contingency import association
 
 from keyneurons.records import NeuronSets
-from keyneurons.selection.driver import Driver
-from keyneurons.selection.frequency import Frequency, MeanAttribution
+from keyneurons.selection.methods.frequency import Frequency, MeanAttribution
 from keyneurons.selection.rules import Rule, select
+from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, survivors
 
 TESTS = ("chi_squared", "fisher")

@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy.stats import entropy, multivariate_normal
 
-from keyneurons.selection.gaussian import denominator, with_prior
-from keyneurons.selection.gaussian_probe import GaussianProbe, held_out_words
+from keyneurons.selection.methods.gaussian_probe import GaussianProbe, held_out_words
+from keyneurons.selection.solvers.gaussian import denominator, with_prior
 
 
 def marked(words: int = 400, neurons: int = 7, n_tags: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,7 +79,7 @@ def test_equals_a_direct_loop(n_neurons, dtype):
 def test_small_blocks_change_nothing(monkeypatch):
     values, tags = marked()
     whole = GaussianProbe(4)(values, tags, 3)
-    monkeypatch.setattr("keyneurons.selection.gaussian.VALUES_AT_ONCE", 30)
+    monkeypatch.setattr("keyneurons.selection.solvers.gaussian.VALUES_AT_ONCE", 30)
     torch.testing.assert_close(GaussianProbe(4)(values, tags, 3), whole, rtol=1e-9, atol=1e-12)
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from keyneurons.selection.l1_probe import L1Probe, balanced_problem
-from keyneurons.selection.l1_solver import LogisticProblem
-from keyneurons.selection.quadratic import minimise_quadratic, violation
+from keyneurons.selection.methods.l1_probe import L1Probe, balanced_problem
+from keyneurons.selection.solvers.l1_solver import LogisticProblem
+from keyneurons.selection.solvers.quadratic import minimise_quadratic, violation
 
 
 def correlated(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,7 +162,7 @@ def test_quadratic_of_one_weight_is_a_soft_threshold():
 def test_memory_groups_change_nothing_but_rounding(monkeypatch):
     values, tags = correlated(300, 50, 4)
     whole = L1Probe(n_nonzero=5)(values, tags, 4)
-    monkeypatch.setattr("keyneurons.selection.l1_solver.BYTES_AT_ONCE", 1)
+    monkeypatch.setattr("keyneurons.selection.solvers.l1_solver.BYTES_AT_ONCE", 1)
     torch.testing.assert_close(L1Probe(n_nonzero=5)(values, tags, 4), whole, atol=1e-3, rtol=1e-2)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.stats import entropy as entropy_of
 
-from keyneurons.selection.lape import LAPE, entropy
+from keyneurons.selection.methods.lape import LAPE, entropy
 
 
 def active(probabilities: list[list[float]], words: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from keyneurons.selection.linear_weights import LinearWeights
+from keyneurons.selection.methods.linear_weights import LinearWeights
 
 
 def correlated() -> tuple[torch.Tensor, torch.Tensor]:

@@ -7,7 +7,7 @@ import torch
 from data import awkward
 from scipy.stats import ttest_ind
 
-from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.methods.mean_difference import MeanDifference
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])

@@ -10,7 +10,7 @@ import torch
 from scipy.stats import chi2_contingency
 from sklearn.metrics import mutual_info_score
 
-from keyneurons.selection.mutual_information import MutualInformation, equal_frequency_bins
+from keyneurons.selection.methods.mutual_information import MutualInformation, equal_frequency_bins
 
 
 def relu_like(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

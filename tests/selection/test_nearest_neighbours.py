@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.feature_selection import mutual_info_classif
 
-from keyneurons.selection.nearest_neighbours import NearestNeighbourInformation
+from keyneurons.selection.methods.nearest_neighbours import NearestNeighbourInformation
 
 
 def noise(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

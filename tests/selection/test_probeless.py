@@ -6,7 +6,7 @@ import pytest
 import torch
 from data import awkward
 
-from keyneurons.selection.probeless import Probeless
+from keyneurons.selection.methods.probeless import Probeless
 
 
 def test_numbers_of_methods_md():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from data import awkward
 
-from keyneurons.selection.random_scores import Random
+from keyneurons.selection.methods.random_scores import Random
 
 
 def test_random_numbers_depend_on_the_seed_and_the_counts_alone():

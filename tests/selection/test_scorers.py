@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 import torch
 
-from keyneurons.selection.average_precision import AveragePrecision
-from keyneurons.selection.bottom import Bottom
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.elastic_net import ElasticNet
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.gaussian_probe import GaussianProbe
-from keyneurons.selection.l1_probe import L1Probe
-from keyneurons.selection.lape import LAPE
-from keyneurons.selection.linear_weights import LinearWeights
-from keyneurons.selection.mean_difference import MeanDifference
+from keyneurons.selection.methods.average_precision import AveragePrecision
+from keyneurons.selection.methods.bottom import Bottom
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.elastic_net import ElasticNet
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.gaussian_probe import GaussianProbe
+from keyneurons.selection.methods.l1_probe import L1Probe
+from keyneurons.selection.methods.lape import LAPE
+from keyneurons.selection.methods.linear_weights import LinearWeights
+from keyneurons.selection.methods.mean_difference import MeanDifference
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.nearest_neighbours import NearestNeighbourInformation
+from keyneurons.selection.methods.probeless import Probeless
+from keyneurons.selection.methods.random_scores import Random
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.moments import MomentScorer
-from keyneurons.selection.mutual_information import MutualInformation
-from keyneurons.selection.nearest_neighbours import NearestNeighbourInformation
-from keyneurons.selection.probeless import Probeless
-from keyneurons.selection.random_scores import Random
 from keyneurons.selection.rules import top_k_neurons
 from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, TagError
-from keyneurons.selection.welch_t import WelchT
 
 SCORERS = [
     Correlation(),

@@ -10,9 +10,9 @@ import torch
 from scipy.stats import false_discovery_control
 
 from keyneurons.analysis.resampling import permuted_tags
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import Driver
+from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.moments import moments_of
+from keyneurons.selection.scoring import Driver
 from keyneurons.selection.shift import shift_bounds
 from keyneurons.selection.significance import max_statistic_p_values, survivors
 

@@ -8,13 +8,13 @@ import torch
 from scipy.stats import binom
 
 from keyneurons.analysis.resampling import permuted_tags
-from keyneurons.selection.correlation import Correlation
-from keyneurons.selection.driver import Driver
-from keyneurons.selection.f_test import FTest
-from keyneurons.selection.mutual_information import MutualInformation
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.f_test import FTest
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
-from keyneurons.selection.welch_t import WelchT
 
 DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # 1/100 is the least p, and below .05 over four tags
 MOST = int(binom.ppf(0.999, DATA_SETS, ALPHA))  # what a threshold that holds its level passes once in a thousand runs

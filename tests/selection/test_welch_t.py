@@ -8,8 +8,8 @@ from data import awkward
 from scipy.stats import t as student
 from scipy.stats import ttest_ind
 
+from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.scorer import ColumnError, TagError
-from keyneurons.selection.welch_t import WelchT
 
 
 def test_numbers_of_methods_md():

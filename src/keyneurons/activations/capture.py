@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from keyneurons.activations.families import Family, block_modules, submodule
+from keyneurons.models.families import Family, block_modules, submodule
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -16,11 +16,11 @@ from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.filling import fill, fill_share, passes
-from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.store import ActivationStore, Entry
 from keyneurons.digests import texts_digest
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import Sentence, Site
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from keyneurons.activations.capture import Through, passing
-from keyneurons.activations.families import Family, block_modules
-from keyneurons.activations.predictor import Predictor
 from keyneurons.attribution.recording import Recording
+from keyneurons.models.families import Family, block_modules
+from keyneurons.models.head import Predictor
 from keyneurons.records import Site
 
 Target = Literal["probability", "log_probability"]

@@ -9,7 +9,7 @@ from keyneurons.attribution.gradients import Target
 from keyneurons.attribution.integral import Quadrature, Rule
 from keyneurons.attribution.paths import AttributionPath, GradientPath, JointPath, LayerPath
 from keyneurons.records import Scope
-from keyneurons.selection.frequency import Frequency, FrequencyTest, MeanAttribution
+from keyneurons.selection.methods.frequency import Frequency, FrequencyTest, MeanAttribution
 from keyneurons.selection.moments import MomentScorer
 
 

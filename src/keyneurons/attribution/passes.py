@@ -15,13 +15,13 @@ from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.extract import make_batch, plan_batches
-from keyneurons.activations.models import LanguageModel
 from keyneurons.attribution.budget import Batching, batching, head_rows
 from keyneurons.attribution.gradients import Differentiator, Target
 from keyneurons.attribution.integral import Attributions
 from keyneurons.attribution.paths import AttributionPath, Baseline
 from keyneurons.attribution.recording import Positions, Recording, record
 from keyneurons.attribution.targets import Targets
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import Site
 
 log = logging.getLogger(__name__)

@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from keyneurons.activations.blocks import listening, run_block
 from keyneurons.activations.capture import passing
-from keyneurons.activations.families import Family
+from keyneurons.models.blocks import listening, run_block
+from keyneurons.models.families import Family
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from keyneurons.activations.capture import passing
-from keyneurons.activations.models import LanguageModel
 from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -14,13 +14,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
-from keyneurons.activations.blocks import listening, run_block
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import plan_batches
-from keyneurons.activations.families import block_modules
-from keyneurons.activations.models import LanguageModel
 from keyneurons.lesion.conditions import Condition, Layer
 from keyneurons.lesion.rows import Rows, Words
+from keyneurons.models.blocks import listening, run_block
+from keyneurons.models.families import block_modules
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.pipeline.known_scores import known_scores
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Scores, Site, Split, Treebank
-from keyneurons.selection.driver import Driver, moment_scores
 from keyneurons.selection.moments import Moments, MomentScorer, MomentSums
 from keyneurons.selection.scorer import NeuronScorer, tag_counts
+from keyneurons.selection.scoring import Driver, moment_scores
 from keyneurons.selection.top_share import TopShare
 
 Features = dict[Split, Float[Tensor, "_words columns"]]

@@ -12,8 +12,8 @@ from keyneurons.pipeline.experiment import Experiment, read_dataset
 from keyneurons.pipeline.key_neurons import Selection, key_neurons_by, naming_tags
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import Labels, NeuronSets, Scores, Treebank
-from keyneurons.selection.driver import moment_scores
 from keyneurons.selection.moments import MomentScorer
+from keyneurons.selection.scoring import moment_scores
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets, Permuted, Scores
-from keyneurons.selection.driver import Driver
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import NeuronScorer, TagError
+from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values
 
 

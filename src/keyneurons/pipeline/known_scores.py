@@ -12,8 +12,8 @@ from jaxtyping import Int
 from numpy import ndarray
 
 from keyneurons.records import Scores
-from keyneurons.selection.driver import Driver
 from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.scoring import Driver
 
 HELD_BYTES = 2**28
 """Of the scores that are remembered; the oldest go first."""

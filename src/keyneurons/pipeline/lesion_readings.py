@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from keyneurons.activations.predictor import Predictor
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.surprisal import HEAD_ROWS, Readout
+from keyneurons.models.head import Predictor
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.records import Labels, Treebank

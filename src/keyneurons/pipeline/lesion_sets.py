@@ -14,7 +14,7 @@ from keyneurons.analysis.controls import lowest_sets, matched_random_sets
 from keyneurons.analysis.matching import match_quality, matched_sets
 from keyneurons.lesion.modes import Means
 from keyneurons.records import Labels, Scores
-from keyneurons.selection.driver import Driver
+from keyneurons.selection.scoring import Driver
 
 Family = Literal["random", "variance", "frequency", "lowest"]
 FAMILIES: tuple[Family, ...] = get_args(Family)

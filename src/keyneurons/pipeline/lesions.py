@@ -25,7 +25,7 @@ from keyneurons.pipeline.lesion_sets import draw_sets, facts_of, mismatch
 from keyneurons.pipeline.lesion_study import LesionStudy, Plan
 from keyneurons.pipeline.lesion_words import MeasuredWords, words_to_measure
 from keyneurons.records import Labels, NeuronSets, Scores, Treebank
-from keyneurons.selection.driver import Driver
+from keyneurons.selection.scoring import Driver
 
 DONORS = 512  # train words that lend their activations
 

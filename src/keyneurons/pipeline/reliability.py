@@ -17,9 +17,9 @@ from keyneurons.analysis.stability import Stability, stability
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.known_scores import known_scores
 from keyneurons.records import NeuronSets
-from keyneurons.selection.driver import Driver
 from keyneurons.selection.rules import select
 from keyneurons.selection.scorer import TagError
+from keyneurons.selection.scoring import Driver
 
 LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
 

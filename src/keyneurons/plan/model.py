@@ -15,8 +15,10 @@ from torch import nn
 
 from keyneurons import config as schema
 from keyneurons.activations.capture import capture
-from keyneurons.activations.families import block_modules, site_width
-from keyneurons.activations.models import (
+from keyneurons.build import build_model_source
+from keyneurons.costs import ITEM_BYTES, Shape
+from keyneurons.models.families import block_modules, site_width
+from keyneurons.models.language_model import (
     TOKENIZER_FILES,
     WEIGHTS,
     HubModel,
@@ -24,9 +26,7 @@ from keyneurons.activations.models import (
     LocalModel,
     ModelFolder,
 )
-from keyneurons.activations.weights import reading_model
-from keyneurons.build import build_model_source
-from keyneurons.costs import ITEM_BYTES, Shape
+from keyneurons.models.weights import reading_model
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -26,7 +26,7 @@ from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel
 from keyneurons.plan.text import PlannedText
 from keyneurons.report.plan import GIGABYTE, Need
-from keyneurons.selection.bottom import Bottom
+from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
 from keyneurons.selection.scorer import NeuronScorer
 

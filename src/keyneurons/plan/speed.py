@@ -14,9 +14,9 @@ import torch
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import extract, plan_batches
-from keyneurons.activations.models import LanguageModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.costs import Passes, forward_flops
+from keyneurons.models.language_model import LanguageModel
 from keyneurons.plan.model import PlannedModel, one_block, weights_run
 from keyneurons.records import Site
 

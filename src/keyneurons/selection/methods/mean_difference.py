@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.f_test import between_and_within, separation
+from keyneurons.selection.methods.f_test import between_and_within, separation
 from keyneurons.selection.moments import Moments, SignificantMomentScorer
 from keyneurons.selection.significance import student_p_values
 

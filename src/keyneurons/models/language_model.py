@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
-from keyneurons.activations.families import Family, family_of, site_width, submodule
-from keyneurons.activations.predictor import Predictor
-from keyneurons.activations.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
-from keyneurons.activations.weights import check_covered, check_number_formats, check_undamaged, reading_model
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.files import write_json
+from keyneurons.models.families import Family, family_of, site_width, submodule
+from keyneurons.models.head import Predictor
+from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
+from keyneurons.models.weights import check_covered, check_number_formats, check_undamaged, reading_model
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

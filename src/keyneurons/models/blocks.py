@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from keyneurons.activations.families import Family, block_modules
+from keyneurons.models.families import Family, block_modules
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scope, Scores, Site
-from keyneurons.selection.bottom import Bottom
+from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.moments import (
     VALUES_AT_ONCE,
     Moments,

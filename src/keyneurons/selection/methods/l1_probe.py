@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from keyneurons.selection.l1_solver import LogisticProblem, Solution
-from keyneurons.selection.multinomial import standardised
 from keyneurons.selection.scorer import TagError, checked_counts, wide_dtype
+from keyneurons.selection.solvers.l1_solver import LogisticProblem, Solution
+from keyneurons.selection.solvers.multinomial import standardised
 
 PATH_RATIO = 10 ** (-1 / 20)
 PATH_END = 1e-5  # of the penalty that leaves no weight; far, since one very telling neuron holds off the others

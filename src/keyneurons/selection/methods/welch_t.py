@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.f_test import ROUNDING
+from keyneurons.selection.methods.f_test import ROUNDING
 from keyneurons.selection.moments import Moments, SignificantMomentScorer, View
 from keyneurons.selection.scorer import ColumnError, TagError
 from keyneurons.selection.significance import student_p_values

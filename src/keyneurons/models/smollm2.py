@@ -20,9 +20,9 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
-from keyneurons.activations.weights import check_covered
 from keyneurons.digests import file_digest
 from keyneurons.files import open_to_umask, write_json
+from keyneurons.models.weights import check_covered
 from keyneurons.quiet import quiet_transformers
 
 log = logging.getLogger(__name__)

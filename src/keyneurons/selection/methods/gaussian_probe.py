@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from keyneurons.selection.gaussian import Gaussian, word_blocks
 from keyneurons.selection.scorer import TagError, checked_counts, wide_dtype
+from keyneurons.selection.solvers.gaussian import Gaussian, word_blocks
 
 BLOCK_WORDS = 100
 HELD_OUT_BLOCKS = 5  # at least so many, of fewer words where the text is short

@@ -8,8 +8,8 @@ from typing import ClassVar
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from keyneurons.selection.multinomial import multinomial_weights, standardised
 from keyneurons.selection.scorer import checked_counts
+from keyneurons.selection.solvers.multinomial import multinomial_weights, standardised
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from keyneurons.selection.newton import LogisticLoss, hessian, step_size
-from keyneurons.selection.quadratic import minimise_quadratic, violation
+from keyneurons.selection.solvers.newton import LogisticLoss, hessian, step_size
+from keyneurons.selection.solvers.quadratic import minimise_quadratic, violation
 
 MAX_STEPS = 300
 INNER_TOLERANCE = 0.03  # share of a step's violation that its quadratic may leave

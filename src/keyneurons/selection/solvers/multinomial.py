@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from keyneurons.selection.quadratic import soft_threshold
 from keyneurons.selection.scorer import wide
+from keyneurons.selection.solvers.quadratic import soft_threshold
 
 MAX_STEPS = 10_000
 STEPS_BETWEEN_CHECKS = 10

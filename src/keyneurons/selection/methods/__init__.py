@@ -1,0 +1,1 @@
+"""Selection methods, one file each: how strongly every neuron marks every tag."""

@@ -1,0 +1,1 @@
+"""What methods fit: penalised regressions and Gaussians, solved for all tags at once."""
