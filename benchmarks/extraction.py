@@ -23,10 +23,10 @@ from hydra import compose, initialize_config_dir
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.config import validate
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import validate
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
-from keyneurons.paths import conf_folder
 from keyneurons.records import Sentence
 
 BATCH_TOKENS = 1024

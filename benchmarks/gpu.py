@@ -23,8 +23,8 @@ from transformers import AutoModel, LlamaConfig
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import extract, make_batch, plan_batches
-from keyneurons.costs import Passes, forward_flops
 from keyneurons.models.families import family_of
+from keyneurons.plan.costs import Passes, forward_flops
 from keyneurons.probe.fit import ProbeTask, train_probes
 from keyneurons.records import Site
 from keyneurons.selection.methods.correlation import Correlation

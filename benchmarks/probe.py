@@ -16,7 +16,7 @@ from common import in_turns, publish, ratios, spread
 from hydra import compose, initialize_config_dir
 from numpy import ndarray
 
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
 from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask, train_probes
 from keyneurons.records import Split
 

@@ -33,8 +33,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import l1_min_c
 
 from keyneurons.build import build_dataset, build_reader
-from keyneurons.config import validate
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import validate
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.f_test import FTest

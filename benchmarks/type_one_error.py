@@ -19,9 +19,9 @@ from numpy import ndarray
 
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.build import build_experiment
-from keyneurons.config import validate
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import validate
 from keyneurons.data.word_features import sentence_of_rows
-from keyneurons.paths import conf_folder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.experiment import read_dataset
 from keyneurons.records import Labels

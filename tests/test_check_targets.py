@@ -11,8 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyneurons.paths import conf_folder
-from keyneurons.targets import check_targets, targets_in
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.targets import check_targets, targets_in
 
 OPTIONS = sorted(path for path in conf_folder().rglob("*.yaml") if "hydra" not in path.parts and path.stem != "config")
 LAUNCHERS = sorted((conf_folder() / "hydra" / "launcher").glob("*.yaml"))
@@ -36,8 +36,8 @@ BAD = [
     "torch.optim.Adam\n",
     "keyneurons",
     "keyneurons.build.instantiate",
-    "keyneurons.files.write_text",
-    "keyneurons.job.subprocess.run",
+    "keyneurons.atomic_files.write_text",
+    "keyneurons.runs.job.subprocess.run",
     "keyneurons.selection.methods.correlation.Tensor",
     "keyneurons.selection.methods.correlation.torch.load",
     "keyneurons.selection.nowhere.Correlation",

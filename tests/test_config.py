@@ -10,8 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from pydantic import ValidationError
 
-from keyneurons.config import Config, resolve_layers, validate
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import Config, resolve_layers, validate
 
 
 @pytest.fixture(scope="module")

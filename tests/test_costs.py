@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keyneurons.costs import (
+from keyneurons.plan.costs import (
     Passes,
     Shape,
     array_bytes,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from keyneurons.files import write_json, write_tensors, write_text
+from keyneurons.atomic_files import write_json, write_tensors, write_text
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])

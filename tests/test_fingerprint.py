@@ -11,10 +11,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 from pydantic import BaseModel
 
-from keyneurons.config import Config, validate
-from keyneurons.fingerprint import ELSEWHERE, content_digest, fingerprint, reading
-from keyneurons.overrides import override
-from keyneurons.paths import conf_folder
+from keyneurons.config.fingerprint import ELSEWHERE, content_digest, fingerprint, reading
+from keyneurons.config.overrides import override
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import Config, validate
 
 LESION = ["lesion=zero", "lesion.to=NOUN", "lesion.pairs={0}/pairs.csv", "lesion.prompts={0}/prompts.txt"]
 LESION += ["lesion.neurons={0}/key_neurons.json"]

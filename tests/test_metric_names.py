@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow.entities import Metric
 
-from keyneurons.config import Lesion
+from keyneurons.config.schema import Lesion
 from keyneurons.data.sources import ConlluFiles
 from keyneurons.metric_names import LONGEST_NAME, LONGEST_PREFIX, check_tag, metric_name, shortened
 from keyneurons.pipeline.dataset import Dataset

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from keyneurons.command_line import split
-from keyneurons.commands import _config
-from keyneurons.config import Config
-from keyneurons.mistakes import is_mistake, one_line
-from keyneurons.overrides import override
-from keyneurons.paths import conf_folder
+from keyneurons.cli.command_line import split
+from keyneurons.cli.commands import _config
+from keyneurons.cli.errors import is_mistake, one_line
+from keyneurons.config.overrides import override
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import Config
 
 ODD = st.sampled_from([
     "\\",

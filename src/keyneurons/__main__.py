@@ -1,6 +1,6 @@
 """``python -m keyneurons``."""
 
-from keyneurons.main import main
+from keyneurons.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from keyneurons.config import Config
+    from keyneurons.config.schema import Config
     from keyneurons.records import NeuronSets
-    from keyneurons.runs import Run
+    from keyneurons.runs.finished import Run
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class RunResult:
         """How many key neurons every two tags share, ``[tags, tags]``."""
         from pandas import DataFrame
 
-        from keyneurons.report.tables import read_matrix
+        from keyneurons.artifacts.tables import read_matrix
 
         names, matrix = read_matrix(self.folder / "overlap_count.csv")
         return DataFrame(matrix, index=names, columns=names)
@@ -68,9 +68,9 @@ def run(*overrides: str) -> RunResult:
 
     from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build import build_experiment
-    from keyneurons.config import validate
-    from keyneurons.job import tracked_run
-    from keyneurons.paths import conf_folder
+    from keyneurons.config.paths import conf_folder
+    from keyneurons.config.schema import validate
+    from keyneurons.runs.job import tracked_run
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         composed = compose("config", list(overrides), return_hydra_config=True)
@@ -99,8 +99,8 @@ def load_run(run: str, *overrides: str) -> Run:
         ValueError: there is none.
     """
     _quiet()
-    from keyneurons import runs
-    from keyneurons.commands import store_of
+    from keyneurons.cli.commands import store_of
+    from keyneurons.runs import finished as runs
 
     return runs.load_run(store_of(overrides), run)
 
@@ -119,8 +119,8 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
         ValueError: not one of the three is given, or nothing is found.
     """
     _quiet()
-    from keyneurons import runs
-    from keyneurons.commands import store_of
+    from keyneurons.cli.commands import store_of
+    from keyneurons.runs import finished as runs
 
     return runs.find_runs(store_of(overrides), **which)
 
@@ -133,7 +133,7 @@ def runs_table(runs: Iterable[Run]) -> DataFrame:
 
 
 def _quiet() -> None:
-    from keyneurons.main import ENVIRONMENT
+    from keyneurons.cli.main import ENVIRONMENT
 
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

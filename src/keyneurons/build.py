@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from keyneurons import config as schema
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.config import schema as schema
 from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
 from keyneurons.data.raw_text import RawText
@@ -29,8 +30,7 @@ from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
-from keyneurons.pipeline.lesion_study import LesionStudy
-from keyneurons.pipeline.neuron_files import read_neuron_sets
+from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.reliability import Checks
 from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.methods.frequency import Frequency

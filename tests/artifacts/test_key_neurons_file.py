@@ -11,7 +11,7 @@ import pytest
 from damaging import ODD, damage
 
 from keyneurons.artifacts.key_neurons import read_key_neurons
-from keyneurons.files import write_json
+from keyneurons.atomic_files import write_json
 
 OPTIONAL = ("top_k", "scope", "sign", "threshold", "alpha", "mass", "seed")
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyneurons.artifacts.plain import read_json, read_yaml, write_yaml
-from keyneurons.files import write_json, write_text
+from keyneurons.atomic_files import write_json, write_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
     ["695e0514", "1e3", "0x1f", "0o17", "1_000", "12:30:45", "2026-11-27", "yes", "No", "~", "null", "NaN", ".inf", "=",

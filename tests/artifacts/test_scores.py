@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from keyneurons.artifacts.scores import open_scores
-from keyneurons.files import write_tensors
+from keyneurons.atomic_files import write_tensors
 
 FACTS = {"tags": json.dumps(["NOUN", "VERB"]), "site": "mlp", "method": "correlation"}
 VALUES = torch.arange(12, dtype=torch.float32).reshape(2, 6)

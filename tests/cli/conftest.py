@@ -61,7 +61,7 @@ def call(
     """The console script's function in this process, from an empty folder: saves seconds of imports."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from keyneurons.main import main
+    from keyneurons.cli.main import main
 
     def run(*arguments: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["keyneurons", *arguments])

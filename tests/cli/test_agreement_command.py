@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from user import Command, Place, artifacts_of, output_folders, runs_in
 
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
 
 METHODS = ["correlation", "f_test", "random", "mutual_information"]
 

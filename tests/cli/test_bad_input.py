@@ -9,7 +9,7 @@ import pytest
 import torch
 from user import Command, Place, runs_in
 
-from keyneurons.mistakes import one_line
+from keyneurons.cli.errors import one_line
 
 
 @pytest.mark.parametrize(

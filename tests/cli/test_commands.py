@@ -15,7 +15,7 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
 ) -> None:
     code = (
         "import sys; sys.argv = ['keyneurons', '--help']\n"
-        "from keyneurons.main import main\n"
+        "from keyneurons.cli.main import main\n"
         "try: main()\n"
         "finally: print('LOADED', *(n for n in ('torch', 'mlflow', 'lightning', 'transformers') if n in sys.modules))"
     )

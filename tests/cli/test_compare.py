@@ -13,12 +13,13 @@ import pytest
 from reading_pages import Page
 from user import QUICK, Command, Ended, Place, artifacts_of, client_of, runs_in
 
+from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.build import build_reader
-from keyneurons.commands import _config
-from keyneurons.compare import compare_sweep, run_compare
-from keyneurons.mistakes import is_mistake, one_line
-from keyneurons.pipeline.neuron_files import read_neuron_sets
-from keyneurons.runs import find_runs, load_run
+from keyneurons.cli.commands import _config
+from keyneurons.cli.compare import run_compare
+from keyneurons.cli.errors import is_mistake, one_line
+from keyneurons.runs.finished import find_runs, load_run
+from keyneurons.sweeps.comparison import compare_sweep
 from keyneurons.tracking import Store
 
 PARENT = "mlflow.parentRunId"

@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from keyneurons.config import Config, resolve_layers, validate
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import Config, resolve_layers, validate
 
 CONF = conf_folder()
 GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking", "lesion")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from user import Command, Place, runs_in
 
-from keyneurons import job
+from keyneurons.runs import job
 from keyneurons.tracking import run as run_module
 
 PARENT = "mlflow.parentRunId"

@@ -20,11 +20,11 @@ from safetensors.numpy import load_file, save, save_file
 from user import QUICK, Command, Place, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.activations.store import ActivationStore
-from keyneurons.commands import _config
+from keyneurons.cli.commands import _config
+from keyneurons.cli.errors import is_mistake, one_line
+from keyneurons.cli.inspect import run_inspect
 from keyneurons.data.conllu import read_conllu
 from keyneurons.digests import texts_digest
-from keyneurons.inspection import run_inspect
-from keyneurons.mistakes import is_mistake, one_line
 from keyneurons.records import Sentence
 
 EVIL = {"dog": "<b>dog</b>", "cat": "<script>alert(1)</script>", "rain": '"onmouseover="x', "key": "&lt;key"}
@@ -103,7 +103,7 @@ def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     """A run in this process, whose log handlers go with it."""
     from hydra.core.global_hydra import GlobalHydra
 
-    from keyneurons.main import main
+    from keyneurons.cli.main import main
 
     root = logging.getLogger()
     before, level = list(root.handlers), root.level

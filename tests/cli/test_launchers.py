@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in
 
 import keyneurons
-from keyneurons.paths import conf_folder
+from keyneurons.config.paths import conf_folder
 
 # in this process pytest has its own filters of warnings
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is validated against ConfigStore schema")

@@ -12,7 +12,7 @@ import pytest
 from damaging import damage
 from user import QUICK
 
-from keyneurons.runs import log_finished
+from keyneurons.runs.finished import log_finished
 from keyneurons.tracking import Store
 
 

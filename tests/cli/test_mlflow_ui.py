@@ -8,8 +8,8 @@ from urllib.parse import unquote
 import pytest
 from user import Command, Place, runs_in
 
-from keyneurons.commands import _config
-from keyneurons.names import run_name
+from keyneurons.cli.commands import _config
+from keyneurons.runs.run_name import run_name
 from keyneurons.tracking import Store, describe
 from keyneurons.tracking.sweeps import MOST_COMPARED
 

@@ -18,13 +18,13 @@ from user import Command, Place
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.build import build_dataset, build_reader
-from keyneurons.commands import _config as configured
-from keyneurons.config import Config
+from keyneurons.cli.commands import _config as configured
+from keyneurons.config.schema import Config
 from keyneurons.plan import make_plan
 from keyneurons.plan.machine import Machine
+from keyneurons.plan.report import Need, Plan
 from keyneurons.plan.text import EWT_SIZES, TOKENS_PER_WORD
 from keyneurons.records import SPLITS, Split
-from keyneurons.report.plan import Need, Plan
 
 LLAMA_8B = {
     "model_type": "llama",

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from user import QUICK, Command, Place, client_of, runs_in
 
-from keyneurons import sweep
-from keyneurons.overrides import check_recorded
+from keyneurons.config.overrides import check_recorded
+from keyneurons.sweeps import session as sweep
 
 MARK = Path("PWNED")
 
@@ -43,7 +43,7 @@ RUNS_CODE = [
     ["+selection.of={_target_: os.mkdir, path: PWNED}"],
     ["+selection.of=[{_target_: os.mkdir, path: PWNED}]"],
     ["+selection.of={a: {_target_: os.mkdir, path: PWNED}}"],
-    ["selection._target_=keyneurons.job.subprocess.run", "+selection.args=[touch,PWNED]"],
+    ["selection._target_=keyneurons.runs.job.subprocess.run", "+selection.args=[touch,PWNED]"],
     ["selection._target_=keyneurons.selection.methods.correlation.torch.load"],
     ["selection._target_=os.mkdir,os.mkdir", "+selection.path=PWNED"],
     ["probe.optimizer._target_=os.mkdir", "+probe.optimizer.path=PWNED"],
@@ -167,7 +167,7 @@ def test_a_damaged_record_is_told(call: Command, text: str) -> None:
 
 
 def test_submitit_finds_no_pickles_of_others(call: Command, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    from keyneurons.resume import Interrupted, resumed_overrides
+    from keyneurons.sweeps.resume import Interrupted, resumed_overrides
 
     before = Interrupted(None, ("hydra/launcher=submitit_local", "hydra.launcher.submitit_folder=x"), Path("it's"))
     first, second = (resumed_overrides(before, [], None) for _ in range(2))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in, write_treebank
 
-from keyneurons import sweep
+from keyneurons.sweeps import session as sweep
 
 PARENT = "mlflow.parentRunId"
 

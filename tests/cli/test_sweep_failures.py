@@ -19,8 +19,8 @@ import pytest
 from mlflow import MlflowClient
 from user import QUICK, Command, Place, client_of, runs_in, write_treebank
 
-from keyneurons import sweep
 from keyneurons.activations.partial import PartialArrays
+from keyneurons.sweeps import session as sweep
 
 PARENT = "mlflow.parentRunId"
 

@@ -13,7 +13,7 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.generation import Generation, continuations, read_prompts
 from keyneurons.models.language_model import LanguageModel, LocalModel
-from keyneurons.pipeline.generated import generate, lexicon_of
+from keyneurons.pipeline.lesions.generated import generate, lexicon_of
 
 INTACT = Condition({}, {})
 

@@ -25,10 +25,10 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.modes import Lesion
 from keyneurons.models.language_model import LanguageModel, LocalModel
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.lesion_readings import tags_of_tokens
-from keyneurons.pipeline.lesion_results import LesionResult
-from keyneurons.pipeline.lesion_study import LesionStudy
-from keyneurons.pipeline.lesions import study_lesions
+from keyneurons.pipeline.lesions.plan import LesionStudy
+from keyneurons.pipeline.lesions.readouts import tags_of_tokens
+from keyneurons.pipeline.lesions.results import LesionResult
+from keyneurons.pipeline.lesions.study import study_lesions
 from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 

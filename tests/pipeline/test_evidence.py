@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.evidence import Evidence, gather_evidence, own_sets, text_controls
 from keyneurons.pipeline.probes import accuracy_of_all
+from keyneurons.pipeline.probing import Evidence, gather_evidence, own_sets, text_controls
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
 from keyneurons.selection.methods.correlation import Correlation

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from keyneurons.pipeline import known_scores as module
-from keyneurons.pipeline.known_scores import known_scores
+from keyneurons.pipeline import score_cache as module
+from keyneurons.pipeline.score_cache import known_scores
 from keyneurons.selection.scoring import Driver
 
 

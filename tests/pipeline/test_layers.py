@@ -11,8 +11,8 @@ import torch
 from planting import LAYERS, NAMES, PLANTED, planted
 
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.evidence import Evidence, gather_evidence
 from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, layer_metrics
+from keyneurons.pipeline.probing import Evidence, gather_evidence
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, KeyNeuron, NeuronSets
 

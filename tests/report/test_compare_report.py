@@ -13,11 +13,11 @@ from reading_pages import Page
 
 from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.key_neurons import read_key_neurons
-from keyneurons.pipeline.run_sets import consensus_file, group_sets, sets_in, why_apart
-from keyneurons.report.compare import RunComparison, draw, mean_agreement, write_tables
-from keyneurons.report.compare_page import by_chance, page
+from keyneurons.artifacts.run_sets import consensus_file, group_sets, sets_in, why_apart
+from keyneurons.report.comparison.page import by_chance, page
+from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
+from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
 from keyneurons.report.panels import panels
-from keyneurons.report.run_table import FinishedRun, differing_params, run_rows
 
 EVIL = "<script>alert('x')</script>"
 

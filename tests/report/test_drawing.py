@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from keyneurons.report import drawing
-from keyneurons.report.figures import figure_by_layer, figure_of_matrices
+from keyneurons.report.run.figures import figure_by_layer, figure_of_matrices
 
 ODD = [
     "$^$",

@@ -11,12 +11,12 @@ import pytest
 from jinja2 import UndefinedError
 from reading_pages import Page
 
-from keyneurons.pipeline.one_neuron import DevText, coloured_words, neuron_on_dev
+from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
 from keyneurons.records import LabelledWords, Sentence, Word
-from keyneurons.report.coloured_text import Piece, Reading, level_of, pieces
-from keyneurons.report.inspection import InspectedNeuron, Inspection, KeyOf, page
-from keyneurons.report.method_scores import ScoredBy
-from keyneurons.report.neuron_chart import nice_ticks
+from keyneurons.report.neuron.coloured_text import Piece, Reading, level_of, pieces
+from keyneurons.report.neuron.method_scores import ScoredBy
+from keyneurons.report.neuron.neuron_chart import nice_ticks
+from keyneurons.report.neuron.page import InspectedNeuron, Inspection, KeyOf, page
 from keyneurons.report.pages import data_uri, render
 
 EVIL = "<script>alert(1)</script>"

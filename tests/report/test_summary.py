@@ -25,12 +25,12 @@ from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.models.language_model import LanguageModel, ModelFolder
 from keyneurons.pipeline.dataset import Dataset
-from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.measures import data_metrics, set_metrics
 from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.probing import Evidence
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import (
@@ -44,10 +44,10 @@ from keyneurons.records import (
     Treebank,
     Word,
 )
-from keyneurons.report.console import show
-from keyneurons.report.figures import draw_figures
-from keyneurons.report.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
-from keyneurons.report.summary import markdown, summarise, verdict
+from keyneurons.report.run.console import show
+from keyneurons.report.run.figures import draw_figures
+from keyneurons.report.run.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
+from keyneurons.report.run.summary import markdown, summarise, verdict
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.rules import Rule
 

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from pandas import DataFrame
 
 from keyneurons.api import RunResult
-from keyneurons.config import Config
+from keyneurons.artifacts.tables import read_matrix, write_matrix
+from keyneurons.config.schema import Config
 from keyneurons.records import NeuronSets
-from keyneurons.report.tables import read_matrix, write_matrix
 
 TRAPS = [
     "NA",

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from keyneurons.files import write_json
+from keyneurons.atomic_files import write_json
 
 CHECKPOINT_SECONDS = 2.0
 PROGRESS = "progress.json"

@@ -24,8 +24,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.activations.partial import PartialArrays
+from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import write_json
 
 FORMAT = 2
 SHOWN = ("model", "revision", "texts", "read_at")  # of a key, in a list of the cache

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from keyneurons.atomic_files import write_text
 from keyneurons.data.sources import read_splits
 from keyneurons.digests import file_digest
-from keyneurons.files import write_text
 from keyneurons.records import SPLITS, Split, Treebank
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.16/"

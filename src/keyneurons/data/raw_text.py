@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from keyneurons.atomic_files import write_text
 from keyneurons.data.conllu import read_conllu
 from keyneurons.data.reading import read_text
 from keyneurons.data.sources import DEFAULT_FRACTIONS
 from keyneurons.data.splitting import make_treebank, split_sentences
 from keyneurons.data.stanza_tagging import StanzaModels, as_conllu, make_pipeline
 from keyneurons.digests import json_digest
-from keyneurons.files import write_text
 from keyneurons.records import Treebank
 
 # White space and control characters that CoNLL-U or Stanza would take for something else.

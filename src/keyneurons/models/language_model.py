@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.files import write_json
 from keyneurons.models.families import Family, family_of, site_width, submodule
 from keyneurons.models.head import Predictor
 from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder

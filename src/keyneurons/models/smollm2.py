@@ -20,8 +20,8 @@ from typing import Any
 from filelock import FileLock
 from tqdm import tqdm
 
+from keyneurons.atomic_files import open_to_umask, write_json
 from keyneurons.digests import file_digest
-from keyneurons.files import open_to_umask, write_json
 from keyneurons.models.weights import check_covered
 from keyneurons.quiet import quiet_transformers
 

@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.pipeline.known_scores import known_scores
+from keyneurons.pipeline.score_cache import known_scores
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Scores, Site, Split, Treebank
 from keyneurons.selection.moments import Moments, MomentScorer, MomentSums
 from keyneurons.selection.scorer import NeuronScorer, tag_counts

@@ -20,14 +20,14 @@ from keyneurons.data.unseen_words import keep_types_apart
 from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.activations import Activations, StoredActivations, StreamedActivations
 from keyneurons.pipeline.dataset import Dataset
-from keyneurons.pipeline.evidence import Evidence, gather_evidence
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, without_first_words
-from keyneurons.pipeline.lesion_results import LesionResult
-from keyneurons.pipeline.lesion_study import LesionStudy
-from keyneurons.pipeline.lesions import study_lesions
+from keyneurons.pipeline.lesions.plan import LesionStudy
+from keyneurons.pipeline.lesions.results import LesionResult
+from keyneurons.pipeline.lesions.study import study_lesions
 from keyneurons.pipeline.measures import attribution_metrics, data_metrics, lesion_metrics, set_metrics
 from keyneurons.pipeline.probes import KeyProbe, probe_of_all
+from keyneurons.pipeline.probing import Evidence, gather_evidence
 from keyneurons.pipeline.reliability import Checks, Reliability, resampled_stability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
 from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Scores, Treebank

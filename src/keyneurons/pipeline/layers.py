@@ -11,7 +11,7 @@ from tqdm import tqdm
 from keyneurons.activations.alignment import ReadAt
 from keyneurons.analysis.concepts import Concepts, concepts
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.probing import Evidence
 from keyneurons.records import SPLITS, Labels, NeuronSets, Treebank
 
 

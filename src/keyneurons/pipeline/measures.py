@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keyneurons.analysis.overlap import mean_off_diagonal
-from keyneurons.pipeline.lesion_results import LesionResult
+from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import SPLITS, Labels, NeuronSets, Overlap, Treebank
 

@@ -15,7 +15,7 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.resampling import bootstraps, split_halves
 from keyneurons.analysis.stability import Stability, stability
 from keyneurons.pipeline.key_neurons import Selection
-from keyneurons.pipeline.known_scores import known_scores
+from keyneurons.pipeline.score_cache import known_scores
 from keyneurons.records import NeuronSets
 from keyneurons.selection.rules import select
 from keyneurons.selection.scorer import TagError

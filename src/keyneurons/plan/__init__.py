@@ -6,22 +6,22 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from keyneurons import config as schema
 from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution
 from keyneurons.build import build_attribution, build_lesions, build_selection, check_layers, check_model, instantiated
-from keyneurons.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops
+from keyneurons.config import schema as schema
+from keyneurons.plan.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
 from keyneurons.plan.needs import Needs
+from keyneurons.plan.report import GIGABYTE, Plan, SplitPlan, show_plan
 from keyneurons.plan.speed import Speed, measure
 from keyneurons.plan.text import PlannedText, planned_text
 from keyneurons.records import SPLITS, Split
-from keyneurons.report.plan import GIGABYTE, Plan, SplitPlan, show_plan
-from keyneurons.report.summary import layers_told
+from keyneurons.report.run.summary import layers_told
 from keyneurons.selection.scorer import NeuronScorer
 from keyneurons.terminal import terminal
 

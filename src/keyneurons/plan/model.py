@@ -13,10 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from keyneurons import config as schema
 from keyneurons.activations.capture import capture
 from keyneurons.build import build_model_source
-from keyneurons.costs import ITEM_BYTES, Shape
+from keyneurons.config import schema as schema
 from keyneurons.models.families import block_modules, site_width
 from keyneurons.models.language_model import (
     TOKENIZER_FILES,
@@ -27,6 +26,7 @@ from keyneurons.models.language_model import (
     ModelFolder,
 )
 from keyneurons.models.weights import reading_model
+from keyneurons.plan.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keyneurons import config as schema
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.build import build_selection
-from keyneurons.costs import (
+from keyneurons.config import schema as schema
+from keyneurons.plan.costs import (
     ITEM_BYTES,
     Passes,
     Shape,
@@ -24,8 +24,8 @@ from keyneurons.costs import (
 )
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel
+from keyneurons.plan.report import GIGABYTE, Need
 from keyneurons.plan.text import PlannedText
-from keyneurons.report.plan import GIGABYTE, Need
 from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
 from keyneurons.selection.scorer import NeuronScorer

@@ -15,8 +15,8 @@ from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import extract, plan_batches
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.costs import Passes, forward_flops
 from keyneurons.models.language_model import LanguageModel
+from keyneurons.plan.costs import Passes, forward_flops
 from keyneurons.plan.model import PlannedModel, one_block, weights_run
 from keyneurons.records import Site
 

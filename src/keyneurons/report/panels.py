@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from keyneurons.report.run_table import FIRST, RunRow, sortable, told
+from keyneurons.report.comparison.run_table import FIRST, RunRow, sortable, told
 
 X = Literal["top_k", "layer"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyneurons.artifacts.run_facts import RUN_FILE
-from keyneurons.files import write_json
+from keyneurons.atomic_files import write_json
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.sending import send_folder, send_params
 from keyneurons.tracking.store import Store

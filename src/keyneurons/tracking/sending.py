@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
-from keyneurons.files import write_json
+from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import LONGEST_TEXT, metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.store import Store

@@ -1,0 +1,207 @@
+"""The commands beside a run: plan, fetch, extract, agreement, compare, inspect, cache, log, ui."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from keyneurons.config.schema import Config
+    from keyneurons.tracking import Store
+
+GIGABYTE = 1e9
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run one command.
+
+    Args:
+        arguments: its name and what follows it on the command line.
+    """
+    name, *rest = arguments
+    options = _parsers()[name].parse_intermixed_args(rest)
+    options.function(options)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves a mistake to be told in one line like any other."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} ({' '.join(self.format_usage().split())})")
+
+
+def _parsers() -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of every command by its name."""
+    commands = _Parser(prog="keyneurons").add_subparsers(required=True)
+    overrides = "overrides of the configuration, as for a run"
+
+    plan = commands.add_parser(
+        "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
+    )
+    plan.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=llama3_8b layer=all")
+    plan.set_defaults(function=_plan)
+
+    fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
+    fetch.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=pythia_160m")
+    fetch.set_defaults(function=_fetch)
+
+    extract = commands.add_parser(
+        "extract", help="fill the cache before a sweep", description="Extract what a run or all jobs of a sweep read."
+    )
+    extract.add_argument(
+        "overrides", nargs="*", default=[], help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual"
+    )
+    extract.set_defaults(function=_extract)
+
+    agreement = commands.add_parser(
+        "agreement", help="compare selection methods", description="Compare selection methods on the same activations."
+    )
+    agreement.add_argument("overrides", nargs="+", help=f"selection=[correlation,l1_probe,...], and {overrides}")
+    agreement.set_defaults(function=_agreement)
+
+    compare = commands.add_parser(
+        "compare", help="compare finished runs", description="Compare the runs of a sweep, an experiment or a filter."
+    )
+    compare.add_argument("overrides", nargs="+", help=f"sweep=ID, experiment=NAME or filter=..., and {overrides}")
+    compare.set_defaults(function=_compare)
+
+    inspect = commands.add_parser(
+        "inspect", help="see what single neurons do", description="Write a page on neurons of a run, for a browser."
+    )
+    inspect.add_argument("run", help="MLflow id of the run, or its folder under outputs/")
+    inspect.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
+    inspect.add_argument("--tag", help="whose key neurons: NOUN")
+    inspect.add_argument("--neuron", help="or one neuron: mlp.8.1051")
+    inspect.set_defaults(function=_inspect)
+
+    cache = commands.add_parser(
+        "cache", help="list or prune cached activations", description="List or prune the cache."
+    )
+    cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
+    cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune what was not used for so many days")
+    cache.set_defaults(function=_cache, overrides=[])
+
+    send = commands.add_parser("log", help="send finished runs to MLflow", description="Send finished runs to MLflow.")
+    send.add_argument("folder", type=Path, nargs="+", help="a run's folder under outputs/")
+    send.add_argument("--set", dest="overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
+    send.set_defaults(function=_log)
+
+    ui = commands.add_parser("ui", help="open the MLflow UI on the runs", description="Serve the MLflow UI.")
+    ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
+    ui.add_argument("--port", type=_port, default=5000, help="of 127.0.0.1, 1024..65535 as a rule")
+    ui.set_defaults(function=_ui)
+    return commands.choices
+
+
+def _config(overrides: Sequence[str]) -> Config:
+    """The checked configuration with some overrides, outside a run."""
+    from hydra import compose, initialize_config_dir
+
+    from keyneurons.config.overrides import check_overrides
+    from keyneurons.config.paths import conf_folder
+    from keyneurons.config.schema import validate
+
+    check_overrides(overrides)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return validate(compose("config", list(overrides)))
+
+
+def store_of(overrides: Sequence[str]) -> Store:
+    """Where runs go, with some overrides."""
+    from keyneurons.build import build_store
+
+    return build_store(_config(overrides).tracking)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from keyneurons.plan import run_plan
+
+    run_plan(options.overrides, _config)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from keyneurons.build import build_model_source
+
+    config = _config(options.overrides)
+    files = build_model_source(config.model, config.cache.expanduser()).fetch()
+    _say(f"{files.id} ({files.revision}) is in {files.path}")
+
+
+def _agreement(options: argparse.Namespace) -> None:
+    from keyneurons.cli.agreement import run_agreement
+
+    run_agreement(options.overrides, _config)
+
+
+def _extract(options: argparse.Namespace) -> None:
+    from keyneurons.cli.extract import extract_for
+
+    for told in extract_for(options.overrides):
+        _say(told)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from keyneurons.cli.compare import run_compare
+
+    run_compare(options.overrides, _config)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from keyneurons.cli.inspect import run_inspect
+
+    page, left_out = run_inspect(
+        options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
+    )
+    _say("\n".join([*left_out, f"Open {page} in a browser"]))
+
+
+def _cache(options: argparse.Namespace) -> None:
+    from keyneurons.activations.store import ActivationStore
+
+    store = ActivationStore(_config([]).cache.expanduser() / "activations")
+    if options.action == "prune":
+        if options.older_than is None:
+            raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
+        removed, skipped = store.prune(options.older_than)
+        _say("\n".join([*skipped, f"removed {len(removed)} entries from {store.folder}"]))
+        return
+    entries, skipped = store.summaries()
+    for entry in entries:
+        key = entry["key"]
+        _say(
+            f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, "
+            f"read at {key['read_at']}: "
+            f"{len(entry['arrays'])} arrays, {entry['bytes'] / GIGABYTE:.2f} GB, used {entry['days']:.1f} days ago"
+        )
+    for told in skipped:
+        _say(told)
+    total = sum(entry["bytes"] for entry in entries) / GIGABYTE
+    _say(f"{len(entries)} entries, {total:.2f} GB in {store.folder}")
+
+
+def _log(options: argparse.Namespace) -> None:
+    from keyneurons.runs.finished import log_finished
+
+    store = store_of(options.overrides)
+    for folder in options.folder:
+        _say(f"{folder} is run {log_finished(store, folder)} in {store.uri}")
+
+
+def _ui(options: argparse.Namespace) -> None:
+    from keyneurons.cli.ui import serve
+
+    serve(store_of(options.overrides), options.port, _say)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, got {text!r}")
+    return int(text)
+
+
+def _say(message: str) -> None:
+    sys.stdout.write(f"{message}\n")
+    sys.stdout.flush()

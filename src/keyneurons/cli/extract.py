@@ -1,0 +1,43 @@
+"""The command that fills the cache before a sweep: every text once, with all layers that some job will read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from hydra import compose, initialize_config_dir
+
+from keyneurons.build import build_dataset, build_reader
+from keyneurons.config.overrides import check_overrides
+from keyneurons.config.paths import conf_folder
+from keyneurons.config.schema import validate
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.sweeps.session import check_jobs, jobs_of, together
+
+
+def extract_for(overrides: Sequence[str]) -> Iterator[str]:
+    """Extract what the jobs of a sweep, or a single run, will read.
+
+    Args:
+        overrides: as for the sweep, ``layer=4,8 site=mlp,residual`` included.
+
+    Yields:
+        What was read, site by site.
+    """
+    check_overrides(overrides)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        configs = [validate(compose("config", list(job))) for job in jobs_of(list(overrides))]
+    jobs = check_jobs(configs)
+    places = together(jobs)
+    for job in {(job.reading, job.config.site): job for job in jobs}.values():
+        config, of_sites = job.config, places[job.reading]
+        read = replace(build_reader(config), layers=of_sites[config.site], together=of_sites)
+        treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load(read)
+        StoredActivations.of(read, treebank)
+        if not read.processes.first:
+            continue
+        words = sum(treebank.n_words(split) for split in treebank.splits)
+        yield (
+            f"{config.site} of {read.model.files.id}, layers {', '.join(map(str, read.layers))}, read at "
+            f"{config.read_at}: {words} words of {treebank.id} in {read.store.folder}"
+        )

@@ -1,0 +1,160 @@
+"""Does the model need its key neurons? Lesions of every tag's set beside control sets, measured on all tags' words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy import ndarray
+from tqdm import tqdm
+
+from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.lesion.conditions import Condition
+from keyneurons.lesion.pairs import pair_margins
+from keyneurons.lesion.surprisal import Readout, Surprisal
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.lesions.control_sets import draw_sets, facts_of, mismatch
+from keyneurons.pipeline.lesions.generated import generate, lexicon_of
+from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
+from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
+from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
+from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
+from keyneurons.records import Labels, NeuronSets, Scores, Treebank
+from keyneurons.selection.scoring import Driver
+
+DONORS = 512  # train words that lend their activations
+
+
+def study_lesions(
+    study: LesionStudy,
+    read: ActivationReader,
+    treebank: Treebank,
+    labels: Labels,
+    activations: StoredActivations,
+    scores: Scores,
+    sets: NeuronSets,
+    probe_of: ProbeOf,
+    seed: int,
+) -> LesionResult:
+    """Lesion the key neurons of every tag, and control sets, and measure.
+
+    Args:
+        study: what is done.
+        read: reads the activations of the same model at the same site.
+        treebank: all sentences.
+        labels: the labelled words.
+        activations: those of the train words, for means and matching.
+        scores: of all neurons, for the lowest ranked.
+        sets: the key neurons.
+        probe_of: trains a probe on all neurons of some activations.
+        seed: of all draws.
+
+    Returns:
+        Changes of surprisal and of what else is measured, with their controls.
+
+    Raises:
+        ValueError: fewer than two tags have key neurons and words to measure, or the tag of a translation has none.
+    """
+    if unknown := [tag for tag in sets.tags if tag not in labels.names and tag not in labels.left_out]:
+        raise ValueError(f"the key neurons are of tag {unknown[0]!r}, which is none of {', '.join(labels.names)}")
+    names = tuple(tag for tag in labels.names if sets.tags.get(tag))
+    without = tuple(tag for tag in labels.names if tag not in names)
+    encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
+    if study.lesion.to is not None and study.lesion.to not in names:
+        raise ValueError(f"lesion.to must be one of {', '.join(names)}, got {study.lesion.to}")
+    driver = activations.driver(labels, "layer", 2**29)
+    facts = facts_of(driver, labels, names)
+    columns = {tag: np.array(sets.columns(tag), dtype=np.int64) for tag in names}
+    drawn = {family: draw_sets(family, study.sets, columns, scores, labels, facts, seed) for family in study.families}
+    plan = Plan.of(study, names, columns, drawn, facts.means)
+    donors = _donors(study, driver, seed)
+    surprisal = Surprisal(read.model, read.site, study.batch_tokens, study.pass_tokens, donors, seed)
+    readouts = _readouts(study, read, treebank, labels, probe_of, names, measured)
+    values = _measure(plan, surprisal, encoded, measured, readouts)
+    mismatches = {family: mismatch(family, of_tags, columns, facts) for family, of_tags in drawn.items()}
+    found = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)
+    if study.pairs:
+        found = replace(found, pairs=_judge(plan, surprisal, read))
+    if study.generation is not None:
+        lexicon = lexicon_of(labels.splits["train"], labels.names)
+        first_controls = plan.controls[:: study.sets]
+        found = replace(found, generated=generate(read, study.generation, names, plan.keys, first_controls, lexicon))
+    return found
+
+
+def _readouts(
+    study: LesionStudy,
+    read: ActivationReader,
+    treebank: Treebank,
+    labels: Labels,
+    probe_of: ProbeOf,
+    names: tuple[str, ...],
+    measured: MeasuredWords,
+) -> dict[str, Readout]:
+    gold = gold_tags(names, labels, measured.tags[measured.studied])
+    found = {
+        f"accuracy_in_layer_{layer}": later_probe(read, treebank, layer, probe_of, gold) for layer in study.later_layers
+    }
+    if study.tag_mass:
+        found["tag_mass"] = tag_mass(read.model.predictor, tags_of_tokens(read, treebank, labels), gold)
+    return found
+
+
+def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Tensor] | None:
+    if study.lesion.mode != "resample":
+        return None
+    chosen = np.random.default_rng(seed).choice(driver.rows, min(DONORS, len(driver.rows)), replace=False)
+    return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}
+
+
+def _measure(
+    plan: Plan,
+    surprisal: Surprisal,
+    encoded: Sequence[Encoded],
+    measured: MeasuredWords,
+    readouts: Mapping[str, Readout],
+) -> dict[str, Float[ndarray, "passes words"]]:
+    """Bits of every word, intact first, and readings; words of no tag under study under the key lesions alone."""
+    studied, n_keys = measured.studied, len(plan.keys)
+    conditions = [Condition({}, {}), *plan.conditions]
+    found = np.full((1 + len(readouts), len(conditions), len(measured.words)), math.nan)
+    parts = [(studied, conditions, list(readouts.values())), (~studied, conditions[: 1 + n_keys], [])]
+    total = sum(int(part.sum()) * len(chosen) for part, chosen, _ in parts)
+    with tqdm(desc="lesions", total=total, unit=" words", unit_scale=True, leave=False, disable=None) as bar:
+        for part, chosen, wanted in parts:
+            if not part.any():
+                continue
+            where = None
+            if plan.study.where == "predicted":
+                tags = np.concatenate([[-2], plan.tag])[: len(chosen), None]
+                where = tags == measured.tags[part][None]
+            values = surprisal.measure(encoded, measured.of(part), chosen, wanted, where=where, told=bar.update)
+            found[np.ix_(np.arange(len(values)), np.arange(len(chosen)), np.flatnonzero(part))] = values
+    return dict(zip(["bits", *readouts], found, strict=True))
+
+
+def _judge(plan: Plan, surprisal: Surprisal, read: ActivationReader) -> Pairs:
+    """Judge the minimal pairs intact, under each tag's lesion, and under its sets of the first family."""
+    pairs, names = plan.study.pairs, plan.names
+    conditions = [Condition({}, {}), *plan.keys, *plan.controls]
+    with tqdm(desc="minimal pairs", total=2 * len(pairs) * len(conditions), leave=False, disable=None) as bar:
+        margins = pair_margins(surprisal, read, pairs, conditions, bar.update)
+    right, phenomena = margins > 0, np.array([pair.phenomenon for pair in pairs])
+
+    def by_phenomenon(row: Bool[ndarray, " pairs"]) -> dict[str, float]:
+        return {str(name): float(row[phenomena == name].mean()) for name in np.unique(phenomena)}
+
+    own = {name: right[1 + i] for i, name in enumerate(names)}
+    of_controls = right[1 + len(names) :].mean(axis=1).reshape(len(names), -1).mean(axis=1)
+    return Pairs(
+        by_phenomenon(right[0]),
+        {"intact": float(right[0].mean()), **{name: float(row.mean()) for name, row in own.items()}},
+        {name: by_phenomenon(row) for name, row in own.items()},
+        dict(zip(names, of_controls.tolist(), strict=True)),
+        {name: float(row.mean()) for name, row in zip(["intact", *names], margins, strict=False)},
+    )

@@ -1,0 +1,17 @@
+"""A comparison as the description of a sweep's MLflow run."""
+
+from __future__ import annotations
+
+from keyneurons.report.comparison.page import best_table
+from keyneurons.report.comparison.tables import RunComparison
+from keyneurons.report.markup import block, table
+
+COLUMNS = {"question": "question", "run": "best run", "value": "value", "random": "random sets", "p": "p"}
+
+
+def markdown(found: RunComparison) -> str:
+    """The best run for each question, and where the runs are from."""
+    rows = [[str(best[name]) for name in COLUMNS] for best in best_table(found)]
+    lines = [f"### {block(found.title)}", "", *table(list(COLUMNS.values()), rows)]
+    lines += ["", *(f"- {block(f'{name}: {value}')}" for name, value in found.source.items() if name != "sweep")]
+    return "\n".join(lines) + "\n"

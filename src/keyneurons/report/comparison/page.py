@@ -1,0 +1,191 @@
+"""The page on a comparison of runs: from what was found to what the template shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyneurons.analysis.best_runs import ACCURACY, DEV, P_VALUE, RANDOM, SPREAD, UNION, Best
+from keyneurons.artifacts.run_sets import SetGroup
+from keyneurons.report.comparison.figures import MOST_PANELS, WITH_NAMES
+from keyneurons.report.comparison.run_table import FIRST, HEADS, SHARE, RunRow, cell, metric_columns, short
+from keyneurons.report.comparison.tables import Drawn, RunComparison, consensus_paths, mean_agreement
+from keyneurons.report.pages import data_uri, render
+from keyneurons.report.panels import panels
+
+MOST_PAIRS, MOST_NEURONS = 40, 12
+QUESTIONS = {
+    "accuracy": "Highest accuracy",
+    "dev": "Highest accuracy, chosen on dev words",
+    "advantage": "Largest advantage over matched random sets",
+    "selectivity": "Best selectivity",
+    "overlap": "Least overlap between tags",
+    "small_union": "Fewest neurons for nearly the largest advantage",
+}
+BEST_FOR = {
+    "accuracy": "accuracy",
+    "dev": "dev accuracy",
+    "advantage": "advantage",
+    "selectivity": "selectivity",
+    "overlap": "least overlap",
+    "small_union": "few neurons",
+}
+CURVES_TOLD = {
+    "accuracy_by_top_k": ("Accuracy by number of key neurons", "top_k"),
+    "advantage_by_top_k": ("Advantage over random sets by number of key neurons", "top_k"),
+    "accuracy_by_layer": ("Accuracy by layer", "layer"),
+    "advantage_by_layer": ("Advantage over random sets by layer", "layer"),
+}
+
+
+def page(found: RunComparison, drawn: Drawn) -> str:
+    """The page as HTML."""
+    columns = metric_columns(found.rows)
+    return render(
+        "compare.html",
+        title=found.title,
+        source=found.source,
+        n_runs=len(found.rows),
+        best=best_table(found),
+        asked=[short(key) for key in found.rows[0].asked if key in FIRST],
+        settings=[short(key) for key in found.rows[0].asked if key not in FIRST],
+        columns=[(title, HEADS[name]) for name, title in columns.items()],
+        rows=[_row(found, row, list(columns)) for row in found.rows],
+        curves=_curves(found, drawn),
+        refused=found.refused,
+        groups=[_group(found, i, drawn.groups[i]) for i in range(len(found.groups))],
+        left_out=found.left_out,
+        texts=len({file["dataset"]["digest"] for file in found.files.values()}),
+    )
+
+
+def best_table(found: RunComparison) -> list[dict[str, Any]]:
+    """A row for every question: which run, its value beside what it is held against, and what it was chosen from."""
+    return [_best(found, best) for best in found.best]
+
+
+def _best(found: RunComparison, best: Best) -> dict[str, Any]:
+    row = found.row(best.run)
+    m = row.metrics
+    beside = f"{m[RANDOM]:.3f} ± {m[SPREAD]:.3f}" if RANDOM in m and SPREAD in m else "-"
+    value = f"{best.value:.0f} neurons" if best.metric == UNION else cell(best.metric, best.value)
+    if best.metric == UNION and SHARE in m:
+        value += f" ({m[SHARE]:.1%})"
+    return {
+        "question": QUESTIONS[best.question],
+        "run": row.label,
+        "id": row.id,
+        "value": value,
+        "accuracy": cell(ACCURACY, m.get(ACCURACY)),
+        "random": beside,
+        "p": cell(P_VALUE, m.get(P_VALUE)),
+        "dev": cell(DEV, m.get(DEV)),
+        "chosen": _chosen(best, found),
+        "ties": [found.row(run).label for run in best.ties],
+    }
+
+
+def _chosen(best: Best, found: RunComparison) -> str:
+    runs = f"{best.of} run{'' if best.of == 1 else 's'}"
+    if best.question == "dev":
+        return f"{runs}, by dev words"
+    if best.question == "overlap" and best.of < len(found.rows):
+        return f"the {runs} that beat{'s' if best.of == 1 else ''} random sets (p ≤ .05)"
+    if best.question == "overlap":
+        return runs
+    if best.question == "small_union":
+        return f"the {runs} within one std of the best of {len(found.rows)}, by test words"
+    return f"{runs}, by test words"
+
+
+def _row(found: RunComparison, row: RunRow, columns: Sequence[str]) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "name": row.name,
+        "asked": [(value, _is_number(value)) for key, value in row.asked.items() if key in FIRST],
+        "settings": [value for key, value in row.asked.items() if key not in FIRST],
+        "cells": [(cell(name, row.metrics.get(name)), row.metrics.get(name, "")) for name in columns],
+        "best": [BEST_FOR[best.question] for best in found.best if best.run == row.id],
+    }
+
+
+def _curves(found: RunComparison, drawn: Drawn) -> list[dict[str, Any]]:
+    told = []
+    for name, path in drawn.curves.items():
+        title, x = CURVES_TOLD[name]
+        metric = "probe/advantage" if name.startswith("advantage") else ACCURACY
+        shown = panels(found.rows, "top_k" if x == "top_k" else "layer", metric)
+        told.append({
+            "title": title,
+            "image": data_uri(path),
+            "wide": len(shown) > 1,
+            "panels": len(shown),
+            "more": max(0, len(shown) - MOST_PANELS),
+            "titles": [panel.title for panel in shown if panel.title],
+            "mixed": sorted({short(key) for panel in shown for key in panel.mixed}),
+            "methods": sorted({method for panel in shown for method in panel.lines}),
+        })
+    return told
+
+
+def _group(found: RunComparison, i: int, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    group = found.groups[i]
+    facts: dict[str, Any] = {"name": str(group.bound), "runs": found.labels(group), "compared": False}
+    if group.agreement is None or group.consensus is None:
+        return facts
+    pairs = _pairs(found, group)
+    tags = [
+        {
+            "tag": tag,
+            "neurons": len(own),
+            "expected": by_chance(group.consensus.expected[tag]),
+            "names": [(f"{group.bound.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
+            "more": max(0, len(own) - MOST_NEURONS),
+        }
+        for tag, own in group.consensus.tags.items()
+    ]
+    means = mean_agreement(group)
+    return {
+        **facts,
+        "compared": True,
+        "means": None if means is None else (f"{means[0]:.3f}", f"{means[1]:.3f}", means[2]),
+        "agreement": data_uri(drawn["agreement"]),
+        "named": len(group.sets) <= WITH_NAMES,
+        "pairs": pairs[:MOST_PAIRS],
+        "more_pairs": max(0, len(pairs) - MOST_PAIRS),
+        "blank": means is None or means[2] < len(group.sets) * (len(group.sets) - 1) // 2,
+        "tally": [(each.runs, each.neurons, by_chance(each.expected)) for each in group.tally],
+        "consensus": data_uri(drawn["consensus"]),
+        "tags": tags,
+        "total": sum(len(own) for own in group.consensus.tags.values()),
+        "total_expected": by_chance(sum(group.consensus.expected.values())),
+        "least": "more than half" if found.share is None else f"at least {found.share:.0%}",
+        "file": consensus_paths(found)[i],
+    }
+
+
+def by_chance(expected: float) -> str:
+    """An expected number of neurons as a person reads it."""
+    if 0 < expected < 0.01:
+        return "< 0.01"
+    return f"{expected:.0f}" if expected >= 100 else f"{expected:.2f}"
+
+
+def _pairs(found: RunComparison, group: SetGroup) -> list[tuple[str, str, str, str]]:
+    """Pairs of runs with a layer in common, the most alike first."""
+    agreed, labels = group.agreement, found.labels(group)
+    if agreed is None:
+        return []
+    n = len(labels)
+    pairs = [(i, j) for i in range(n) for j in range(i + 1, n) if not math.isnan(agreed.jaccard[i, j])]
+    pairs.sort(key=lambda pair: -agreed.jaccard[pair])
+    return [(labels[i], labels[j], f"{agreed.jaccard[i, j]:.3f}", f"{agreed.expected[i, j]:.3f}") for i, j in pairs]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

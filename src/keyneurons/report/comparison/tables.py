@@ -1,0 +1,201 @@
+"""What a comparison of runs leaves behind: tables, figures, the consensus, the answers as JSON, and a page."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, DEV, P_VALUE, Best
+from keyneurons.analysis.consensus import needed
+from keyneurons.artifacts.run_sets import SetGroup, consensus_file
+from keyneurons.artifacts.tables import write_table
+from keyneurons.atomic_files import write_json
+from keyneurons.metric_names import shortened
+from keyneurons.report.comparison.figures import agreement_matrices, curves, tally_figure
+from keyneurons.report.comparison.run_table import MORE_METRICS, RunRow, metric_columns
+from keyneurons.report.drawing import save
+from keyneurons.report.panels import X, panels
+
+FORMAT = 1
+GROUP_FIGURES = ("agreement", "consensus")
+CURVES: tuple[tuple[X, str, str], ...] = (
+    ("top_k", ACCURACY, "accuracy_by_top_k"),
+    ("top_k", ADVANTAGE, "advantage_by_top_k"),
+    ("layer", ACCURACY, "accuracy_by_layer"),
+    ("layer", ADVANTAGE, "advantage_by_layer"),
+)
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Everything that is said about some runs.
+
+    ``source`` says where the runs are from; ``left_out`` by reason the runs that do not count; ``refused`` why sets are
+    compared within groups only, if they are; ``share`` of the runs that makes a consensus, None for a majority;
+    ``files`` the ``key_neurons.json`` of every run.
+    """
+
+    title: str
+    source: Mapping[str, str]
+    rows: tuple[RunRow, ...]
+    best: tuple[Best, ...]
+    groups: tuple[SetGroup, ...]
+    refused: str | None
+    left_out: Mapping[str, tuple[str, ...]]
+    share: float | None
+    files: Mapping[str, Mapping[str, Any]]
+
+    def row(self, run: str) -> RunRow:
+        """The row of a run."""
+        return next(row for row in self.rows if row.id == run)
+
+    def labels(self, group: SetGroup) -> list[str]:
+        """The runs of a group in a few words each."""
+        by_id = {row.id: row.label for row in self.rows}
+        return [by_id[run] for run in group.sets]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The figures that were drawn, by name; of groups with the place of the group behind it."""
+
+    curves: Mapping[str, Path]
+    groups: tuple[Mapping[str, Path], ...]
+
+
+def write_tables(found: RunComparison, folder: Path) -> None:
+    """Write the tables, the consensus sets and the answers."""
+    columns = [*metric_columns(found.rows), *MORE_METRICS]
+    columns = [name for name in dict.fromkeys(columns) if any(name in row.metrics for row in found.rows)]
+    asked = list(found.rows[0].asked)
+    write_table(
+        folder / "runs.csv",
+        ["run", "name", *asked, *columns],
+        [[row.id, row.name, *row.asked.values(), *(row.metrics.get(c, "") for c in columns)] for row in found.rows],
+    )
+    compared = [group for group in found.groups if group.agreement is not None]
+    if compared:
+        head = ["group", "run_a", "run_b", "label_a", "label_b", "tag", "shared", "size_a", "size_b"]
+        rows = [row for group in compared for row in _agreement_rows(found, group)]
+        write_table(folder / "agreement.csv", [*head, "jaccard", "expected_jaccard"], rows)
+        head = ["group", "tag", "layer", "neuron", "runs", "of_runs", "share", "expected_runs", "in_consensus"]
+        write_table(folder / "consensus.csv", head, [row for g in compared for row in _consensus_rows(found, g)])
+    for group, path in consensus_paths(found).items():
+        write_json(folder / path, consensus_file(found.groups[group], found.files, found.share))
+    write_json(folder / "comparison.json", answers(found))
+
+
+def draw(found: RunComparison, folder: Path) -> Drawn:
+    """Draw the curves, and the agreement and the tally of every group of several runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, Path] = {}
+    for x, metric, name in CURVES:
+        if shown := panels(found.rows, x, metric):
+            drawn[name] = folder / f"{name}.png"
+            save(curves(shown, x, metric), drawn[name])
+    of_groups = []
+    for i, group in enumerate(found.groups, start=1):
+        own: dict[str, Path] = {}
+        if group.agreement is not None:
+            own = {name: folder / f"{name}{f'_{i}' if len(found.groups) > 1 else ''}.png" for name in GROUP_FIGURES}
+            matrices = agreement_matrices(group.agreement, found.labels(group))
+            save(matrices, own["agreement"], cropped=True)  # names may be of any length
+            save(tally_figure(group.tally), own["consensus"])
+        of_groups.append(own)
+    return Drawn(drawn, tuple(of_groups))
+
+
+def consensus_paths(found: RunComparison) -> dict[int, str]:
+    """Where the consensus of each group of several runs goes, by its place among the groups."""
+    several = [i for i, group in enumerate(found.groups) if group.consensus is not None]
+    if len(several) == 1:
+        return {several[0]: "consensus/key_neurons.json"}
+    bounds = {i: shortened(str(found.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
+    again = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
+    return {i: f"consensus/{name}{again[i]}/key_neurons.json" for i, name in names.items()}
+
+
+def answers(found: RunComparison) -> dict[str, Any]:
+    """The best runs, and how far the sets agree, as JSON."""
+    paths = consensus_paths(found)
+    return {
+        "format": FORMAT,
+        "source": dict(found.source),
+        "runs": len(found.rows),
+        "left_out": {reason: list(names) for reason, names in found.left_out.items()},
+        "best": [
+            {
+                **asdict(best),
+                "name": found.row(best.run).name,
+                "asked": dict(found.row(best.run).asked),
+                "test_accuracy": found.row(best.run).metrics.get(ACCURACY),
+                "dev_accuracy": found.row(best.run).metrics.get(DEV),
+                "p_value": found.row(best.run).metrics.get(P_VALUE),
+                "chosen_on": "dev" if best.question == "dev" else "test",
+            }
+            for best in found.best
+        ],
+        "not_compared": found.refused,
+        "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(found.groups)],
+    }
+
+
+def mean_agreement(group: SetGroup) -> tuple[float, float, int] | None:
+    """Jaccard and its expectation, means over the pairs of runs with a layer in common, and the number of these."""
+    if group.agreement is None:
+        return None
+    n = len(group.sets)
+    pairs = [
+        (float(group.agreement.jaccard[i, j]), float(group.agreement.expected[i, j]))
+        for i in range(n)
+        for j in range(i + 1, n)
+        if not math.isnan(group.agreement.jaccard[i, j])
+    ]
+    if not pairs:
+        return None
+    observed, chance = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
+    return observed, chance, len(pairs)
+
+
+def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"bound": asdict(group.bound), "runs": list(group.sets)}
+    if (means := mean_agreement(group)) is not None:
+        facts |= dict(zip(("mean_jaccard", "mean_expected_jaccard", "pairs"), means, strict=True))
+    if group.consensus is not None:
+        facts["consensus"] = {
+            "file": path,
+            "neurons": {tag: len(own) for tag, own in group.consensus.tags.items()},
+            "expected": dict(group.consensus.expected),
+        }
+    return facts
+
+
+def _agreement_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
+    """A row for each pair of runs with a layer in common: the mean over the tags, and every tag."""
+    agreed = group.agreement
+    if agreed is None:
+        return
+    labels = found.labels(group)
+    members = [{tag: {(n.layer, n.neuron) for n in own.tags[tag]} for tag in own} for own in group.sets.values()]
+    for i, a in enumerate(agreed.runs):
+        for j, b in enumerate(agreed.runs[i + 1 :], start=i + 1):
+            if math.isnan(agreed.jaccard[i, j]):
+                continue
+            pair = [str(group.bound), a, b, labels[i], labels[j]]
+            yield [*pair, "mean of tags", "", "", "", float(agreed.jaccard[i, j]), float(agreed.expected[i, j])]
+            for t, tag in enumerate(agreed.tags):
+                if not math.isnan(agreed.jaccard_by_tag[t, i, j]):
+                    first, second = members[i][tag], members[j][tag]
+                    values = float(agreed.jaccard_by_tag[t, i, j]), float(agreed.expected_by_tag[t, i, j])
+                    yield [*pair, tag, len(first & second), len(first), len(second), *values]
+
+
+def _consensus_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
+    for each in group.found:
+        counted = each.runs, each.of, each.share, each.expected
+        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, each.runs >= needed(each.of, found.share)]

@@ -1,0 +1,1 @@
+"""What a page on single neurons says."""

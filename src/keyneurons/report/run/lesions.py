@@ -1,0 +1,202 @@
+"""What lesions did: tables, a figure, the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keyneurons.artifacts.tables import write_matrix, write_table
+from keyneurons.atomic_files import write_json, write_text
+from keyneurons.pipeline.lesions.generated import Generated
+from keyneurons.pipeline.lesions.results import LesionResult
+from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.markup import block, table
+from keyneurons.report.run.figures import colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+READINGS = {"tag_mass": "probability that a word of the right tag comes next"}
+
+
+def write_lesions(found: LesionResult, folder: Path) -> None:
+    """Write the matrices, a table of every tag against every family of controls, and all the rest as JSON."""
+    write_matrix(folder / "lesion_change.csv", found.tags, found.change)
+    rows: list[list[object]] = []
+    for family, against in found.against.items():
+        for tag, effect in against.effects.items():
+            rows.append([tag, family, *asdict(effect).values()])
+        if against.dissociation is not None:
+            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, against.dissociation.beyond)
+    head = ["tag", "family", "change", "control_mean", "control_std", "p_value", "effect_size"]
+    write_table(folder / "lesion_effects.csv", head, rows)
+    write_json(folder / "lesion.json", _facts(found))
+    if found.readings:
+        head = ["reading", "tag", "intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size"]
+        write_table(folder / "lesion_readings.csv", head, list(_reading_rows(found)))
+    if found.generated is not None:
+        write_text(folder / "generated.md", _side_by_side(found.generated))
+    if found.pairs is not None:
+        write_json(folder / "lesion_pairs.json", asdict(found.pairs))
+
+
+def lesion_verdict(found: LesionResult) -> str:
+    """One plain sentence: whether the model needs a tag's key neurons for its words more than for others."""
+    family = found.study.families[0]
+    double = found.against[family].dissociation
+    if double is None:
+        return ""
+    figures = f"{double.diagonal_advantage:+.4f} bits a word beyond {family} sets, p = {double.p_value:.3f}"
+    pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none"
+    mode = found.study.lesion.mode
+    if double.p_value <= found.study.alpha:
+        return f"Lesions ({mode}) hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+    return f"Lesions ({mode}) do not hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+
+
+def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The table by tag: its words, intact bits, the change with its interval, the controls with their p."""
+    head = ["tag", "words", "intact bits", "change", "95 % interval"]
+    head += [f"{family.replace('_', ' ')} (p)" for family in found.against]
+    rows = []
+    for i, tag in enumerate(found.tags):
+        low, high = found.intervals[tag]
+        row = [tag, str(found.words[tag]), f"{found.intact[tag]:.2f}", f"{found.change[i, i]:+.3f}"]
+        row.append(f"{low:+.3f} to {high:+.3f}")
+        effects = [against.effects[tag] for against in found.against.values()]
+        row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
+        rows.append(tuple(row))
+    return tuple(head), rows
+
+
+def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
+    for name, reading in found.readings.items():
+        for family, effects in reading.against.items():
+            for tag, effect in effects.items():
+                control = reading.intact[tag] - effect.control_mean
+                row: list[object] = [name, tag, reading.intact[tag], reading.lesioned[tag], family, control]
+                yield [*row, effect.control_std, effect.p_value, effect.effect_size]
+
+
+def lesion_facts(found: LesionResult) -> Iterator[str]:
+    """What else is worth a line."""
+    if found.without:
+        yield f"not lesioned, since they have no key neurons: {', '.join(found.without)}"
+    if found.guard:
+        mean = float(np.mean(list(found.guard.values())))
+        yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
+    n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
+    if n_pairs / (1 + sets) > found.study.alpha:
+        needed = math.ceil(n_pairs / found.study.alpha - 1e-9) - 1
+        yield f"with {sets} sets no single pair of {n_pairs} can stand as a double dissociation: {needed} are needed"
+    for family, against in found.against.items():
+        if against.mismatch is not None:
+            yield (
+                f"sets matched by {family} differ from the key neurons by {against.mismatch:.3f} of the ranks "
+                "(random sets by a third)"
+            )
+    first = found.study.families[0]
+    for name, reading in found.readings.items():
+        told = ", ".join(
+            f"{tag} {reading.intact[tag]:.3f} -> {reading.lesioned[tag]:.3f} "
+            f"({first} sets {reading.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
+            for tag, effect in reading.against[first].items()
+        )
+        yield f"{READINGS.get(name, name.replace('_', ' '))}: {told}"
+    if (pairs := found.pairs) is not None:
+        told = ", ".join(
+            f"{tag} {pairs.accuracy[tag]:.3f} ({found.study.families[0]} sets {pairs.controls[tag]:.3f})"
+            for tag in found.tags
+        )
+        yield f"minimal pairs judged right: {pairs.accuracy['intact']:.3f} intact; under lesions {told}"
+    if (written := found.generated) is not None:
+        told = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
+        yield f"share of the tag in {len(written.prompts)} continued texts: {told}"
+    for share, changes in found.doses.items():
+        if share < 1:
+            yield f"the strongest {share:.0%} of each set: {np.mean(list(changes.values())):+.3f} bits on own words"
+
+
+def draw_lesions(found: LesionResult, folder: Path) -> None:
+    """Draw the change of every tag's words under the lesion of every tag's set, and the doses if there are several."""
+    save(_matrix(found), folder / "lesion.png")
+    if len(found.doses) > 1:
+        save(_doses(found), folder / "lesion_doses.png")
+
+
+def _side_by_side(found: Generated) -> str:
+    """What the model wrote, prompt by prompt."""
+    lines = []
+    for i, prompt in enumerate(found.prompts):
+        rows = [("intact", found.intact[i])]
+        for tag in found.lesioned:
+            rows += [(tag, found.lesioned[tag][i]), (f"control of {tag}", found.controls[tag][i])]
+        shown = [(who, " ".join(text.split())) for who, text in rows]
+        lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
+    return "\n".join(lines)
+
+
+def _facts(found: LesionResult) -> dict[str, object]:
+    return {
+        "mode": found.study.lesion.mode,
+        "tags": list(found.tags),
+        "words": dict(found.words),
+        "intact_bits": dict(found.intact),
+        "intervals": {tag: list(interval) for tag, interval in found.intervals.items()},
+        "doses": {str(share): dict(changes) for share, changes in found.doses.items()},
+        "guard": dict(found.guard),
+        "mismatch": {family: against.mismatch for family, against in found.against.items()},
+        "dissociation": {
+            family: {
+                "diagonal_advantage": against.dissociation.diagonal_advantage,
+                "p_value": against.dissociation.p_value,
+                "pairs": [asdict(pair) for pair in against.dissociation.pairs],
+            }
+            for family, against in found.against.items()
+            if against.dissociation is not None
+        },
+    }
+
+
+def _matrix(found: LesionResult) -> Figure:
+    family = found.study.families[0]
+    double = found.against[family].dissociation
+    values = found.change if double is None else double.beyond
+    names = labels_of(found.tags)
+    size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
+    figure = new_figure(size + 1.2, size)
+    axes = figure.add_subplot()
+    most = float(np.abs(values).max()) or 1.0
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("words of")
+    axes.set_ylabel("lesioned key neurons of")
+    for i, j in np.ndindex(values.shape):
+        dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
+        axes.text(j, i, f"{round(float(values[i, j]), 2) + 0.0:+.2f}", ha="center", va="center", fontsize=7, color=dark)
+    axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
+    figure.colorbar(image, ax=axes, label="bits a word", shrink=0.8)
+    return figure
+
+
+def _doses(found: LesionResult) -> Figure:
+    labels = labels_of(found.tags)
+    figure = new_figure(6.0 + room_for(labels), 3.4)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    for tag, label, colour in zip(found.tags, labels, colours(len(labels)), strict=True):
+        changes = [of_tags[tag] for of_tags in found.doses.values()]
+        axes.plot(list(found.doses), changes, ".-", color=colour, label=in_legend(label))
+    mean = [float(np.mean(list(changes.values()))) for changes in found.doses.values()]
+    axes.plot(list(found.doses), mean, color="black", lw=2.5, label="mean")
+    axes.set_xlabel("share of the set that is lesioned")
+    axes.set_ylabel("change on own words (bits)")
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return figure

@@ -1,0 +1,204 @@
+"""What a run says to its reader: the verdict, the table by tag, the figures beside their controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.pipeline.experiment import Result
+from keyneurons.records import SPLITS
+from keyneurons.report.markup import block, inline, table
+from keyneurons.report.run.layers import layer_facts
+from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Everything shown on the console and in the run's description.
+
+    ``columns`` head the table by tag, whose cells are in ``tags``; a cell is ``-`` where there is nothing to say.
+    ``lesions`` is a table of its own, its head first; empty if there were none.
+    """
+
+    title: str
+    facts: tuple[str, ...]
+    columns: tuple[str, ...]
+    tags: tuple[tuple[str, ...], ...]
+    accuracies: tuple[tuple[str, str], ...]
+    lesions: tuple[tuple[str, ...], ...]
+    verdict: str
+
+
+def summarise(result: Result) -> Summary:
+    """Put a result into words and numbers."""
+    read = result.experiment.read
+    rule = result.experiment.selection.rule
+    title = (
+        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
+        f"{layers_told(result.sets.layers)}: {rule.top_k} key neurons per tag by {result.experiment.method}"
+    )
+    columns = {"tag": [*result.labels.names], **_tag_columns(result)}
+    rows = tuple(zip(*columns.values(), strict=True))
+    lesions: tuple[tuple[str, ...], ...] = ()
+    told = verdict(result)
+    if result.lesions is not None:
+        head, of_tags = lesion_rows(result.lesions)
+        lesions = (head, *of_tags)
+        told = f"{told} {lesion_verdict(result.lesions)}".strip()
+    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), lesions, told)
+
+
+def layers_told(layers: Sequence[int]) -> str:
+    """Which layers, in a few words."""
+    return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
+
+
+def verdict(result: Result) -> str:
+    """One plain sentence: whether the key neurons beat matched random sets of neurons."""
+    m, n = result.metrics, len(result.evidence.random_accuracy)
+    if result.evidence.probe is None:
+        rule = result.experiment.selection.rule
+        return (
+            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+        )
+    figures = (
+        f"accuracy {m['probe/test_accuracy']:.3f} against {m['control/random/test_accuracy']:.3f} "
+        f"(std {m['control/random/test_accuracy_std']:.3f}, {n} sets), p = {m['control/random/p_value']:.3f}"
+    )
+    if m["control/random/p_value"] <= ALPHA:
+        return f"Key neurons beat matched random sets: {figures}."
+    least = 1 / (n + 1)
+    hint = f" With {n} sets p cannot be below {least:.3f}: raise controls.random_sets." if least > ALPHA else ""
+    return f"Key neurons are not distinguishable from matched random sets: {figures}.{hint}"
+
+
+def markdown(summary: Summary) -> str:
+    """The summary as the description of an MLflow run."""
+    lines = [f"### {block(summary.title)}", "", f"**{inline(summary.verdict)}**", ""]
+    lines += [*table(("accuracy on test words", ""), summary.accuracies), "", *table(summary.columns, summary.tags)]
+    if summary.lesions:
+        lines += ["", *table(summary.lesions[0], summary.lesions[1:])]
+    lines += ["", *(f"- {block(fact)}" for fact in summary.facts)]
+    return "\n".join(lines) + "\n"
+
+
+def _tag_columns(result: Result) -> dict[str, list[str]]:
+    """The table by tag: words, neurons where some tag has fewer than asked for, the best one, F1, stability."""
+    names, m, sets = result.labels.names, result.metrics, result.sets
+    asked = result.experiment.selection.rule.asked(len(sets.layers))
+    best = [next(iter(sets.tags[tag]), None) for tag in names]
+    columns = {"train words": [str(count) for count in result.labels.counts("train")]}
+    if any(len(sets.tags[tag]) < asked for tag in names):
+        columns["neurons"] = [f"{len(sets.tags[tag])} of {asked}" for tag in names]
+    columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
+    columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
+    measured = {"own F1": "own/f1", "random F1": "own/random_f1"}
+    measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
+    for title, metric in measured.items():
+        columns[title] = [f"{m[key]:.3f}" if (key := f"{metric}/{tag}") in m else "-" for tag in names]
+    return columns
+
+
+def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
+    """Accuracies with their controls, and once more on words of unseen types if they were measured."""
+    m, rows = result.metrics, _accuracies_of(result, "")
+    if result.experiment.unseen_share is not None:
+        tags, words = m["unseen_words/data/tags"], m["unseen_words/data/test_words"]
+        rows += [(f"the same on {words:.0f} test words of {tags:.0f} tags whose types train lacks", "")]
+        rows += [(f"  {name}", value) for name, value in _accuracies_of(result, "unseen_words/")]
+    return tuple(rows)
+
+
+def _accuracies_of(result: Result, prefix: str) -> list[tuple[str, str]]:
+    m = {name.removeprefix(prefix): value for name, value in result.metrics.items() if name.startswith(prefix)}
+    rows = []
+    if "probe/test_accuracy" in m:
+        size = (
+            ""
+            if prefix
+            else f" ({m['selection/union_size']:.0f}, {m['selection/union_fraction']:.0%} of the neurons read)"
+        )
+        spread = f"{m['control/random/test_accuracy']:.3f} +- {m['control/random/test_accuracy_std']:.3f}"
+        sets = "" if prefix else f" (mean of {len(result.evidence.random_accuracy)} sets of that size)"
+        rows += [(f"key neurons{size}", f"{m['probe/test_accuracy']:.3f}"), (f"random neurons{sets}", spread)]
+    single = {
+        "all neurons": "control/all_neurons/test_accuracy",
+        "control task (a random tag for each word type)": "control/task/test_accuracy",
+        "most frequent tag of the word in train": "control/word_type/test_accuracy",
+        "majority tag": "control/majority/test_accuracy",
+    }
+    return rows + [(name, f"{m[metric]:.3f}") for name, metric in single.items() if metric in m]
+
+
+def _facts(result: Result) -> tuple[str, ...]:
+    labels, treebank, m = result.labels, result.treebank, result.metrics
+    words = " / ".join(str(len(labels.splits[split].rows)) for split in SPLITS)
+    facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
+    if result.experiment.read.read_at == "prediction":
+        facts.append(
+            "read where the word is predicted; first words of sentences are left out (nothing but BOS before them)"
+        )
+    if labels.left_out:
+        facts.append("left out, too few words in train: " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items()))
+    if n := sum(treebank.duplicates_dropped.values()):
+        facts.append(f"{n} dev and test sentences dropped that stand in an earlier split")
+    if n := treebank.unreadable_dropped:
+        facts.append(f"{n} words left out: the tokenizer has no token for them")
+    if treebank.shared_spans:
+        facts.append(f"{treebank.shared_spans} words share the span of their multi-word token")
+    facts.append(
+        f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
+        f"{m['overlap/mean_expected_count']:.2f} expected by chance"
+    )
+    return (
+        *facts,
+        *_attribution_facts(result),
+        *_reliability_facts(result),
+        *layer_facts(result),
+        *_lesion_facts(result),
+    )
+
+
+def _lesion_facts(result: Result) -> Iterator[str]:
+    if result.lesions is not None:
+        yield from lesion_facts(result.lesions)
+
+
+def _attribution_facts(result: Result) -> Iterator[str]:
+    attribute = result.experiment.attribute
+    if attribute is None:
+        return
+    each = result.metrics["attribution/words"] / len(result.labels.names)
+    yield f"{each:.0f} train words of each tag attributed to the neurons where they are predicted"
+    if result.residuals:
+        name, worst = max(result.residuals.items(), key=lambda named: named[1])
+        yield f"their sums are off the change of the {attribute.method.target} by {worst:.2g} of it at most ({name})"
+
+
+def _reliability_facts(result: Result) -> Iterator[str]:
+    m, found = result.metrics, result.reliability
+    for kind, told in {"halves": "the two halves of the train sentences", "bootstrap": "two resamples of them"}.items():
+        if kind in found.stability:
+            both = m[f"stability/{kind}/jaccard"], m[f"stability/{kind}/expected_jaccard"]
+            yield f"sets by {told} have a Jaccard of {both[0]:.3f} on average, {both[1]:.3f} expected by chance"
+    if found.confounds is not None:
+        vanishing = [
+            f"{tag} {result.sets.site}.{n.layer}.{n.neuron}"
+            for tag in result.sets
+            for n, c in zip(result.sets.tags[tag], found.confounds[tag], strict=True)
+            if c.vanishes
+        ]
+        shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""
+        yield f"{len(vanishing)} key neurons no longer mark their tag, given {_listed(CONFOUNDS)}{shown}"
+    if found.redundancy is not None:
+        yield (
+            f"{m['selection/union_size']:.0f} key neurons form {m['redundancy/clusters']:.0f} clusters of alike ones; "
+            f"their effective dimension is {m['redundancy/effective_dimension']:.1f}"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}".replace("_", " ")
