@@ -33,7 +33,8 @@ from keyneurons.attribution.reader import AttributionReader
 from keyneurons.attribution.targets import Targets
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
-from keyneurons.models.language_model import LanguageModel, LocalModel, PackagedSmolLM2
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel, PackagedSmolLM2
 from keyneurons.records import SPLITS, Labels, Sentence
 
 MEMORY = 512 * 2**20

@@ -26,7 +26,8 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import validate
 from keyneurons.data.sources import Starter
-from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import PackagedSmolLM2
 from keyneurons.records import Sentence
 
 BATCH_TOKENS = 1024

@@ -29,7 +29,8 @@ from keyneurons.data.sources import Starter
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Surprisal
-from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import PackagedSmolLM2
 
 CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "DET")

@@ -31,7 +31,8 @@ LlamaModel(config).save_pretrained(folder)
 READ = """
 import json, random, sys, time
 from pathlib import Path
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.records import Sentence, Word

@@ -25,7 +25,8 @@ from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.lesion.generation import Generation, read_prompts
 from keyneurons.lesion.modes import Lesion
-from keyneurons.models.language_model import HubModel, LanguageModel, LocalModel, ModelSource, PackagedSmolLM2
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import Selection

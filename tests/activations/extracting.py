@@ -14,7 +14,8 @@ from keyneurons.activations import partial
 from keyneurons.activations.capture import Capture
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 if __name__ == "__main__":
     folder, log, kill_after = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -15,7 +15,8 @@ from keyneurons.activations.capture import Capture
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 folder, store, devices, *wrong = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), *sys.argv[4:]
 run = Capture.__call__

@@ -11,7 +11,8 @@ from models import save_tiny_model, sentences, tiny_tokenizer
 from safetensors.torch import load_file
 
 from keyneurons.models import language_model as models
-from keyneurons.models.language_model import HubModel, LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import HubModel, LocalModel
 
 
 @pytest.fixture

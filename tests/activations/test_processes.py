@@ -13,7 +13,8 @@ from models import save_tiny_model, sentences
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 HERE = Path(__file__).parent
 

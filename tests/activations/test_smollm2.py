@@ -12,7 +12,8 @@ import torch
 
 from keyneurons.activations.capture import capture
 from keyneurons.models import smollm2
-from keyneurons.models.language_model import LanguageModel, PackagedSmolLM2
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import PackagedSmolLM2
 
 LAYERS, WIDTHS = 30, {"residual": 576, "mlp": 1536, "mlp_gate": 1536, "attention": 576}
 

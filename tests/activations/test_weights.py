@@ -13,7 +13,8 @@ from damaging import damage
 from models import SHAPES, SMALL, save_tiny_model, sentences
 from safetensors.torch import load_file, save_file
 
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 FAMILIES = ("llama", "qwen3", "gpt2", "gpt_neox", "bert")
 BLOCK = {"gpt2": "h.1.", "bert": "encoder.layer.1."}
@@ -164,7 +165,7 @@ def test_the_wrong_family_is_refused_before_memory_is_taken(folder, monkeypatch)
     """The sizes that its config does not name would be those of a model of billions of parameters."""
     place = folder("gpt2")
     configure(place, model_type="mistral")
-    monkeypatch.setattr("keyneurons.models.language_model.check_undamaged", None)  # comes after the comparison of sizes
+    monkeypatch.setattr("keyneurons.models.sources.check_undamaged", None)  # comes after the comparison of sizes
     refused(place, "missing")
 
 
@@ -267,7 +268,7 @@ def test_the_digest_is_remembered(folder, monkeypatch):
     """The law behind the note: it is read where the files are as they were."""
     place = folder()
     whole = loaded(place).files
-    monkeypatch.setattr("keyneurons.models.language_model.file_digest", None)
+    monkeypatch.setattr("keyneurons.models.sources.file_digest", None)
     assert loaded(place).files == whole
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from models import save_tiny_model
 
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 
 @pytest.fixture(scope="session")

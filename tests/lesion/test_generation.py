@@ -12,7 +12,8 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.generation import Generation, continuations, read_prompts
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.lesions.generated import generate, lexicon_of
 
 INTACT = Condition({}, {})

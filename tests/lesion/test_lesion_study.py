@@ -23,7 +23,8 @@ from planted_model import (
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.lesion.modes import Lesion
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.readouts import tags_of_tokens

@@ -17,7 +17,8 @@ from keyneurons.lesion.conditions import Change, Condition
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.models.families import FAMILIES, block_modules, submodule
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 
 TEXTS = sentences()
 KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]

@@ -11,7 +11,8 @@ from models import save_tiny_model, sentences
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations, StreamedActivations
 from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
 from keyneurons.selection.methods.correlation import Correlation

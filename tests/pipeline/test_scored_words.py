@@ -16,7 +16,8 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution, GradientXActivation, IntegratedGradients
 from keyneurons.attribution.reader import AttributionReader
-from keyneurons.models.language_model import LanguageModel, LocalModel
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.key_neurons import Selection, find_key_neurons
 from keyneurons.pipeline.scored_words import ScoredWords, attributed_words

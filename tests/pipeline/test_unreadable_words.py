@@ -13,7 +13,8 @@ from tokenizers import Tokenizer, normalizers
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.data.digests import treebank_digest
-from keyneurons.models.language_model import LanguageModel, ModelFolder
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import ModelFolder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.records import SPLITS, Sentence, Treebank, Word

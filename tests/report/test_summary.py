@@ -23,7 +23,8 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
-from keyneurons.models.language_model import LanguageModel, ModelFolder
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import ModelFolder
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import Selection

@@ -17,14 +17,8 @@ from keyneurons.activations.capture import capture
 from keyneurons.build import build_model_source
 from keyneurons.config import schema as schema
 from keyneurons.models.families import block_modules, site_width
-from keyneurons.models.language_model import (
-    TOKENIZER_FILES,
-    WEIGHTS,
-    HubModel,
-    LanguageModel,
-    LocalModel,
-    ModelFolder,
-)
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, HubModel, LocalModel, ModelFolder
 from keyneurons.models.weights import reading_model
 from keyneurons.plan.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
