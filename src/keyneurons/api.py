@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -64,21 +63,14 @@ def run(*overrides: str) -> RunResult:
         ValueError: the configuration or the data do not allow it; one line says why.
     """
     _quiet()
-    from hydra import compose, initialize_config_dir
-
     from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build import build_experiment
-    from keyneurons.config.paths import conf_folder
-    from keyneurons.config.schema import validate
+    from keyneurons.config.compose import checked_with_choices
+    from keyneurons.config.paths import output_folder
     from keyneurons.runs.job import tracked_run
 
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        composed = compose("config", list(overrides), return_hydra_config=True)
-        chosen = dict(composed.hydra.runtime.choices)
-        del composed.hydra
-        config = validate(composed)
-    choices = {group: str(option) for group, option in chosen.items() if option and not group.startswith("hydra/")}
-    folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f")
+    config, choices = checked_with_choices(overrides)
+    folder = output_folder()
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
     found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)

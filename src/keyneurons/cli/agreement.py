@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +12,7 @@ from rich.table import Table
 from keyneurons.artifacts.plain import write_yaml
 from keyneurons.atomic_files import write_text
 from keyneurons.build import build_experiment, build_store
+from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
 from keyneurons.pipeline.method_agreement import Comparison, compare_methods
@@ -54,7 +53,7 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
     seed_everything(config.seed)
     experiments = {method: build_experiment(each, method) for method, each in configs.items()}
     experiments[methods[0]].read.bos_id()
-    folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-agreement")
+    folder = output_folder("agreement")
     folder.mkdir(parents=True)
     write_text(folder / "config.yaml", _config_of_all(configs))
     facts = {

@@ -98,15 +98,9 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
 
 def _config(overrides: Sequence[str]) -> Config:
     """The checked configuration with some overrides, outside a run."""
-    from hydra import compose, initialize_config_dir
+    from keyneurons.config.compose import checked
 
-    from keyneurons.config.overrides import check_overrides
-    from keyneurons.config.paths import conf_folder
-    from keyneurons.config.schema import validate
-
-    check_overrides(overrides)
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return validate(compose("config", list(overrides)))
+    return checked(overrides)
 
 
 def store_of(overrides: Sequence[str]) -> Store:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from rich.text import Text
 
 from keyneurons.build import build_store
+from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.report.comparison.console import show_comparison
 from keyneurons.runs.finished import find_runs
@@ -31,7 +30,7 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     store = build_store(compose(rest).tracking)
     runs = find_runs(store, **{which: value})
     found = compare_runs(runs, source_of(store, which, value), share)
-    folder = Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-compare")
+    folder = output_folder("compare")
     written = write_comparison(found, folder)
     console = terminal()
     show_comparison(found, console)

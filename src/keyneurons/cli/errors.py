@@ -39,19 +39,18 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 def _unknown_key(key: str, others: Sequence[str]) -> str:
     """Say which keys stand where an unknown one was put, by composing the rest of the command line."""
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
 
-    from keyneurons.config.paths import conf_folder
+    from keyneurons.config.compose import composed, composing
 
     parent = key.rpartition(".")[0]
     try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            composed = compose("config", [a for a in others if "=" in a and not a.startswith("-")])
+        with composing():
+            whole = composed([a for a in others if "=" in a and not a.startswith("-")])
     except HydraException:  # others may be a command's own
         return _unknown_key(key, []) if others else f"unknown key {key!r}"
-    section = OmegaConf.select(composed, parent) if parent else composed
+    section = OmegaConf.select(whole, parent) if parent else whole
     if not isinstance(section, DictConfig):
         return f"unknown key {key!r}"
     return f"unknown key {key!r}; {parent or 'the configuration'} has {', '.join(map(str, section))}"

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from hydra import compose, initialize_config_dir
-
 from keyneurons.build import build_dataset, build_reader
+from keyneurons.config.compose import composed, composing
 from keyneurons.config.overrides import check_overrides
-from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import validate
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.sweeps.session import check_jobs, jobs_of, together
@@ -25,8 +23,8 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
         What was read, site by site.
     """
     check_overrides(overrides)
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        configs = [validate(compose("config", list(job))) for job in jobs_of(list(overrides))]
+    with composing():
+        configs = [validate(composed(job)) for job in jobs_of(list(overrides))]
     jobs = check_jobs(configs)
     places = together(jobs)
     for job in {(job.reading, job.config.site): job for job in jobs}.values():

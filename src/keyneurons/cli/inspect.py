@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.atomic_files import write_text
+from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
 from keyneurons.report.neuron.method_scores import KeptScores, scores_by_method
@@ -54,7 +54,7 @@ def run_inspect(
     wanted = _named(neuron, found.key, found.read) if neuron is not None else _key_neurons_of(str(tag), found.key)
     kept, damaged = kept_scores(found, sorted({layer for layer, _ in wanted}))
     html = page(_inspect(found, tag, wanted, kept))
-    path = out if out is not None else _new_folder() / f"inspect_{UNSAFE.sub('_', str(tag or neuron))}.html"
+    path = out if out is not None else output_folder("inspect") / f"inspect_{UNSAFE.sub('_', str(tag or neuron))}.html"
     write_text(path, html)
     return path, damaged
 
@@ -160,7 +160,3 @@ def _reading(found: Rebuilt) -> str:
         )
     token = {"last": "at its last token", "first": "at its first token", "mean": "as a mean over its tokens"}
     return f"A word has the colour of the activation {token[read.pooling]}, when the model has read it." + attributed
-
-
-def _new_folder() -> Path:
-    return Path("outputs") / datetime.datetime.now().strftime("%Y-%m-%d/%H-%M-%S-%f-inspect")

@@ -1,12 +1,18 @@
-"""Where the configuration files are: beside the package in a wheel, at the top of the repository in a checkout."""
+"""Where configuration files are, and where results go."""
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 
+def output_folder(kind: str = "") -> Path:
+    """A folder under ``outputs/`` named by the time, like those of runs; it is not made. ``kind`` ends its name."""
+    return Path("outputs") / datetime.datetime.now().strftime(f"%Y-%m-%d/%H-%M-%S-%f{kind and '-'}{kind}")
+
+
 def conf_folder() -> Path:
-    """The folder ``conf``, absolute.
+    """The folder ``conf``, absolute: beside the package in a wheel, at the top of the repository in a checkout.
 
     Raises:
         FileNotFoundError: the installation lacks it.

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra import compose
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +19,7 @@ from omegaconf import OmegaConf
 
 from keyneurons.addresses import check_no_secrets
 from keyneurons.atomic_files import write_json
+from keyneurons.config.compose import composed
 from keyneurons.config.fingerprint import content_digest, fingerprint, reading
 from keyneurons.config.schema import Config, validate
 from keyneurons.config.targets import check_targets
@@ -90,7 +90,7 @@ class SweepCallback(Callback):
             of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
             own = [o for o in of_hydra if not o.startswith(("hydra.mode=", "hydra.sweep."))]
             swept = [str(o.key_or_group) for o in _parse(configured + given) if o.is_sweep_override()]
-            configs = [_checked(compose("config", list(job))) for job in jobs_of(configured + given)]
+            configs = [_checked(composed(job)) for job in jobs_of(configured + given)]
             jobs = check_jobs(configs)
             self._sweep = open_sweep(jobs, swept, own + given, Path(config.hydra.sweep.dir).absolute())
         except Exception as error:
