@@ -18,7 +18,8 @@ from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.reader import AttributionReader
-from keyneurons.config import schema as schema
+from keyneurons.config import schema
+from keyneurons.config.values import resolve_layers
 from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
 from keyneurons.data.raw_text import RawText
@@ -213,7 +214,7 @@ def build_reader(config: schema.Config) -> ActivationReader:
         model=model,
         store=ActivationStore(cache / "activations"),
         site=config.site,
-        layers=schema.resolve_layers(config.layer, model.n_layers),
+        layers=resolve_layers(config.layer, model.n_layers),
         bos=m.bos,
         read_at=config.read_at,
         pooling=config.pooling,

@@ -14,7 +14,8 @@ from hydra.utils import get_method
 from omegaconf import OmegaConf
 
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, resolve_layers, validate
+from keyneurons.config.schema import Config, validate
+from keyneurons.config.values import resolve_layers
 
 CONF = conf_folder()
 GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking", "lesion")

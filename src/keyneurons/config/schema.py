@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,40 +18,28 @@ from pydantic import (
     model_validator,
 )
 
-from keyneurons.addresses import SQLITE, check_no_secrets, masked, masked_address, sqlite_address, sqlite_path
+from keyneurons.addresses import check_no_secrets, masked, masked_address
+from keyneurons.config.values import (
+    Caps,
+    Float,
+    Fractions,
+    Given,
+    Int,
+    Layer,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    RunId,
+    Share,
+    absolute_database,
+    device_name,
+    one_line,
+    quoted,
+    text_only,
+)
 from keyneurons.metric_names import shortened
-from keyneurons.records import SPLITS, Permuted, Scope, Sign, Site, Split, Threshold
-
-
-def _number(value: Any) -> Any:
-    """A truth value is no number, though Python counts it as one.
-
-    Raises:
-        ValueError: it is a truth value.
-    """
-    if isinstance(value, bool):
-        raise ValueError("should be a number")
-    return value
-
-
-def _path(value: Any) -> Any:
-    """An empty path would be this folder.
-
-    Raises:
-        ValueError: it is empty.
-    """
-    if value == "":
-        raise ValueError("should be a path (. is this folder)")
-    return value
-
-
-Int = Annotated[int, BeforeValidator(_number)]
-Float = Annotated[float, BeforeValidator(_number)]
-PositiveInt = Annotated[Int, Field(gt=0)]
-NonNegativeInt = Annotated[Int, Field(ge=0)]
-PositiveFloat = Annotated[Float, Field(gt=0)]
-NonNegativeFloat = Annotated[Float, Field(ge=0)]
-Given = BeforeValidator(_path)
+from keyneurons.records import Permuted, Scope, Sign, Site, Threshold
 
 
 class Section(BaseModel):
@@ -69,51 +55,11 @@ class Component(BaseModel):
     target: str = Field(alias="_target_")
 
 
-def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]:
-    if set(caps) != set(SPLITS):
-        raise ValueError(f"give one value for each of {', '.join(SPLITS)}")
-    return caps
-
-
-Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
-Share = Annotated[Float, Field(gt=0, lt=1)]
-Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
-
-
-def _one_line(most: int) -> AfterValidator:
-    """A name that can stand in a list: printable, not empty, not longer than MLflow keeps."""
-
-    def check(name: str) -> str:
-        if not name.strip() or not name.isprintable() or len(name) > most:
-            raise ValueError(f"should be one line of 1 to {most} printable characters")
-        return name
-
-    return AfterValidator(check)
-
-
-def _quoted(value: Any) -> str:
-    """A plain value as text on a command line: ``1`` as ``'1'``."""
-    text = value if isinstance(value, str) else json.dumps(value)
-    return "'" + text.replace("'", r"\'") + "'"
-
-
-def _text_only(tags: Any) -> Any:
-    """YAML turns ``01``, ``1e3`` or ``null`` into other values, so what is no text might not be the tag that was meant.
-
-    Raises:
-        ValueError: a tag is no text.
-    """
-    plain = isinstance(tags, list | tuple) and all(isinstance(tag, str | int | float | None) for tag in tags)
-    if plain and not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f'tags are text, so quote them: "dataset.tags=[{",".join(map(_quoted, tags))}]"')
-    return tags
-
-
 class Dataset(Section):
     """What every dataset can be asked for."""
 
     tag_column: str
-    tags: Annotated[tuple[str, ...] | None, BeforeValidator(_text_only)]
+    tags: Annotated[tuple[str, ...] | None, BeforeValidator(text_only)]
     min_words_per_tag: PositiveInt
     max_sentences: Caps
     max_words: Caps
@@ -138,7 +84,7 @@ class ConlluDataset(Dataset):
     """Any CoNLL-U files."""
 
     kind: Literal["conllu"]
-    id: Annotated[str, _one_line(500)]
+    id: Annotated[str, one_line(500)]
     train: Path | None
     dev: Path | None
     test: Path | None
@@ -150,17 +96,11 @@ class TextDataset(Dataset):
     """Plain text, tagged by Stanza."""
 
     kind: Literal["text"]
-    id: Annotated[str, _one_line(500)]
+    id: Annotated[str, one_line(500)]
     path: Path
     language: str
     stanza_folder: Path | None
     fractions: Fractions
-
-
-def _device(name: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
-        raise ValueError("should be auto, cpu, cuda or cuda:NUMBER")
-    return name
 
 
 class Model(Section):
@@ -168,7 +108,7 @@ class Model(Section):
 
     bos: str | None
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    device: Annotated[str, AfterValidator(_device)]
+    device: Annotated[str, AfterValidator(device_name)]
     device_map: str | None
     random_weights: bool
     modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
@@ -242,9 +182,6 @@ class LayerByLayer(Section):
         return self
 
 
-RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-
-
 class Lesion(Section):
     """What is done to key neurons inside the running model, and against what it is held."""
 
@@ -277,42 +214,12 @@ class Activations(Section):
     memory_mb: PositiveInt
 
 
-def _absolute_database(uri: str) -> str:
-    """A relative SQLite path counts from the folder that the command was started in.
-
-    Raises:
-        ValueError: options follow the path.
-    """
-    if not uri.startswith(SQLITE):
-        return uri
-    if "?" in uri:
-        raise ValueError("must end with the path of the database (a ? in it is written %3F, a % is written %25)")
-    return sqlite_address(sqlite_path(uri).absolute())
-
-
 class Tracking(Section):
     """Where MLflow keeps its runs."""
 
-    uri: Annotated[str, AfterValidator(_absolute_database)]
+    uri: Annotated[str, AfterValidator(absolute_database)]
     artifacts: Annotated[Path, Given, AfterValidator(Path.absolute)] | None
-    experiment: Annotated[str, _one_line(256)]
-
-
-def _layer(value: Any) -> int | tuple[int, ...] | Literal["all"]:
-    """A block number, several, or all.
-
-    Raises:
-        ValueError: it is something else.
-    """
-    numbers = value if isinstance(value, list | tuple) else [value]
-    if value == "all":
-        return "all"
-    if not numbers or any(type(number) is not int for number in numbers):
-        raise ValueError("must be a block number, a list of block numbers, or all")
-    return value if isinstance(value, int) else tuple(numbers)
-
-
-Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(_layer)]
+    experiment: Annotated[str, one_line(256)]
 
 
 class Config(Section):
@@ -397,22 +304,8 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: is missing, and has no default"
     if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it: "{key}={_quoted(error["input"])}"'
+        message = f'should be text, so quote it: "{key}={quoted(error["input"])}"'
     given = masked(repr(error["input"]))
     if isinstance(error["input"], str) and key == "tracking.uri":
         given = repr(masked_address(error["input"]))
     return f"{key}: {message}, got {shortened(given, 200)}"
-
-
-def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
-    """The wanted blocks in ascending order, each once; negative numbers count from the end.
-
-    Raises:
-        ValueError: the model has no such layer.
-    """
-    if layer == "all":
-        return tuple(range(n_layers))
-    wanted = (layer,) if isinstance(layer, int) else layer
-    if outside := [number for number in wanted if not -n_layers <= number < n_layers]:
-        raise ValueError(f"layer must lie in {-n_layers}..{n_layers - 1} or be 'all', got {outside[0]}")
-    return tuple(sorted({number % n_layers for number in wanted}))

@@ -12,7 +12,8 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution
 from keyneurons.build import build_attribution, build_lesions, build_selection, check_layers, check_model, instantiated
-from keyneurons.config import schema as schema
+from keyneurons.config import schema
+from keyneurons.config.values import resolve_layers
 from keyneurons.plan.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
@@ -87,7 +88,7 @@ def _reader(config: schema.Config, planned: PlannedModel) -> ActivationReader:
         model=planned.model,
         store=ActivationStore(config.cache.expanduser() / "activations"),
         site=config.site,
-        layers=schema.resolve_layers(config.layer, planned.model.n_layers),
+        layers=resolve_layers(config.layer, planned.model.n_layers),
         bos=config.model.bos,
         read_at=config.read_at,
         pooling=config.pooling,

@@ -15,7 +15,7 @@ from torch import nn
 
 from keyneurons.activations.capture import capture
 from keyneurons.build import build_model_source
-from keyneurons.config import schema as schema
+from keyneurons.config import schema
 from keyneurons.models.families import block_modules, site_width
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, HubModel, LocalModel, ModelFolder
