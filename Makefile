@@ -18,7 +18,7 @@ test: $(DEV)
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
 
-# all of it takes an hour or so on two cores; what stands still meanwhile is the machine
+# takes about an hour on two cores; use an idle machine
 bench: $(DEV)
 	for each in extraction size selection attribution lesions probe run compare; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 	$(BIN)/python benchmarks/report.py

@@ -350,9 +350,9 @@ def test_what_is_no_longer_there_is_told_with_the_run(store: Store, inspect: Cal
     named = f"mlp.2 k3 correlation ({run})"
     dev = store.folder / "dev.conllu"
     with taken_away(dev):
-        check(lambda: inspect(run, tag="NOUN"), f"the data of run {named} cannot be had again: {dev}: no such file")
+        check(lambda: inspect(run, tag="NOUN"), f"the data of run {named} cannot be reloaded: {dev}: no such file")
     with taken_away(store.model / "model.safetensors"):
-        check(lambda: inspect(run, tag="NOUN"), f"the model of run {named} cannot be had again: ")
+        check(lambda: inspect(run, tag="NOUN"), f"the model of run {named} cannot be reloaded: ")
     with changed(store.model / "config.json", ' "', '  "'):
         check(lambda: inspect(run, tag="NOUN"), "is bound to revision ")
     with taken_away(store.artifacts("correlation") / "config.yaml"):

@@ -178,7 +178,7 @@ def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     assert list(accuracies.values()) == ["0.900", "0.700 +- 0.020", "0.950", "0.400", "0.850", "0.300"]
     facts = "\n".join(summary.facts)
     assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
-    assert "left out, too few words in train: SYM (2)" in facts
+    assert "excluded tags (too few training words): SYM (2)" in facts
     assert "3 dev and test sentences dropped" in facts
     assert "4 words share the span" in facts
     assert "share 1.00 neurons on average, 0.50 expected by chance" in facts
@@ -200,9 +200,9 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert [row[-1] for row in summary.tags] == ["0.500", "0.250"]
     facts = "\n".join(summary.facts)
     assert "halves of the train sentences have a Jaccard of 0.375 on average, 0.100 expected by chance" in facts
-    assert "1 key neurons no longer mark their tag" in facts
+    assert "1 key neuron not significant after controlling for" in facts
     assert "NOUN mlp.3.1" in facts
-    assert "3 key neurons form 2 clusters of alike ones; their effective dimension is 1.8" in facts
+    assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
     write_tables(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]

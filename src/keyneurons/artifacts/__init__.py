@@ -1,1 +1,1 @@
-"""Files with a format: what a run leaves is checked completely by whoever reads it."""
+"""Files with a format: one module a format, with strict readers."""

@@ -1,1 +1,1 @@
-"""What a run leaves behind for people: files, figures, a summary."""
+"""Reports for people: pages, figures, summaries."""

@@ -120,7 +120,7 @@ def _found_again(what: str, run: Run) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise ValueError(f"the {what} of run {run.name} ({run.id}) cannot be had again: {error}") from error
+        raise ValueError(f"the {what} of run {run.name} ({run.id}) cannot be reloaded: {error}") from error
 
 
 def _folder_run(folder: Path, store: Store) -> FolderRun:

@@ -142,7 +142,9 @@ def _facts(result: Result) -> tuple[str, ...]:
             "read where the word is predicted; first words of sentences are left out (nothing but BOS before them)"
         )
     if labels.left_out:
-        facts.append("left out, too few words in train: " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items()))
+        facts.append(
+            "excluded tags (too few training words): " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items())
+        )
     if n := sum(treebank.duplicates_dropped.values()):
         facts.append(f"{n} dev and test sentences dropped that stand in an earlier split")
     if n := treebank.unreadable_dropped:
@@ -192,12 +194,19 @@ def _reliability_facts(result: Result) -> Iterator[str]:
             if c.vanishes
         ]
         shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""
-        yield f"{len(vanishing)} key neurons no longer mark their tag, given {_listed(CONFOUNDS)}{shown}"
+        without = counted(len(vanishing), "key neuron")
+        yield f"{without} not significant after controlling for {_listed(CONFOUNDS)}{shown}"
     if found.redundancy is not None:
         yield (
-            f"{m['selection/union_size']:.0f} key neurons form {m['redundancy/clusters']:.0f} clusters of alike ones; "
+            f"{counted(int(m['selection/union_size']), 'key neuron')} in "
+            f"{counted(int(m['redundancy/clusters']), 'cluster')} of correlated neurons; "
             f"their effective dimension is {m['redundancy/effective_dimension']:.1f}"
         )
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 key neuron``, ``2 key neurons``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _listed(names: Sequence[str]) -> str:
