@@ -13,7 +13,7 @@ from damaging import damage
 from user import QUICK
 
 from keyneurons.runs import log_finished
-from keyneurons.tracking import Store
+from keyneurons.tracking import Store, open_run
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +158,63 @@ def test_a_store_on_a_full_disk_gets_the_run_later(place, call, tmp_path, monkey
     assert sent.status == 0, sent.err
     (run,) = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
     assert run.info.status == "FINISHED"
+
+
+@pytest.fixture
+def full_disk(monkeypatch, tmp_path):
+    """A disk that ends in the middle of the first artifact; until that is removed the database takes nothing either."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    close = MlflowClient.set_terminated
+    filling = tmp_path / "mlruns" / "artifacts"
+
+    def log_artifacts(client, run_id, folder):
+        half = filling / run_id / "artifacts" / "config.yaml"
+        half.parent.mkdir(parents=True)
+        half.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(half))
+
+    def set_terminated(client, run_id, **status):
+        if any(path.is_file() for path in filling.rglob("*")):
+            raise MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: UPDATE runs]")
+        close(client, run_id, **status)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", log_artifacts)
+        patch.setattr(MlflowClient, "set_terminated", set_terminated)
+        yield
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_no_run_stays_running_on_a_full_disk(finished, place, call, tmp_path):
+    from mlflow import MlflowClient
+
+    ended = call(*place.small, *QUICK, "hydra.run.dir=a")
+    assert "No space left on device" in ended.error
+    ended = call("log", str(finished))
+    assert f"{finished} was not sent and can be sent again later" in ended.error
+    assert "No space left on device" in ended.error
+    assert "\n" not in ended.error
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
+    assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize("step", ["keyneurons.tracking.run.send_params", "keyneurons.tracking.run.write_json"])
+def test_a_run_that_ends_as_it_is_opened_is_closed(unsent, monkeypatch, step):
+    folder, store = unsent
+    before = iter([None])  # run.json is written before there is a run, too
+
+    def full(*_):
+        if step.endswith("write_json") and next(before, full) is None:
+            return
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(step, full)
+    facts = {"name": "a", "parent": None, "choices": {}, "tags": {}}
+    with pytest.raises(OSError, match="No space left"), open_run(store, folder, facts):
+        raise AssertionError
+    assert [run["status"] for run in store.search("keyneurons", "")] == ["FAILED"]
 
 
 def test_a_description_longer_than_mlflow_keeps_says_where_the_rest_is(unsent):

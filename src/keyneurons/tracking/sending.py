@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 from contextlib import suppress
@@ -16,7 +17,7 @@ from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, 
 from keyneurons.files import write_json
 from keyneurons.metric_names import LONGEST_TEXT, metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
-from keyneurons.tracking.store import Store
+from keyneurons.tracking.store import Store, local_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,6 +72,7 @@ def log_folder(store: Store, folder: Path) -> str:
     Raises:
         ValueError: the folder holds no finished run, or one that was sent already, or a file of it is damaged.
         TrackingUnavailable: the server does not answer.
+        TrackingRefused: the store does not take it, such as one on a full disk.
     """
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
@@ -89,11 +91,23 @@ def log_folder(store: Store, folder: Path) -> str:
         with reaching(store.uri):
             send_params(client, run_id, folder)
             send_folder(client, run_id, folder)
-    except BaseException:
-        with suppress(TrackingUnavailable, TrackingRefused), reaching(store.uri):
-            client.set_terminated(run_id, status="FAILED")
+    except BaseException as error:
+        withdraw(store, client, run_id, "FAILED")
+        if isinstance(error, TrackingRefused | OSError) and not isinstance(error, TrackingUnavailable):
+            raise TrackingRefused(f"{folder} was not sent and can be sent again later: {error}") from error
         raise
     return run_id
+
+
+def withdraw(store: Store, client: MlflowClient, run_id: str, status: str) -> None:
+    """Close a run that could not be sent whole, without its files: on a full disk they take what its status needs.
+
+    Where even that fails the run stays RUNNING until a later command finds its process gone.
+    """
+    with suppress(TrackingUnavailable, TrackingRefused, OSError), reaching(store.uri):
+        if (files := local_artifacts(client.get_run(run_id))) is not None:
+            shutil.rmtree(files, ignore_errors=True)
+        client.set_terminated(run_id, status=status)
 
 
 def params_of(folder: Path) -> dict[str, str]:
