@@ -152,6 +152,18 @@ def test_disk_full(reader, monkeypatch):
     assert len(read(TEXTS, "x")[2]) > 0
 
 
+@pytest.mark.parametrize("step", ["numpy.lib.format.open_memmap", "os.fsync"])
+def test_disk_full_names_the_array(tmp_path, monkeypatch, step):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    filled = partial.PartialArrays.open(tmp_path, [1], (4, 2), "float16")
+    filled.put(np.arange(4), {1: np.ones((4, 2))})
+    monkeypatch.setattr(step, full)
+    with pytest.raises(OSError, match=r"No space left on device; \d+ bytes are needed: '.*1\.npy'"):
+        filled.checkpoint() if step == "os.fsync" else partial._reserve(tmp_path / "1.npy", (4, 2), "float16")
+
+
 class Killed(BaseException):
     """Stands for Ctrl-C, or a kill between two steps."""
 
