@@ -24,6 +24,16 @@ def open_to_umask(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
+def check_regular(path: Path) -> None:
+    """Refuse what is there but no file, such as a pipe, which may have no end; a link counts as what it leads to.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+
+
 @contextmanager
 def naming(path: Path, needed: int) -> Generator[None]:
     """Let an error of the disk name the file and, where the disk is full, the bytes that the file needs.

@@ -397,3 +397,23 @@ def test_what_is_no_entry_is_told_and_left_alone(reader, tmp_path):
     removed, skipped = read.store.prune(0.0)
     assert (removed, skipped) == ([entry], foreign)
     assert (tmp_path / "elsewhere" / "key.json").is_file()
+
+
+def test_pipes_in_the_place_of_files(reader):
+    """Reading one would never end: a key names no entry, an array or its manifest is computed again."""
+    read = reader()
+    whole = read(TEXTS, "x")
+    (entry,) = (path for path in read.store.folder.iterdir() if path.is_dir())
+    for pattern in ("*.npy", "*.*.json"):
+        path = next(entry.glob(pattern))
+        path.unlink()
+        os.mkfifo(path)
+        again = reader()(TEXTS, "x")
+        assert all(np.array_equal(whole[layer], again[layer]) for layer in whole)
+        assert path.is_file()
+    (entry / "key.json").unlink()
+    os.mkfifo(entry / "key.json")
+    assert read.store.summaries() == (
+        [],
+        [f"{entry} is no entry of the cache: {entry / 'key.json'} is no regular file"],
+    )

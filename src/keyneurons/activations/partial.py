@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from keyneurons.files import naming, write_json
+from keyneurons.files import check_regular, naming, write_json
 
 CHECKPOINT_SECONDS = 2.0
 PROGRESS = "progress.json"
@@ -165,6 +165,7 @@ def _crc(block: ndarray, before: int) -> int:
 def _read_progress(path: Path) -> dict[str, Done]:
     """The steps that are on disk, none where the file is not there or is damaged."""
     try:
+        check_regular(path)
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(layer): Done(int(done["steps"]), int(done["crc"])) for layer, done in found.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -174,6 +175,7 @@ def _read_progress(path: Path) -> dict[str, Done]:
 def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
     """Whether the array at ``path`` is there and of this shape."""
     try:
+        check_regular(path)
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return False
