@@ -126,7 +126,7 @@ def build_attribution(
     reader = AttributionReader(replace(read, read_at="prediction"), component, memory)
     if read.model.family.norm is None:
         raise ValueError("attribution needs the path of the model's last norm: model.modules.norm")
-    read.model.check_weights(head=True)
+    read.model.needs_head = True
     return reader
 
 
@@ -140,7 +140,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         raise ValueError("lesions are matched by stored activations: activations.store=true")
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
-    read.model.check_weights(head=True)
+    read.model.needs_head = True
     given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
     lowest, n_layers = min(read.layers), read.model.n_layers
     if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
