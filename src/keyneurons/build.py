@@ -157,7 +157,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     if prompts is not None:
         if mode == "resample":
             raise ValueError("lesion.prompts goes with modes that are the same at every position, not with resample")
-        texts = read_prompts(prompts.expanduser().read_text(encoding="utf-8").splitlines())
+        texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
     if (neurons := given.pop("neurons")) is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,8 +91,8 @@ def _one_line(most: int) -> AfterValidator:
 
 
 def _quoted(value: Any) -> str:
-    """A plain value as text on a command line: ``1`` as ``'1'``."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    """A plain value as text on a command line: ``1`` as ``'1'``, but ``'...'`` where what was written is not known."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else "..."
     return "'" + text.replace("'", r"\'") + "'"
 
 
@@ -105,7 +104,8 @@ def _text_only(tags: Any) -> Any:
     """
     plain = isinstance(tags, list | tuple) and all(isinstance(tag, str | int | float | None) for tag in tags)
     if plain and not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f'tags are text, so quote them: "dataset.tags=[{",".join(map(_quoted, tags))}]"')
+        given = ",".join(map(_quoted, tags))
+        raise ValueError(f'tags are text, so quote them as they stand in the treebank: "dataset.tags=[{given}]"')
     return tags
 
 
@@ -397,7 +397,7 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: is missing, and has no default"
     if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it: "{key}={_quoted(error["input"])}"'
+        message = f'should be text, so quote it as it is meant: "{key}={_quoted(error["input"])}"'
     given = masked(repr(error["input"]))
     if isinstance(error["input"], str) and key == "tracking.uri":
         given = repr(masked_address(error["input"]))

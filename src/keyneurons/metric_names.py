@@ -8,6 +8,9 @@ import re
 LONGEST_NAME = 250
 """Characters of the name of a run, a param, a metric or a tag that MLflow keeps."""
 
+LONGEST_DATASET = 500
+"""Characters of the name of a dataset."""
+
 LONGEST_PARAM = 6000
 """Characters of the value of a param."""
 

@@ -43,7 +43,7 @@ def checked(model: type[M], plain: Any, path: Path) -> M:
     except ValidationError as error:
         first, *others = error.errors()
         told, more = first["msg"].removeprefix("Value error, "), f" (and {len(others)} more)" if others else ""
-        if key := ".".join(map(str, first["loc"])):
+        if key := " ".join(".".join(map(str, first["loc"])).split()):
             told = f"{key}: {told}, got {_short(first['input'])}"
         raise ValueError(f"{path} does not fit this version: {told}{more}") from None
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, NonNegativeInt
 
 from keyneurons.artifacts.plain import Strict, checked, read_json
-from keyneurons.metric_names import LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
+from keyneurons.metric_names import LONGEST_DATASET, LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
 from keyneurons.records import Split
 
 RUN_FILE = "run.json"
@@ -49,7 +49,7 @@ class Size(Strict):
 class DatasetFacts(Strict):
     """The text of a run."""
 
-    id: Annotated[str, Field(min_length=1, max_length=LONGEST_TEXT)]
+    id: Annotated[str, Field(min_length=1, max_length=LONGEST_DATASET)]
     digest: Annotated[str, Field(min_length=1)]
     profile: Mapping[Split, Size]
 

@@ -15,14 +15,13 @@ from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
 from keyneurons.files import write_json
-from keyneurons.metric_names import LONGEST_PARAM, LONGEST_TEXT, check_name, metric_name, shortened
+from keyneurons.metric_names import LONGEST_PARAM, LONGEST_TEXT, check_name, metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
 from keyneurons.tracking.store import Store, local_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LONGEST_DATASET = 500  # characters of its name that MLflow keeps; it has the whole of it as the source
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
@@ -208,7 +207,7 @@ def _dataset_input(facts: DatasetFacts) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(
-        name=shortened(facts.id, LONGEST_DATASET),
+        name=facts.id,
         digest=facts.digest[:36],
         source_type="local",
         source=json.dumps({"uri": facts.id}),
