@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
 
@@ -13,7 +14,7 @@ from mlflow.entities import Metric
 
 from keyneurons.config.schema import Lesion
 from keyneurons.data.sources import ConlluFiles
-from keyneurons.metric_names import LONGEST_NAME, LONGEST_PREFIX, check_tag, metric_name, shortened
+from keyneurons.metric_names import LONGEST_NAME, LONGEST_PREFIX, check_name, check_tag, metric_name, shortened
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.records import SPLITS
 from keyneurons.tracking import Store
@@ -45,6 +46,28 @@ def test_different_keys_have_different_names(tag: str, prefix: str) -> None:
 )
 def test_names_that_look_escaped_are_escaped_themselves(one: str, other: str) -> None:
     assert metric_name(one) != metric_name(other)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(st.one_of(ALPHABETS) | st.text("a./ :-", max_size=6) | st.text(max_size=3), st.sampled_from(["", "tag/", "../"]))
+def test_names_that_are_accepted_mlflow_takes(name: str, prefix: str) -> None:
+    """And the other way round, but for an end of line, which MLflow overlooks, and for Windows, which has no colon."""
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.validation import _validate_param, _validate_tag
+
+    def taken(check: Callable[[], object], error: type[Exception]) -> bool:
+        try:
+            check()
+        except error:
+            return False
+        return True
+
+    key = prefix + name
+    ours = taken(lambda: check_name(key), ValueError)
+    if not key.endswith("\n"):
+        assert ours == taken(lambda: _validate_param(key, ""), MlflowException)
+        assert ours == taken(lambda: _validate_tag(key, ""), MlflowException)
+    assert not (ours and key.endswith("\n"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,26 +24,44 @@ def open_to_umask(path: Path) -> None:
     path.chmod(0o666 & ~mask)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one.
+def check_regular(path: Path) -> None:
+    """Refuse what is there but no file, such as a pipe, which may have no end; a link counts as what it leads to.
 
     Raises:
-        OSError: it cannot be written; the file is named.
+        ValueError: it is something else.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+
+
+@contextmanager
+def naming(path: Path, needed: int) -> Generator[None]:
+    """Let an error of the disk name the file and, where the disk is full, the bytes that the file needs.
+
+    Raises:
+        OSError: the error, with the file.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
+        yield
+    except OSError as error:
+        more = f"; {needed:,} bytes are needed" if error.errno in FULL else ""
+        raise OSError(error.errno, f"{error.strerror or error}{more}", str(path)) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old one or the whole new one; an error names the file."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    with naming(path, len(content)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
             raise
-        needed = f"; {len(content):,} bytes are needed" if error.errno in FULL else ""
-        raise OSError(error.errno, f"{error.strerror}{needed}", str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -128,7 +128,7 @@ def build_attribution(
     reader = AttributionReader(replace(read, read_at="prediction"), component, memory)
     if read.model.family.norm is None:
         raise ValueError("attribution needs the path of the model's last norm: model.modules.norm")
-    read.model.check_weights(head=True)
+    read.model.needs_head = True
     return reader
 
 
@@ -142,7 +142,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         raise ValueError("lesions are matched by stored activations: activations.store=true")
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
-    read.model.check_weights(head=True)
+    read.model.needs_head = True
     given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
     lowest, n_layers = min(read.layers), read.model.n_layers
     if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
@@ -159,7 +159,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     if prompts is not None:
         if mode == "resample":
             raise ValueError("lesion.prompts goes with modes that are the same at every position, not with resample")
-        texts = read_prompts(prompts.expanduser().read_text(encoding="utf-8").splitlines())
+        texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
     if (neurons := given.pop("neurons")) is not None:

@@ -1,11 +1,18 @@
-"""Names of metrics as MLflow takes them, and the tags that fit into them."""
+"""What MLflow takes as a name and a value; names of metrics in its characters, and the tags that fit into them."""
 
 from __future__ import annotations
 
+import posixpath
 import re
 
 LONGEST_NAME = 250
-"""Characters of the name of a metric or a run that MLflow keeps."""
+"""Characters of the name of a run, a param, a metric or a tag that MLflow keeps."""
+
+LONGEST_DATASET = 500
+"""Characters of the name of a dataset."""
+
+LONGEST_PARAM = 6000
+"""Characters of the value of a param."""
 
 LONGEST_TEXT = 8000
 """Characters of the value of a tag of a run, its description among them."""
@@ -17,6 +24,29 @@ LONGEST_PREFIX = 64
 _REFUSED = re.compile(
     r"[^\w\-. /]|\A/|(?<=/)/|/\Z|(?<![^/])\.+(?![^/])|_(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})", re.ASCII
 )
+
+_TAKEN = re.compile(r"[\w\-. :/]+")
+
+
+def check_name(name: str) -> str:
+    """Refuse what MLflow does not take as the name of a param, a metric or a tag.
+
+    Args:
+        name: the name.
+
+    Returns:
+        The name.
+
+    Raises:
+        ValueError: it is too long, or holds other characters, or what a path would not keep (``..``, ``//``).
+    """
+    if len(name) > LONGEST_NAME:
+        raise ValueError(f"the name {shortened(name)!r} is longer than the {LONGEST_NAME} characters that MLflow keeps")
+    if not _TAKEN.fullmatch(name) or name == "." or name.startswith(("/", "..")) or posixpath.normpath(name) != name:
+        raise ValueError(
+            f"MLflow does not take the name {name!r}: letters, digits, spaces and _-.:/ only, not as in ../ or a//b"
+        )
+    return name
 
 
 def metric_name(key: str) -> str:

@@ -89,7 +89,9 @@ def test_non_finite_activations_name_layer_and_neuron(reader, value, cause):
     read = reader(site="mlp", layers=(0, 1))
     with torch.no_grad():
         read.model.network.layers[1].mlp.up_proj.weight[7] *= value
-    with pytest.raises(ValueError, match=f"activation of mlp layer 1 neuron 7 is {cause}"):
+    with pytest.raises(
+        ValueError, match=rf"activation of mlp layer 1 neuron 7 is {cause} \(model {read.model.files.path}\)$"
+    ):
         read(TEXTS, "x")
     assert left_in(read.store) == []
 

@@ -152,6 +152,18 @@ def test_disk_full(reader, monkeypatch):
     assert len(read(TEXTS, "x")[2]) > 0
 
 
+@pytest.mark.parametrize("step", ["numpy.lib.format.open_memmap", "os.fsync"])
+def test_disk_full_names_the_array(tmp_path, monkeypatch, step):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    filled = partial.PartialArrays.open(tmp_path, [1], (4, 2), "float16")
+    filled.put(np.arange(4), {1: np.ones((4, 2))})
+    monkeypatch.setattr(step, full)
+    with pytest.raises(OSError, match=r"No space left on device; \d+ bytes are needed: '.*1\.npy'"):
+        filled.checkpoint() if step == "os.fsync" else partial._reserve(tmp_path / "1.npy", (4, 2), "float16")
+
+
 class Killed(BaseException):
     """Stands for Ctrl-C, or a kill between two steps."""
 
@@ -385,3 +397,23 @@ def test_what_is_no_entry_is_told_and_left_alone(reader, tmp_path):
     removed, skipped = read.store.prune(0.0)
     assert (removed, skipped) == ([entry], foreign)
     assert (tmp_path / "elsewhere" / "key.json").is_file()
+
+
+def test_pipes_in_the_place_of_files(reader):
+    """Reading one would never end: a key names no entry, an array or its manifest is computed again."""
+    read = reader()
+    whole = read(TEXTS, "x")
+    (entry,) = (path for path in read.store.folder.iterdir() if path.is_dir())
+    for pattern in ("*.npy", "*.*.json"):
+        path = next(entry.glob(pattern))
+        path.unlink()
+        os.mkfifo(path)
+        again = reader()(TEXTS, "x")
+        assert all(np.array_equal(whole[layer], again[layer]) for layer in whole)
+        assert path.is_file()
+    (entry / "key.json").unlink()
+    os.mkfifo(entry / "key.json")
+    assert read.store.summaries() == (
+        [],
+        [f"{entry} is no entry of the cache: {entry / 'key.json'} is no regular file"],
+    )

@@ -180,9 +180,13 @@ def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
     place = folder()
     rewrite(place, lambda tensors: {k: v for k, v in tensors.items() if k != "lm_head.weight"})
     assert loaded(place).network is not None
-    for use in (lambda model: model.predictor, lambda model: model.check_weights(head=True)):
+    with pytest.raises(ValueError, match="missing: lm_head.weight"):
+        _ = loaded(place).predictor
+    early = loaded(place)
+    early.needs_head = True  # as a run with lesions says before it extracts
+    for use in (LanguageModel.check_weights, lambda model: model.network):
         with pytest.raises(ValueError, match="missing: lm_head.weight"):
-            use(loaded(place))
+            use(early)
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyneurons.artifacts.plain import read_json, read_yaml, write_yaml
+from keyneurons.artifacts.scores import open_scores
 from keyneurons.atomic_files import write_json, write_text
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
@@ -115,3 +117,13 @@ def test_nan_is_not_written(tmp_path):
         write_json(tmp_path / "a.json", {"a": math.nan})
     assert not list(tmp_path.iterdir())
     assert json.dumps({"a": math.nan}) == '{"a": NaN}'  # the sanity twin: the library would
+
+
+@pytest.mark.parametrize("read", [read_json, read_yaml, open_scores])
+def test_a_pipe_or_a_folder_is_refused(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")  # reading it would never end
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "folder").mkdir()
+    for path in tmp_path.iterdir():
+        with pytest.raises(ValueError, match=f"^{path} is no regular file$"):
+            read(path)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from unittest import mock
 
@@ -83,6 +84,7 @@ def call(
     yield run
     for handler in set(root.handlers) - set(before):
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # of a log on a full disk
+            handler.close()
     root.handlers[:] = before
     root.setLevel(level)

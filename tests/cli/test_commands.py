@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from user import Command, Place
@@ -69,6 +70,16 @@ def test_every_command_has_its_own_help(call: Command, name: str) -> None:
     ended = call(name, "--help")
     assert ended.status == 0
     assert ended.out.startswith(f"usage: keyneurons {name}")
+
+
+@pytest.mark.parametrize("days", ["nan", "-1", "-0.5", "-inf", "a"])
+def test_what_is_no_number_of_days_prunes_nothing(
+    call: Command, environment: dict[str, str], tmp_path: Path, days: str
+) -> None:
+    with mock.patch.dict(environment, KEYNEURONS_CACHE=str(tmp_path)):
+        ended = call("cache", "prune", f"--older-than={days}")
+    assert ended.status == 1
+    assert f"must be a number of days, 0 or more, got '{days}'" in ended.error
 
 
 def test_the_cache_is_listed_and_pruned(

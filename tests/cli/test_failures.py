@@ -43,7 +43,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     first, second, last = ended.err.strip().splitlines()
     assert first == "keyneurons: error: #1: [Errno 28] No space left on device"
     assert second.startswith("keyneurons: error: #2: MLflow at sqlite:///")
-    assert second.endswith("database or disk is full")
+    assert "database or disk is full; the run is complete in its folder, send it later with: " in second
     parent, *children = sorted(runs_in(tmp_path), key=lambda run: PARENT in run.data.tags)
     assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
     assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED"]
@@ -148,3 +148,25 @@ def test_a_secret_of_the_environment_stays_there(
 
 def read(path: Path) -> str:
     return path.read_text("utf-8", errors="replace") if path.is_file() else ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_told_in_one_line_that_names_the_place(
+    call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Hydra writes its own files, and where only the log finds no space."""
+    own = tmp_path / "a" / ".hydra"
+    own.mkdir(parents=True)
+    (own / "config.yaml").symlink_to("/dev/full")
+    ended = call(*place.small, "hydra.run.dir=a")
+    assert (ended.status, ended.err) == (1, f"keyneurons: error: [Errno 28] No space left on device: '{own}'\n")
+    (own / "config.yaml").unlink()
+    (tmp_path / "a" / "keyneurons.log").symlink_to("/dev/full")
+    monkeypatch.setattr(job, "run_experiment", failing)
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", lambda *_: None)  # it would read /dev/full for ever
+    ended = call(*place.small, "hydra.run.dir=a")
+    assert (ended.status, ended.err) == (1, "keyneurons: error: a mistake\n")
+
+
+def failing(*_: Any) -> None:
+    raise ValueError("a mistake")

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from user import artifacts_of, output_folders, runs_in
 
+from keyneurons.pipeline import experiment
+
 FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
 
 
@@ -147,3 +149,9 @@ def test_lesions_that_cannot_be_made_are_told_in_one_line(call, place, overrides
     ended = call(*place.small, *overrides)
     assert ended.status == 1
     assert all(piece in ended.error for piece in told), ended.error
+
+
+def test_a_translation_to_no_tag_is_told_before_anything_is_read(call, place, monkeypatch):
+    monkeypatch.setattr(experiment, "StoredActivations", None)
+    ended = call(*place.small, "lesion=translate", "lesion.to=ZZZ")
+    assert ended.error.endswith("lesion.to must be one of DET, NOUN, PRON, VERB, got ZZZ")

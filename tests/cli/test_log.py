@@ -9,11 +9,12 @@ import random
 import shutil
 
 import pytest
+import yaml
 from damaging import damage
 from user import QUICK
 
 from keyneurons.runs.finished import log_finished
-from keyneurons.tracking import Store
+from keyneurons.tracking import Store, open_run
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,151 @@ def test_a_store_on_a_full_disk_gets_the_run_later(place, call, tmp_path, monkey
     assert sent.status == 0, sent.err
     (run,) = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
     assert run.info.status == "FINISHED"
+
+
+def changed(folder, name, *keys, value):
+    """Put a value into a JSON or YAML file of a run."""
+    path = folder / name
+    whole = yaml.safe_load(path.read_text("utf-8"))  # JSON is YAML
+    inner = whole
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(yaml.safe_dump(whole) if name == "config.yaml" else json.dumps(whole), "utf-8")
+    return str(path)
+
+
+REFUSED_NAMES = ["", ".", "é?", "../x", "a//b", "/a", "a\n", "n" * 251, "\ud800"]
+
+
+def test_names_that_mlflow_refuses_are_refused_first(unsent):
+    folder, store = unsent
+    whole = {name: (folder / name).read_bytes() for name in ("run.json", "config.yaml")}
+    for key in REFUSED_NAMES:
+        refused(folder, store, changed(folder, "run.json", "tags", key, value="x"))
+        (folder / "run.json").write_bytes(whole["run.json"])
+        if key not in {"", ".", "/a", "../x"}:  # behind choice. they are taken
+            refused(folder, store, changed(folder, "run.json", "choices", key, value="x"))
+            (folder / "run.json").write_bytes(whole["run.json"])
+    for key in ["we?ird", "w" * 400, "a\n", "a//b"]:
+        refused(folder, store, changed(folder, "config.yaml", "selection", key, value=1))
+        (folder / "config.yaml").write_bytes(whole["config.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "value"),
+    [
+        ("run.json", ["tags", "layer"], "x" * 8001),
+        ("run.json", ["tags", "layer"], "\ud800"),
+        ("run.json", ["tags", "mlflow.runName"], "another"),
+        ("run.json", ["choices", "model"], "x" * 6001),
+        ("run.json", ["choices", "model"], "\ud800"),
+        ("run.json", ["dataset", "id"], "x" * 501),
+        ("run.json", ["name"], "x" * 251),
+        ("run.json", ["start_time"], 2**63),
+        ("config.yaml", ["selection", "more"], "x" * 6001),
+        ("metrics.json", ["m" * 251], 1.0),
+        ("metrics.json", ["m" + "é" * 70], 1.0),  # fits before it is escaped
+        ("key_neurons.json", ["layers"], []),
+    ],
+)
+def test_values_that_mlflow_refuses_are_refused_first(unsent, name, keys, value):
+    folder, store = unsent
+    refused(folder, store, changed(folder, name, *keys, value=value))
+
+
+def test_what_a_run_found_is_needed_whole(unsent):
+    folder, store = unsent
+    metrics = (folder / "metrics.json").read_bytes()
+    (folder / "metrics.json").write_text("{}\n")
+    refused(folder, store, str(folder / "metrics.json"))
+    (folder / "metrics.json").write_bytes(metrics)
+    for name in ("key_neurons.json", "scores.safetensors"):
+        whole = (folder / name).read_bytes()
+        (folder / name).write_bytes(whole[:100])
+        refused(folder, store, str(folder / name))
+        (folder / name).unlink()
+        refused(folder, store, str(folder), f"{name} missing")
+        (folder / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize("name", ["mlflow_run.json", "layers.json", "scores.safetensors"])
+def test_a_folder_in_the_place_of_a_file(unsent, name):
+    folder, store = unsent
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).mkdir()
+    with pytest.raises(ValueError, match=f"{name} is no regular file"):
+        log_finished(store, folder)
+    assert store.search("keyneurons", "") == []
+
+
+def test_a_folder_that_takes_no_file_is_not_sent(unsent, monkeypatch):
+    """Else nothing in it would say that it was, and every try would add a run."""
+    folder, store = unsent
+
+    def read_only(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", read_only)
+        refused(folder, store, "Read-only file system", str(folder))
+
+
+@pytest.fixture
+def full_disk(monkeypatch, tmp_path):
+    """A disk that ends in the middle of the first artifact; until that is removed the database takes nothing either."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    close = MlflowClient.set_terminated
+    filling = tmp_path / "mlruns" / "artifacts"
+
+    def log_artifacts(client, run_id, folder):
+        half = filling / run_id / "artifacts" / "config.yaml"
+        half.parent.mkdir(parents=True)
+        half.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(half))
+
+    def set_terminated(client, run_id, **status):
+        if any(path.is_file() for path in filling.rglob("*")):
+            raise MlflowException("(sqlite3.OperationalError) database or disk is full\n[SQL: UPDATE runs]")
+        close(client, run_id, **status)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_artifacts", log_artifacts)
+        patch.setattr(MlflowClient, "set_terminated", set_terminated)
+        yield
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_no_run_stays_running_on_a_full_disk(finished, place, call, tmp_path):
+    from mlflow import MlflowClient
+
+    ended = call(*place.small, *QUICK, "hydra.run.dir=a")
+    assert "No space left on device" in ended.error
+    ended = call("log", str(finished))
+    assert f"{finished} was not sent and can be sent again later" in ended.error
+    assert "No space left on device" in ended.error
+    assert "\n" not in ended.error
+    runs = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
+    assert [run.info.status for run in runs] == ["FAILED", "FAILED"]
+
+
+@pytest.mark.parametrize("step", ["keyneurons.tracking.run.send_params", "keyneurons.tracking.run.write_json"])
+def test_a_run_that_ends_as_it_is_opened_is_closed(unsent, monkeypatch, step):
+    folder, store = unsent
+    before = iter([None])  # run.json is written before there is a run, too
+
+    def full(*_):
+        if step.endswith("write_json") and next(before, full) is None:
+            return
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(step, full)
+    facts = {"name": "a", "parent": None, "choices": {}, "tags": {}}
+    with pytest.raises(OSError, match="No space left"), open_run(store, folder, facts):
+        raise AssertionError
+    assert [run["status"] for run in store.search("keyneurons", "")] == ["FAILED"]
 
 
 def test_a_description_longer_than_mlflow_keeps_says_where_the_rest_is(unsent):

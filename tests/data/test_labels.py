@@ -64,6 +64,7 @@ def test_a_column_without_tags_names_those_that_have_some(column: str) -> None:
 
 REFUSED = {
     "unknown": (["NOUN", "NUON"], 1, r"no tag NUON in column 'upos'; there are: DET, INTJ, NOUN, PRON, PUNCT, VERB$"),
+    "blank": (["NOUN", " VERB", ""], 1, r"no tag '', ' VERB' in column 'upos'; there are: DET, INTJ, NOUN"),
     "rare": (
         ["NOUN", "INTJ"],
         2,

@@ -82,7 +82,13 @@ def test_shares_count_the_words_that_train_knows(model, tmp_path):
     assert found.lesioned["VERB"] == written(model, silenced("VERB"))
 
 
-def test_prompts_are_the_lines_of_a_file():
-    assert read_prompts(["The dog", "", "  She "]) == ("The dog", "She")
-    with pytest.raises(ValueError, match="a file of prompts needs a line that is not blank"):
-        read_prompts(["", "  "])
+def test_prompts_are_the_lines_of_a_file(tmp_path):
+    path = tmp_path / "prompts.txt"
+    path.write_text("The dog\n\n  She ")
+    assert read_prompts(path) == ("The dog", "She")
+    path.write_text("\n  \n")
+    with pytest.raises(ValueError, match=f"^{path}: a file of prompts needs a line that is not blank"):
+        read_prompts(path)
+    path.write_bytes(b"The dog\n\xff")
+    with pytest.raises(ValueError, match=f"^{path}:2: not UTF-8"):
+        read_prompts(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import warnings
 from pathlib import Path
 
@@ -99,3 +101,13 @@ def test_characters_that_the_default_font_lacks_come_from_a_font_that_has_them(m
         assert drawing._other_families(frozenset("名🙂☃")) == ("Emoji", "Kanji")
     finally:
         drawing._other_families.cache_clear()
+
+
+def test_a_full_disk_names_the_figure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device; [\d,]+ bytes are needed: '.*a\.png'"):
+        drawing.save(drawing.new_figure(1.0, 1.0), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []

@@ -49,7 +49,7 @@ def fill(
 
     def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:
         for site, of_site in taken.items():
-            values = {i: kept.check(f"{site} layer {i}").numpy() for i, kept in of_site.items()}
+            values = {i: reader.checked(kept, site, i).numpy() for i, kept in of_site.items()}
             partials[site].put(rows, values)
 
     with capture(reader.model.network, reader.model.family, places) as reading, ThreadPoolExecutor(1) as writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import time
 import zlib
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from keyneurons.atomic_files import write_json
+from keyneurons.atomic_files import check_regular, naming, write_json
 
 CHECKPOINT_SECONDS = 2.0
 PROGRESS = "progress.json"
@@ -127,17 +128,19 @@ class _ArrayFile:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         self._first, self._row_bytes, self._dtype = array.offset, array.strides[0], array.dtype
         self._array = array
+        self._path = path
         self._file = path.open("r+b", buffering=0)
 
     def put(self, rows: Int[ndarray, " rows"], block: ndarray, crc: int) -> int:
         """Write some rows; returns the CRC-32 of all written so far, given that before them."""
         block = np.ascontiguousarray(block, self._dtype)
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # the words of a sentence lie side by side
-        for first, end in itertools.pairwise([*starts, len(rows)]):
-            self._file.seek(self._first + int(rows[first]) * self._row_bytes)
-            left = block[first:end].data.cast("B")
-            while left:
-                left = left[self._file.write(left) :]
+        with naming(self._path, self._array.nbytes):
+            for first, end in itertools.pairwise([*starts, len(rows)]):
+                self._file.seek(self._first + int(rows[first]) * self._row_bytes)
+                left = block[first:end].data.cast("B")
+                while left:
+                    left = left[self._file.write(left) :]
         return _crc(block, crc)
 
     def crc(self, steps: Sequence[Int[ndarray, " _"]]) -> int:
@@ -148,7 +151,8 @@ class _ArrayFile:
         return crc
 
     def to_disk(self) -> None:
-        os.fsync(self._file.fileno())
+        with naming(self._path, self._array.nbytes):
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -161,6 +165,7 @@ def _crc(block: ndarray, before: int) -> int:
 def _read_progress(path: Path) -> dict[str, Done]:
     """The steps that are on disk, none where the file is not there or is damaged."""
     try:
+        check_regular(path)
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(layer): Done(int(done["steps"]), int(done["crc"])) for layer, done in found.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -170,6 +175,7 @@ def _read_progress(path: Path) -> dict[str, Done]:
 def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
     """Whether the array at ``path`` is there and of this shape."""
     try:
+        check_regular(path)
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return False
@@ -177,16 +183,9 @@ def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
 
 
 def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
-    """A new array file whose space is allocated at once: a full disk is told before the passes over the text.
-
-    Raises:
-        OSError: there is no space.
-    """
-    np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-    if hasattr(os, "posix_fallocate"):  # not on macOS
-        size = path.stat().st_size
-        with path.open("r+b") as file:
-            try:
-                os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                raise OSError(error.errno, f"{error.strerror}; {size:,} bytes are needed", str(path)) from error
+    """A new array file whose space is allocated at once: a full disk is told before the passes over the text."""
+    with naming(path, math.prod(shape) * np.dtype(dtype).itemsize):
+        np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):  # not on macOS
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
 from keyneurons.activations.capture import capture
-from keyneurons.activations.extract import plan_batches
+from keyneurons.activations.extract import Taken, plan_batches
 from keyneurons.activations.filling import fill, fill_share, passes
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.processes import Processes
@@ -183,7 +183,21 @@ class ActivationReader:
         plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
         with capture(self.model.network, self.model.family, {self.site: self.layers}) as reading:
             for rows, taken in passes(self, reading, encoded, plan, 0, name, to_cpu=False):
-                yield rows, {i: kept.check(f"{self.site} layer {i}") for i, kept in taken[self.site].items()}
+                yield (
+                    rows,
+                    {i: self.checked(kept, self.site, i) for i, kept in taken[self.site].items()},
+                )
+
+    def checked(self, taken: Taken, site: Site, layer: int) -> Float[Tensor, "words neurons"]:
+        """What is kept of a layer for the words of a batch.
+
+        Raises:
+            ValueError: an activation is not finite; the model is named.
+        """
+        try:
+            return taken.check(f"{site} layer {layer}")
+        except ValueError as error:
+            raise ValueError(f"{error} (model {self.model.files.path})") from error
 
     def _extract(
         self, entry: Entry, sentences: Sequence[Sentence], places: Mapping[Site, Sequence[int]], name: str

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.activations.partial import PartialArrays
-from keyneurons.atomic_files import write_json
+from keyneurons.atomic_files import check_regular, write_json
 from keyneurons.digests import file_digest, json_digest
 
 FORMAT = 2
@@ -72,6 +72,8 @@ class Entry:
         """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
         array, manifest = self._array(series, layer), self._manifest(series, layer)
         try:
+            check_regular(manifest)
+            check_regular(array)
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             if (facts["entry"], facts["site"], facts["layer"]) != (self.folder.name, series, layer):
                 return None  # copied or moved here from another entry, site or layer
@@ -212,6 +214,7 @@ def _key_of(folder: Path) -> dict[str, Any]:
     """
     if folder.is_symlink():
         raise ValueError("it is a symbolic link")
+    check_regular(folder / "key.json")
     try:
         key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -6,18 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, RootModel
+from pydantic import AfterValidator, ConfigDict, Field, RootModel
 
 from keyneurons.artifacts.plain import checked, read_json
+from keyneurons.metric_names import check_name, metric_name
 
 METRICS_FILE = "metrics.json"
 LAYERS_FILE = "layers.json"
-Name = Annotated[str, Field(min_length=1)]
 Layer = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
 
 
-class Metrics(RootModel[Mapping[Name, float]]):
-    """Finite numbers by name."""
+def _name(name: str) -> str:
+    check_name(metric_name(name))
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
+
+
+class Metrics(RootModel[Annotated[Mapping[Name, float], Field(min_length=1)]]):
+    """Finite numbers by name, at least one."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -44,4 +52,4 @@ def read_curves(folder: Path) -> Mapping[str, Mapping[str, float]]:
         ValueError: the file is damaged.
     """
     path = folder / LAYERS_FILE
-    return checked(Curves, read_json(path), path).root if path.is_file() else {}
+    return checked(Curves, read_json(path), path).root if path.exists() else {}

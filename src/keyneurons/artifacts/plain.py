@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from keyneurons.atomic_files import check_regular
+
 _LONGEST = 200  # characters of what a library says of a file
 
 
@@ -41,7 +43,7 @@ def checked(model: type[M], plain: Any, path: Path) -> M:
     except ValidationError as error:
         first, *others = error.errors()
         told, more = first["msg"].removeprefix("Value error, "), f" (and {len(others)} more)" if others else ""
-        if key := ".".join(map(str, first["loc"])):
+        if key := " ".join(".".join(map(str, first["loc"])).split()):
             told = f"{key}: {told}, got {_short(first['input'])}"
         raise ValueError(f"{path} does not fit this version: {told}{more}") from None
 
@@ -52,6 +54,7 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: it is no JSON, or holds NaN, an infinity or a key twice; the file is named.
     """
+    check_regular(path)
     try:
         text = path.read_text(encoding="utf-8")
         return json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
@@ -71,6 +74,7 @@ def read_yaml(path: Path) -> Any:
         ValueError: it is no YAML, was cut short, or holds an alias, a key twice, or one that is no text; the file is
             named.
     """
+    check_regular(path)
     try:
         text = path.read_text(encoding="utf-8")
         if not text.endswith("\n"):

@@ -6,14 +6,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt
+from pydantic import AfterValidator, Field, NonNegativeInt
 
 from keyneurons.artifacts.plain import Strict, checked, read_json
+from keyneurons.metric_names import LONGEST_DATASET, LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
 from keyneurons.records import Split
 
 RUN_FILE = "run.json"
 LOGGED_FILE = "mlflow_run.json"
 RunId = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
+
+
+def _own_tag(name: str) -> str:
+    """The name of a tag that a run of ours may have.
+
+    Raises:
+        ValueError: MLflow does not take it, or sets it itself.
+    """
+    if name.startswith("mlflow."):
+        raise ValueError("tags that begin with mlflow. are set as a run is sent")
+    return check_name(name)
+
+
+def _group(name: str) -> str:
+    check_name(f"choice.{name}")
+    return name
+
+
+TagName = Annotated[str, AfterValidator(_own_tag)]
+TagValue = Annotated[str, Field(max_length=LONGEST_TEXT)]
+Group = Annotated[str, AfterValidator(_group)]
+Option = Annotated[str, Field(max_length=LONGEST_PARAM)]
 
 
 class Size(Strict):
@@ -26,7 +49,7 @@ class Size(Strict):
 class DatasetFacts(Strict):
     """The text of a run."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Field(min_length=1, max_length=LONGEST_DATASET)]
     digest: Annotated[str, Field(min_length=1)]
     profile: Mapping[Split, Size]
 
@@ -34,11 +57,11 @@ class DatasetFacts(Strict):
 class RunFacts(Strict):
     """A run: ``choices`` by config group, ``start_time`` in milliseconds, and once they are known the rest."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     parent: RunId | None
-    choices: Mapping[str, str]
-    tags: Mapping[str, str]
-    start_time: NonNegativeInt
+    choices: Mapping[Group, Option]
+    tags: Mapping[TagName, TagValue]
+    start_time: Annotated[NonNegativeInt, Field(lt=2**63)]
     run_id: RunId | None = None
     uri: str | None = None
     dataset: DatasetFacts | None = None
@@ -66,4 +89,4 @@ def read_logged(folder: Path) -> str | None:
         ValueError: the file that says so is damaged.
     """
     path = folder / LOGGED_FILE
-    return checked(Logged, read_json(path), path).run_id if path.is_file() else None
+    return checked(Logged, read_json(path), path).run_id if path.exists() else None

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 
+from keyneurons.atomic_files import check_regular
+
 SCORES_FILE = "scores.safetensors"
 _TENSOR = re.compile(r"(?P<site>\w+)\.(?P<layer>[0-9]+)(?P<p>\.p_value)?")
 
@@ -49,6 +51,7 @@ def open_scores(path: Path) -> ScoresFile:
     Raises:
         ValueError: it is damaged, or no such file.
     """
+    check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata() or {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,7 +82,7 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         "cache", help="list or prune cached activations", description="List or prune the cache."
     )
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
-    cache.add_argument("--older-than", type=float, metavar="DAYS", help="prune what was not used for so many days")
+    cache.add_argument("--older-than", type=_days, metavar="DAYS", help="prune what was not used for so many days")
     cache.set_defaults(function=_cache, overrides=[])
 
     send = commands.add_parser("log", help="send finished runs to MLflow", description="Send finished runs to MLflow.")
@@ -188,6 +189,16 @@ def _ui(options: argparse.Namespace) -> None:
     from keyneurons.cli.ui import serve
 
     serve(store_of(options.overrides), options.port, _say)
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not days >= 0:  # NaN is not
+        raise argparse.ArgumentTypeError(f"must be a number of days, 0 or more, got {text!r}")
+    return days
 
 
 def _port(text: str) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import shlex
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +37,8 @@ ENVIRONMENT = {
 
 # our launchers' options bear the names of the plugins' own, which complete and check them; workers import this too
 warnings.filterwarnings("ignore", r"\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
+
+logging.raiseExceptions = False  # a log on a full disk ends there; its tracebacks would hide the one line
 
 
 def main() -> None:
@@ -150,6 +154,9 @@ def _hydra() -> None:
     except BaseException as error:
         from keyneurons.sweeps.session import Refused  # late: --help does without all that it imports
 
+        if isinstance(error, OSError):
+            _name_folder(error)
+
         if isinstance(error, Refused):
             failed.append(error.__cause__ or error)
         elif is_lost(error):
@@ -163,6 +170,14 @@ def _hydra() -> None:
         failed.append(ValueError(told))
     if failed:
         raise failed[0]
+
+
+def _name_folder(error: OSError) -> None:
+    """Put the folder that Hydra was writing into into an error that names no file, as on a full disk."""
+    if error.errno is not None and error.filename is None:
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        folders = [str(names["output_dir"]) for names in frames if "output_dir" in names]
+        error.filename = folders[-1] if folders else None
 
 
 def _open_sweep(*, done: bool = False) -> OpenSweep | None:

@@ -61,7 +61,8 @@ def _tagger(config: Config) -> Any:
     dataset = config.dataset
     if not isinstance(dataset, TextDataset):
         return None
-    return {"stanza": version("stanza"), **StanzaModels(dataset.language, dataset.stanza_folder, {}).facts()}
+    folder = None if dataset.stanza_folder is None else Path(dataset.stanza_folder)
+    return {"stanza": version("stanza"), **StanzaModels(dataset.language, folder, {}).facts()}
 
 
 def _plain(value: Any, dropped: Mapping[str, Any], content: Content, *, argument: bool = False) -> Any:

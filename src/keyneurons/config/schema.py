@@ -304,7 +304,7 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: is missing, and has no default"
     if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it: "{key}={quoted(error["input"])}"'
+        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
     given = masked(repr(error["input"]))
     if isinstance(error["input"], str) and key == "tracking.uri":
         given = repr(masked_address(error["input"]))

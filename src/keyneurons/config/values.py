@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -67,8 +66,8 @@ def one_line(most: int) -> AfterValidator:
 
 
 def quoted(value: Any) -> str:
-    """A plain value as text on a command line: ``1`` as ``'1'``."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    """A plain value as text on a command line: ``1`` as ``'1'``, but ``'...'`` where what was written is not known."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else "..."
     return "'" + text.replace("'", r"\'") + "'"
 
 
@@ -80,7 +79,8 @@ def text_only(tags: Any) -> Any:
     """
     plain = isinstance(tags, list | tuple) and all(isinstance(tag, str | int | float | None) for tag in tags)
     if plain and not all(isinstance(tag, str) for tag in tags):
-        raise ValueError(f'tags are text, so quote them: "dataset.tags=[{",".join(map(quoted, tags))}]"')
+        given = ",".join(map(quoted, tags))
+        raise ValueError(f'tags are text, so quote them as they stand in the treebank: "dataset.tags=[{given}]"')
     return tags
 
 

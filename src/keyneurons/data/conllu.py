@@ -15,6 +15,10 @@ from keyneurons.records import Sentence, Word
 _N_COLUMNS = 10
 _ID = re.compile(r"(?P<word>[1-9][0-9]*)|(?P<first>[1-9][0-9]*)-(?P<last>[1-9][0-9]*)|(?P<empty>[0-9]+\.[1-9][0-9]*)")
 _COMMENT = re.compile(r"#\s*(?P<key>text|sent_id)\s*=(?P<value>.*)", re.DOTALL)
+# what Python calls printable and Unicode ignorable (Default_Ignorable_Code_Point), and the empty pattern of Braille
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 Line = tuple[int, str]
 
@@ -152,7 +156,7 @@ def _tag(column: str, text: str) -> str | None:
     Raises:
         ValueError: it has white space or invisible characters, so that two different tags could look alike.
     """
-    if any(character.isspace() or not character.isprintable() for character in text):
+    if _INVISIBLE.search(text) or any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError(f"{column} must not contain white space or invisible characters, got {text!r}")
     return None if text in ("_", "") else text
 

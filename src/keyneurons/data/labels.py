@@ -83,7 +83,7 @@ def _choose(
     known = sorted(set().union(*counts.values()))
     wanted = known if tags is None else sorted(set(tags))
     if unknown := [tag for tag in wanted if tag not in known]:
-        raise ValueError(f"no tag {', '.join(unknown)} in column {column!r}; there are: {', '.join(known)}")
+        raise ValueError(f"no tag {_named(unknown)} in column {column!r}; there are: {_named(known)}")
     rare = {tag: counts["train"][tag] for tag in wanted if counts["train"][tag] < min_words}
     if tags is not None and rare:
         raise ValueError(
@@ -105,6 +105,12 @@ def _check(column: str, counts: Counts, names: Sequence[str]) -> None:
                 f"no word of {split} has the tag {', '.join(missing)} of column {column!r}: "
                 f"raise min_words_per_tag, name the other tags in tags, or take more sentences into {split}"
             )
+
+
+def _named(tags: Sequence[str]) -> str:
+    """Tags in a line; what is blank or cannot be seen is shown as Python writes it."""
+    odd = [not tag.isprintable() or " " in tag or not tag for tag in tags]
+    return ", ".join(repr(tag) if strange else tag for tag, strange in zip(tags, odd, strict=True))
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -31,7 +31,7 @@ class StanzaModels:
     def root(self) -> Path:
         """The folder with ``resources.json``."""
         if self.folder is not None:
-            return Path(self.folder)
+            return Path(self.folder).expanduser()
         from stanza.resources.common import DEFAULT_MODEL_DIR
 
         return Path(DEFAULT_MODEL_DIR)
@@ -52,9 +52,11 @@ class StanzaModels:
 
     def _code(self, resources: Path) -> str:
         """The language's folder name: some names are aliases (``zh`` is ``zh-hans``)."""
-        known = json.loads(resources.read_text(encoding="utf-8")) if resources.is_file() else {}
         code = self.language.strip().lower()
-        return str(known.get(code, {}).get("alias", code))
+        try:
+            return str(json.loads(resources.read_text(encoding="utf-8")).get(code, {}).get("alias", code))
+        except (OSError, ValueError, AttributeError):  # what is wrong with the list, the pipeline says
+            return code
 
     def how_to_get(self) -> str:
         """The command that downloads the models."""

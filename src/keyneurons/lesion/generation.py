@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from keyneurons.activations.capture import passing
+from keyneurons.data.reading import read_text
 from keyneurons.lesion.conditions import Condition, Layer
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
@@ -78,13 +80,13 @@ def _sampled(temperature: float) -> dict[str, object]:
     return {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
 
 
-def read_prompts(lines: Sequence[str]) -> tuple[str, ...]:
+def read_prompts(path: Path) -> tuple[str, ...]:
     """The prompts of a file, one a line; blank lines are passed over.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or the file is not there or not UTF-8.
     """
-    prompts = tuple(line.strip() for line in lines if line.strip())
+    prompts = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not prompts:
-        raise ValueError("a file of prompts needs a line that is not blank")
+        raise ValueError(f"{path}: a file of prompts needs a line that is not blank")
     return prompts

@@ -51,6 +51,7 @@ class LanguageModel:
             raise ValueError("model.random_weights=true needs model.device_map=null: nothing is there to spread")
         self.files = files
         self.random_weights = random_weights
+        self.needs_head = False  # lesions and attribution do; said early, so that a model without one is refused early
         self._dtype = dtype
         self._device = device
         self._device_map = device_map
@@ -183,6 +184,7 @@ class LanguageModel:
         if not self.family.causal or self.family.norm is None:
             why = "lacks model.modules.norm, its last norm" if self.family.causal else "does not predict the next token"
             raise ValueError(f"{self.files.id} ({self.config.model_type}) {why}")
+        self.needs_head = True
         weights = self.network.state_dict() if self.random_weights else None
         self.__dict__.pop("network", None)
         model = self._load(AutoModelForCausalLM).eval().requires_grad_(False)
@@ -202,7 +204,7 @@ class LanguageModel:
 
         dtype = getattr(torch, self.dtype)
         if not self.random_weights:
-            self._covered(kind, device_map="meta")  # before there is memory taken for what may be refused
+            self.check_weights()  # before there is memory taken for what may be refused
             self.files.check()
             model = self._covered(kind, dtype=dtype, device_map=self._device_map)
         else:
@@ -211,11 +213,8 @@ class LanguageModel:
                 model = kind.from_config(self.config, dtype=dtype, trust_remote_code=False)
         return model.to(self.device) if self._device_map is None else model
 
-    def check_weights(self, *, head: bool = False) -> None:
+    def check_weights(self) -> None:
         """Compare names and sizes of the tensors with the config, if weights are here; their numbers are not read.
-
-        Args:
-            head: whether the language-model head is needed too.
 
         Raises:
             ValueError: they do not cover the model, or are of other sizes.
@@ -223,7 +222,7 @@ class LanguageModel:
         from transformers import AutoModel, AutoModelForCausalLM
 
         if not self.random_weights and list(self.files.path.glob(WEIGHTS)):
-            self._covered(AutoModelForCausalLM if head else AutoModel, device_map="meta")
+            self._covered(AutoModelForCausalLM if self.needs_head else AutoModel, device_map="meta")
 
     def _covered(self, kind: Any, **how: Any) -> Any:
         """A model from its files, every tensor of it.

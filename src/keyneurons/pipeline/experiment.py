@@ -152,6 +152,8 @@ def read_dataset(experiment: Experiment) -> tuple[Treebank, Labels, Activations]
     treebank = experiment.dataset.load(experiment.read)
     labels = experiment.dataset.label(treebank, first_words=experiment.read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
+    if experiment.lesions is not None:
+        experiment.lesions.check_tags(labels.names)  # refused before the first pass
     if experiment.store:
         return treebank, labels, StoredActivations.of(experiment.read, treebank)
     for split in SPLITS:

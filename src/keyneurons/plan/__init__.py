@@ -115,6 +115,7 @@ def _check(
         read.bos_id()
     if config.lesion is not None and planned.weights:
         build_lesions(config, config.lesion, read)
+    read.model.check_weights()
 
 
 def _passes(read: ActivationReader, text: PlannedText, split: Split) -> Passes:

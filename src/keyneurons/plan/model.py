@@ -67,8 +67,6 @@ class PlannedModel:
             named = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
             return cls.of(asked.model_copy(update={"dtype": named}), cache, gpu_wanted=gpu_wanted)
         weights = asked.random_weights or bool(list(files.path.glob(WEIGHTS)))
-        if weights:
-            model.check_weights()
         return cls(asked, model, on_gpu, weights, _has_tokenizer(files.path))
 
     @property

@@ -6,9 +6,11 @@ import unicodedata
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keyneurons.atomic_files import write_bytes
 from keyneurons.metric_names import shortened
 
 if TYPE_CHECKING:
@@ -47,12 +49,14 @@ def save(figure: Figure, path: Path, *, cropped: bool = False) -> None:
     for text in texts:
         text.set_parse_math(False)
         text.set_fontfamily(families)
+    picture = BytesIO()
     with rc_context({"text.parse_math": False, "font.family": families}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ \(.*\) missing from font", UserWarning)
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
             figure.set_layout_engine("none")  # or savefig draws everything once more, for the layout alone
-        figure.savefig(path, bbox_inches="tight" if cropped else None)
+        figure.savefig(picture, format="png", bbox_inches="tight" if cropped else None)
+    write_bytes(path, picture.getvalue())
 
 
 def labels_of(names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from keyneurons.artifacts.key_neurons import read_key_neurons
 from keyneurons.artifacts.plain import read_yaml
+from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.config.schema import Config, validate_plain
 from keyneurons.tracking import Store, log_folder
 
@@ -101,20 +102,34 @@ def log_finished(store: Store, folder: Path) -> str:
         ValueError: the folder holds no finished run of this version, or one that was sent already.
     """
     if (path := folder / CONFIG).is_file():
-        for plain in _configs_in(read_yaml(path)):
+        plain = read_yaml(path)
+        methods = _methods_in(plain)
+        for each in [plain] if methods is None else [{**plain, "selection": method} for method in methods]:
             try:
-                validate_plain(plain)
+                validate_plain(each)
             except ValueError as error:
                 raise ValueError(f"{path} is damaged, or of another version: {error}") from error
+        if methods is None:
+            _check_found(folder)
     return log_folder(store, folder)
 
 
-def _configs_in(plain: Any) -> list[Any]:
-    """The configuration in a file, or one for each method of an agreement."""
+def _methods_in(plain: Any) -> list[Any] | None:
+    """The methods in the configuration of an agreement, or None where it is of a run."""
     methods = plain.get("selection") if isinstance(plain, dict) else None
-    if not isinstance(methods, dict) or "_target_" in methods:
-        return [plain]
-    return [{**plain, "selection": method} for method in methods.values()]
+    return None if not isinstance(methods, dict) or "_target_" in methods else [*methods.values()]
+
+
+def _check_found(folder: Path) -> None:
+    """Refuse a run whose key neurons or scores are not there or cannot be read.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if missing := [name for name in (KEY_NEURONS, SCORES_FILE) if not (folder / name).exists()]:
+        raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
+    read_key_neurons(folder / KEY_NEURONS)
+    open_scores(folder / SCORES_FILE)
 
 
 def load_run(store: Store, which: str) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,8 @@ def reaching(uri: str) -> Generator[None]:
     except MlflowException as error:
         if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
             raise TrackingUnavailable(f"the tracking server {where} does not answer") from error
-        raise TrackingRefused(f"MLflow at {where}: {masked(' '.join(str(error).split()))}") from error
+        told = re.split(r"\[SQL: |\(Background on this error", str(error))[0]  # of SQLAlchemy
+        raise TrackingRefused(f"MLflow at {where}: {masked(' '.join(told.split()))}") from error
     except SQLAlchemyError as error:  # which MLflow does not always translate
         raise TrackingRefused(f"MLflow at {where}: {getattr(error, 'orig', None) or type(error).__name__}") from error
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.atomic_files import write_json
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
-from keyneurons.tracking.sending import send_folder, send_params
+from keyneurons.tracking.sending import send_folder, send_params, withdraw
 from keyneurons.tracking.store import Store
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
     write_json(folder / RUN_FILE, facts)
     client, run_id = None, None
     try:
-        client = store.connect()
-        run_id = store.create_run(client, facts["name"], facts["tags"], facts["parent"])
-        write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
-        with reaching(store.uri):
-            send_params(client, run_id, folder)
-    except TrackingUnavailable as error:
-        log.warning("%s", error)
-    try:
+        try:
+            client = store.connect()
+            run_id = store.create_run(client, facts["name"], facts["tags"], facts["parent"])
+            write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
+            with reaching(store.uri):
+                send_params(client, run_id, folder)
+        except TrackingUnavailable as error:
+            log.warning("%s", error)
         yield OpenRun(store, run_id)
     except BaseException as error:
         log.exception("the run ended early")
@@ -97,4 +97,5 @@ def _end_early(store: Store, client: MlflowClient, run_id: str, folder: Path, st
             client.set_terminated(run_id, status=status)
             client.log_artifacts(run_id, str(folder))
     except (TrackingRefused, OSError) as error:
-        log.warning("the run could not be closed in MLflow: %s", error)
+        log.warning("the files of the run could not be sent to MLflow: %s", error)
+        withdraw(store, client, run_id, status)

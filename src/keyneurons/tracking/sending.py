@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 import time
 from contextlib import suppress
@@ -14,14 +15,13 @@ from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
 from keyneurons.atomic_files import write_json
-from keyneurons.metric_names import LONGEST_TEXT, metric_name
+from keyneurons.metric_names import LONGEST_PARAM, LONGEST_TEXT, check_name, metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
-from keyneurons.tracking.store import Store
+from keyneurons.tracking.store import Store, local_artifacts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LONGEST_PARAM = 6000
 MOST_PARAMS, MOST_METRICS = 100, 900  # of one call, by MLflow's limits
 NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
@@ -71,6 +71,7 @@ def log_folder(store: Store, folder: Path) -> str:
     Raises:
         ValueError: the folder holds no finished run, or one that was sent already, or a file of it is damaged.
         TrackingUnavailable: the server does not answer.
+        TrackingRefused: the store does not take it, such as one on a full disk.
     """
     if missing := [name for name in NEEDED if not (folder / name).is_file()]:
         raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
@@ -79,6 +80,7 @@ def log_folder(store: Store, folder: Path) -> str:
     _only_files(folder)
     facts, _ = _finished_facts(folder)
     _ = params_of(folder), read_metrics(folder), read_curves(folder), _summary(folder)
+    _check_writable(folder)
     client = store.connect()
     # a server that went away during the run still holds it as RUNNING
     known = facts.run_id if facts.run_id is not None and facts.uri == store.uri else None
@@ -89,25 +91,45 @@ def log_folder(store: Store, folder: Path) -> str:
         with reaching(store.uri):
             send_params(client, run_id, folder)
             send_folder(client, run_id, folder)
-    except BaseException:
-        with suppress(TrackingUnavailable, TrackingRefused), reaching(store.uri):
-            client.set_terminated(run_id, status="FAILED")
+    except BaseException as error:
+        withdraw(store, client, run_id, "FAILED")
+        if isinstance(error, TrackingRefused | OSError) and not isinstance(error, TrackingUnavailable):
+            raise TrackingRefused(f"{folder} was not sent and can be sent again later: {error}") from error
         raise
     return run_id
+
+
+def withdraw(store: Store, client: MlflowClient, run_id: str, status: str) -> None:
+    """Close a run that could not be sent whole, without its files: on a full disk they take what its status needs.
+
+    Where even that fails the run stays RUNNING until a later command finds its process gone.
+    """
+    with suppress(TrackingUnavailable, TrackingRefused, OSError), reaching(store.uri):
+        if (files := local_artifacts(client.get_run(run_id))) is not None:
+            shutil.rmtree(files, ignore_errors=True)
+        client.set_terminated(run_id, status=status)
 
 
 def params_of(folder: Path) -> dict[str, str]:
     """Every value of the run's config under its dotted key.
 
     Raises:
-        ValueError: the file is damaged, or a value is longer than MLflow keeps.
+        ValueError: the file is damaged, or MLflow does not take a key or a value.
     """
-    config = read_yaml(folder / "config.yaml")
+    path = folder / "config.yaml"
+    config = read_yaml(path)
     if not isinstance(config, dict) or not config:
-        raise ValueError(f"{folder / 'config.yaml'} is damaged: it is no mapping")
+        raise ValueError(f"{path} is damaged: it is no mapping")
     params = dict(_flatten(config))
-    if too_long := [key for key, value in params.items() if len(value) > LONGEST_PARAM]:
-        raise ValueError(f"{too_long[0]} is longer than the {LONGEST_PARAM} characters that MLflow keeps of a param")
+    for key, value in params.items():
+        try:
+            check_name(key)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        if len(value) > LONGEST_PARAM:
+            raise ValueError(
+                f"{path}: {key} is longer than the {LONGEST_PARAM} characters that MLflow keeps of a param"
+            )
     return params
 
 
@@ -152,6 +174,13 @@ def _only_files(folder: Path) -> None:
             if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
                 kind = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file"
                 raise ValueError(f"{path} is {kind}: a run that is sent may hold only files and folders of its own")
+
+
+def _check_writable(folder: Path) -> None:
+    """Try to write a file as long as the one that says at last where the run is: without it a run may be sent twice."""
+    trial = folder / f".{LOGGED_FILE}"
+    write_json(trial, {"run_id": "0" * 32})
+    trial.unlink()
 
 
 def _check_open(store: Store, run_id: str, facts: RunFacts, folder: Path) -> None:

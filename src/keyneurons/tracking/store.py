@@ -111,9 +111,9 @@ class Store:
         """
         try:
             client = self._existing()
-            here = urlparse(client.get_run(run_id).info.artifact_uri)
-            if here.scheme == "file" and (path := Path(url2pathname(here.path)) / name).exists():
-                return path  # MLflow would copy it into a folder that nobody removes
+            here = local_artifacts(client.get_run(run_id))
+            if here is not None and (here / name).exists():
+                return here / name  # MLflow would copy it into a folder that nobody removes
             return Path(client.download_artifacts(run_id, name))
         except Exception as error:
             reason = " ".join(str(error).split())
@@ -197,6 +197,12 @@ class Store:
             token = page.token
             if not token:
                 return found
+
+
+def local_artifacts(run: Run) -> Path | None:
+    """The folder of a run's files, or None where they are on a server."""
+    where = urlparse(run.info.artifact_uri)
+    return Path(url2pathname(where.path)) if where.scheme == "file" else None
 
 
 def _facts(run: Run) -> dict[str, Any]:

@@ -47,6 +47,15 @@ class LesionStudy:
     pairs: tuple[MinimalPair, ...] = ()
     generation: Generation | None = None
 
+    def check_tags(self, names: Sequence[str]) -> None:
+        """Refuse a translation to a tag that is none of these.
+
+        Raises:
+            ValueError: it is.
+        """
+        if self.lesion.to is not None and self.lesion.to not in names:
+            raise ValueError(f"lesion.to must be one of {', '.join(names)}, got {self.lesion.to}")
+
     @property
     def doses(self) -> tuple[float, ...]:
         """The shares below the whole set."""

@@ -65,8 +65,7 @@ def study_lesions(
     names = tuple(tag for tag in labels.names if sets.tags.get(tag))
     without = tuple(tag for tag in labels.names if tag not in names)
     encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
-    if study.lesion.to is not None and study.lesion.to not in names:
-        raise ValueError(f"lesion.to must be one of {', '.join(names)}, got {study.lesion.to}")
+    study.check_tags(names)
     driver = activations.driver(labels, "layer", 2**29)
     facts = facts_of(driver, labels, names)
     columns = {tag: np.array(sets.columns(tag), dtype=np.int64) for tag in names}
