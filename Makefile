@@ -6,17 +6,31 @@ RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench clean
+.PHONY: help demo test lint format bench clean
+
+help:
+	@echo "make demo     a first run: key neurons of SmolLM2-135M on the starter treebank"
+	@echo "make test     all checks and tests, as in CI"
+	@echo "make lint     the checks alone: ruff, mypy, import-linter"
+	@echo "make format   format the code"
+	@echo "make bench    all benchmarks, and docs/performance.md from their results"
+	@echo "make clean    remove the environment and build products"
 
 demo: $(RUN)
 	$(BIN)/keyneurons
 
-test: $(DEV)
+test: lint
+	$(BIN)/pytest -n 2
+
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+
+format: $(DEV)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 # takes about an hour on two cores; use an idle machine
 bench: $(DEV)
