@@ -63,7 +63,7 @@ def write_config(folder: Path, config: object = None) -> Path:
 
 def write_results(folder: Path, config: object = None) -> None:
     known = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else FACTS
-    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"words": 3}}}
+    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"sentences": 1, "words": 3}}}
     tags = {**known["tags"], "neuron_sets": "abc"}
     (folder / "run.json").write_text(json.dumps({"start_time": 1000, **known, "tags": tags, "dataset": dataset}))
     write_config(folder, config)
