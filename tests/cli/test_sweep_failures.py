@@ -228,7 +228,7 @@ def test_what_was_finished_outlives_a_full_disk(
     assert [line.partition(str(tmp_path))[0] for line in job] == (
         [] if where == "outputs" else [f"keyneurons: error: #1: {told}{later}"]
     )
-    assert last.startswith(f"keyneurons: error: {told if where == 'outputs' else '1 of the jobs failed (#1)'}; ")
+    assert last.startswith(f"keyneurons: error: {f'{told}: ' if where == 'outputs' else '1 of the jobs failed (#1); '}")
     assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
     assert (parent.info.status, done.info.status) == ("FAILED", "FINISHED")
     assert [run.info.status for run in failed] == ([] if where == "outputs" else ["FAILED"])
