@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from user import artifacts_of, output_folders, runs_in
 
+from keyneurons.config.compose import checked
 from keyneurons.pipeline import experiment
+from keyneurons.sweeps.session import check_jobs
 
 FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
 
@@ -155,3 +159,15 @@ def test_a_translation_to_no_tag_is_told_before_anything_is_read(call, place, mo
     monkeypatch.setattr(experiment, "StoredActivations", None)
     ended = call(*place.small, "lesion=translate", "lesion.to=ZZZ")
     assert ended.error.endswith("lesion.to must be one of DET, NOUN, PRON, VERB, got ZZZ")
+
+
+def test_a_sweep_checks_the_head_for_those_of_its_jobs_that_need_it(place, tmp_path):
+    folder = shutil.copytree(place.llama, tmp_path / "llama")
+    whole = load_file(folder / "model.safetensors")
+    del whole["lm_head.weight"]
+    save_file(whole, folder / "model.safetensors", metadata={"format": "pt"})
+    base = [*place.small, f"model.folder={folder}", f"cache={tmp_path / 'cache'}"]
+    plain, lesioned = (checked([*base, *more]) for more in ([], ["lesion=mean"]))
+    assert len(check_jobs([plain, plain])) == 2
+    with pytest.raises(ValueError, match=r"missing: lm_head.weight"):
+        check_jobs([plain, lesioned])

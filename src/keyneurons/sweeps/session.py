@@ -143,10 +143,10 @@ def check_jobs(configs: list[Config]) -> list[Job]:
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
         read = build_experiment(config, "").read
-        if config.model not in models:  # a tokenizer and weights take their time
+        if (asked := (config.model, read.model.needs_head)) not in models:  # a tokenizer and weights take their time
             read.bos_id()
             read.model.check_weights()
-            models.append(config.model)
+            models.append(asked)
         model = read.model.identity
         jobs.append(Job(config, fingerprint(config, model, content), reading(config, model, content), read.layers))
     return jobs
