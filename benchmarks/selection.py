@@ -32,7 +32,8 @@ from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import l1_min_c
 
-from keyneurons.build import build_dataset, build_reader
+from keyneurons.build.dataset import build_dataset
+from keyneurons.build.reader import build_reader
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import validate
 from keyneurons.selection.methods.average_precision import AveragePrecision

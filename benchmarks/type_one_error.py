@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from numpy import ndarray
 
 from keyneurons.analysis.resampling import permuted_tags
-from keyneurons.build import build_experiment
+from keyneurons.build.experiment import build_experiment
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import validate
 from keyneurons.data.word_features import sentence_of_rows

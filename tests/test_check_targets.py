@@ -35,7 +35,7 @@ BAD = [
     "torch.optim.lr_scheduler.StepLR",
     "torch.optim.Adam\n",
     "keyneurons",
-    "keyneurons.build.instantiate",
+    "keyneurons.build.components.instantiate",
     "keyneurons.atomic_files.write_text",
     "keyneurons.runs.job.subprocess.run",
     "keyneurons.selection.methods.correlation.Tensor",

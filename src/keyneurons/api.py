@@ -64,7 +64,7 @@ def run(*overrides: str) -> RunResult:
     """
     _quiet()
     from keyneurons.artifacts.run_facts import read_logged
-    from keyneurons.build import build_experiment
+    from keyneurons.build.experiment import build_experiment
     from keyneurons.config.compose import checked_with_choices
     from keyneurons.config.paths import output_folder
     from keyneurons.runs.job import tracked_run

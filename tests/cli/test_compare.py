@@ -14,7 +14,7 @@ from reading_pages import Page
 from user import QUICK, Command, Ended, Place, artifacts_of, client_of, runs_in
 
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
-from keyneurons.build import build_reader
+from keyneurons.build.reader import build_reader
 from keyneurons.cli.commands import _config
 from keyneurons.cli.compare import run_compare
 from keyneurons.cli.errors import is_mistake, one_line

@@ -17,7 +17,8 @@ from user import Command, Place
 
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import make_batch, plan_batches
-from keyneurons.build import build_dataset, build_reader
+from keyneurons.build.dataset import build_dataset
+from keyneurons.build.reader import build_reader
 from keyneurons.cli.commands import _config as configured
 from keyneurons.config.schema import Config
 from keyneurons.plan import make_plan

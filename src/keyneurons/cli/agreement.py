@@ -11,7 +11,8 @@ from rich.table import Table
 
 from keyneurons.artifacts.plain import write_yaml
 from keyneurons.atomic_files import write_text
-from keyneurons.build import build_experiment, build_store
+from keyneurons.build.experiment import build_experiment
+from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened

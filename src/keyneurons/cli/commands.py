@@ -106,7 +106,7 @@ def _config(overrides: Sequence[str]) -> Config:
 
 def store_of(overrides: Sequence[str]) -> Store:
     """Where runs go, with some overrides."""
-    from keyneurons.build import build_store
+    from keyneurons.build.tracking import build_store
 
     return build_store(_config(overrides).tracking)
 
@@ -118,7 +118,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from keyneurons.build import build_model_source
+    from keyneurons.build.reader import build_model_source
 
     config = _config(options.overrides)
     files = build_model_source(config.model, config.cache.expanduser()).fetch()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from rich.text import Text
 
-from keyneurons.build import build_store
+from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.report.comparison.console import show_comparison

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from keyneurons.build import build_dataset, build_reader
+from keyneurons.build.dataset import build_dataset
+from keyneurons.build.reader import build_reader
 from keyneurons.config.compose import composed, composing
 from keyneurons.config.overrides import check_overrides
 from keyneurons.config.schema import validate

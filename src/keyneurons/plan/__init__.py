@@ -11,7 +11,10 @@ from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.attribution.method import Attribution
-from keyneurons.build import build_attribution, build_lesions, build_selection, check_layers, check_model, instantiated
+from keyneurons.build.components import instantiated
+from keyneurons.build.lesions import build_lesions
+from keyneurons.build.reader import check_layers, check_model
+from keyneurons.build.selection import build_attribution, build_selection
 from keyneurons.config import schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.plan.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops

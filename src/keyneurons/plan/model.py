@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from keyneurons.activations.capture import capture
-from keyneurons.build import build_model_source
+from keyneurons.build.reader import build_model_source
 from keyneurons.config import schema
 from keyneurons.models.families import block_modules, site_width
 from keyneurons.models.language_model import LanguageModel

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
-from keyneurons.build import build_selection
+from keyneurons.build.selection import build_selection
 from keyneurons.config import schema
 from keyneurons.plan.costs import (
     ITEM_BYTES,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.build import build_dataset
+from keyneurons.build.dataset import build_dataset
 from keyneurons.config import schema
 from keyneurons.data.raw_text import read_texts
 from keyneurons.data.splitting import make_treebank, split_sentences

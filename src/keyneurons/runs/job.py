@@ -18,7 +18,8 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.plain import read_json, write_yaml
 from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.atomic_files import write_json, write_text
-from keyneurons.build import build_experiment, build_store
+from keyneurons.build.experiment import build_experiment
+from keyneurons.build.tracking import build_store
 from keyneurons.config.fingerprint import fingerprint, reading
 from keyneurons.config.schema import Config
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment

@@ -12,7 +12,9 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.artifacts.run_facts import RUN_FILE, read_logged, read_run_facts
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
-from keyneurons.build import build_dataset, build_reader, build_store
+from keyneurons.build.dataset import build_dataset
+from keyneurons.build.reader import build_reader
+from keyneurons.build.tracking import build_store
 from keyneurons.config.schema import Config
 from keyneurons.data.digests import treebank_digest
 from keyneurons.records import Labels, Treebank

@@ -137,7 +137,7 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def check_jobs(configs: list[Config]) -> list[Job]:
     """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
-    from keyneurons.build import build_experiment
+    from keyneurons.build.experiment import build_experiment
 
     jobs, models = [], []
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
@@ -164,7 +164,7 @@ def together(jobs: list[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
 
 def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: Path) -> Sweep:
     """Open the parent run, or again that of the sweep that is resumed; it is closed when this process ends."""
-    from keyneurons.build import build_store
+    from keyneurons.build.tracking import build_store
     from keyneurons.tracking import TrackingUnavailable, reopen
 
     global OPEN

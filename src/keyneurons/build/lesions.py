@@ -1,0 +1,61 @@
+"""What is lesioned how."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.neuron_sets import read_neuron_sets
+from keyneurons.build.tracking import build_store
+from keyneurons.config import schema
+from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
+from keyneurons.lesion.generation import Generation, read_prompts
+from keyneurons.lesion.modes import Lesion
+from keyneurons.pipeline.lesions.plan import LesionStudy
+
+
+def build_lesions(config: schema.Config, lesion: schema.Lesion, read: ActivationReader) -> LesionStudy:
+    """What is lesioned how.
+
+    Raises:
+        ValueError: the model does not predict words, activations are not stored, or a mode lacks what it needs.
+    """
+    if not config.activations.store:
+        raise ValueError("lesions are matched by stored activations: activations.store=true")
+    if not read.model.family.causal:
+        raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
+    read.model.needs_head = True
+    given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
+    lowest, n_layers = min(read.layers), read.model.n_layers
+    if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
+        raise ValueError(
+            f"lesion.later_layers must lie above layer {lowest}, the lowest lesioned, and below {n_layers}, "
+            f"got {outside[0]}"
+        )
+    mode, factor, to = (given.pop(name) for name in ("mode", "factor", "to"))
+    pairs: tuple[MinimalPair, ...] = ()
+    if (source := given.pop("pairs")) is not None:
+        pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
+    prompts, new_tokens, temperature = (given.pop(name) for name in ("prompts", "new_tokens", "temperature"))
+    generation = None
+    if prompts is not None:
+        if mode == "resample":
+            raise ValueError("lesion.prompts goes with modes that are the same at every position, not with resample")
+        texts = read_prompts(prompts.expanduser())
+        generation = Generation(texts, new_tokens, temperature, config.seed)
+    sets = None
+    if (neurons := given.pop("neurons")) is not None:
+        path = Path(neurons).expanduser()
+        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), "key_neurons.json")
+        sets = read_neuron_sets(found, read, config.dataset.tag_column)
+    tokens = config.activations.batch_tokens
+    return LesionStudy(
+        Lesion(mode, factor, to),
+        alpha=config.alpha,
+        batch_tokens=max(1, tokens // 4),
+        pass_tokens=4 * tokens,
+        neurons=sets,
+        pairs=pairs,
+        generation=generation,
+        **given,
+    )

@@ -1,0 +1,92 @@
+"""The reader of activations and the model behind it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from keyneurons.activations.processes import Processes
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.config import schema
+from keyneurons.config.values import resolve_layers
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
+
+
+def build_reader(config: schema.Config) -> ActivationReader:
+    """The reader of activations, bound to a model whose files are here."""
+    cache = config.cache.expanduser()
+    m = config.model
+    model = LanguageModel(
+        build_model_source(m, cache).fetch(),
+        dtype=m.dtype,
+        device=m.device,
+        device_map=m.device_map,
+        random_weights=m.random_weights,
+        modules=m.modules,
+    )
+    return ActivationReader(
+        model=model,
+        store=ActivationStore(cache / "activations"),
+        site=config.site,
+        layers=resolve_layers(config.layer, model.n_layers),
+        bos=m.bos,
+        read_at=config.read_at,
+        pooling=config.pooling,
+        batch_tokens=config.activations.batch_tokens,
+        dtype=config.activations.dtype,
+        processes=build_processes(config),
+    )
+
+
+def build_processes(config: schema.Config) -> Processes:
+    """Who shares the passes over the text.
+
+    Raises:
+        ValueError: there are no such devices, or the model is to be on one of its own, or spread over several.
+    """
+    asked = config.trainer.model_dump()
+    devices, n_nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
+    processes = Processes(str(asked.get("accelerator", "auto")), devices, n_nodes)
+    if processes.number > 1 and (config.model.device_map is not None or config.model.device != "auto"):
+        raise ValueError(
+            f"trainer.devices={devices} gives each of several processes a device and the whole model: it needs "
+            "model.device=auto and model.device_map=null"
+        )
+    return processes
+
+
+def build_model_source(model: schema.Model, cache: Path) -> ModelSource:
+    """Where the model comes from."""
+    if isinstance(model, schema.HubModel):
+        return HubModel(model.id, model.revision)
+    if isinstance(model, schema.LocalModel):
+        return LocalModel(model.folder, cache)
+    return PackagedSmolLM2(cache)
+
+
+def check_model(config: schema.Config, read: ActivationReader) -> None:
+    """Refuse more key neurons than there are, an unknown architecture, and a device that is not here.
+
+    Raises:
+        ValueError: one of these.
+    """
+    _ = read.model.family, read.model.device
+    width = read.model.width(config.site)
+    pool = width if config.scope == "layer" else width * len(read.layers)
+    if config.top_k > pool:
+        where = f"{config.site} of one layer" if config.scope == "layer" else f"{config.site} of these layers"
+        raise ValueError(f"top_k must lie in 1..{pool} (the neurons of {where}), got {config.top_k}")
+
+
+def check_layers(config: schema.Config, read: ActivationReader) -> None:
+    """Refuse readings of the layers by themselves that the model does not allow.
+
+    Raises:
+        ValueError: it does not predict, or nothing is in front of the first word.
+    """
+    for read_at in config.layer_by_layer.read_at:
+        replace(read, read_at=read_at)
+        if read_at == "prediction" and read.bos_id() is None:
+            raise ValueError("layer_by_layer.read_at=[prediction] needs a token in front of the first word: model.bos")
