@@ -74,7 +74,7 @@ def run(*overrides: str) -> RunResult:
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
     found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)
-    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.sets)
+    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.key.sets)
 
 
 def load_run(run: str, *overrides: str) -> Run:

@@ -170,19 +170,3 @@ class NeuronSets:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tags)
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``, nan where a set is empty.
-
-    ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
-    layer; ``expected`` the mean count under the same null.
-    """
-
-    tags: tuple[str, ...]
-    count: Int[ndarray, "tags tags"]
-    coefficient: Float[ndarray, "tags tags"]
-    jaccard: Float[ndarray, "tags tags"]
-    expected: Float[ndarray, "tags tags"]
-    p_value: Float[ndarray, "tags tags"]

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from keyneurons.build.components import build_probe_settings, build_trainer, instantiated
+from keyneurons.build.components import instantiated
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.lesions import build_lesions
+from keyneurons.build.probing import build_probing
 from keyneurons.build.reader import build_reader, check_layers, check_model
 from keyneurons.build.selection import build_attribution, build_selection
 from keyneurons.config import schema
+from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks
+from keyneurons.pipeline.unseen_words import UnseenWords
 
 
-def build_experiment(config: schema.Config, method: str) -> Experiment:
+def build_experiment(config: schema.Config, method: str, memo: Memo | None = None) -> Experiment:
     """Make everything that a run needs; the model's files are fetched, its weights not yet loaded.
 
     Args:
         config: the checked configuration.
         method: name of the selection method, for the records.
+        memo: keeps what runs in one process share; without one the run keeps its own.
 
     Returns:
         The experiment.
@@ -34,7 +36,7 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
     check_layers(config, read)
     component = instantiated("selection", config.selection)
     selection = build_selection(config, component, method)
-    build_trainer(config.trainer)  # refused now, not after a pass over the text
+    apart = config.split == "unseen_words"
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
@@ -43,12 +45,8 @@ def build_experiment(config: schema.Config, method: str) -> Experiment:
         selection=selection,
         method=method,
         checks=Checks(**dict(config.reliability)),
-        unseen_share=config.unseen_share if config.split == "unseen_words" else None,
-        probe=build_probe_settings(config.probe),
-        trainer=partial(build_trainer, config.trainer),
-        random_sets=config.controls.random_sets,
-        own_random_sets=config.controls.own_random_sets,
-        all_neurons=config.controls.all_neurons,
+        probing=build_probing(config, memo),
+        unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if apart else None,
         layers=LayerChecks(**dict(config.layer_by_layer)),
         lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),
         seed=config.seed,

@@ -9,6 +9,7 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.selection.methods.bottom import Bottom
@@ -51,9 +52,10 @@ def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -
     """
     if not isinstance(scorer, MomentScorer):
         raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method}")
+    few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
         "threshold=fdr or none": config.threshold != "permutation",
-        "controls.all_neurons=false": not config.controls.all_neurons,
+        f"control=[{','.join(few)}]": len(few) == len(config.control),
         "reliability.halves=0": config.reliability.halves == 0,
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,

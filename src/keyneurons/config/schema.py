@@ -150,12 +150,10 @@ class Trainer(Component):
     max_epochs: PositiveInt
 
 
-class Controls(Section):
-    """What key neurons are measured against."""
+class PerTag(Section):
+    """What the key neurons of each tag by itself are measured against."""
 
-    random_sets: Annotated[Int, Field(ge=2)]
-    own_random_sets: PositiveInt
-    all_neurons: bool
+    random_sets: PositiveInt
 
 
 class Reliability(Section):
@@ -228,6 +226,7 @@ class Config(Section):
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
     dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
     selection: Component
+    control: Mapping[str, Component] = {}
     probe: Probe
     trainer: Trainer
     tracking: Tracking
@@ -246,7 +245,7 @@ class Config(Section):
     split: Literal["sentences", "unseen_words"]
     unseen_share: Share
     reliability: Reliability
-    controls: Controls
+    per_tag: PerTag
     layer_by_layer: LayerByLayer
     lesion: Lesion | None = None
     activations: Activations

@@ -126,6 +126,24 @@ class StreamedActivations:
         return places
 
 
+def read_activations(read: ActivationReader, treebank: Treebank, *, store: bool) -> Activations:
+    """The activations of a treebank: in the cache when this returns, if they are stored.
+
+    Args:
+        read: reads them.
+        treebank: all sentences; what cannot be read is refused before the first pass.
+        store: whether they are kept.
+
+    Returns:
+        The activations.
+    """
+    if store:
+        return StoredActivations.of(read, treebank)
+    for split in SPLITS:
+        read.encode(treebank.splits[split])
+    return StreamedActivations(read, treebank)
+
+
 def scores_of_stream(
     scorer: NeuronScorer,
     chunks: Iterable[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]],

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.data.digests import treebank_digest
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
 from keyneurons.metric_names import check_tag
 from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,41 @@ class Dataset:
         for tag in labels.names:
             check_tag(tag)
         return labels
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A treebank, its digest and its labelled words."""
+
+    treebank: Treebank
+    digest: str
+    labels: Labels
+
+    def metrics(self) -> dict[str, float]:
+        """How much text stands behind all other figures."""
+        labels, treebank = self.labels, self.treebank
+        return {
+            **{f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS},
+            "data/tags": float(len(labels.names)),
+            "data/duplicates_dropped": float(sum(treebank.duplicates_dropped.values())),
+            "data/unreadable_dropped": float(treebank.unreadable_dropped),
+        }
+
+
+def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
+    """Load the treebank of a run and label its words.
+
+    Args:
+        dataset: the treebank and what is asked of it.
+        read: reads its words; where they are predicted, the first of a sentence is not among them.
+
+    Returns:
+        The treebank and its labels.
+    """
+    treebank = dataset.load(read)
+    labels = dataset.label(treebank, first_words=read.read_at == "word")
+    log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
+    return LabelledText(treebank, treebank_digest(treebank), labels)
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:

@@ -180,7 +180,7 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     if result.lesions is not None:
         write_lesions(result.lesions, folder)
         draw_lesions(result.lesions, folder / "figures")
-    keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
+    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))
 
 
