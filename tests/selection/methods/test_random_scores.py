@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from data import awkward
+from awkward_words import awkward
 
 from keyneurons.selection.methods.random_scores import Random
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data import awkward
+from awkward_words import awkward
 from scipy.stats import ttest_ind
 
 from keyneurons.selection.methods.mean_difference import MeanDifference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data import awkward
+from awkward_words import awkward
 from scipy.stats import f_oneway, ttest_ind
 
 from keyneurons.selection.methods.correlation import Correlation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from data import awkward
+from awkward_words import awkward
 
 from keyneurons.selection.methods.probeless import Probeless
 
