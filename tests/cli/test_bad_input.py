@@ -30,7 +30,7 @@ from keyneurons.cli.errors import one_line
         ("model.dtype=int8", ["'auto', 'float32', 'bfloat16' or 'float16'"]),
         ("dataset.tags=NOUN", ["dataset.tags", "list"]),
         ("dataset.max_words.dev=0", ["dataset.max_words.dev", "greater than 0"]),
-        ("controls.random_sets=1", ["controls.random_sets", "greater than or equal to 2"]),
+        ("control.random.sets=1", ["control.random.sets", "greater than or equal to 2"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs", "greater than 0"]),
         ("model=hub", ["model.id=..."]),
         ("model=local", ["model.folder=..."]),
@@ -96,7 +96,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
         (["threshold=permutation", "permutations=18"], ["permutations must be at least 19 for alpha=0.05, got 18"]),
         (
             ["activations.store=false", "reliability.bootstraps=5"],
-            ["controls.all_neurons=false", "reliability.halves=0, reliability.bootstraps=0"],
+            ["control=[random,task,word_type,majority]", "reliability.halves=0, reliability.bootstraps=0"],
         ),
         (["activations.store=false", "selection=l1_probe"], ["methods that need sums only", "l1_probe"]),
         (["selection=lape", "selection.percentile=100.0"], ["selection: percentile must lie between 0 and 100", "100"]),

@@ -18,7 +18,7 @@ from keyneurons.config.schema import Config, validate
 from keyneurons.config.values import resolve_layers
 
 CONF = conf_folder()
-GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking", "lesion")
+GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "tracking", "lesion")
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
@@ -86,7 +86,7 @@ def test_what_has_no_default_is_asked_for(group: str, option: str) -> None:
 def test_every_target_takes_what_its_file_says(group: str, option: str) -> None:
     plain = OmegaConf.to_container(composed(f"{group}={option}")[group], resolve=False)
     bound = [bind(node) for node in targets(plain)]
-    assert len(bound) == (2 if option == "bottom" else {"selection": 1, "trainer": 1, "probe": 1}.get(group, 0))
+    assert len(bound) == (2 if option == "bottom" else {"selection": 1, "control": 1, "trainer": 1, "probe": 1}.get(group, 0))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
