@@ -15,7 +15,7 @@ Split = Literal["train", "dev", "test"]
 Site = Literal["residual", "mlp", "mlp_gate", "attention"]
 Scope = Literal["layer", "model"]
 Sign = Literal["both", "positive", "negative"]
-Threshold = Literal["none", "fdr", "permutation"]
+ThresholdKind = Literal["none", "fdr", "permutation"]
 Permuted = Literal["sentences", "words"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
@@ -133,8 +133,8 @@ class Scores:
 class KeyNeuron:
     """One selected neuron of a tag.
 
-    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by the
-    permutations of ``threshold=permutation``, else by Benjamini-Hochberg on bounds that hold for any distribution, or
+    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by
+    permutations where these are the threshold, else by Benjamini-Hochberg on bounds that hold for any distribution, or
     on the p-values where there are none. ``effect`` is the size of the effect tested, where the method has one.
     """
 

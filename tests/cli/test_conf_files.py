@@ -30,7 +30,7 @@ EXPERIMENTS = {
     "ewt_prototype": {
         "site": "residual",
         "layer": 9,
-        "dataset.kind": "ud_english_ewt",
+        "dataset.source": "ud_english_ewt",
         "dataset.max_sentences.dev": 250,
     },
     "paper_2511_06519": {
@@ -38,8 +38,8 @@ EXPERIMENTS = {
         "layer": "all",
         "read_at": "prediction",
         "top_k": 100,
-        "threshold": "fdr",
-        "dataset.kind": "ud_english_ewt",
+        "threshold.kind": "fdr",
+        "dataset.source": "ud_english_ewt",
         "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
         "selection.path": "layer",
         "selection.steps": 20,
@@ -102,7 +102,7 @@ def test_the_options_of_a_group_share_their_defaults(group: str) -> None:
     files = [CONF / group / f"{option}.yaml" for found, option in OPTIONS if found == group]
     options = [yaml.safe_load(file.read_text("utf-8")) for file in files]
     whole = [option for option in options if "defaults" not in option]
-    shared = set.intersection(*(set(option) for option in whole)) - {"kind", "source", "bos"}
+    shared = set.intersection(*(set(option) for option in whole)) - {"source", "bos"}
     assert len(shared) >= 5
     for key in shared:
         assert len({str(option[key]) for option in whole}) == 1, key
@@ -110,7 +110,7 @@ def test_the_options_of_a_group_share_their_defaults(group: str) -> None:
 
 def test_the_defaults_are_those_of_the_readme() -> None:
     config = validate(composed())
-    assert (config.model.source, config.dataset.kind, config.site, config.layer) == ("package", "starter", "mlp", 8)
+    assert (config.model.source, config.dataset.source, config.site, config.layer) == ("package", "starter", "mlp", 8)
     assert (config.selection.target.rpartition(".")[2], config.scope, config.top_k) == ("Correlation", "layer", 10)
     assert config.model.bos == "<|endoftext|>"
     assert Path(config.tracking.uri.removeprefix("sqlite:///")).is_absolute()

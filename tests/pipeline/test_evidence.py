@@ -71,7 +71,7 @@ def gathered(
         StoredActivations(arrays, "mlp"),
         labels,
         sets or key_sets(arrays, labels),
-        settings=ProbeSettings(optimizer, batch_size=1024, patience=3, inverse_penalty=1.0),
+        settings=ProbeSettings(optimizer, batch_size=1024, patience=3, C=1.0),
         trainer=quiet_trainer,
         random_sets=20,
         own_random_sets=5,
@@ -206,7 +206,7 @@ def test_the_probe_on_all_neurons_is_trained_once_for_the_same_words() -> None:
         trained.append(1)
         return quiet_trainer()
 
-    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), batch_size=1024, patience=3, inverse_penalty=1.0)
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), batch_size=1024, patience=3, C=1.0)
     accuracy = {}
     for name, seed, shuffled in (("first", 1, False), ("again", 1, False), ("other", 2, False), ("chance", 1, True)):
         arrays, labels = planted(seed, shuffled=shuffled)

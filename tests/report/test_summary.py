@@ -228,7 +228,8 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     object.__setattr__(found.experiment.selection, "rule", rule)
     for name, value in (("evidence", evidence), ("sets", empty), ("overlap", overlap(empty))):
         object.__setattr__(found, name, value)
-    assert verdict(found) == "No key neurons: none of any tag passes threshold=fdr, alpha=0.01, sign=both."
+    rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
+    assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
     write_tables(found, tmp_path)

@@ -39,7 +39,7 @@ from keyneurons.config.values import (
     text_only,
 )
 from keyneurons.metric_names import shortened
-from keyneurons.records import Permuted, Scope, Sign, Site, Threshold
+from keyneurons.records import Permuted, Scope, Sign, Site, ThresholdKind
 
 
 class Section(BaseModel):
@@ -70,20 +70,20 @@ class Dataset(Section):
 class StarterDataset(Dataset):
     """The treebank inside the package."""
 
-    kind: Literal["starter"]
+    source: Literal["starter"]
 
 
 class EWTDataset(Dataset):
     """UD English EWT."""
 
-    kind: Literal["ud_english_ewt"]
+    source: Literal["ud_english_ewt"]
     folder: Path | None
 
 
 class ConlluDataset(Dataset):
     """Any CoNLL-U files."""
 
-    kind: Literal["conllu"]
+    source: Literal["conllu"]
     id: Annotated[str, one_line(500)]
     train: Path | None
     dev: Path | None
@@ -95,7 +95,7 @@ class ConlluDataset(Dataset):
 class TextDataset(Dataset):
     """Plain text, tagged by Stanza."""
 
-    kind: Literal["text"]
+    source: Literal["text"]
     id: Annotated[str, one_line(500)]
     path: Path
     language: str
@@ -141,13 +141,19 @@ class Probe(Section):
     optimizer: Component
     batch_size: PositiveInt
     patience: PositiveInt
-    inverse_penalty: PositiveFloat
+    C: PositiveFloat
 
 
 class Trainer(Component):
     """A Lightning trainer; its signature knows its other arguments."""
 
     max_epochs: PositiveInt
+
+    @model_validator(mode="after")
+    def _one_device(self) -> Trainer:
+        if {"devices", "num_nodes"} & (self.model_extra or {}).keys():
+            raise ValueError("a probe trains on one device; activations.devices are those that read the text")
+        return self
 
 
 class Controls(Section):
@@ -156,6 +162,15 @@ class Controls(Section):
     random_sets: Annotated[Int, Field(ge=2)]
     own_random_sets: PositiveInt
     all_neurons: bool
+
+
+class Threshold(Section):
+    """Which key neurons stand against chance."""
+
+    kind: ThresholdKind
+    alpha: Share
+    permutations: PositiveInt
+    permute: Permuted
 
 
 class Reliability(Section):
@@ -212,6 +227,8 @@ class Activations(Section):
     batch_tokens: PositiveInt
     dtype: Literal["float16", "float32"]
     memory_mb: PositiveInt
+    devices: Int | str
+    num_nodes: PositiveInt
 
 
 class Tracking(Section):
@@ -226,7 +243,7 @@ class Config(Section):
     """One run, completely."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
-    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
+    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
     selection: Component
     probe: Probe
     trainer: Trainer
@@ -240,9 +257,6 @@ class Config(Section):
     sign: Sign
     mass: Annotated[Float, Field(ge=0, le=1)] | None
     threshold: Threshold
-    alpha: Share
-    permutations: PositiveInt
-    permute: Permuted
     split: Literal["sentences", "unseen_words"]
     unseen_share: Share
     reliability: Reliability
@@ -297,6 +311,8 @@ def _explain(error: dict[str, Any]) -> str:
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"
+    if error["type"] == "model_type":
+        return _section(key, error["input"])
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
     if not key:
@@ -309,3 +325,11 @@ def _explain(error: dict[str, Any]) -> str:
     if isinstance(error["input"], str) and key == "tracking.uri":
         given = repr(masked_address(error["input"]))
     return f"{key}: {message}, got {shortened(given, 200)}"
+
+
+def _section(key: str, given: Any) -> str:
+    """What to write in place of a plain value for a whole section."""
+    section = Config.model_fields[key].annotation
+    names = list(getattr(section, "model_fields", ()))
+    text = str(given).lower() if isinstance(given, bool) else masked(str(given))
+    return f"{key} has keys of its own ({', '.join(names)}): write {key}.{names[0]}={shortened(text, 200)}"

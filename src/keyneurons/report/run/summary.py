@@ -62,7 +62,8 @@ def verdict(result: Result) -> str:
     if result.evidence.probe is None:
         rule = result.experiment.selection.rule
         return (
-            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+            f"No key neurons: none of any tag passes threshold.kind={rule.threshold}, "
+            f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
     figures = (
         f"accuracy {m['probe/test_accuracy']:.3f} against {m['control/random/test_accuracy']:.3f} "
