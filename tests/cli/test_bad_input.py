@@ -51,6 +51,7 @@ from keyneurons.cli.errors import one_line
         ("exctract", ["'exctract'", "did you mean extract?"]),
         ("selection=[correlation]", ["selection takes the name of one option: average_precision, ", "agreement"]),
         ("model=[a]", ["model takes the name of one option: bert_base, ", "'model=[a]'"]),
+        ("model=_base", ["model takes the name of one option: bert_base, "]),
         ("dataset={}", ["dataset takes the name of one option: conllu, "]),
         ("lesion=null", ["lesion takes the name of one option: ", "~lesion"]),
         ("hydra/launcher=[joblib]", ["hydra/launcher takes the name of one option: joblib, "]),

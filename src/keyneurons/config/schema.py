@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from keyneurons.addresses import check_no_secrets, masked, masked_address
+from keyneurons.choices import Permuted, Scope, Sign, Site, ThresholdKind
 from keyneurons.config.values import (
     Caps,
     Float,
@@ -39,7 +40,6 @@ from keyneurons.config.values import (
     text_only,
 )
 from keyneurons.metric_names import shortened
-from keyneurons.records import Permuted, Scope, Sign, Site, ThresholdKind
 
 
 class Section(BaseModel):
@@ -65,6 +65,7 @@ class Dataset(Section):
     max_words: Caps
     drop_duplicates: bool
     unreadable_words: Literal["error", "drop"]
+    overfit: bool
 
 
 class StarterDataset(Dataset):
