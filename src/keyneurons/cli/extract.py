@@ -9,7 +9,7 @@ from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
 from keyneurons.config.compose import composed, composing, configured_sweep
 from keyneurons.config.overrides import check_overrides
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.sweeps.session import check_jobs, jobs_of, together
 

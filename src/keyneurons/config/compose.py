@@ -13,7 +13,8 @@ from hydra.types import RunMode
 
 from keyneurons.config.overrides import check_overrides, override
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig

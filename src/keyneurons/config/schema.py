@@ -6,19 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from keyneurons.addresses import check_no_secrets, masked, masked_address
+from keyneurons.addresses import check_no_secrets
 from keyneurons.choices import Permuted, Scope, Sign, Site, ThresholdKind
 from keyneurons.config.values import (
     Caps,
@@ -36,10 +26,8 @@ from keyneurons.config.values import (
     absolute_database,
     device_name,
     one_line,
-    quoted,
     text_only,
 )
-from keyneurons.metric_names import shortened
 
 
 class Section(BaseModel):
@@ -273,64 +261,3 @@ class Config(Section):
     def _without_secrets(cls, plain: Any) -> Any:
         check_no_secrets(plain)
         return plain
-
-
-def validate(composed: DictConfig) -> Config:
-    """Check a composed configuration.
-
-    Args:
-        composed: what Hydra composed.
-
-    Returns:
-        The checked configuration.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
-    return validate_plain(plain)
-
-
-def validate_plain(plain: Any) -> Config:
-    """Check a configuration in plain values, such as one that was read from a file.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        return Config.model_validate(plain)
-    except ValidationError as error:
-        raise ValueError("; ".join(_explain(dict(e)) for e in error.errors())) from None
-
-
-def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
-    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
-    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if error["type"] == "model_type":
-        return _section(key, error["input"])
-    if error["type"] == "tuple_type":
-        message = "should be a list, such as [A,B]"
-    if not key:
-        return message
-    if error["type"] == "missing":
-        return f"{key}: is missing, and has no default"
-    if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
-    given = masked(repr(error["input"]))
-    if isinstance(error["input"], str) and key == "tracking.uri":
-        given = repr(masked_address(error["input"]))
-    return f"{key}: {message}, got {shortened(given, 200)}"
-
-
-def _section(key: str, given: Any) -> str:
-    """What to write in place of a plain value for a whole section."""
-    section = Config.model_fields[key].annotation
-    names = list(getattr(section, "model_fields", ()))
-    text = str(given).lower() if isinstance(given, bool) else masked(str(given))
-    return f"{key} has keys of its own ({', '.join(names)}): write {key}.{names[0]}={shortened(text, 200)}"

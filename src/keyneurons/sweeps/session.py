@@ -21,8 +21,9 @@ from keyneurons.addresses import check_no_secrets
 from keyneurons.atomic_files import write_json
 from keyneurons.config.compose import composed, sweep_params
 from keyneurons.config.fingerprint import content_digest, fingerprint, reading
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
+from keyneurons.config.validation import validate
 from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
