@@ -311,9 +311,12 @@ def test_words_of_unseen_types_are_measured_beside_the_normal_split(
 
 
 def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
-    ended = call(*small, "selection=random", "threshold=permutation", "permutations=30")
+    ended = call(*small, "selection=random", "threshold.kind=permutation", "threshold.permutations=30")
     assert ended.status == 0, ended.err
-    assert "No key neurons: none of any tag passes threshold=permutation, alpha=0.05, sign=both." in ended.out
+    assert (
+        "No key neurons: none of any tag passes threshold.kind=permutation, threshold.alpha=0.05, sign=both."
+        in ended.out
+    )
     [folder] = output_folders(Path.cwd())
     assert json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"] == {tag: [] for tag in TAGS}
     [run] = runs_in(Path.cwd())

@@ -257,9 +257,9 @@ def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> N
         (["layer=4,8"], ["add --multirun"]),
         (["layer=99"], ["layer must lie in -4..3", "99"]),
         (["top_k=49"], ["top_k must lie in 1..48", "49"]),
-        (["trainer.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
+        (["activations.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
         (["topk=3"], ["'topk'", "top_k"]),
-        (["selection=probeless", "threshold=fdr"], ["threshold=fdr needs p-values", "Probeless"]),
+        (["selection=probeless", "threshold.kind=fdr"], ["threshold.kind=fdr needs p-values", "Probeless"]),
         (["activations.store=false"], ["activations.store=false also needs control=[random,task,word_type,majority]"]),
     ],
 )

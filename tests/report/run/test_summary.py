@@ -222,7 +222,8 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     found = result(tmp_path, tags=dict.fromkeys(NAMES, ()))
     rule = Rule(2, "layer", threshold="fdr", alpha=0.01)
     object.__setattr__(found.experiment.selection, "rule", rule)
-    assert verdict(found) == "No key neurons: none of any tag passes threshold=fdr, alpha=0.01, sign=both."
+    rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
+    assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
     write_tables(found, tmp_path)

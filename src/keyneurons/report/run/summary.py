@@ -62,7 +62,8 @@ def verdict(result: Result) -> str:
     if key is None:
         rule = result.experiment.selection.rule
         return (
-            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+            f"No key neurons: none of any tag passes threshold.kind={rule.threshold}, "
+            f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
     accuracy = key.scores.accuracy
     drawn = [control for control in result.evidence.controls.values() if control.spread is not None]
