@@ -233,10 +233,9 @@ def check_reliability(
     checks, selection, words = experiment.checks, experiment.selection, labels.splits["train"]
     train = treebank.splits["train"]
     stable, confounded, redundant = {}, None, None
-    if checks.resamples and isinstance(scored.values, StoredActivations):
-        driver = scored.values.driver(scored.labels, selection.rule.scope, selection.memory_bytes)
-        tags = scored.labels.splits["train"].tags
-        stable = resampled_stability(checks, selection, driver, labels.names, tags, scored.sentences)
+    if checks.resamples:
+        source = selection.source(scored)
+        stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
     if checks.confounds and sets.union():
         features = word_features(train, words.rows, experiment.read.token_counts(train))
         confounded = confounds_of(sets, evidence.union, words.tags, labels.names, features)

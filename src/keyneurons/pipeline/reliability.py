@@ -15,11 +15,10 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.resampling import bootstraps, split_halves
 from keyneurons.analysis.stability import Stability, stability
 from keyneurons.pipeline.key_neurons import Selection
-from keyneurons.pipeline.score_cache import known_scores
 from keyneurons.records import NeuronSets
+from keyneurons.selection.interface import Source
 from keyneurons.selection.rules import select
 from keyneurons.selection.scorer import TagError
-from keyneurons.selection.scoring import Driver
 
 LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
 
@@ -74,7 +73,7 @@ class Reliability:
 def resampled_stability(
     checks: Checks,
     selection: Selection,
-    driver: Driver,
+    driver: Source,
     names: tuple[str, ...],
     tags: Int[ndarray, " words"],
     sentence_of_word: Int[ndarray, " words"],
@@ -92,9 +91,9 @@ def resampled_stability(
         present, told = np.unique(tags[positions], return_inverse=True)
         there = [names[tag] for tag in present]
         if len(there) < 2:
-            return NeuronSets(driver.site, tuple(driver.arrays), driver.width, {})
+            return NeuronSets(driver.site, driver.layers, driver.width, {})
         try:
-            scores = known_scores(replace(driver, n_tags=len(there)).of_words(positions), selection.scorer, told)
+            scores = selection.scores(driver.of_words(positions, len(there)), told)
         except TagError as error:
             return sets_on(positions[told != error.tag])
         return select(scores, there, rule)
