@@ -16,12 +16,12 @@ from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks
 
 
-def build_experiment(config: schema.Config, name: str, memo: Memo | None = None) -> Experiment:
+def build_experiment(config: schema.Config, option: str, memo: Memo | None = None) -> Experiment:
     """Make everything that a run needs; the model's files are fetched, its weights not yet loaded.
 
     Args:
         config: the checked configuration.
-        name: of the selection method, for the records.
+        option: the selection method by the name of its option, for the records.
         memo: keeps what other jobs of the process ask for again; a new one if it is None.
 
     Returns:
@@ -34,7 +34,7 @@ def build_experiment(config: schema.Config, name: str, memo: Memo | None = None)
     read = build_reader(config)
     check_model(config, read)
     check_layers(config, read)
-    method = build_method(config, name)
+    method = build_method(config, option)
     selection = build_selection(config, method, memo)
     build_trainer(config.trainer)  # refused now, not after a pass over the text
     return Experiment(

@@ -10,6 +10,7 @@ from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.build.components import instantiated
 from keyneurons.config import schema
+from keyneurons.config.overrides import options_of
 from keyneurons.memo import Memo
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.selection.columns import scoring_of
@@ -32,19 +33,20 @@ class Method:
         return scoring_of(self.scorer).traits
 
 
-def build_method(config: schema.Config, name: str) -> Method:
-    """The selection method.
+def build_method(config: schema.Config, option: str) -> Method:
+    """The selection method, named by its option, or by its target where an option of this package was given another.
 
     Raises:
         ValueError: its arguments are refused, or it is nothing that can be called.
     """
-    component = instantiated("selection", config.selection)
+    component, target = instantiated("selection", config.selection), config.selection.target
+    name = target if option in options_of("selection") and not target.startswith("keyneurons.") else option
     if isinstance(component, Attribution):
         return Method(name, component.scorer, component)
     if not callable(component):
         raise ValueError(
-            f"selection._target_={config.selection.target} must make a callable (values, tags, n_tags) -> scores, "
-            f"got {type(component).__name__}; a function needs selection._partial_=true"
+            f"selection._target_={target} must make a callable (values, tags, n_tags) -> scores, "
+            f"got {type(component).__name__}; a function needs +selection._partial_=true"
         )
     return Method(name, component, None)
 

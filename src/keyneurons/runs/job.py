@@ -69,6 +69,7 @@ def run_job(
             "a run is one process, which starts others itself for trainer.devices"
         )
     experiment = build_experiment(config, choices["selection"], memo)
+    choices = {**choices, "selection": experiment.method}
     name = run_name(config, choices, () if sweep is None else sweep.swept)
     console = terminal()
     if sweep is not None:
@@ -116,6 +117,7 @@ def tracked_run(
     Returns:
         What was found, what there is to say about it, and whether the tracking server has it.
     """
+    choices = {**choices, "selection": experiment.method}
     seed_everything(config.seed)
     experiment.read.bos_id()  # refused before a run is opened
     write_text(folder / "config.yaml", write_yaml(config.model_dump(mode="json", by_alias=True)))

@@ -86,5 +86,5 @@ class ByColumns:
         for table in found:
             if not isinstance(table, Tensor) or table.shape != shape:
                 got = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
-                raise ValueError(f"{self.scorer} must return a tensor [tags, neurons] of shape {shape}, got {got}")
+                raise ValueError(f"a selection method must return a tensor [tags, neurons] of shape {shape}, got {got}")
         return found
