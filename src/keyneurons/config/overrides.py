@@ -35,6 +35,18 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
 
 
+def search_path(config_dir: Path) -> str:
+    """The override by which Hydra also finds the options of a user's own folder.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not config_dir.is_dir():
+        raise ValueError(f"--config-dir: {config_dir} is no folder")
+    _, _, quoted = override("folder", f"file://{config_dir.absolute()}").partition("=")
+    return f"hydra.searchpath=[{quoted}]"
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra cannot read, or takes for something else than it says.
 
