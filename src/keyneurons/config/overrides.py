@@ -125,6 +125,11 @@ def _beyond(text: str, own: Collection[str], groups: Collection[str]) -> str | N
         return None if all(value in LAUNCHERS for value in values) else "names a launcher that is not known here"
     if re.fullmatch(OF_HYDRA, key):
         return None if all(PLAIN.fullmatch(str(value)) for value in values) else "is no plain value"
+    if swept := re.fullmatch(r"hydra\.sweeper\.params\.(.+)", key):  # of an experiment that is a sweep
+        if any("${" in inner for value in values for inner in _texts(value)):  # resolved once more in a job
+            return "holds an interpolation"
+        reasons = (_beyond(f"{swept[1]}={value}", own, groups) for value in values)
+        return next((reason for reason in reasons if reason is not None), None)
     tops = [re.split(r"[./]", name)[0] for name in (key, parsed.package) if name is not None]
     if not all(top in own for top in tops):
         return "changes more than the configuration of the jobs"
