@@ -111,6 +111,7 @@ def test_what_is_a_direction_alone_is_not_called_a_region(features):
     assert region - direction < 0.02
 
 
+@pytest.mark.slow
 def test_chance_gives_chance():
     none = [measure(planted(0.0, n=200, seed=seed), words=30) for seed in range(40)]
     some = [measure(planted(1.5, n=200, seed=seed), words=30, draws=19) for seed in range(2)]
