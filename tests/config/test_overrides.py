@@ -176,6 +176,7 @@ def generated(n: int) -> list[str]:
     return [draw.choice(PREFIXES) + draw.choice(keys) + draw.choice(SEPARATORS) + draw.choice(VALUES) for _ in range(n)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_every_override_means_what_it_says_or_is_one_line(part: int) -> None:
     for text in generated(320)[part::8]:

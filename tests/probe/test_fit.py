@@ -42,6 +42,7 @@ def test_accuracy_is_that_of_converged_scikit_learn(words, settings, trainer, n_
     assert expected > 0.5
 
 
+@pytest.mark.slow
 def test_batch_trains_as_each_alone(words, settings, trainer):
     features, labels = words
     rng = np.random.default_rng(1)

@@ -97,6 +97,7 @@ def side_by_side(arrays) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([arrays[layer][ROWS] for layer in LAYERS], axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test_by", ["chi_squared", "fisher"])
 @pytest.mark.parametrize("at_once", [1, 1000, 2**20])
 def test_the_strongest_of_all_layers_are_found_among_all_layers(arrays, at_once, test_by, monkeypatch):

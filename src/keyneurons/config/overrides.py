@@ -57,7 +57,7 @@ def check_overrides(overrides: Sequence[str]) -> None:
         parsed = _parsed(text)
         options = options_of(parsed.key_or_group)
         wrong = [value for value in _values(parsed) if not isinstance(value, str | Glob) or value == BASE]
-        if parsed.key_or_group == "experiment":  # several can be merged
+        if parsed.key_or_group in {"experiment", "control"}:  # several can be merged
             wrong = [value for value in wrong if not isinstance(value, list)]
         if options and wrong:
             group, value = parsed.key_or_group, wrong[0]

@@ -40,6 +40,7 @@ def best_bias(weights: np.ndarray, x: np.ndarray, tags: np.ndarray) -> np.ndarra
     return bias
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("l1", "l2"), [(0.01, 0.01), (0.003, 0.0), (0.0, 0.01)])
 def test_objective_is_that_of_scikit_learn(l1, l2):
     values, tags = correlated()

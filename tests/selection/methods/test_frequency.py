@@ -204,6 +204,7 @@ def test_a_planted_neuron_stands(test):
     assert not key_neurons(scorer, *sparse(0)).union()  # the sanity twin: it was planted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("test", TESTS)
 def test_nothing_stands_where_tags_are_shuffled(test):
     """Balanced tags; chi-squared does not hold its level where tags are rare, see below."""

@@ -45,6 +45,7 @@ def best_bias(x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> float:
     return float(minimize_scalar(lambda b: objective(x, y, weights, b, 0.0)).x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("C", [0.01, 0.03, 0.3])
 def test_same_objective_as_saga(C):
     values, tags = correlated(400, 60, 4)
@@ -88,6 +89,7 @@ def test_conditions_of_optimality_hold_at_every_neuron():
         np.testing.assert_allclose(gradient[w != 0], -penalty * np.sign(w[w != 0]), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_path_stops_at_its_first_penalty_with_enough_weights():
     values, tags = correlated(300, 60, 3)
     problem = problem_of(values, tags, 3)
@@ -159,6 +161,7 @@ def test_quadratic_of_one_weight_is_a_soft_threshold():
     assert violation(gradient + 2 * found, found, penalty).max() <= 1e-12
 
 
+@pytest.mark.slow
 def test_memory_groups_change_nothing_but_rounding(monkeypatch):
     values, tags = correlated(300, 50, 4)
     whole = L1Probe(n_nonzero=5)(values, tags, 4)
