@@ -37,9 +37,16 @@ def build_controls(config: schema.Config) -> dict[str, Control]:
     """The controls by name.
 
     Raises:
-        ValueError: a control does not take its arguments.
+        ValueError: a control does not take its arguments, or is none.
     """
-    return {name: instantiated(f"control.{name}", component) for name, component in config.control.items()}
+    controls = {name: instantiated(f"control.{name}", component) for name, component in config.control.items()}
+    for name, control in controls.items():
+        if not isinstance(control, Control):
+            raise ValueError(
+                f"control.{name}._target_={config.control[name].target} must make a control, with label, contrast, "
+                f"reads and __call__, got {type(control).__name__}"
+            )
+    return controls
 
 
 def reads_all(control: Control) -> bool:
