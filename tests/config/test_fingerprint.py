@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from keyneurons.config.fingerprint import ELSEWHERE, content_digest, fingerprint, reading
 from keyneurons.config.overrides import override
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate
 
 LESION = ["lesion=zero", "lesion.to=NOUN", "lesion.pairs={0}/pairs.csv", "lesion.prompts={0}/prompts.txt"]
 LESION += ["lesion.neurons={0}/key_neurons.json"]

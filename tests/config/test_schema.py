@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 from pydantic import ValidationError
 
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
 
 

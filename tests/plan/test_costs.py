@@ -16,7 +16,6 @@ from keyneurons.plan.costs import (
     forward_flops,
     moments_bytes,
     probe_bytes,
-    probed_columns,
 )
 
 SHAPE = Shape(
@@ -74,5 +73,3 @@ def test_probes_and_scores_take_what_their_arrays_take():
     assert probe_bytes(**sizes, batch_words=60) == probe_bytes(**sizes, batch_words=1024)
     of_sums = [moments_bytes(48, layers, 17, 2, 2**20) for layers in (1, 2, 3)]
     assert of_sums[2] - of_sums[1] == of_sums[1] - of_sums[0] == 17 * 48 * 8 * 8
-    assert probed_columns(10_000, 5, tags=4, random_sets=20, own_random_sets=5) == 4 * 5 * 26
-    assert probed_columns(100, 5, tags=4, random_sets=20, own_random_sets=5) == 100

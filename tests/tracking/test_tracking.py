@@ -67,7 +67,9 @@ def write_results(folder: Path, config: object = None) -> None:
     tags = {**known["tags"], "neuron_sets": "abc"}
     (folder / "run.json").write_text(json.dumps({"start_time": 1000, **known, "tags": tags, "dataset": dataset}))
     write_config(folder, config)
-    (folder / "metrics.json").write_text(json.dumps({"probe/test_f1/NOUN": 0.5, "own/f1/,": 0.25, "data/tags": 2.0}))
+    (folder / "metrics.json").write_text(
+        json.dumps({"probe/test_f1/NOUN": 0.5, "per_tag/f1/,": 0.25, "data/tags": 2.0})
+    )
     (folder / "summary.md").write_text("### a summary\n")
 
 
@@ -80,7 +82,7 @@ def test_a_run_is_finished_once_its_folder_is_sent(store: Store, tmp_path: Path)
         assert run.send(folder)
     kept = MlflowClient(store.uri).get_run(run.run_id)
     assert (kept.info.status, kept.info.run_name) == ("FINISHED", "one")
-    assert kept.data.metrics == {"probe/test_f1/NOUN": 0.5, "own/f1/_x2c": 0.25, "data/tags": 2.0}
+    assert kept.data.metrics == {"probe/test_f1/NOUN": 0.5, "per_tag/f1/_x2c": 0.25, "data/tags": 2.0}
     assert kept.data.params == {
         "choice.selection": "correlation",
         "top_k": "3",
@@ -187,11 +189,16 @@ def test_what_mlflow_refuses_is_an_error_of_ours(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("key", "name"),
-    [("own/f1/NOUN", "own/f1/NOUN"), ("own/f1/.", "own/f1/_x2e"), ("own/f1/``", "own/f1/_x60_x60"), ("a/$", "a/_x24")]
+    [
+        ("per_tag/f1/NOUN", "per_tag/f1/NOUN"),
+        ("per_tag/f1/.", "per_tag/f1/_x2e"),
+        ("per_tag/f1/``", "per_tag/f1/_x60_x60"),
+        ("a/$", "a/_x24"),
+    ]
     + [
-        ("own/f1/Int,Rel", "own/f1/Int_x2cRel"),
-        ("own/f1/-LRB-", "own/f1/-LRB-"),
-        ("own/f1/...", "own/f1/_x2e_x2e_x2e"),
+        ("per_tag/f1/Int,Rel", "per_tag/f1/Int_x2cRel"),
+        ("per_tag/f1/-LRB-", "per_tag/f1/-LRB-"),
+        ("per_tag/f1/...", "per_tag/f1/_x2e_x2e_x2e"),
     ],
 )
 def test_any_tag_makes_a_metric_that_mlflow_takes(store: Store, key: str, name: str) -> None:

@@ -21,11 +21,11 @@ def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> Treeban
     own = {
         name: getattr(dataset, name) for name in type(dataset).model_fields if name not in schema.Dataset.model_fields
     }
-    kind = own.pop("kind")
-    if kind == "conllu":
+    source = own.pop("source")
+    if source == "conllu":
         return ConlluFiles(**own, seed=seed)
-    if kind == "ud_english_ewt":
+    if source == "ud_english_ewt":
         return UDEnglishEWT(**own, cache=cache)
-    if kind == "text":
+    if source == "text":
         return RawText(**own, cache=cache, seed=seed)
     return Starter()

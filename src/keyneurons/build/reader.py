@@ -46,12 +46,11 @@ def build_processes(config: schema.Config) -> Processes:
     Raises:
         ValueError: there are no such devices, or the model is to be on one of its own, or spread over several.
     """
-    asked = config.trainer.model_dump()
-    devices, n_nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
-    processes = Processes(str(asked.get("accelerator", "auto")), devices, n_nodes)
+    devices, accelerator = config.activations.devices, config.trainer.model_dump().get("accelerator", "auto")
+    processes = Processes(str(accelerator), devices, config.activations.num_nodes)
     if processes.number > 1 and (config.model.device_map is not None or config.model.device != "auto"):
         raise ValueError(
-            f"trainer.devices={devices} gives each of several processes a device and the whole model: it needs "
+            f"activations.devices={devices} gives each of several processes a device and the whole model: it needs "
             "model.device=auto and model.device_map=null"
         )
     return processes

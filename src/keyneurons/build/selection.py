@@ -28,20 +28,26 @@ def build_selection(config: schema.Config, component: NeuronScorer | Attribution
     if isinstance(component, Bottom) and isinstance(component.of, Attribution):
         raise ValueError("selection=bottom turns round methods that score activations, not attributions")
     scorer = component.scorer if isinstance(component, Attribution) else component
-    if config.threshold == "permutation" and isinstance(scorer, Frequency):
+    threshold = config.threshold
+    if threshold.kind == "permutation" and isinstance(scorer, Frequency):
         raise ValueError(
-            f"threshold=permutation asks for more than a neuron frequent by chance for any tag; selection={method} has "
-            "a test of its own: threshold=fdr"
+            f"threshold.kind=permutation asks for more than a neuron frequent by chance for any tag; "
+            f"selection={method} has a test of its own: threshold.kind=fdr"
         )
-    if config.threshold == "fdr" and not isinstance(scorer, SignificantScorer):
-        raise ValueError(f"threshold=fdr needs p-values, which selection={method} has not; use threshold=permutation")
-    if config.threshold == "permutation" and config.permutations < (least := math.ceil(1 / config.alpha) - 1):
-        raise ValueError(f"permutations must be at least {least} for alpha={config.alpha}, got {config.permutations}")
+    if threshold.kind == "fdr" and not isinstance(scorer, SignificantScorer):
+        raise ValueError(
+            f"threshold.kind=fdr needs p-values, which selection={method} has not; use threshold.kind=permutation"
+        )
+    if threshold.kind == "permutation" and threshold.permutations < (least := math.ceil(1 / threshold.alpha) - 1):
+        raise ValueError(
+            f"threshold.permutations must be at least {least} for threshold.alpha={threshold.alpha}, "
+            f"got {threshold.permutations}"
+        )
     if not config.activations.store:
         _check_streaming(config, scorer, method)
-    rule = Rule(config.top_k, config.scope, config.sign, config.threshold, config.alpha, config.mass)
+    rule = Rule(config.top_k, config.scope, config.sign, threshold.kind, threshold.alpha, config.mass)
     memory = config.activations.memory_mb * 2**20
-    return Selection(scorer, rule, config.permutations, config.permute, memory, config.seed)
+    return Selection(scorer, rule, threshold.permutations, threshold.permute, memory, config.seed)
 
 
 def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -> None:
@@ -54,7 +60,7 @@ def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -
         raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method}")
     few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
-        "threshold=fdr or none": config.threshold != "permutation",
+        "threshold.kind=fdr or none": config.threshold.kind != "permutation",
         f"control=[{','.join(few)}]": len(few) == len(config.control),
         "reliability.halves=0": config.reliability.halves == 0,
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,

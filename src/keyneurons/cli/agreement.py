@@ -62,7 +62,7 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
         "parent": None,
         "choices": {"selection": ",".join(methods)},
         "tags": early_tags(
-            config, {"dataset": config.dataset.kind, "selection": ",".join(methods)}, experiments[methods[0]].read
+            config, {"dataset": config.dataset.source, "selection": ",".join(methods)}, experiments[methods[0]].read
         ),
     }
     with open_run(build_store(config.tracking), folder, facts) as run:

@@ -16,8 +16,8 @@ from keyneurons.digests import file_digest, json_digest
 ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
     "cache": None,
     "tracking": None,
-    "activations": {"batch_tokens": None, "memory_mb": None},
-    "trainer": {"accelerator": None, "devices": None, "num_nodes": None},
+    "activations": {"batch_tokens": None, "memory_mb": None, "devices": None, "num_nodes": None},
+    "trainer": {"accelerator": None},
     "model": {"device": None, "device_map": None, "folder": None},  # its identity stands for what is in the folder
 }
 

@@ -6,19 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from keyneurons.addresses import check_no_secrets, masked, masked_address
+from keyneurons.addresses import check_no_secrets
+from keyneurons.choices import Permuted, Scope, Sign, Site, ThresholdKind
 from keyneurons.config.values import (
     Caps,
     Float,
@@ -35,11 +26,8 @@ from keyneurons.config.values import (
     absolute_database,
     device_name,
     one_line,
-    quoted,
     text_only,
 )
-from keyneurons.metric_names import shortened
-from keyneurons.records import Permuted, Scope, Sign, Site, Threshold
 
 
 class Section(BaseModel):
@@ -65,25 +53,26 @@ class Dataset(Section):
     max_words: Caps
     drop_duplicates: bool
     unreadable_words: Literal["error", "drop"]
+    overfit: bool
 
 
 class StarterDataset(Dataset):
     """The treebank inside the package."""
 
-    kind: Literal["starter"]
+    source: Literal["starter"]
 
 
 class EWTDataset(Dataset):
     """UD English EWT."""
 
-    kind: Literal["ud_english_ewt"]
+    source: Literal["ud_english_ewt"]
     folder: Path | None
 
 
 class ConlluDataset(Dataset):
     """Any CoNLL-U files."""
 
-    kind: Literal["conllu"]
+    source: Literal["conllu"]
     id: Annotated[str, one_line(500)]
     train: Path | None
     dev: Path | None
@@ -95,7 +84,7 @@ class ConlluDataset(Dataset):
 class TextDataset(Dataset):
     """Plain text, tagged by Stanza."""
 
-    kind: Literal["text"]
+    source: Literal["text"]
     id: Annotated[str, one_line(500)]
     path: Path
     language: str
@@ -141,7 +130,7 @@ class Probe(Section):
     optimizer: Component
     batch_size: PositiveInt
     patience: PositiveInt
-    inverse_penalty: PositiveFloat
+    C: PositiveFloat
 
 
 class Trainer(Component):
@@ -149,11 +138,26 @@ class Trainer(Component):
 
     max_epochs: PositiveInt
 
+    @model_validator(mode="after")
+    def _one_device(self) -> Trainer:
+        if {"devices", "num_nodes"} & (self.model_extra or {}).keys():
+            raise ValueError("a probe trains on one device; activations.devices are those that read the text")
+        return self
+
 
 class PerTag(Section):
     """What the key neurons of each tag by itself are measured against."""
 
     random_sets: PositiveInt
+
+
+class Threshold(Section):
+    """Which key neurons stand against chance."""
+
+    kind: ThresholdKind
+    alpha: Share
+    permutations: PositiveInt
+    permute: Permuted
 
 
 class Reliability(Section):
@@ -210,6 +214,8 @@ class Activations(Section):
     batch_tokens: PositiveInt
     dtype: Literal["float16", "float32"]
     memory_mb: PositiveInt
+    devices: Int | str
+    num_nodes: PositiveInt
 
 
 class Tracking(Section):
@@ -224,7 +230,7 @@ class Config(Section):
     """One run, completely."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
-    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
+    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
     selection: Component
     control: Mapping[str, Component] = {}
     probe: Probe
@@ -239,9 +245,6 @@ class Config(Section):
     sign: Sign
     mass: Annotated[Float, Field(ge=0, le=1)] | None
     threshold: Threshold
-    alpha: Share
-    permutations: PositiveInt
-    permute: Permuted
     split: Literal["sentences", "unseen_words"]
     unseen_share: Share
     reliability: Reliability
@@ -257,54 +260,3 @@ class Config(Section):
     def _without_secrets(cls, plain: Any) -> Any:
         check_no_secrets(plain)
         return plain
-
-
-def validate(composed: DictConfig) -> Config:
-    """Check a composed configuration.
-
-    Args:
-        composed: what Hydra composed.
-
-    Returns:
-        The checked configuration.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
-    return validate_plain(plain)
-
-
-def validate_plain(plain: Any) -> Config:
-    """Check a configuration in plain values, such as one that was read from a file.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        return Config.model_validate(plain)
-    except ValidationError as error:
-        raise ValueError("; ".join(_explain(dict(e)) for e in error.errors())) from None
-
-
-def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
-    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
-    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if error["type"] == "tuple_type":
-        message = "should be a list, such as [A,B]"
-    if not key:
-        return message
-    if error["type"] == "missing":
-        return f"{key}: is missing, and has no default"
-    if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
-    given = masked(repr(error["input"]))
-    if isinstance(error["input"], str) and key == "tracking.uri":
-        given = repr(masked_address(error["input"]))
-    return f"{key}: {message}, got {shortened(given, 200)}"

@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dataset:
-    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words."""
+    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words.
+
+    With ``overfit`` dev and test are the train sentences, which shows whether a probe can learn them.
+    """
 
     source: TreebankSource
     tag_column: str
@@ -31,6 +34,7 @@ class Dataset:
     max_words: Mapping[Split, int | None]
     drop_duplicates: bool
     unreadable_words: Literal["error", "drop"] = "error"
+    overfit: bool = False
 
     def load(self, read: ActivationReader | None = None) -> Treebank:
         """Read the treebank.
@@ -42,7 +46,10 @@ class Dataset:
             The treebank, capped, without what stands in an earlier split and without the words to drop.
         """
         treebank = cap(self.source.load(), self.max_sentences, self.max_words)
-        treebank = drop_duplicates(treebank) if self.drop_duplicates else treebank
+        if self.overfit:
+            treebank = make_treebank(f"{treebank.id}, tested on train", dict.fromkeys(SPLITS, treebank.splits["train"]))
+        elif self.drop_duplicates:
+            treebank = drop_duplicates(treebank)
         return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:

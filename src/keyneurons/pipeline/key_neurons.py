@@ -88,7 +88,7 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
     names = words.labels.names
     if selection.rule.threshold == "permutation":
         if not isinstance(words.values, StoredActivations):
-            raise ValueError("threshold=permutation needs stored activations")
+            raise ValueError("threshold.kind=permutation needs stored activations")
         driver = words.values.driver(words.labels, selection.rule.scope, selection.memory_bytes)
         with naming_tags(names):
             null = permutation_null(selection, driver, words.labels.splits["train"].tags, words.sentences)

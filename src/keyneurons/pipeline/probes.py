@@ -41,6 +41,15 @@ class Training:
 
         return train_probes(features, tasks, settings=self.settings, trainer=self.trainer, seed=self.seed)
 
+    def probe_of_all(self, activations: Activations, labels: Labels, n_neurons: int) -> KeyProbe:
+        """The probe on all neurons, trained as every other."""
+        from keyneurons.probe.fit import ProbeTask
+
+        columns = np.arange(n_neurons)
+        targets = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
+        features = activations.columns(labels, columns)
+        return KeyProbe.of(columns, self(features, [ProbeTask(columns[None], targets, len(labels.names))])[0])
+
 
 @dataclass(frozen=True)
 class KeyProbe:
@@ -65,13 +74,3 @@ class KeyProbe:
         """Logits; a neuron that was constant in train counts as its mean."""
         standard = torch.where(self.std > 0, (values - self.mean) / self.std, 0.0)
         return standard @ self.weight + self.bias
-
-
-def probe_of_all(activations: Activations, labels: Labels, n_neurons: int, train: Training) -> KeyProbe:
-    """The probe on all neurons, trained as every other."""
-    from keyneurons.probe.fit import ProbeTask
-
-    columns = np.arange(n_neurons)
-    targets = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
-    features = activations.columns(labels, columns)
-    return KeyProbe.of(columns, train(features, [ProbeTask(columns[None], targets, len(labels.names))])[0])

@@ -140,7 +140,7 @@ class Needs:
         elif isinstance(scorer, MomentScorer):
             own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
             told, ways = "sums by tag", [*self._fewer_layers_plain()]
-            if self.config.threshold == "permutation":
+            if self.config.threshold.kind == "permutation":
                 own, told = own + budget, "sums by tag and of permutations, by activations.memory_mb"
         elif scorer.per_neuron:
             own, told = budget, "blocks of neurons, by activations.memory_mb"

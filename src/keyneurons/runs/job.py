@@ -58,7 +58,7 @@ def run_job(
     if several_were_started():
         raise ValueError(
             "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
-            "a run is one process, which starts others itself for trainer.devices"
+            "a run is one process, which starts others itself for activations.devices"
         )
     experiment = build_experiment(config, choices["selection"])
     name = run_name(config, choices, () if sweep is None else sweep.swept)

@@ -26,11 +26,14 @@ from keyneurons.lesion.modes import Lesion
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.readouts import tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.pipeline.lesions.study import study_lesions
 from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 
 ZERO = LesionStudy(
@@ -63,22 +66,23 @@ def lesioned(place, neurons: dict[str, list[int]], study: LesionStudy = ZERO, se
     read, bank, labels, activations = place
     scores = torch.rand(4, 48, generator=torch.Generator().manual_seed(0)).double()
     of_all = Scores("mlp", (LAYER,), 48, scores)
-    return study_lesions(study, read, bank, labels, activations, of_all, sets_of(neurons), least_squares(labels), seed)
+    text, key = LabelledText(bank, "", labels), key_neurons(activations, labels, of_all, sets_of(neurons))
+    return study_lesions(study, read, text, activations, key, least_squares, seed)
 
 
-def least_squares(labels: Labels):
+def key_neurons(activations: StoredActivations, labels: Labels, scores: Scores, sets: NeuronSets) -> KeyNeurons:
+    return KeyNeurons(ScoredWords(activations, labels, labels.splits["train"].rows), scores, sets)
+
+
+def least_squares(later: StoredActivations, labels: Labels, n_neurons: int) -> KeyProbe:
     """A probe by another way than the product's."""
-
-    def probe_of(later: StoredActivations) -> KeyProbe:
-        (values,) = later.arrays["train"].values()
-        words = labels.splits["train"]
-        features = torch.from_numpy(np.asarray(values[words.rows], dtype=np.float32))
-        mean = features.mean(0)
-        targets = torch.nn.functional.one_hot(torch.from_numpy(words.tags)).float()
-        weight = torch.linalg.lstsq(features - mean, targets - targets.mean(0)).solution
-        return KeyProbe(np.arange(len(mean)), mean, torch.ones(len(mean)), weight, targets.mean(0))
-
-    return probe_of
+    (values,) = later.arrays["train"].values()
+    words = labels.splits["train"]
+    features = torch.from_numpy(np.asarray(values[words.rows], dtype=np.float32))
+    mean = features.mean(0)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(words.tags)).float()
+    weight = torch.linalg.lstsq(features - mean, targets - targets.mean(0)).solution
+    return KeyProbe(np.arange(n_neurons), mean, torch.ones(n_neurons), weight, targets.mean(0))
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +222,8 @@ def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
     stream = StoredActivations.of(residual, rest[0])
     one = NeuronSets("residual", (LAYER,), 32, {tag: (KeyNeuron(LAYER, i, 1.0),) for i, tag in enumerate(NAMES)})
     scores = Scores("residual", (LAYER,), 32, torch.rand(4, 32).double())
-    lost = study_lesions(gone, residual, *rest[:2], stream, scores, one, least_squares(rest[1]), 0)
+    text = LabelledText(rest[0], "", rest[1])
+    lost = study_lesions(gone, residual, text, stream, key_neurons(stream, rest[1], scores, one), least_squares, 0)
     for tag in NAMES:  # a word tells its own tag; neurons that fire on what comes before it are not needed for that
         reading = kept.readings["accuracy_in_layer_1"]
         assert reading.intact[tag] > 0.95

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,24 @@ from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.memo import Memo
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import ModelFolder
-from keyneurons.pipeline.dataset import Dataset
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.controls.random_sets import RandomSets
+from keyneurons.pipeline.dataset import Dataset, LabelledText
+from keyneurons.pipeline.evidence import ControlResult, Evidence, KeyNeuronsProbe
 from keyneurons.pipeline.experiment import Experiment, Result
-from keyneurons.pipeline.key_neurons import Selection
-from keyneurons.pipeline.layers import LayerChecks
-from keyneurons.pipeline.measures import data_metrics, set_metrics
-from keyneurons.pipeline.probes import KeyProbe
-from keyneurons.pipeline.probing import Evidence
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
+from keyneurons.pipeline.layers import LayerChecks, Layers
+from keyneurons.pipeline.per_tag import TagProbe
+from keyneurons.pipeline.probes import KeyProbe, Training
+from keyneurons.pipeline.probing import Probing
 from keyneurons.pipeline.reliability import Checks, Reliability
+from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.pipeline.unseen_words import OnUnseenWords
 from keyneurons.probe.fit import ProbeSettings
+from keyneurons.probe.metrics import ClassificationMetrics
 from keyneurons.records import (
     SPLITS,
     KeyNeuron,
@@ -54,11 +62,14 @@ from keyneurons.selection.rules import Rule
 
 NAMES = ("NOUN", "VERB")
 CAPS: Mapping[Any, None] = dict.fromkeys(SPLITS)
+LATER = (np.arange(7), np.array([0, 1, 0, 1, 0, 1, 0]), tuple("abcdefg"))
 UNCHECKED = Reliability({}, None, None)
 
 
-def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
+def experiment(folder: Path) -> Experiment:
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0)
+    training = Training(settings, partial(lightning.Trainer, accelerator="cpu"), 0)
     return Experiment(
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
         read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
@@ -66,24 +77,43 @@ def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
         method="correlation",
+        probing=Probing(training, {"random": RandomSets(20)}, 5, Memo()),
         checks=Checks(3, 5, confounds=True, redundancy=True),
-        unseen_share=0.3 if unseen else None,
-        probe=ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0),
-        trainer=partial(lightning.Trainer, accelerator="cpu"),
-        random_sets=20,
-        own_random_sets=5,
-        all_neurons=True,
+        unseen=None,
         layers=LayerChecks(),
         lesions=None,
         seed=0,
     )
 
 
+def drawn(mean: float, std: float, n: int = 20) -> np.ndarray:
+    """Accuracies of this mean and standard deviation."""
+    spread = np.linspace(-1.0, 1.0, n)
+    return mean + std * spread / spread.std(ddof=1)
+
+
+def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidence:
+    """A probe with this accuracy, random sets with these, and single controls by their labels."""
+    three = torch.ones(3)
+    probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
+    scores = ClassificationMetrics(accuracy, 0.5, np.array([0.5, 0.5]), np.array([[2, 0], [0, 1]]))
+    controls = {"random": ControlResult("matched random sets", "probe/advantage", random)}
+    controls |= {name: ControlResult(name.replace("_", " "), None, np.array([value])) for name, value in others.items()}
+    per_tag = {tag: TagProbe(0.8, torch.full((5,), 0.2)) for tag in NAMES}
+    return Evidence(NAMES, KeyNeuronsProbe(scores, 0.9, 3.0, probe), controls, per_tag, np.ones((3, 3)))
+
+
+TOY = {
+    "NOUN": (KeyNeuron(3, 5, -0.75, 0.001, 0.004), KeyNeuron(3, 1, 0.5, 0.01, 0.04)),
+    "VERB": (KeyNeuron(3, 1, 0.6, 0.002, 0.008), KeyNeuron(3, 2, 0.4, 0.02, 0.08)),
+}
+
+
 def result(
     folder: Path,
     *,
-    p_value: float = 1 / 21,
-    sets: int = 20,
+    random: np.ndarray | None = None,
+    tags: Mapping[str, tuple[KeyNeuron, ...]] = TOY,
     dropped: int = 0,
     shared: int = 0,
     reliability: Reliability = UNCHECKED,
@@ -95,87 +125,57 @@ def result(
     treebank = Treebank("toy", dict.fromkeys(SPLITS, sentences), shared, {"dev": dropped})
     labelled = LabelledWords(np.arange(3), np.array([0, 1, 0]), ("dog", "runs", "dog"))
     labels = Labels("upos", NAMES, dict.fromkeys(SPLITS, labelled), {"SYM": 2})
-    tags = {
-        "NOUN": (KeyNeuron(3, 5, -0.75, 0.001, 0.004), KeyNeuron(3, 1, 0.5, 0.01, 0.04)),
-        "VERB": (KeyNeuron(3, 1, 0.6, 0.002, 0.008), KeyNeuron(3, 2, 0.4, 0.02, 0.08)),
-    }
-    neuron_sets = NeuronSets("mlp", (3,), 8, tags)
-    shared_neurons = overlap(neuron_sets)
-    metrics = {
-        "probe/test_accuracy": 0.9,
-        "control/random/test_accuracy": 0.7,
-        "control/random/test_accuracy_std": 0.02,
-        "control/random/p_value": p_value,
-        "control/task/test_accuracy": 0.4,
-        "control/majority/test_accuracy": 0.3,
-        "control/word_type/test_accuracy": 0.85,
-        "control/all_neurons/test_accuracy": 0.95,
-        **{f"{name}/{tag}": value for name, value in (("own/f1", 0.8), ("own/random_f1", 0.2)) for tag in NAMES},
-        **set_metrics(neuron_sets, shared_neurons),
-        **data_metrics(treebank, labels),
-        **reliability.metrics(),
-    }
-    if unseen:
-        metrics |= {
-            "unseen_words/probe/test_accuracy": 0.6,
-            "unseen_words/control/random/test_accuracy": 0.5,
-            "unseen_words/control/random/test_accuracy_std": 0.04,
-            "unseen_words/control/majority/test_accuracy": 0.1,
-            "unseen_words/data/tags": 2.0,
-            "unseen_words/data/test_words": 7.0,
-        }
-    three = torch.ones(3)
-    probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
-    evidence = Evidence(metrics, np.array([[2, 0], [0, 1]]), np.full(sets, 0.7), probe, np.ones((3, 3)))
+    sets = NeuronSets("mlp", (3,), 8, tags)
     scores = Scores("mlp", (3,), 8, torch.zeros(2, 8))
+    words = ScoredWords(StoredActivations({}, "mlp"), labels, np.zeros(3, dtype=np.int64))
+    random = drawn(0.7, 0.02) if random is None else random
+    none = Evidence(NAMES, None, {}, {}, np.empty((3, 0)))
+    apart = replace(labels, splits={**labels.splits, "test": LabelledWords(*LATER)})
     return Result(
-        experiment(folder, unseen=unseen),
-        treebank,
-        "digest",
-        labels,
-        scores,
-        neuron_sets,
-        shared_neurons,
-        evidence,
-        reliability,
-        {},
-        {},
-        None,
-        metrics,
+        experiment=experiment(folder),
+        text=LabelledText(treebank, "digest", labels),
+        key=KeyNeurons(words, scores, sets),
+        overlap=overlap(sets),
+        evidence=evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none,
+        reliability=reliability,
+        unseen=OnUnseenWords(apart, evidence_of(0.6, drawn(0.5, 0.04), majority_tag=0.1)) if unseen else None,
+        layers=Layers({}),
+        lesions=None,
     )
 
 
 def test_the_verdict_when_key_neurons_win(tmp_path: Path) -> None:
     assert verdict(result(tmp_path)) == (
-        "Key neurons beat matched random sets: accuracy 0.900 against 0.700 (std 0.020, 20 sets), p = 0.048."
+        "Key neurons beat matched random sets: accuracy 0.900 against 0.700 ± 0.020 (20 sets), p = 0.048."
     )
 
 
 def test_the_verdict_when_they_do_not(tmp_path: Path) -> None:
-    assert verdict(result(tmp_path, p_value=0.0501)) == (
+    assert verdict(result(tmp_path, random=drawn(0.89, 0.02))) == (
         "Key neurons are not distinguishable from matched random sets: "
-        "accuracy 0.900 against 0.700 (std 0.020, 20 sets), p = 0.050."
+        "accuracy 0.900 against 0.890 ± 0.020 (20 sets), p = 0.381."
     )
 
 
 def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Path) -> None:
-    said = verdict(result(tmp_path, p_value=1 / 6, sets=5))
+    said = verdict(result(tmp_path, random=drawn(0.7, 0.02, 5)))
     assert "not distinguishable" in said
-    assert said.endswith("With 5 sets p cannot be below 0.167: raise controls.random_sets.")
+    assert said.endswith("With 5 sets p cannot be below 0.167: draw more of them.")
 
 
 def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     summary = summarise(result(tmp_path, dropped=3, shared=4))
     assert summary.title == "toy, mlp, layer 3: 2 key neurons per tag by correlation"
-    assert summary.columns == ("tag", "train words", "best neuron", "score", "own F1", "random F1")
+    assert summary.columns == ("tag", "train words", "best neuron", "score", "F1", "random F1")
     assert summary.tags == (
         ("NOUN", "2", "mlp.3.5", "-0.750", "0.800", "0.200"),
         ("VERB", "1", "mlp.3.1", "0.600", "0.800", "0.200"),
     )
     accuracies = dict(summary.accuracies)
     assert accuracies["key neurons (3, 38% of the neurons read)"] == "0.900"
-    assert accuracies["random neurons (mean of 20 sets of that size)"] == "0.700 +- 0.020"
-    assert list(accuracies.values()) == ["0.900", "0.700 +- 0.020", "0.950", "0.400", "0.850", "0.300"]
+    assert accuracies["matched random sets (mean of 20)"] == "0.700 ± 0.020"
+    assert accuracies["all neurons"] == "0.950"
+    assert list(accuracies.values()) == ["0.900", "0.700 ± 0.020", "0.950", "0.300"]
     facts = "\n".join(summary.facts)
     assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
     assert "excluded tags (too few training words): SYM (2)" in facts
@@ -213,22 +213,17 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
 
 
 def test_fewer_neurons_than_asked_for_are_told_by_tag(tmp_path: Path) -> None:
-    found = result(tmp_path)
-    object.__setattr__(found, "sets", NeuronSets("mlp", (3,), 8, {**found.sets.tags, "VERB": ()}))
-    summary = summarise(found)
+    summary = summarise(result(tmp_path, tags={**TOY, "VERB": ()}))
     assert [row[2] for row in summary.tags] == ["2 of 2", "0 of 2"]
     assert summary.tags[1][3:5] == ("-", "-")
 
 
 def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
-    found = result(tmp_path)
-    evidence = Evidence({}, None, np.empty(0), None, np.empty((3, 0)))
-    empty = NeuronSets("mlp", (3,), 8, dict.fromkeys(NAMES, ()))
+    found = result(tmp_path, tags=dict.fromkeys(NAMES, ()))
     rule = Rule(2, "layer", threshold="fdr", alpha=0.01)
     object.__setattr__(found.experiment.selection, "rule", rule)
-    for name, value in (("evidence", evidence), ("sets", empty), ("overlap", overlap(empty))):
-        object.__setattr__(found, name, value)
-    assert verdict(found) == "No key neurons: none of any tag passes threshold=fdr, alpha=0.01, sign=both."
+    rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
+    assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
     write_tables(found, tmp_path)
@@ -243,7 +238,7 @@ def test_unseen_words_stand_beside_the_normal_split(tmp_path: Path) -> None:
     assert rows[0][1] == "0.900"
     assert rows[place + 1 :] == (
         ("  key neurons", "0.600"),
-        ("  random neurons", "0.500 +- 0.040"),
+        ("  matched random sets (mean of 20)", "0.500 ± 0.040"),
         ("  majority tag", "0.100"),
     )
 
@@ -269,16 +264,13 @@ def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, 
 def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Path) -> None:
     draw_figures(result(tmp_path), tmp_path / "figures")
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "own_f1.png"}
+    assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
 
 
 def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
     found = result(tmp_path)
-    assert sets_digest(found) == sets_digest(result(tmp_path, p_value=0.9))
-    other = dict(found.sets.tags)
-    other["VERB"] = other["NOUN"]
-    object.__setattr__(found, "sets", NeuronSets("mlp", (3,), 8, other))
-    assert sets_digest(found) != sets_digest(result(tmp_path))
+    assert sets_digest(found) == sets_digest(result(tmp_path, random=drawn(0.9, 0.02)))
+    assert sets_digest(found) != sets_digest(result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}))
 
 
 def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:

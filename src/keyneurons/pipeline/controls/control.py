@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -62,6 +62,7 @@ class Trial:
         return 1 if self.columns is None else len(self.columns)
 
 
+@runtime_checkable
 class Control(Protocol):
     """The measurement of the key neurons on something matched that should not carry the effect."""
 

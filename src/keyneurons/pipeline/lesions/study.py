@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +26,7 @@ from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
-from keyneurons.pipeline.probes import KeyProbe, Training, probe_of_all
+from keyneurons.pipeline.probes import KeyProbe
 from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
@@ -39,7 +39,7 @@ def study_lesions(
     text: LabelledText,
     activations: Activations,
     found: KeyNeurons,
-    train: Training,
+    probe_of: Callable[[Activations, Labels, int], KeyProbe],
     seed: int,
 ) -> LesionResult:
     """Lesion the key neurons of every tag, and control sets, and measure.
@@ -50,7 +50,7 @@ def study_lesions(
         text: all sentences and the labelled words.
         activations: those of the train words, for means and matching.
         found: the key neurons, which are lesioned where the study has no others, and scores, for the lowest ranked.
-        train: trains probes on later layers.
+        probe_of: trains a probe on all neurons of some activations, given their number.
         seed: of all draws.
 
     Returns:
@@ -62,8 +62,8 @@ def study_lesions(
     treebank, labels, scores = text.treebank, text.labels, found.scores
     sets = found.sets if study.neurons is None else study.neurons
 
-    def probe_of(later: StoredActivations) -> KeyProbe:
-        return probe_of_all(later, labels, read.model.width(later.site), train)
+    def probe_of_layer(later: StoredActivations) -> KeyProbe:
+        return probe_of(later, labels, read.model.width(later.site))
 
     if unknown := [tag for tag in sets.tags if tag not in labels.names and tag not in labels.left_out]:
         raise ValueError(f"the key neurons are of tag {unknown[0]!r}, which is none of {', '.join(labels.names)}")
@@ -79,7 +79,7 @@ def study_lesions(
     plan = Plan.of(study, names, columns, drawn, facts.means)
     donors = _donors(study, driver, seed)
     surprisal = Surprisal(read.model, read.site, study.batch_tokens, study.pass_tokens, donors, seed)
-    readouts = _readouts(study, read, treebank, labels, probe_of, names, measured)
+    readouts = _readouts(study, read, treebank, labels, probe_of_layer, names, measured)
     values = _measure(plan, surprisal, encoded, measured, readouts)
     mismatches = {family: mismatch(family, of_tags, columns, facts) for family, of_tags in drawn.items()}
     result = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)

@@ -62,7 +62,8 @@ def verdict(result: Result) -> str:
     if key is None:
         rule = result.experiment.selection.rule
         return (
-            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+            f"No key neurons: none of any tag passes threshold.kind={rule.threshold}, "
+            f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
     accuracy = key.scores.accuracy
     drawn = [control for control in result.evidence.controls.values() if control.spread is not None]
@@ -101,7 +102,7 @@ def _tag_columns(result: Result) -> dict[str, list[str]]:
         columns["neurons"] = [f"{len(sets.tags[tag])} of {asked}" for tag in names]
     columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
     columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
-    measured = {"own F1": "per_tag/f1", "random F1": "per_tag/random_f1"}
+    measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1"}
     measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
     for title, metric in measured.items():
         columns[title] = [f"{m[key]:.3f}" if (key := f"{metric}/{tag}") in m else "-" for tag in names]
