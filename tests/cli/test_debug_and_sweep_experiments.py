@@ -18,7 +18,7 @@ def test_debug_default_is_a_whole_run_apart_from_the_others(call: Command, place
     ended = call(*place.small, "debug=default")
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
-    assert run.data.params["controls.random_sets"] == "2"
+    assert run.data.params["control.random.sets"] == "2"
     experiments = [each.name for each in client_of(Path.cwd()).search_experiments()]
     assert "debug" in experiments
     assert "keyneurons" not in experiments

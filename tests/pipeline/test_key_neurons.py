@@ -53,7 +53,7 @@ def test_without_anything_planted_no_neuron_stands(threshold):
 
 def test_the_null_is_that_of_a_direct_loop_and_its_start_does_not_depend_on_its_length():
     activations, labels = planted(strength=1)
-    tags, driver = labels.splits["train"].tags, activations.driver(labels, "model", 2**24)
+    tags, driver = labels.splits["train"].tags, activations.source(labels, "model", 2**24)
     null = permutation_null(FEW, driver, tags, SENTENCES)
     for i in (0, 1, 98):
         shuffled = permuted_tags(tags, SENTENCES, False, np.random.default_rng([0, i]))

@@ -62,7 +62,11 @@ def planted(seed: int = 0, *, shuffled: bool = False) -> tuple[dict[Split, dict[
 
 
 def key_sets(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, k: int = 1) -> NeuronSets:
-    scores = StoredActivations(arrays, "mlp").scores(Correlation(), labels, "model", 2**24)
+    scores = (
+        StoredActivations(arrays, "mlp")
+        .source(labels, "model", 2**24)
+        .scores(Correlation(), labels.splits["train"].tags)
+    )
     return select(scores, NAMES, Rule(k, "model"))
 
 

@@ -72,8 +72,9 @@ def test_what_is_kept_and_what_is_not_gives_the_same_scores(read, treebank, labe
     kept = attributed_words(read(method), labels, treebank, store=True, seed=0)
     passing = attributed_words(read(method), labels, treebank, store=False, seed=0)
     assert isinstance(kept.values, StoredActivations)
-    expected = kept.values.scores(method.scorer, kept.labels, "layer", 2**24)
-    found = passing.values.scores(method.scorer, passing.labels, "layer", 2**24)
+    expected, found = (
+        method.scorer.scores(words.values.source(words.labels, "layer", 2**24), words.tags) for words in (kept, passing)
+    )
     torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=1e-9)
     assert (found.site, found.layers, found.neurons_per_layer) == ("mlp", (1, 3), 48)
     assert passing.residuals == pytest.approx(kept.residuals, rel=0.2, abs=1e-4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -21,10 +20,11 @@ from keyneurons.selection.methods.mutual_information import MutualInformation
 from keyneurons.selection.methods.probeless import Probeless
 from keyneurons.selection.methods.random_scores import Random
 from keyneurons.selection.methods.welch_t import WelchT
+from keyneurons.selection.moment_scorer import BYTES_PER_MOMENT
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import TagError
-from keyneurons.selection.scoring import BYTES_PER_MOMENT, BYTES_PER_VALUE, Driver
-from keyneurons.selection.top_share import TopShare
+from keyneurons.selection.scoring import BYTES_PER_VALUE, Driver
+from keyneurons.selection.views import POSITIVE, VALUE, TopShare
 
 WORDS, WIDTH, LAYERS = 700, 97, (2, 5, 9)
 
@@ -49,7 +49,6 @@ def driver(arrays, scope="layer", **more) -> Driver:
 class Recorder:
     """A scorer that needs its neurons side by side, and remembers what it was given."""
 
-    per_neuron: ClassVar[bool] = False
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
     def __call__(self, values, tags, n_tags):
@@ -86,12 +85,12 @@ def test_layers_stand_side_by_side_and_only_the_rows_count(arrays):
 
 
 def test_methods_by_sums_share_one_read(arrays):
-    found = driver(arrays).moments(np.stack([TAGS, TAGS[::-1]]), {"value", "positive"})
-    assert set(found) == {"value", "positive"}
+    found = driver(arrays).moments(np.stack([TAGS, TAGS[::-1]]), {VALUE, POSITIVE})
+    assert set(found) == {VALUE, POSITIVE}
     for i, tags in enumerate((TAGS, TAGS[::-1])):
-        alone = driver(arrays).moments(tags[None].copy(), ["positive"])["positive"][0]
-        assert torch.equal(found["positive"][i].sums, alone.sums)
-        assert torch.equal(found["positive"][i].counts, alone.counts)
+        alone = driver(arrays).moments(tags[None].copy(), [POSITIVE])[POSITIVE][0]
+        assert torch.equal(found[POSITIVE][i].sums, alone.sums)
+        assert torch.equal(found[POSITIVE][i].counts, alone.counts)
 
 
 def side_by_side(arrays) -> torch.Tensor:
@@ -120,7 +119,7 @@ def test_the_strongest_of_all_layers_are_found_among_all_layers(arrays, at_once,
 
 
 def test_views_of_one_layer_and_of_all_go_together(arrays):
-    views = ["value", TopShare(0.1), TopShare(0.1, of_all_layers=True)]
+    views = [VALUE, TopShare(0.1), TopShare(0.1, of_all_layers=True)]
     found = driver(arrays).moments(TAGS[None], views)
     assert set(found) == set(views)
     for view in views:
@@ -171,7 +170,7 @@ def test_the_bottom_is_that_of_all_layers(arrays, scorer):
 
 def test_some_words_are_scored_as_if_they_were_all(arrays):
     some = np.r_[np.arange(50, 200), np.arange(100)]  # some of them twice
-    found = driver(arrays).of_words(some).scores(FTest(), TAGS[some]).values
+    found = driver(arrays).of_words(some, 4).scores(FTest(), TAGS[some]).values
     again = Driver(arrays, ROWS[some], 4, "mlp", "layer").scores(FTest(), TAGS[some]).values
     assert torch.equal(found, again)
     assert not torch.equal(found, driver(arrays).scores(FTest(), TAGS).values)

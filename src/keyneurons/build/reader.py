@@ -8,7 +8,7 @@ from pathlib import Path
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.config import schema
+from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
@@ -56,11 +56,11 @@ def build_processes(config: schema.Config) -> Processes:
     return processes
 
 
-def build_model_source(model: schema.Model, cache: Path) -> ModelSource:
+def build_model_source(model: inputs.Model, cache: Path) -> ModelSource:
     """Where the model comes from."""
-    if isinstance(model, schema.HubModel):
+    if isinstance(model, inputs.HubModel):
         return HubModel(model.id, model.revision)
-    if isinstance(model, schema.LocalModel):
+    if isinstance(model, inputs.LocalModel):
         return LocalModel(model.folder, cache)
     return PackagedSmolLM2(cache)
 

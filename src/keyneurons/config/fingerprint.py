@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from keyneurons.config.schema import Component, Config, TextDataset
+from keyneurons.config.inputs import TextDataset
+from keyneurons.config.schema import Component, Config
 from keyneurons.data.stanza_tagging import StanzaModels
 from keyneurons.digests import file_digest, json_digest
 

@@ -35,6 +35,18 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
 
 
+def search_path(config_dir: Path) -> str:
+    """The override by which Hydra also finds the options of a user's own folder.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not config_dir.is_dir():
+        raise ValueError(f"--config-dir: {config_dir} is no folder")
+    _, _, quoted = override("folder", f"file://{config_dir.absolute()}").partition("=")
+    return f"hydra.searchpath=[{quoted}]"
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra cannot read, or takes for something else than it says.
 
@@ -113,6 +125,11 @@ def _beyond(text: str, own: Collection[str], groups: Collection[str]) -> str | N
         return None if all(value in LAUNCHERS for value in values) else "names a launcher that is not known here"
     if re.fullmatch(OF_HYDRA, key):
         return None if all(PLAIN.fullmatch(str(value)) for value in values) else "is no plain value"
+    if swept := re.fullmatch(r"hydra\.sweeper\.params\.(.+)", key):  # of an experiment that is a sweep
+        if any("${" in inner for value in values for inner in _texts(value)):  # resolved once more in a job
+            return "holds an interpolation"
+        reasons = (_beyond(f"{swept[1]}={value}", own, groups) for value in values)
+        return next((reason for reason in reasons if reason is not None), None)
     tops = [re.split(r"[./]", name)[0] for name in (key, parsed.package) if name is not None]
     if not all(top in own for top in tops):
         return "changes more than the configuration of the jobs"

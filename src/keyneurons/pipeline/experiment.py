@@ -115,7 +115,9 @@ def run_experiment(experiment: Experiment) -> Result:
         unseen = measure_unseen_words(run.unseen, text.labels, activations, select, run.probing, seed)
     layers = measure_layers(run.layers, run.read, text, key.sets, run.probing, seed)
     if run.lesions is not None:
-        lesions = study_lesions(run.lesions, run.read, text, activations, key, run.probing.train.probe_of_all, seed)
+        lesions = study_lesions(
+            run.lesions, run.read, text, activations.stored(), key, run.probing.train.probe_of_all, seed
+        )
     return Result(
         experiment=experiment,
         text=text,

@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from keyneurons.attribution.completeness import Completeness
-from keyneurons.attribution.method import IntegratedGradients
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.attribution.targets import Targets
 from keyneurons.data.word_features import sentence_of_rows
-from keyneurons.pipeline.activations import Activations, Scorable, StoredActivations, scores_of_stream
-from keyneurons.records import LabelledWords, Labels, Scope, Scores, Treebank
-from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.pipeline.activations import Activations, Scorable, StoredActivations
+from keyneurons.records import LabelledWords, Labels, Scope, Treebank
+from keyneurons.selection.stream import Chunk, Stream
 
 ROWS_AT_ONCE = 64
 
@@ -37,6 +35,11 @@ class ScoredWords:
     sentences: Int[ndarray, " words"]
     attributed: bool = False
     complete: Completeness | None = None
+
+    @property
+    def tags(self) -> Int[ndarray, " words"]:
+        """The tag of each word."""
+        return self.labels.splits["train"].tags
 
     @property
     def residuals(self) -> Mapping[str, float]:
@@ -79,9 +82,7 @@ def attributed_words(
     forms = tuple(words.forms[i] for i in position)
     drawn = LabelledWords(np.arange(len(position)), words.tags[position], forms)
     sampled = replace(labels, splits={**labels.splits, "train": drawn})
-    method, complete = read.method, None
-    if isinstance(method, IntegratedGradients):
-        complete = Completeness(joint=method.path == "joint", warn_above=method.residual_warning)
+    complete = read.method.completeness()
     if not store:
         passing = StreamedAttributions(read, treebank, targets, words, complete)
         return ScoredWords(passing, sampled, targets.sentence, True, complete)
@@ -110,17 +111,17 @@ class StreamedAttributions:
     words: LabelledWords
     complete: Completeness | None
 
-    def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
-        """Score every neuron on the drawn words."""
-        tags = labels.splits["train"].tags
-        found = scores_of_stream(scorer, self._chunks(), tags, len(labels.names), self.read.read)
-        if self.complete is not None:
-            self.complete.warn()
-        return found
+    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
+        """The drawn words as scorers need them."""
+        read = self.read.read
+        width, n_tags = read.model.width(read.site), len(labels.names)
+        return Stream(self._chunks, read.site, read.layers, width, n_tags, budget_bytes)
 
-    def _chunks(self) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+    def _chunks(self) -> Iterator[Chunk]:
         for rows, values in self.read.stream(self.treebank.splits["train"], self.targets, self.words):
             if self.complete is not None:
                 self.complete.add(values)
             width = self.read.read.model.width(self.read.read.site)
             yield rows, {layer: value[:, :width] for layer, value in values.items()}
+        if self.complete is not None:
+            self.complete.warn()

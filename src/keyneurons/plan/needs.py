@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.attribution.method import Attribution
 from keyneurons.build.probing import build_controls
-from keyneurons.build.selection import build_selection
+from keyneurons.build.selection import Method, build_selection
 from keyneurons.config import schema
 from keyneurons.plan.costs import (
     ITEM_BYTES,
@@ -26,9 +25,7 @@ from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel
 from keyneurons.plan.report import GIGABYTE, Need
 from keyneurons.plan.text import PlannedText
-from keyneurons.selection.methods.bottom import Bottom
-from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
-from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.moments import VALUES_AT_ONCE
 
 ROOM = 0.9  # of what is free, for a calibration: the machine may be needed for other things
 
@@ -49,7 +46,7 @@ class Needs:
     read: ActivationReader
     shape: Shape
     text: PlannedText
-    component: NeuronScorer | Attribution
+    method: Method
     machine: Machine
     largest: Passes
     loaded: bool
@@ -132,17 +129,17 @@ class Needs:
         ]
 
     def _scoring(self) -> Need:
-        scorer = self.component.of if isinstance(self.component, Bottom) else self.component
+        traits = self.method.traits
         budget, tags = self.config.activations.memory_mb * 2**20, self.text.n_tags
         at_least, ways = False, [f"activations.memory_mb={self.config.activations.memory_mb // 2}"]
-        if isinstance(scorer, Attribution):
+        if self.method.attribution is not None:
             own, told = budget, "attribution, by activations.memory_mb"
-        elif isinstance(scorer, MomentScorer):
+        elif traits.views:
             own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
             told, ways = "sums by tag", [*self._fewer_layers_plain()]
             if self.config.threshold.kind == "permutation":
                 own, told = own + budget, "sums by tag and of permutations, by activations.memory_mb"
-        elif scorer.per_neuron:
+        elif traits.per_neuron:
             own, told = budget, "blocks of neurons, by activations.memory_mb"
         else:
             layers = self._layers if self.config.scope == "model" else 1
@@ -214,7 +211,7 @@ class Needs:
         """To keep nothing on disk, if the method allows it, and what else that needs."""
         activations = self.config.activations.model_copy(update={"store": False})
         try:
-            build_selection(self.config.model_copy(update={"activations": activations}), self.component, "this")
+            build_selection(self.config.model_copy(update={"activations": activations}), self.method)
         except ValueError as error:
             _, also, needed = str(error).partition("also needs ")
             return [f"activations.store=false with {needed}: a pass over the text for every question"] if also else []

@@ -22,6 +22,7 @@ from keyneurons.build.experiment import build_experiment
 from keyneurons.build.tracking import build_store
 from keyneurons.config.fingerprint import fingerprint, reading
 from keyneurons.config.schema import Config
+from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.process_tag import process_tag
 from keyneurons.records import Treebank
@@ -41,7 +42,13 @@ log = logging.getLogger(__name__)
 
 
 def run_job(
-    config: Config, folder: Path, choices: Mapping[str, str], *, sweep: Sweep | None = None, number: int | None = None
+    config: Config,
+    folder: Path,
+    choices: Mapping[str, str],
+    *,
+    sweep: Sweep | None = None,
+    number: int | None = None,
+    memo: Memo | None = None,
 ) -> None:
     """Do one run from its checked configuration to its last record.
 
@@ -51,6 +58,7 @@ def run_job(
         choices: the option chosen in each config group, for names and tags.
         sweep: the sweep, if this is one of its jobs.
         number: place of the job in the sweep; a single line is shown instead of the tables.
+        memo: keeps what other jobs of the process ask for again.
 
     Raises:
         ValueError: torchrun or Slurm has started several processes of it.
@@ -60,7 +68,8 @@ def run_job(
             "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
             "a run is one process, which starts others itself for activations.devices"
         )
-    experiment = build_experiment(config, choices["selection"])
+    experiment = build_experiment(config, choices["selection"], memo)
+    choices = {**choices, "selection": experiment.method}
     name = run_name(config, choices, () if sweep is None else sweep.swept)
     console = terminal()
     if sweep is not None:
@@ -108,6 +117,7 @@ def tracked_run(
     Returns:
         What was found, what there is to say about it, and whether the tracking server has it.
     """
+    choices = {**choices, "selection": experiment.method}
     seed_everything(config.seed)
     experiment.read.bos_id()  # refused before a run is opened
     write_text(folder / "config.yaml", write_yaml(config.model_dump(mode="json", by_alias=True)))

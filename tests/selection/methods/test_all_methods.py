@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.methods.correlation import Correlation
@@ -20,9 +21,8 @@ from keyneurons.selection.methods.nearest_neighbours import NearestNeighbourInfo
 from keyneurons.selection.methods.probeless import Probeless
 from keyneurons.selection.methods.random_scores import Random
 from keyneurons.selection.methods.welch_t import WelchT
-from keyneurons.selection.moments import MomentScorer
 from keyneurons.selection.rules import top_k_neurons
-from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, TagError
+from keyneurons.selection.scorer import ColumnError, NeuronScorer, TagError
 
 SCORERS = [
     Correlation(),
@@ -140,7 +140,7 @@ class TestEveryScorer:
             scorer(values, tags, 2)
 
 
-@pytest.mark.parametrize("scorer", [scorer for scorer in SCORERS if isinstance(scorer, SignificantScorer)], ids=repr)
+@pytest.mark.parametrize("scorer", [scorer for scorer in SCORERS if scoring_of(scorer).traits.tested], ids=repr)
 def test_p_values_come_with_the_same_scores(scorer):
     values, tags = planted()
     scores, p_values = scorer.test(values, tags, 3)
@@ -151,9 +151,9 @@ def test_p_values_come_with_the_same_scores(scorer):
 
 
 def test_which_scorers_have_a_test_and_which_need_sums_only():
-    tested = {type(scorer).__name__ for scorer in SCORERS if isinstance(scorer, SignificantScorer)}
+    tested = {type(scorer).__name__ for scorer in SCORERS if scoring_of(scorer).traits.tested}
     assert tested == {"Correlation", "MeanDifference", "FTest", "WelchT", "MutualInformation"}
-    summed = {type(scorer).__name__ for scorer in SCORERS if isinstance(scorer, MomentScorer)}
+    summed = {type(scorer).__name__ for scorer in SCORERS if scoring_of(scorer).traits.views}
     assert summed == {"Correlation", "MeanDifference", "FTest", "WelchT", "Probeless"}
 
 

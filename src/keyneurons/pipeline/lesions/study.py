@@ -37,7 +37,7 @@ def study_lesions(
     study: LesionStudy,
     read: ActivationReader,
     text: LabelledText,
-    activations: Activations,
+    activations: StoredActivations,
     found: KeyNeurons,
     probe_of: Callable[[Activations, Labels, int], KeyProbe],
     seed: int,
@@ -71,8 +71,7 @@ def study_lesions(
     without = tuple(tag for tag in labels.names if tag not in names)
     encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
     study.check_tags(names)
-    assert isinstance(activations, StoredActivations)
-    driver = activations.driver(labels, "layer", 2**29)
+    driver = activations.source(labels, "layer", 2**29)
     facts = facts_of(driver, labels, names)
     columns = {tag: np.array(sets.columns(tag), dtype=np.int64) for tag in names}
     drawn = {family: draw_sets(family, study.sets, columns, scores, labels, facts, seed) for family in study.families}
