@@ -42,6 +42,7 @@ format: $(DEV)
 
 docs: $(DEV)
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python tools/configuration.py
 
 # takes about an hour on two cores; use an idle machine
 bench: $(DEV)

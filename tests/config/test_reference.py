@@ -16,7 +16,7 @@ from keyneurons.config.paths import conf_folder
 from keyneurons.config.reference import Key, Reference, reference
 from keyneurons.config.schema import Config
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
