@@ -35,7 +35,7 @@ from sklearn.svm import l1_min_c
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.f_test import FTest

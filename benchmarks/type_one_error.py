@@ -20,7 +20,7 @@ from numpy import ndarray
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.build.experiment import build_experiment
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.experiment import read_dataset

@@ -97,7 +97,7 @@ def test_by_an_option_of_the_user(
     command: Command, place: Place, code: Path, tmp_path: Path, expected: dict[str, list[int]]
 ) -> None:
     home, options = tmp_path / "home", ("--config-dir", str(code / "options"))
-    permuted = ["threshold=permutation", "permutations=19", "alpha=0.05"]
+    permuted = ["threshold.kind=permutation", "threshold.permutations=19"]
     asked = [*options, "selection=mine", *place.small, *CHECKED, *permuted]
     ended = command(home, *asked, PYTHONPATH=python_path(code))
     assert ended.status == 0, ended.err
@@ -127,7 +127,10 @@ def test_a_function(own: Command, expected: dict[str, list[int]], scope: str) ->
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["mypackage.Mine", "threshold=fdr"], "p-values, which selection=mypackage.Mine has not; use threshold=perm"),
+        (
+            ["mypackage.Mine", "threshold.kind=fdr"],
+            "p-values, which selection=mypackage.Mine has not; use threshold.kind=perm",
+        ),
         (
             ["mypackage.Mine", "activations.store=false"],
             "with methods that need sums only, not selection=mypackage.Mine",

@@ -131,7 +131,7 @@ def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(tes
     def found(of_words: np.ndarray) -> dict[str, list[int]]:
         labels = Labels("upos", names, {"train": LabelledWords(np.arange(200), of_words, ("word",) * 200)})
         words = ScoredWords(StoredActivations({"train": {3: values}}, "mlp"), labels, SENTENCES[:200])
-        return {tag: [n.neuron for n in own] for tag, own in find_key_neurons(selection, words)[1].tags.items()}
+        return {tag: [n.neuron for n in own] for tag, own in find_key_neurons(selection, words).sets.tags.items()}
 
     assert found(tags)["NOUN"][0] == 5
     assert not any(7 in own for own in found(tags).values())  # it is kept for all, whatever the tag

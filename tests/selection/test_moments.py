@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from data import awkward
+from awkward_words import awkward
 
 from keyneurons.selection.moments import Moments, MomentSums, View, moments_of
 from keyneurons.selection.scorer import ColumnError

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from keyneurons.build.components import build_probe_settings, build_trainer
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.lesions import build_lesions
+from keyneurons.build.probing import build_probing
 from keyneurons.build.reader import build_reader, check_layers, check_model
 from keyneurons.build.selection import build_attribution, build_method, build_selection
 from keyneurons.config import schema
@@ -14,6 +12,7 @@ from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks
+from keyneurons.pipeline.unseen_words import UnseenWords
 
 
 def build_experiment(config: schema.Config, option: str, memo: Memo | None = None) -> Experiment:
@@ -36,7 +35,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
     check_layers(config, read)
     method = build_method(config, option)
     selection = build_selection(config, method, memo)
-    build_trainer(config.trainer)  # refused now, not after a pass over the text
+    apart = config.split == "unseen_words"
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
@@ -45,12 +44,8 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         selection=selection,
         method=method.name,
         checks=Checks(**dict(config.reliability)),
-        unseen_share=config.unseen_share if config.split == "unseen_words" else None,
-        probe=build_probe_settings(config.probe),
-        trainer=partial(build_trainer, config.trainer),
-        random_sets=config.controls.random_sets,
-        own_random_sets=config.controls.own_random_sets,
-        all_neurons=config.controls.all_neurons,
+        probing=build_probing(config, memo),
+        unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if apart else None,
         layers=LayerChecks(**dict(config.layer_by_layer)),
         lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),
         seed=config.seed,

@@ -9,6 +9,7 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.build.components import instantiated
+from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
 from keyneurons.config.overrides import options_of
 from keyneurons.memo import Memo
@@ -57,24 +58,27 @@ def build_selection(config: schema.Config, method: Method, memo: Memo | None = N
     Raises:
         ValueError: the method does not go with the threshold, or with activations that are not stored.
     """
-    traits = method.traits
-    if config.threshold == "permutation" and not traits.permutable:
+    traits, threshold = method.traits, config.threshold
+    if threshold.kind == "permutation" and not traits.permutable:
         raise ValueError(
-            "threshold=permutation asks for more than a neuron frequent by chance for any tag; "
-            f"selection={method.name} has a test of its own: threshold=fdr"
+            "threshold.kind=permutation asks for more than a neuron frequent by chance for any tag; "
+            f"selection={method.name} has a test of its own: threshold.kind=fdr"
         )
-    if config.threshold == "fdr" and not traits.tested:
+    if threshold.kind == "fdr" and not traits.tested:
         raise ValueError(
-            f"threshold=fdr needs p-values, which selection={method.name} has not; use threshold=permutation"
+            f"threshold.kind=fdr needs p-values, which selection={method.name} has not; use threshold.kind=permutation"
         )
-    if config.threshold == "permutation" and config.permutations < (least := math.ceil(1 / config.alpha) - 1):
-        raise ValueError(f"permutations must be at least {least} for alpha={config.alpha}, got {config.permutations}")
+    if threshold.kind == "permutation" and threshold.permutations < (least := math.ceil(1 / threshold.alpha) - 1):
+        raise ValueError(
+            f"threshold.permutations must be at least {least} for threshold.alpha={threshold.alpha}, "
+            f"got {threshold.permutations}"
+        )
     if not config.activations.store:
         _check_streaming(config, method)
-    rule = Rule(config.top_k, config.scope, config.sign, config.threshold, config.alpha, config.mass)
+    rule = Rule(config.top_k, config.scope, config.sign, threshold.kind, threshold.alpha, config.mass)
     memory = config.activations.memory_mb * 2**20
     memo = Memo() if memo is None else memo
-    return Selection(method.scorer, rule, config.permutations, config.permute, memory, config.seed, memo)
+    return Selection(method.scorer, rule, threshold.permutations, threshold.permute, memory, config.seed, memo)
 
 
 def _check_streaming(config: schema.Config, method: Method) -> None:
@@ -85,9 +89,10 @@ def _check_streaming(config: schema.Config, method: Method) -> None:
     """
     if not method.traits.views:
         raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method.name}")
+    few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
-        "threshold=fdr or none": config.threshold != "permutation",
-        "controls.all_neurons=false": not config.controls.all_neurons,
+        "threshold.kind=fdr or none": config.threshold.kind != "permutation",
+        f"control=[{','.join(few)}]": len(few) == len(config.control),
         "reliability.halves=0": config.reliability.halves == 0,
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,

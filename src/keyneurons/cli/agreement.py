@@ -62,13 +62,13 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
         "parent": None,
         "choices": {"selection": ",".join(methods)},
         "tags": early_tags(
-            config, {"dataset": config.dataset.kind, "selection": ",".join(methods)}, experiments[methods[0]].read
+            config, {"dataset": config.dataset.source, "selection": ",".join(methods)}, experiments[methods[0]].read
         ),
     }
     with open_run(build_store(config.tracking), folder, facts) as run:
         comparison = compare_methods(experiments)
         write_comparison(comparison, folder)
-        keep_dataset_facts(folder, comparison.treebank, comparison.treebank_digest)
+        keep_dataset_facts(folder, comparison.text.treebank, comparison.text.digest)
         arrived = run.send(folder)
     console = terminal()
     _show(comparison, console)

@@ -75,11 +75,15 @@ def main() -> None:
 def _dispatch() -> None:
     if len(sys.argv) > 1:
         from keyneurons.cli.command_line import COMMANDS, split
+        from keyneurons.cli.help import answer
 
         if sys.argv[1] in COMMANDS:
             from keyneurons.cli import commands
 
             commands.run(sys.argv[1:])
+            return
+        if (told := answer(sys.argv[1:], COMMANDS)) is not None:
+            sys.stdout.write(told)
             return
         flags, overrides, config_dir = split(sys.argv[1:])
         if any(override.startswith("resume=") for override in overrides):
@@ -227,7 +231,7 @@ def job(composed: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from keyneurons.config.schema import validate
+    from keyneurons.config.validation import validate
 
     hydra = HydraConfig.get()
     config = validate(composed)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 
-from keyneurons.config.overrides import check_overrides
+from keyneurons.config.overrides import check_overrides, override
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,16 +33,68 @@ def composed(overrides: Sequence[str]) -> DictConfig:
 
 
 def checked(overrides: Sequence[str]) -> Config:
-    """The checked configuration with some overrides."""
-    return checked_with_choices(overrides)[0]
+    """The checked configuration with some overrides; of a sweep, what its jobs share."""
+    whole = _whole(overrides)
+    del whole.hydra
+    return validate(whole)
 
 
-def checked_with_choices(overrides: Sequence[str]) -> tuple[Config, dict[str, str]]:
-    """The checked configuration with some overrides, and the option chosen in each of its groups."""
-    check_overrides(overrides)
-    with composing():
-        whole = compose("config", list(overrides), return_hydra_config=True)
+def checked_with_choices(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[Config, dict[str, str]]:
+    """The checked configuration of a single run, and the option chosen in each of its groups.
+
+    Args:
+        overrides: its overrides.
+        config_dir: the user's own folder of options.
+
+    Raises:
+        ValueError: the folder is missing, the configuration is that of a sweep, or it is not legal.
+    """
+    whole = _whole([*_search_path(config_dir), *overrides])
+    if whole.hydra.mode == RunMode.MULTIRUN:
+        raise ValueError("this configuration is a sweep (hydra.mode=MULTIRUN): start it from the command line")
     chosen = dict(whole.hydra.runtime.choices)
     del whole.hydra
     own = {group: str(option) for group, option in chosen.items() if option and not group.startswith("hydra/")}
     return validate(whole), own
+
+
+def configured_sweep(overrides: Sequence[str]) -> list[str]:
+    """The sweep that an experiment asks for itself, as overrides; inside ``composing``.
+
+    Args:
+        overrides: all that are given, sweeps among them.
+    """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    plain = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
+    return sweep_params(compose("config", plain, return_hydra_config=True).hydra, overrides)
+
+
+def sweep_params(hydra: DictConfig, given: Sequence[str]) -> list[str]:
+    """What ``hydra.sweeper.params`` sweep over, as overrides.
+
+    Args:
+        hydra: Hydra's own configuration.
+        given: the overrides of the command line.
+
+    Raises:
+        ValueError: one of them gives the same key; Hydra would run every job several times.
+    """
+    params = dict(hydra.sweeper.get("params") or {})
+    for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in given}:
+        raise ValueError(f"the experiment sweeps over {key} itself; other values: 'hydra.sweeper.params.{key}=\"...\"'")
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _whole(overrides: Sequence[str]) -> DictConfig:
+    check_overrides(overrides)
+    with composing():
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
+def _search_path(config_dir: Path | None) -> list[str]:
+    if config_dir is None:
+        return []
+    if not config_dir.is_dir():
+        raise ValueError(f"config_dir={config_dir} is no folder")
+    _, _, quoted = override("folder", f"file://{config_dir.absolute()}").partition("=")
+    return [f"hydra.searchpath=[{quoted}]"]

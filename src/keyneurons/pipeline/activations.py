@@ -38,6 +38,14 @@ class Activations(Scorable, Protocol):
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
         ...
 
+    def stored(self) -> StoredActivations:
+        """The arrays in the cache.
+
+        Raises:
+            ValueError: nothing is kept.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class StoredActivations:
@@ -55,6 +63,10 @@ class StoredActivations:
                 read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
+
+    def stored(self) -> StoredActivations:
+        """These."""
+        return self
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Driver:
         """The train words as scorers need them."""
@@ -78,6 +90,14 @@ class StreamedActivations:
 
     read: ActivationReader
     treebank: Treebank
+
+    def stored(self) -> StoredActivations:
+        """None.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("this needs stored activations: activations.store=true")
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
         """The train words as scorers need them."""
@@ -111,3 +131,21 @@ class StreamedActivations:
         places = np.full(self.treebank.n_words(split), -1)
         places[words.rows] = np.arange(len(words.rows))
         return places
+
+
+def read_activations(read: ActivationReader, treebank: Treebank, *, store: bool) -> Activations:
+    """The activations of a treebank: in the cache when this returns, if they are stored.
+
+    Args:
+        read: reads them.
+        treebank: all sentences; what cannot be read is refused before the first pass.
+        store: whether they are kept.
+
+    Returns:
+        The activations.
+    """
+    if store:
+        return StoredActivations.of(read, treebank)
+    for split in SPLITS:
+        read.encode(treebank.splits[split])
+    return StreamedActivations(read, treebank)

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.memo import Memo, identity_of
+from keyneurons.metrics import UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets, Permuted, Scores
 from keyneurons.selection.columns import scoring_of
@@ -59,7 +60,26 @@ class Selection:
         return self.memo.get(key, lambda: self.scoring.scores(source, tags))
 
 
-def find_key_neurons(selection: Selection, words: ScoredWords) -> tuple[Scores, NeuronSets]:
+@dataclass(frozen=True)
+class KeyNeurons:
+    """The key neurons of every tag, the scores of all neurons, and the words that they were scored on."""
+
+    words: ScoredWords
+    scores: Scores
+    sets: NeuronSets
+
+    def metrics(self) -> dict[str, float]:
+        """How large the sets are, and what there is to say about the words."""
+        union = float(len(self.sets.union()))
+        return {
+            UNION_SIZE: union,
+            UNION_SHARE: union / (len(self.sets.layers) * self.sets.neurons_per_layer),
+            **{f"selection/size/{tag}": float(len(self.sets.tags[tag])) for tag in self.sets},
+            **self.words.metrics(),
+        }
+
+
+def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
     """Score every neuron and select the key neurons of every tag.
 
     Args:
@@ -74,7 +94,7 @@ def find_key_neurons(selection: Selection, words: ScoredWords) -> tuple[Scores, 
     """
     with naming_tags(words.labels.names):
         scores = selection.scores(selection.source(words), words.tags)
-    return scores, key_neurons_by(scores, selection, words)
+    return KeyNeurons(words, scores, key_neurons_by(scores, selection, words))
 
 
 def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> NeuronSets:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyneurons.analysis.agreement import Agreement, agreement
-from keyneurons.data.digests import treebank_digest
-from keyneurons.pipeline.experiment import Experiment, read_dataset
+from keyneurons.pipeline.activations import read_activations
+from keyneurons.pipeline.dataset import LabelledText, load_text
+from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.key_neurons import key_neurons_by, naming_tags
 from keyneurons.pipeline.scored_words import ScoredWords
-from keyneurons.records import Labels, NeuronSets, Scores, Treebank
+from keyneurons.records import NeuronSets, Scores
 from keyneurons.selection.moments import Moments
 from keyneurons.selection.views import View
 
@@ -20,9 +21,7 @@ class Comparison:
     """The key neurons of every tag by every method, and how far the methods agree."""
 
     experiments: Mapping[str, Experiment]
-    treebank: Treebank
-    treebank_digest: str
-    labels: Labels
+    text: LabelledText
     sets: Mapping[str, NeuronSets]
     agreement: Agreement
 
@@ -39,13 +38,15 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> Comparison:
     Raises:
         ValueError: the data or the activations do not allow it, or there are fewer than two methods.
     """
-    treebank, labels, activations = read_dataset(next(iter(experiments.values())))
-    words = {name: each.scored_words(treebank, labels, activations) for name, each in experiments.items()}
-    with naming_tags(labels.names):
+    first = next(iter(experiments.values()))
+    text = load_text(first.dataset, first.read)
+    activations = read_activations(first.read, text.treebank, store=first.store)
+    words = {name: each.scored_words(text, text.labels, activations) for name, each in experiments.items()}
+    with naming_tags(text.labels.names):
         scores = scores_of_all(experiments, words)
     sets = {name: key_neurons_by(scores[name], each.selection, words[name]) for name, each in experiments.items()}
-    found = agreement({name: (scores[name], sets[name]) for name in experiments}, labels.names)
-    return Comparison(experiments, treebank, treebank_digest(treebank), labels, sets, found)
+    found = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
+    return Comparison(experiments, text, sets, found)
 
 
 def scores_of_all(experiments: Mapping[str, Experiment], words: Mapping[str, ScoredWords]) -> dict[str, Scores]:

@@ -10,11 +10,15 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from keyneurons.analysis.confounds import Confounded
-from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.analysis.confounds import Confounded, confounds_of
+from keyneurons.analysis.redundancy import Redundancy, redundancy
 from keyneurons.analysis.resampling import bootstraps, split_halves
 from keyneurons.analysis.stability import Stability, stability
-from keyneurons.pipeline.key_neurons import Selection
+from keyneurons.data.word_features import word_features
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
 from keyneurons.records import NeuronSets
 from keyneurons.selection.interface import Source
 from keyneurons.selection.rules import select
@@ -68,6 +72,40 @@ class Reliability:
             of_tags = self.redundancy.effective_dimension_by_tag
             found |= {f"redundancy/effective_dimension/{tag}": value for tag, value in of_tags.items()}
         return found
+
+
+def check_reliability(
+    checks: Checks,
+    selection: Selection,
+    read: ActivationReader,
+    text: LabelledText,
+    key: KeyNeurons,
+    evidence: Evidence,
+) -> Reliability:
+    """Make the checks asked for, on the train words.
+
+    Args:
+        checks: which.
+        selection: how the key neurons were selected.
+        read: knows how many tokens the words have.
+        text: the treebank and its labels.
+        key: the key neurons.
+        evidence: has their values on the train words.
+
+    Returns:
+        What they found.
+    """
+    labels, train, words = text.labels, text.treebank.splits["train"], text.labels.splits["train"]
+    stable, confounded, redundant, scored = {}, None, None, key.words
+    if checks.resamples:
+        source = selection.source(scored)
+        stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
+    if checks.confounds and key.sets.union():
+        features = word_features(train, words.rows, read.token_counts(train))
+        confounded = confounds_of(key.sets, evidence.union, words.tags, labels.names, features)
+    if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the lowest ranked may all be constant
+        redundant = redundancy(key.sets, evidence.union)
+    return Reliability(stable, confounded, redundant)
 
 
 def resampled_stability(

@@ -26,12 +26,14 @@ class ScoredWords:
     """What scorers see.
 
     ``labels`` has the words of ``values`` as its train split, and ``sentences`` the sentence number of each;
-    ``complete`` knows how far attributions are from complete, where they are integrals.
+    ``attributed`` says that the values are attributions; ``complete`` knows how far they are from complete, where
+    they are integrals.
     """
 
     values: Scorable
     labels: Labels
     sentences: Int[ndarray, " words"]
+    attributed: bool = False
     complete: Completeness | None = None
 
     @property
@@ -43,6 +45,13 @@ class ScoredWords:
     def residuals(self) -> Mapping[str, float]:
         """How far attributions are from complete, by layer; of those that are not kept, once they are scored."""
         return {} if self.complete is None else self.complete.residuals()
+
+    def metrics(self) -> dict[str, float]:
+        """How many words were attributed, and how far attributions are from complete in the worst layer."""
+        if not self.attributed:
+            return {}
+        found = {"attribution/words": float(len(self.sentences))}
+        return found | ({"attribution/residual": max(self.residuals.values())} if self.residuals else {})
 
 
 def activated_words(activations: Activations, labels: Labels, treebank: Treebank) -> ScoredWords:
@@ -76,16 +85,16 @@ def attributed_words(
     complete = read.method.completeness()
     if not store:
         passing = StreamedAttributions(read, treebank, targets, words, complete)
-        return ScoredWords(passing, sampled, targets.sentence, complete)
+        return ScoredWords(passing, sampled, targets.sentence, True, complete)
     arrays = read(sentences, targets, words)
     if complete is None:
-        return ScoredWords(_stored(read, arrays), sampled, targets.sentence)
+        return ScoredWords(_stored(read, arrays), sampled, targets.sentence, True)
     for first in range(0, len(position), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         complete.add({layer: torch.tensor(array[rows]) for layer, array in arrays.items()})
     complete.warn()
     arrays = {layer: array[:, :-1] for layer, array in arrays.items()}
-    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, complete)
+    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, True, complete)
 
 
 def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words neurons"]]) -> StoredActivations:

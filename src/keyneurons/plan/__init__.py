@@ -203,8 +203,7 @@ def _notes(config: schema.Config, method: Method) -> Iterator[str]:
 
 def _shared(config: schema.Config) -> str:
     """The devices that share the passes, if there are several."""
-    asked = config.trainer.model_dump()
-    devices, nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
+    devices, nodes = config.activations.devices, config.activations.num_nodes
     if str(devices) == "1" and nodes == 1:
         return ""
     return f"{devices} devices" + (f" on each of {nodes} machines" if nodes > 1 else "")

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.build.probing import build_controls
 from keyneurons.build.selection import Method, build_selection
 from keyneurons.config import schema
 from keyneurons.plan.costs import (
@@ -17,7 +18,6 @@ from keyneurons.plan.costs import (
     moments_bytes,
     probe_bytes,
     probe_device_bytes,
-    probed_columns,
     read_bytes,
     side_by_side_bytes,
 )
@@ -137,7 +137,7 @@ class Needs:
         elif traits.views:
             own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
             told, ways = "sums by tag", [*self._fewer_layers_plain()]
-            if self.config.threshold == "permutation":
+            if self.config.threshold.kind == "permutation":
                 own, told = own + budget, "sums by tag and of permutations, by activations.memory_mb"
         elif traits.per_neuron:
             own, told = budget, "blocks of neurons, by activations.memory_mb"
@@ -156,15 +156,18 @@ class Needs:
     def _probes(self) -> list[Need]:
         config, text, neurons = self.config, self.text, self._width * self._layers
         of_tag = config.top_k * (self._layers if config.scope == "layer" else 1)
-        controls = config.controls
-        few = probed_columns(neurons, of_tag, text.n_tags, controls.random_sets, controls.own_random_sets)
-        columns = neurons if controls.all_neurons else few
+        n_key = min(neurons, of_tag * text.n_tags)
+        reads = {name: each.reads(n_key, neurons) for name, each in build_controls(config).items()}
+        base = n_key * (1 + config.per_tag.random_sets)
+        columns = min(neurons, base + sum(reads.values()))
+        fewer = {name: each for name, each in reads.items() if each < neurons}
+        few = min(neurons, base + sum(fewer.values()))
         of = text.labelled
         batch = config.probe.batch_size
         own = probe_bytes(sum(of.values()), of["train"], of["dev"], columns, self._item, batch_words=batch)
         weights = 0 if self.planned.on_gpu else self._weights
         parts = {"process": PROCESS_BYTES, "weights": weights, f"{columns:,} neurons": own}
-        ways = [f"controls.all_neurons=false: at most {few:,} neurons"] if columns > few else []
+        ways = [f"control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
         ways += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         found = [_need("memory of the probes", parts, self.machine.memory, ways)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":

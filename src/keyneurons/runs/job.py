@@ -66,7 +66,7 @@ def run_job(
     if several_were_started():
         raise ValueError(
             "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
-            "a run is one process, which starts others itself for trainer.devices"
+            "a run is one process, which starts others itself for activations.devices"
         )
     experiment = build_experiment(config, choices["selection"], memo)
     choices = {**choices, "selection": experiment.method}
@@ -190,7 +190,7 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     if result.lesions is not None:
         write_lesions(result.lesions, folder)
         draw_lesions(result.lesions, folder / "figures")
-    keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
+    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))
 
 

@@ -19,10 +19,11 @@ from omegaconf import OmegaConf
 
 from keyneurons.addresses import check_no_secrets
 from keyneurons.atomic_files import write_json
-from keyneurons.config.compose import composed
+from keyneurons.config.compose import composed, sweep_params
 from keyneurons.config.fingerprint import content_digest, fingerprint, reading
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
+from keyneurons.config.validation import validate
 from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
@@ -85,8 +86,8 @@ class SweepCallback(Callback):
         try:
             check_no_secrets(OmegaConf.to_container(config, resolve=False))
             check_launcher(config.hydra)
-            configured = [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
             given = list(config.hydra.overrides.task)
+            configured = sweep_params(config.hydra, given)
             of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
             own = [o for o in of_hydra if not o.startswith(("hydra.mode=", "hydra.sweep."))]
             swept = [str(o.key_or_group) for o in _parse(configured + given) if o.is_sweep_override()]
