@@ -33,7 +33,9 @@ class Memo:
         result: T = self._results[key]
         return result
 
-    def __len__(self) -> int:
+    @property
+    def n_results(self) -> int:
+        """Number of results that are kept."""
         return len(self._results)
 
 

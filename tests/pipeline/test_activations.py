@@ -16,6 +16,7 @@ from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations, StreamedActivations
 from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
 from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.lape import LAPE
 from keyneurons.selection.methods.mutual_information import MutualInformation
@@ -48,7 +49,7 @@ def reader(tmp_path_factory) -> ActivationReader:
     return ActivationReader(model, ActivationStore(folder / "store"), "mlp", (1, 3), batch_tokens=40)
 
 
-@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE()], ids=repr)
+@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), Bottom(Correlation())], ids=repr)
 def test_scores_are_those_of_stored_activations(reader, treebank, labels, scorer):
     streamed, stored = (
         scorer.scores(each.source(labels, "layer", 2**24), labels.splits["train"].tags)

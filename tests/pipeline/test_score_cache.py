@@ -119,14 +119,14 @@ def test_what_cannot_be_told_apart_is_not_kept(driver: Callable[[], Driver], mem
         for _ in range(2):
             scores(memo, *asked)
     assert Counting.calls == 2 * 6
-    assert len(memo) == 0
+    assert memo.n_results == 0
 
 
 def test_only_so_much_is_held(driver: Callable[[], Driver], memo: Memo) -> None:
     for power in (1, 2, 3, 1):
         scores(memo, driver(), Counting(power))
     assert Counting.calls == 4
-    assert len(memo) == 2
+    assert memo.n_results == 2
     scores(memo, driver(), Counting(3))
     assert Counting.calls == 4
 
@@ -141,6 +141,11 @@ def test_a_memo_keeps_any_result_by_its_key() -> None:
     assert [memo.get(("accuracy", 3), compute) for _ in range(3)] == [0.5] * 3
     assert [memo.get(None, compute) for _ in range(2)] == [0.5] * 2
     assert len(asked) == 3
+
+
+def test_an_empty_memo_is_not_replaced_by_a_default() -> None:
+    memo = Memo()
+    assert (memo or Memo()) is memo
 
 
 def test_a_failure_is_not_kept() -> None:

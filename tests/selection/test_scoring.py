@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.methods.correlation import Correlation
@@ -159,6 +160,43 @@ def test_joint_scorers_see_what_the_scope_says(arrays):
     assert one.p_values is None
 
 
+class Offering:
+    """A scorer of nobody's type, which says that it scores neurons one by one and has a test."""
+
+    per_neuron = True
+
+    def __call__(self, values, tags, n_tags):
+        return torch.stack([values[tags == tag].double().mean(dim=0) for tag in range(n_tags)])
+
+    def test(self, values, tags, n_tags):
+        return self(values, tags, n_tags), torch.full((n_tags, values.shape[1]), 0.5)
+
+
+def test_a_scorer_may_offer_blocks_and_a_test(arrays):
+    traits = scoring_of(Offering()).traits
+    assert (traits.per_neuron, traits.tested, traits.permutable, traits.views) == (True, True, True, ())
+    assert [scoring_of(Recorder()).traits.per_neuron, scoring_of(Recorder()).traits.tested] == [False, False]
+    blocks = driver(arrays, budget_bytes=10 * BYTES_PER_VALUE * len(ROWS)).scores(Offering(), TAGS)
+    expected = Offering()(side_by_side(arrays), torch.from_numpy(TAGS), 4)
+    torch.testing.assert_close(blocks.values, expected, rtol=1e-12, atol=0)
+    assert (blocks.p_values == 0.5).all()
+
+
+def test_a_function_is_a_scorer(arrays):
+    found = driver(arrays).scores(lambda values, tags, n_tags: Offering()(values, tags, n_tags), TAGS)
+    assert torch.equal(found.values, driver(arrays).scores(Offering(), TAGS).values)
+    assert found.p_values is None
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [(lambda v: v.T, r"\(97, 600\)"), (lambda v: v[0], r"\(97,\)"), (lambda v: v[:4].numpy(), "ndarray")],
+)
+def test_what_is_no_score_for_every_tag_and_neuron_is_refused(arrays, returned, got):
+    with pytest.raises(ValueError, match=rf"must return a tensor \[tags, neurons\] of shape \(4, 97\), got {got}"):
+        driver(arrays).scores(lambda values, tags, n_tags: returned(values), TAGS)
+
+
 @pytest.mark.parametrize("scorer", [Correlation(), MutualInformation()], ids=repr)
 def test_the_bottom_is_that_of_all_layers(arrays, scorer):
     top = driver(arrays).scores(scorer, TAGS)
@@ -259,7 +297,9 @@ def test_a_gpu_gives_the_same(arrays, scorer):
 
 
 @pytest.mark.parametrize("scope", ["layer", "model"])
-@pytest.mark.parametrize("scorer", [Correlation(), MutualInformation(), L1Probe(n_nonzero=2), *BY_FREQUENCY], ids=repr)
+@pytest.mark.parametrize(
+    "scorer", [Correlation(), MutualInformation(), L1Probe(n_nonzero=2), Recorder(), *BY_FREQUENCY], ids=repr
+)
 def test_non_finite_activation_names_layer_and_neuron(arrays, scorer, scope):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][ROWS[3], 41] = np.inf
