@@ -30,7 +30,7 @@ from keyneurons.cli.errors import one_line
         ("model.dtype=int8", ["'auto', 'float32', 'bfloat16' or 'float16'"]),
         ("dataset.tags=NOUN", ["dataset.tags", "list"]),
         ("dataset.max_words.dev=0", ["dataset.max_words.dev", "greater than 0"]),
-        ("control.random.sets=1", ["control.random.sets", "greater than or equal to 2"]),
+        ("control.random.sets=1", ["control.random: sets must be at least 2, got 1"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs", "greater than 0"]),
         ("model=hub", ["model.id=..."]),
         ("model=local", ["model.folder=..."]),

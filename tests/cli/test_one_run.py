@@ -75,11 +75,11 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
     assert first.err == ""
     head, *rest = first.out.splitlines()
     assert head == "llama, mlp, layer 2: 3 key neurons per tag by correlation"
-    assert " ".join(rest[0].split()) == "tag train words best neuron score own F1 random F1 stability"
+    assert " ".join(rest[0].split()) == "tag train words best neuron score F1 random F1 stability"
     assert [line.split()[0] for line in rest[1:5]] == TAGS
     for said in (
         "accuracy on test words",
-        "random neurons (",
+        "matched random sets (mean of 20)",
         "all neurons",
         "control task",
         "most frequent tag of the word",
