@@ -21,6 +21,8 @@ from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
+from keyneurons.artifacts.run_files import sets_digest, write_run_files
+from keyneurons.artifacts.tables import write_matrix
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.models.language_model import LanguageModel
@@ -47,7 +49,6 @@ from keyneurons.records import (
 )
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
-from keyneurons.report.run.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
 from keyneurons.report.run.summary import markdown, summarise, verdict
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.rules import Rule
@@ -58,6 +59,7 @@ UNCHECKED = Reliability({}, None, None)
 
 
 def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
+    (folder / "config.json").write_text('{"model_type": "llama", "intermediate_size": 8}', "utf-8")
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
     return Experiment(
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
@@ -124,8 +126,7 @@ def result(
             "unseen_words/data/tags": 2.0,
             "unseen_words/data/test_words": 7.0,
         }
-    three = torch.ones(3)
-    probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
+    probe = KeyProbe(np.array([1, 2, 5]), torch.zeros(3), torch.ones(3), torch.ones(3, 2), torch.ones(2))
     evidence = Evidence(metrics, np.array([[2, 0], [0, 1]]), np.full(sets, 0.7), probe, np.ones((3, 3)))
     scores = Scores("mlp", (3,), 8, torch.zeros(2, 8))
     return Result(
@@ -203,7 +204,7 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert "1 key neuron not significant after controlling for" in facts
     assert "NOUN mlp.3.1" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
-    write_tables(found, tmp_path)
+    write_run_files(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]
     assert neurons[1]["confounds"] == dict(zip(CONFOUNDS, gone.correlations, strict=True))
@@ -231,8 +232,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     assert verdict(found) == "No key neurons: none of any tag passes threshold=fdr, alpha=0.01, sign=both."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
-    write_tables(found, tmp_path)
-    write_scores_and_probe(found, tmp_path)
+    write_run_files(found, tmp_path)
     assert not (tmp_path / "probe.safetensors").exists()
     assert not (tmp_path / "confusion.csv").exists()
 
@@ -274,11 +274,11 @@ def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Pat
 
 def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
     found = result(tmp_path)
-    assert sets_digest(found) == sets_digest(result(tmp_path, p_value=0.9))
+    assert sets_digest(found.sets) == sets_digest(result(tmp_path, p_value=0.9).sets)
     other = dict(found.sets.tags)
     other["VERB"] = other["NOUN"]
     object.__setattr__(found, "sets", NeuronSets("mlp", (3,), 8, other))
-    assert sets_digest(found) != sets_digest(result(tmp_path))
+    assert sets_digest(found.sets) != sets_digest(result(tmp_path).sets)
 
 
 def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:

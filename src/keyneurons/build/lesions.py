@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.build.tracking import build_store
 from keyneurons.config import schema
@@ -46,7 +47,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     sets = None
     if (neurons := given.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
-        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), "key_neurons.json")
+        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), KEY_NEURONS_FILE)
         sets = read_neuron_sets(found, read, config.dataset.tag_column)
     tokens = config.activations.batch_tokens
     return LesionStudy(
