@@ -22,7 +22,7 @@ from planted_model import (
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.lesion.modes import Lesion
+from keyneurons.lesion.modes import MODES, Lesion, Means
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
@@ -224,3 +224,23 @@ def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
         assert reading.intact[tag] > 0.95
         assert reading.lesioned[tag] > 0.8
     assert np.mean(list(lost.readings["accuracy_in_layer_1"].lesioned.values())) < 0.6
+
+
+class TestConditions:
+    """What a mode does to which neurons of two layers of three."""
+
+    means = Means((4, 7), torch.tensor([1.0, 2, 3, 4, 5, 6]), torch.tensor([[0.0] * 6, [10.0] * 6]))
+
+    @pytest.mark.parametrize("mode", [name for name, mode in MODES.items() if not mode.others])
+    def test_every_mode_changes_the_given_neurons(self, mode: str) -> None:
+        to = "B" if MODES[mode].to else None
+        condition = Lesion(mode, factor=3.0, to=to).condition([1, 3, 5], 0, ("A", "B"), self.means)
+        assert {layer: n.tolist() for layer, n in condition.neurons.items()} == {4: [1], 7: [0, 2]}
+        values, lent = torch.full((1, 2, 2), 2.0), torch.full((1, 2, 2), 9.0)
+        wanted = {"mean": [4.0, 6.0], "resample": [9.0] * 2, "translate": [12.0] * 2, "scale": [6.0] * 2}
+        found = condition.change[7](values, lent)
+        assert found.tolist() == [[wanted.get(mode, [0.0, 0.0])] * 2]
+
+    def test_all_others_of_the_same_layers_are_changed(self) -> None:
+        condition = Lesion("keep_only").condition([3, 5], 0, ("A", "B"), self.means)
+        assert {layer: n.tolist() for layer, n in condition.neurons.items()} == {7: [1]}

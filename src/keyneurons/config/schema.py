@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from keyneurons.activations.alignment import Pooling, ReadAt
 from keyneurons.addresses import check_no_secrets, masked, masked_address
 from keyneurons.config.values import (
     Caps,
@@ -28,6 +29,7 @@ from keyneurons.config.values import (
     Layer,
     NonNegativeFloat,
     NonNegativeInt,
+    OneOf,
     PositiveFloat,
     PositiveInt,
     RunId,
@@ -38,7 +40,12 @@ from keyneurons.config.values import (
     quoted,
     text_only,
 )
+from keyneurons.lesion.modes import MODES
 from keyneurons.metric_names import shortened
+from keyneurons.models.families import MODULES
+from keyneurons.models.language_model import Dtype
+from keyneurons.pipeline.lesions.control_sets import CONTROL_FAMILIES
+from keyneurons.pipeline.lesions.plan import Where
 from keyneurons.records import Permuted, Scope, Sign, Site, Threshold
 
 
@@ -107,11 +114,11 @@ class Model(Section):
     """What every model can be asked for."""
 
     bos: str | None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    dtype: Dtype
     device: Annotated[str, AfterValidator(device_name)]
     device_map: str | None
     random_weights: bool
-    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
+    modules: Mapping[Annotated[str, OneOf(MODULES)], str] | None
 
 
 class PackagedModel(Model):
@@ -170,7 +177,7 @@ class Reliability(Section):
 class LayerByLayer(Section):
     """What is measured in every layer by itself."""
 
-    read_at: tuple[Literal["word", "prediction"], ...]
+    read_at: tuple[ReadAt, ...]
     concepts: bool
     concept_words: Annotated[Int, Field(ge=2)]
     concept_draws: PositiveInt
@@ -185,12 +192,12 @@ class LayerByLayer(Section):
 class Lesion(Section):
     """What is done to key neurons inside the running model, and against what it is held."""
 
-    mode: Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
+    mode: Annotated[str, OneOf(tuple(MODES))]
     factor: Float
     to: str | None
-    where: Literal["everywhere", "predicted"]
+    where: Where
     shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
-    families: Annotated[tuple[Literal["random", "variance", "frequency", "lowest"], ...], Field(min_length=1)]
+    families: Annotated[tuple[Annotated[str, OneOf(tuple(CONTROL_FAMILIES))], ...], Field(min_length=1)]
     sets: Annotated[Int, Field(ge=2)]
     split: Literal["dev", "test"]
     sentences: PositiveInt
@@ -233,8 +240,8 @@ class Config(Section):
     tracking: Tracking
     site: Site
     layer: Layer
-    read_at: Literal["word", "prediction"]
-    pooling: Literal["last", "first", "mean"]
+    read_at: ReadAt
+    pooling: Pooling
     top_k: PositiveInt
     scope: Scope
     sign: Sign

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_core import CoreSchema, core_schema
 
 from keyneurons.addresses import SQLITE, sqlite_address, sqlite_path
 from keyneurons.records import SPLITS, Split
@@ -52,6 +54,16 @@ def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]
 Caps = Annotated[Mapping[Split, PositiveInt | None], AfterValidator(_every_split)]
 Share = Annotated[Float, Field(gt=0, lt=1)]
 Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of the names in a table, which is the one place where they stand; checked as a ``Literal`` of them is."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_core_schema__(self, *_: Any) -> CoreSchema:
+        return core_schema.literal_schema([*self.names])
 
 
 def one_line(most: int) -> AfterValidator:

@@ -16,7 +16,7 @@ from torch import Tensor
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import plan_batches
-from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.lesion.conditions import Condition, changed
 from keyneurons.lesion.rows import Rows, Words
 from keyneurons.models.blocks import listening, run_block
 from keyneurons.models.families import block_modules
@@ -147,9 +147,9 @@ class Surprisal:
             if not layers and not later:
                 final = start_of[None].final[None].expand(len(chosen), *[-1] * 3)
             else:
-                changed = None if where is None else rows.changed(where[some])
+                at = None if where is None else rows.changed(where[some])
                 start = start_of[min({*layers, *later})]
-                final, states = self._lesioned(start, chosen, layers, rows, later, changed)
+                final, states = self._lesioned(start, chosen, layers, rows, later, at)
             yield some, self._measures(rows, rows.predicting(final), states, readouts, here)
 
     def _measures(
@@ -189,19 +189,17 @@ class Surprisal:
         layers: Sequence[int],
         rows: Rows,
         later: Set[int],
-        changed: Bool[Tensor, "rows tokens"] | None,
+        where: Bool[Tensor, "rows tokens"] | None,
     ) -> tuple[
         Float[Tensor, "conditions sentences tokens hidden"], dict[int, Float[Tensor, "conditions words hidden"]]
     ]:
         """What leaves the last norm under each condition, and what leaves later blocks at the words."""
         predictor, family, n = self.model.predictor, self.model.family, len(conditions)
-        width, device = self.model.width(self.site), self.model.device
-        where, lent = None if changed is None else changed.to(device), self._lent(rows, layers)
+        where, lent = None if where is None else where.to(self.model.device), self._lent(rows, layers)
         first, states = min({*layers, *later}), {}
 
         def changing(layer: int) -> Callable[[Tensor], Tensor]:
-            change = Layer(layer, conditions, width, device)
-            return lambda value: change(value, where, lent.get(layer))
+            return lambda value: changed(conditions, layer, value, where, lent.get(layer))
 
         hidden = start.hidden.repeat(n, 1, 1)
         with passing(predictor.base, family, self.site, {layer: changing(layer) for layer in layers}):
@@ -222,7 +220,7 @@ class Surprisal:
             torch.from_numpy(np.random.default_rng([self.seed, sentence]).integers(n_donors, size=n_tokens))
             for sentence in rows.sentences
         ])
-        return {layer: self.donors[layer][lender].to(self.model.device) for layer in layers}
+        return {layer: self.donors[layer][lender] for layer in layers}
 
     def _log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
