@@ -68,7 +68,7 @@ def test_hooks_are_gone_afterwards(model):
 
 
 def test_shares_count_the_words_that_train_knows(model, tmp_path):
-    read = ActivationReader(model, ActivationStore(tmp_path), "mlp", (LAYER,))
+    read = ActivationReader(model, "mlp", (LAYER,), store=ActivationStore(tmp_path))
     labels = labels_of(treebank())
     lexicon = lexicon_of(labels.splits["train"], labels.names)
     assert lexicon["noun3"] == "NOUN"

@@ -55,7 +55,7 @@ def place(tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("planted")
     bank = treebank()
     model = LanguageModel(LocalModel(save_planted_model(folder / "model", bank), folder).fetch(), device="cpu")
-    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (LAYER,), dtype="float32")
+    read = ActivationReader(model, "mlp", (LAYER,), dtype="float32", store=ActivationStore(folder / "store"))
     return read, bank, labels_of(bank), StoredActivations.of(read, bank)
 
 

@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def read(folder: Path, tmp_path: Path) -> ActivationReader:
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
-    return ActivationReader(model, ActivationStore(tmp_path / "cache"), "mlp", (1,))
+    return ActivationReader(model, "mlp", (1,), store=ActivationStore(tmp_path / "cache"))
 
 
 def dataset(treebank: Treebank, unreadable_words: str) -> Dataset:

@@ -63,7 +63,7 @@ def experiment(folder: Path, *, unseen: bool = False) -> Experiment:
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
     return Experiment(
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
-        read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
+        read=ActivationReader(model, "mlp", (3,), store=ActivationStore(folder)),
         store=True,
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from keyneurons.config import schema
 from keyneurons.data.ewt import UDEnglishEWT
@@ -10,22 +12,18 @@ from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.pipeline.dataset import Dataset
 
+SOURCES: Mapping[type[schema.Dataset], Callable[[dict[str, Any], Path, int], TreebankSource]] = {
+    schema.StarterDataset: lambda _, __, ___: Starter(),
+    schema.EWTDataset: lambda own, cache, _: UDEnglishEWT(**own, cache=cache),
+    schema.ConlluDataset: lambda own, _, seed: ConlluFiles(**own, seed=seed),
+    schema.TextDataset: lambda own, cache, seed: RawText(**own, cache=cache, seed=seed),
+}
+"""By kind of dataset what makes its source of its own keys, the cache and the seed."""
+
 
 def build_dataset(dataset: schema.Dataset, cache: Path, seed: int) -> Dataset:
     """The treebank and what is asked of it."""
-    asked = {name: getattr(dataset, name) for name in schema.Dataset.model_fields}
-    return Dataset(source=_treebank_source(dataset, cache, seed), **asked)
-
-
-def _treebank_source(dataset: schema.Dataset, cache: Path, seed: int) -> TreebankSource:
-    own = {
-        name: getattr(dataset, name) for name in type(dataset).model_fields if name not in schema.Dataset.model_fields
-    }
-    kind = own.pop("kind")
-    if kind == "conllu":
-        return ConlluFiles(**own, seed=seed)
-    if kind == "ud_english_ewt":
-        return UDEnglishEWT(**own, cache=cache)
-    if kind == "text":
-        return RawText(**own, cache=cache, seed=seed)
-    return Starter()
+    given = {name: getattr(dataset, name) for name in type(dataset).model_fields}
+    asked = {name: given.pop(name) for name in schema.Dataset.model_fields}
+    own = {name: value for name, value in given.items() if name != "kind"}
+    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **asked)

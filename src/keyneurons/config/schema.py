@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from keyneurons.activations.alignment import Pooling, ReadAt
+from keyneurons.activations.settings import KeptDtype
 from keyneurons.addresses import check_no_secrets, masked, masked_address
 from keyneurons.config.values import (
     Caps,
@@ -217,7 +218,7 @@ class Activations(Section):
 
     store: bool
     batch_tokens: PositiveInt
-    dtype: Literal["float16", "float32"]
+    dtype: KeptDtype
     memory_mb: PositiveInt
 
 
