@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from keyneurons.lesion.modes import MODES, Lesion, Means
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.lesions.control_sets import CONTROL_FAMILIES, ControlFamily, Facts
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.readouts import tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult
@@ -244,3 +246,23 @@ class TestConditions:
     def test_all_others_of_the_same_layers_are_changed(self) -> None:
         condition = Lesion("keep_only").condition([3, 5], 0, ("A", "B"), self.means)
         assert {layer: n.tolist() for layer, n in condition.neurons.items()} == {7: [1]}
+
+
+def test_every_mode_has_its_option() -> None:
+    options = (Path(__file__).parents[2] / "conf" / "lesion").glob("[!_]*.yaml")
+    assert sorted(re.search(r"^mode: (\w+)", path.read_text("utf-8"), re.MULTILINE)[1] for path in options) == sorted(
+        MODES
+    )
+
+
+def test_a_family_of_controls_is_one_entry_in_a_table(place, monkeypatch) -> None:
+    def highest(own: list[int], facts: Facts, magnitudes: np.ndarray, n_sets: int, seed: int) -> np.ndarray:
+        free = [n for n in np.argsort(-magnitudes) if n not in own]
+        return np.array([sorted(free[: len(own)])] * n_sets)
+
+    monkeypatch.setitem(CONTROL_FAMILIES, "highest", ControlFamily(highest))
+    study = replace(ZERO, families=("random", "highest"), shares=(1.0,), sets=2, bootstraps=20)
+    against = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).against["highest"]
+    assert set(against.effects) == set(NAMES)
+    assert all(effect.control_std == 0 for effect in against.effects.values())  # twice the same set
+    assert against.mismatch is None

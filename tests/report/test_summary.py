@@ -25,8 +25,8 @@ from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.artifacts.tables import write_matrix
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import ModelFolder
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import Selection

@@ -28,6 +28,17 @@ from keyneurons.digests import file_digest, json_digest
 
 FORMAT = 2
 
+NPY_HEADER = 128
+"""Bytes in front of the numbers of a two-dimensional ``.npy`` file: numpy pads its header to this."""
+
+BESIDE_AN_ARRAY = 1000
+"""Most bytes that stand beside an array: its manifest, and its share of what names the entry."""
+
+
+def array_bytes(words: int, neurons: int, dtype: str) -> int:
+    """Bytes of an array of the cache: ``words x neurons`` numbers behind a header."""
+    return NPY_HEADER + words * neurons * np.dtype(dtype).itemsize
+
 
 @dataclass(frozen=True)
 class Entry:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture, capture
-from keyneurons.activations.extract import Taken, extract, plan_batches, rows_of
+from keyneurons.activations.extract import Taken, extract, rows_of
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.settings import ReadingSettings
 from keyneurons.records import Sentence, Site
@@ -43,7 +43,7 @@ def fill(
     Raises:
         ValueError: an activation is not finite.
     """
-    plan = plan_batches([len(e.ids) for e in encoded], settings.batch_tokens)[rank::number]
+    plan = settings.batches(encoded)[rank::number]
     done = _go_on(partials, rows_of(encoded, plan))
 
     def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:

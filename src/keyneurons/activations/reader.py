@@ -13,7 +13,6 @@ from torch import Tensor
 
 from keyneurons.activations.capture import capture
 from keyneurons.activations.entry import Entry
-from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.filling import fill, fill_share, passes
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.processes import Processes
@@ -72,10 +71,10 @@ class ActivationReader(ReadingSettings):
         wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | missing
         return {site: sorted(layers) for site, layers in wanted.items() if layers}
 
-    def kept(self, sentences: Sequence[Sentence]) -> bool:
-        """Whether the cache has the activations of some sentences, be they damaged."""
+    def missing(self, sentences: Sequence[Sentence]) -> tuple[int, ...]:
+        """The layers whose activations of some sentences the cache lacks; it may have others that are damaged."""
         entry = self.store.entry(self.key(sentences))
-        return all(entry.has(self.site, layer) for layer in self.layers)
+        return tuple(layer for layer in self.layers if not entry.has(self.site, layer))
 
     def stream(
         self, sentences: Sequence[Sentence], name: str
@@ -90,7 +89,7 @@ class ActivationReader(ReadingSettings):
             Positions of some words among all, and by layer their activations as they would be stored.
         """
         encoded = self.encode(sentences)
-        plan = plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
+        plan = self.batches(encoded)
         with capture(self.model.network, self.model.family, {self.site: self.layers}) as reading:
             for rows, taken in passes(self, reading, encoded, plan, 0, name, to_cpu=False):
                 yield (

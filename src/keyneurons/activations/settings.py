@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded, Encoder, Pooling, ReadAt
-from keyneurons.activations.extract import Taken
+from keyneurons.activations.extract import Taken, plan_batches
 from keyneurons.digests import texts_digest
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import Sentence, Site
@@ -115,6 +115,10 @@ class ReadingSettings:
             if limit is not None and len(e.ids) > limit:
                 raise ValueError(f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes {limit}")
         return encoded
+
+    def batches(self, encoded: Sequence[Encoded]) -> list[list[int]]:
+        """Which of some sentences go through the model together, batch by batch."""
+        return plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
 
     def checked(self, taken: Taken, site: Site, layer: int) -> Float[Tensor, "words neurons"]:
         """What is kept of a layer for the words of a batch.

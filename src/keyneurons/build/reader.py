@@ -12,8 +12,9 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config import schema
 from keyneurons.config.values import resolve_layers
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import HubModel, LocalModel, ModelFolder, ModelSource, PackagedSmolLM2
+from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
 
 SOURCES: Mapping[type[schema.Model], Callable[[Any, Path], ModelSource]] = {
     schema.PackagedModel: lambda _, cache: PackagedSmolLM2(cache),

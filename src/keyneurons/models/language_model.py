@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.families import Family, family_of, site_width, submodule
+from keyneurons.models.folders import TOKENIZER_FILES, WEIGHTS, ModelFolder
 from keyneurons.models.head import Predictor
 from keyneurons.models.loading import covered_model, load_config, load_tokenizer, random_model, text_model
-from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, ModelFolder
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
