@@ -22,6 +22,7 @@ from hydra import compose, initialize_config_dir
 
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.settings import ReadingSettings
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.validation import validate
@@ -43,7 +44,7 @@ CASES = {
 
 def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_by_one: bool) -> Callable[[], None]:
     """The whole base model, without reading anything, on the batches of extraction or on single sentences."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "mlp", (0,), bos=BOS).encode(sentences)
+    encoded = ReadingSettings(model, "mlp", (0,), bos=BOS).encode(sentences)
     lengths = [len(e.ids) for e in encoded]
     plan = [[i] for i in range(len(lengths))] if one_by_one else plan_batches(lengths, BATCH_TOKENS)
     batches = [make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False) for chosen in plan]
@@ -59,13 +60,15 @@ def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_b
 def ours(model: LanguageModel, sentences: tuple[Sentence, ...], **places: object) -> None:
     """Tokenise, run, read, convert and write to an empty cache."""
     with tempfile.TemporaryDirectory() as folder:
-        reader = partial(ActivationReader, model, ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS)
+        reader = partial(
+            ActivationReader, model, store=ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS
+        )
         reader(**places)(sentences, "x")  # type: ignore[arg-type]
 
 
 def hidden_states(model: LanguageModel, sentences: tuple[Sentence, ...]) -> None:
     """The loop that one would write: a sentence at a time, all hidden states, the last token of each word, np.save."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "residual", (0,), bos=BOS).encode(sentences)
+    encoded = ReadingSettings(model, "residual", (0,), bos=BOS).encode(sentences)
     found = []
     with torch.inference_mode():
         for e in encoded:
