@@ -93,7 +93,7 @@ def test_a_far_mean_does_not_ruin_the_variance():
 def test_layers_side_by_side():
     values, tags = awkward()
     whole = moments_of(values, tags, 4)
-    parts = Moments.beside([moments_of(values[:, :3], tags, 4), moments_of(values[:, 3:], tags, 4)])
+    parts = Moments.concatenate([moments_of(values[:, :3], tags, 4), moments_of(values[:, 3:], tags, 4)])
     for name in ("counts", "pivot", "sums", "squares", "low", "high"):
         assert torch.equal(getattr(whole, name), getattr(parts, name))
 
@@ -103,10 +103,10 @@ def test_layers_side_by_side():
 def test_what_is_not_finite_is_refused_in_every_view(view, bad):
     values, tags = awkward()
     values[17, 6] = bad
-    with pytest.raises(ColumnError, match="column 6 holds an activation that is not finite"):
+    with pytest.raises(ColumnError, match="column 6 has an activation that is not finite"):
         moments_of(values, tags, 4, view)
 
 
 def test_no_words():
-    with pytest.raises(ValueError, match="moments need a word, got none"):
+    with pytest.raises(ValueError, match="moments need at least 1 word, got 0"):
         MomentSums(VALUE, 2).result(torch.zeros(1, 0, dtype=torch.long))

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import false_discovery_control
 
 from keyneurons.records import KeyNeuron, Scores
-from keyneurons.selection.rules import Rule, holding_mass, select, top_k_neurons
+from keyneurons.selection.rules import Rule, cumulative_mass_mask, select, top_k_neurons
 from keyneurons.selection.significance import benjamini_hochberg
 
 
@@ -102,7 +102,7 @@ def test_a_score_of_zero_is_never_selected_and_nothing_filled_up(scope):
     sparse = scores_of([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 4.0, 0.0, 0.0]])
     sets = select(sparse, ["A", "B"], Rule(3, scope))
     assert numbers(sets, "B") == [3, 0]
-    assert len(numbers(sets, "A")) == Rule(3, scope).asked(2)
+    assert len(numbers(sets, "A")) == Rule(3, scope).max_size(2)
 
 
 def test_all_zero_gives_empty_sets():
@@ -142,9 +142,9 @@ def test_share_of_mass_by_tag():
 def test_the_whole_mass_keeps_the_last_neuron_in_float32_too():
     magnitudes = (torch.rand(1, 3000, generator=torch.Generator().manual_seed(0)) + 0.1).sort(descending=True).values
     magnitudes[0, -1] = 1e-9
-    assert holding_mass(magnitudes, 1.0).all()
-    assert not holding_mass(torch.tensor([[1.0, 0.0]]), 1.0)[0, 1]
-    assert not holding_mass(torch.zeros(1, 3), 0.5).any()
+    assert cumulative_mass_mask(magnitudes, 1.0).all()
+    assert not cumulative_mass_mask(torch.tensor([[1.0, 0.0]]), 1.0)[0, 1]
+    assert not cumulative_mass_mask(torch.zeros(1, 3), 0.5).any()
 
 
 def test_top_k_is_the_most_that_mass_gives():
@@ -192,10 +192,10 @@ def test_thresholds_keep_what_stands(threshold):
     assert numbers(sets, "A") == [0]  # .04 and .03 are above alpha times the share of tags that count
     assert numbers(sets, "B") == []
     assert sets.tags["A"][0].p_adjusted == pytest.approx(0.001)
-    with pytest.raises(ValueError, match=f"threshold={threshold} needs p-values, and these scores have none"):
+    with pytest.raises(ValueError, match=f"threshold={threshold} needs p-values, but these scores have none"):
         select(table, ["A", "B"], Rule(2, "layer", threshold=threshold))
 
 
 def test_names_must_fit():
-    with pytest.raises(ValueError, match="1 rows of scores need as many different names"):
+    with pytest.raises(ValueError, match="1 rows of scores need as many distinct tag names"):
         select(scores_of([[1.0, 2.0]]), ["A", "B"], Rule(1, "layer"))

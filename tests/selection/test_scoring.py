@@ -304,7 +304,7 @@ def test_non_finite_activation_names_layer_and_neuron(arrays, scorer, scope):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][ROWS[3], 41] = np.inf
     budget = 10 * BYTES_PER_VALUE * len(ROWS)
-    with pytest.raises(ValueError, match=r"neuron 41 of layer 5 \(site mlp\) holds an activation that is not finite"):
+    with pytest.raises(ValueError, match=r"neuron 41 of layer 5 \(site mlp\) has an activation that is not finite"):
         driver(broken, scope, budget_bytes=budget).scores(scorer, TAGS)
 
 
@@ -316,7 +316,7 @@ def test_a_neuron_that_cannot_be_scored_is_named(arrays):
 
 
 def test_a_tag_that_cannot_be_scored_is_named(arrays):
-    with pytest.raises(TagError, match="tag 3 needs a word and a word without it, got 0 of 600"):
+    with pytest.raises(TagError, match="tag 3 needs at least 1 word with it and 1 without, got 0 of 600"):
         driver(arrays).scores(Correlation(), TAGS % 3)
 
 
@@ -332,7 +332,7 @@ def test_budget_too_small_for_two_neurons(arrays):
 
 
 def test_layers_of_one_shape(arrays):
-    with pytest.raises(ValueError, match="layers must be given and have one shape"):
+    with pytest.raises(ValueError, match="there must be at least one layer, and all must have the same shape"):
         driver({})
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         driver({**arrays, 9: arrays[9][:, :5]})

@@ -109,7 +109,7 @@ def test_words_a_few_at_a_time_change_nothing(at_once, monkeypatch):
 def test_what_is_not_finite_is_refused(bad, signed, word):
     values = attributions()
     values[word, 6] = bad
-    with pytest.raises(ColumnError, match="column 6 holds an activation that is not finite"):
+    with pytest.raises(ColumnError, match="column 6 has an activation that is not finite"):
         moments_of(values, torch.arange(40) % 2, 2, TopShare(0.2, signed))
 
 

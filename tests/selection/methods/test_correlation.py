@@ -91,5 +91,5 @@ def test_input_is_untouched():
 
 
 def test_two_words_have_no_p_value():
-    with pytest.raises(ValueError, match="from 3 words on, got 2"):
+    with pytest.raises(ValueError, match="needs at least 3 words, got 2"):
         Correlation().test(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), 2)

@@ -117,5 +117,5 @@ def test_other_options_out_of_range():
 def test_what_is_not_reached_is_refused(monkeypatch):
     values, tags = correlated()
     monkeypatch.setattr("keyneurons.selection.solvers.multinomial.MAX_STEPS", 20)
-    with pytest.raises(ValueError, match="not within .* after 20 steps"):
+    with pytest.raises(ValueError, match="did not reach .* in 20 steps"):
         ElasticNet(0.001, 0.001, 1e-6)(values, tags, 4)

@@ -162,7 +162,7 @@ def test_tag_in_one_part_is_named(words, got):
     values, _ = marked()
     tags = torch.zeros(400, dtype=torch.long)
     tags[words] = 1
-    with pytest.raises(ValueError, match=f"tag 1 needs 2 words in the fitted part and 1 held out, got {got}"):
+    with pytest.raises(ValueError, match=f"tag 1 needs at least 2 fitted and 1 held-out words, got {got}"):
         GaussianProbe(2)(values, tags, 2)
 
 

@@ -104,7 +104,7 @@ def test_input_is_untouched():
     ("options", "message"),
     [
         ({"neighbours": 0}, "neighbours must be at least 1, got 0"),
-        ({"neighbours": 5, "sample": 5}, "sample must be more words than neighbours=5, got 5"),
+        ({"neighbours": 5, "sample": 5}, "sample must be greater than neighbours=5, got 5"),
         ({"seed": -1}, r"seed must lie in 0\.\.4294967295, got -1"),
     ],
 )
