@@ -394,7 +394,7 @@ def all_predictable(reader):
 def test_where_no_word_can_be_attributed_the_tag_is_named(reader):
     for threshold in (0.0, 0.1):
         none = replace(METHODS["layer"], min_context=99, min_probability=threshold)
-        with pytest.raises(ValueError, match="^tag long has 0 words that can be attributed"):
+        with pytest.raises(ValueError, match="^tag long needs at least 2 attributable words, got 0"):
             drawn(reader(none))
 
 
@@ -472,7 +472,7 @@ def stream(reader, targets):
 
 
 def test_words_are_attributed_where_they_are_predicted(reader):
-    with pytest.raises(ValueError, match="^attribution is to predictions, got read_at=word$"):
+    with pytest.raises(ValueError, match="^attribution needs read_at=prediction, got read_at=word$"):
         reader(read_at="word")
 
 

@@ -127,10 +127,10 @@ def test_a_tags_draw_depends_on_no_other_tag():
 
 def test_too_few_words_name_the_tag_and_the_count():
     tags = np.repeat([0, 1, 2], [9, 1, 7])
-    message = r"^tag NOUN has 1 words that can be attributed, and needs 2: leave it out \(dataset.tags\), or lower "
+    message = r"^tag NOUN needs at least 2 attributable words, got 1: exclude it \(dataset.tags\), or lower "
     with pytest.raises(ValueError, match=message) as error:
         balanced(tags, NAMES, 5, 0)
     assert "\n" not in str(error.value)
     assert len(balanced(np.repeat([0, 1, 2], [9, 2, 7]), NAMES, 5, 0)) == 6
-    with pytest.raises(ValueError, match="^tag VERB has 0 words"):
+    with pytest.raises(ValueError, match="^tag VERB needs at least 2 attributable words, got 0"):
         balanced(np.repeat([0, 1], [9, 4]), NAMES, 5, 0)
