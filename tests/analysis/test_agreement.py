@@ -103,10 +103,10 @@ class TestRankBiasedOverlap:
         for p in (0.0, 1.0, -0.1, np.nan):
             with pytest.raises(ValueError, match=f"between 0 and 1, both excluded, got {p}"):
                 rank_biased_overlap(items, items, p)
-        with pytest.raises(ValueError, match="needs an item and each once, got 3 and 0 items"):
+        with pytest.raises(ValueError, match="must be non-empty and have no duplicates, got 3 and 0 items"):
             rank_biased_overlap(items, items[:0])
         for first, second in ((np.array([1, 1]), items), (items, np.array([4, 3, 4, 5]))):
-            with pytest.raises(ValueError, match="needs an item and each once"):
+            with pytest.raises(ValueError, match="must be non-empty and have no duplicates"):
                 rank_biased_overlap(first, second)
 
 
@@ -147,7 +147,7 @@ class TestKendallTau:
         assert kendall_tau(x, np.roll(y, 1)) == pytest.approx(0, abs=1e-4)
 
     def test_not_finite_is_refused(self):
-        with pytest.raises(ValueError, match="tau needs finite vectors of one length"):
+        with pytest.raises(ValueError, match="tau needs finite vectors of equal length"):
             kendall_tau(np.array([0.0, np.nan]), np.array([0.0, 1.0]))
 
 
@@ -295,5 +295,5 @@ class TestBadMethods:
     def test_scores_that_are_not_finite(self):
         wrong = noise(1)
         wrong[1, 7] = torch.inf
-        with pytest.raises(ValueError, match="scores of b must be finite, got 1 not"):
+        with pytest.raises(ValueError, match="scores of b must be finite, got 1 that are not"):
             agreement({"a": scored(noise(0), 5), "b": scored(wrong, 5)}, TAGS)

@@ -190,7 +190,7 @@ def test_words_and_draws_out_of_range():
 
 def test_tags_that_do_not_fit_are_refused():
     train, train_tags, test, test_tags = data = planted(1.0)
-    with pytest.raises(ValueError, match=r"names must be different, got \['X', 'Y', 'X'\]"):
+    with pytest.raises(ValueError, match=r"names must be distinct, got \['X', 'Y', 'X'\]"):
         measure(data, names=("X", "Y", "X"))
     with pytest.raises(ValueError, match=r"train tags must lie in 0\.\.1, got 0\.\.2"):
         measure(data, names=("X", "Y"))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keyneurons.analysis.best_runs import best_runs
-from keyneurons.analysis.consensus import consensus, found_neurons, needed, tally
+from keyneurons.analysis.consensus import consensus, runs_needed, selected_neurons, tally
 from keyneurons.analysis.set_agreement import set_agreement
 from keyneurons.analysis.stability import expected_jaccard
 from keyneurons.records import KeyNeuron, NeuronSets
@@ -92,7 +92,7 @@ class TestAgreement:
         with pytest.raises(ValueError, match=r"at least 2 runs, got \['one'\]"):
             set_agreement({"one": some_runs()["one"]})
 
-    @pytest.mark.parametrize("function", [set_agreement, found_neurons, tally, consensus])
+    @pytest.mark.parametrize("function", [set_agreement, selected_neurons, tally, consensus])
     def test_another_width_is_refused(self, function):
         one, other = sets((1,), {"A": [(1, 2)]}), sets((1,), {"A": [(1, 2)]}, width=20)
         with pytest.raises(ValueError, match=r"a and b must share site and width, got \('mlp', 12\) and \('mlp', 20\)"):
@@ -102,7 +102,7 @@ class TestAgreement:
 class TestConsensus:
     def test_counts_are_those_of_a_loop(self):
         runs = some_runs()
-        found = found_neurons(runs)
+        found = selected_neurons(runs)
         by_place = {(f.tag, f.layer, f.neuron): f for f in found}
         assert len(by_place) == len(found)
         for tag in "ABC":
@@ -153,8 +153,8 @@ class TestConsensus:
         assert found.tags == {"A": ()}
 
     def test_how_many_are_needed(self):
-        assert [needed(n, None) for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 3, 3]
-        assert [needed(10, share) for share in (0.05, 0.3, 0.31, 1.0)] == [2, 3, 4, 10]
+        assert [runs_needed(n, None) for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 3, 3]
+        assert [runs_needed(10, share) for share in (0.05, 0.3, 0.31, 1.0)] == [2, 3, 4, 10]
 
     @pytest.mark.parametrize("share", [0.0, -1.0, 1.1])
     def test_a_share_out_of_range_is_refused(self, share):

@@ -43,7 +43,7 @@ def test_random_set_of_a_whole_layer_is_the_layer():
 
 @pytest.mark.parametrize("columns", [[30], [-1], [4, 4]])
 def test_random_sets_of_impossible_columns(columns):
-    with pytest.raises(ValueError, match=r"different and lie in 0\.\.29, got"):
+    with pytest.raises(ValueError, match=r"distinct and lie in 0\.\.29, got"):
         matched_random_sets(columns, 10, 3, 1, seed=0)
 
 

@@ -31,7 +31,7 @@ def test_changes_are_averaged_by_tag():
     changes = noise(3, 5)
     for row, told in zip(mean_changes(changes, tags, 3), changes, strict=True):
         assert row.tolist() == pytest.approx([told[[0, 3]].mean(), told[[1, 2]].mean(), told[4]])
-    with pytest.raises(ValueError, match="tag 3 has no word"):
+    with pytest.raises(ValueError, match="tag 3 has no words"):
         mean_changes(changes, tags, 4)
     with pytest.raises(ValueError, match=r"tags must lie in 0\.\.1, got 0\.\.2"):
         mean_changes(changes, tags, 2)
@@ -159,7 +159,7 @@ def test_effects_stand_beside_their_controls():
     assert effect(2.0, np.ones(3)).effect_size is None
     assert effect(0.1, np.full(3, 0.1)).effect_size == 0  # whose mean is not 0.1 in floats
     assert effect(0.3, np.full(7, 0.1)).effect_size is None
-    with pytest.raises(ValueError, match="an effect needs 2 control sets, got 1"):
+    with pytest.raises(ValueError, match="an effect needs at least 2 control sets, got 1"):
         effect(1.0, np.ones(1))
 
 

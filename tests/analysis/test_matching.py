@@ -60,9 +60,9 @@ def test_a_crowded_corner_is_matched_with_what_is_next():
     own = list(range(10, 20))
     found = matched_sets(own, np.arange(20.0), 20, 10, 0, pool=2)
     assert all(row.tolist() == list(range(10)) for row in found)  # all that there are
-    with pytest.raises(ValueError, match="layer 0 has 9 other neurons to match 11 with"):
+    with pytest.raises(ValueError, match="layer 0 needs 11 other neurons to match, got 9"):
         matched_sets(list(range(9, 20)), np.arange(20.0), 20, 1, 0)
-    with pytest.raises(ValueError, match="layer 0 has 9 other neurons, 11 are wanted"):
+    with pytest.raises(ValueError, match="layer 0 needs 11 other neurons, got 9"):
         lowest_sets(list(range(9, 20)), np.arange(20.0), 20, 1, 0)
 
 
@@ -76,7 +76,7 @@ def test_the_lowest_come_from_the_lowest_tenth():
 @pytest.mark.parametrize(
     ("columns", "covariate", "n_sets", "message"),
     [
-        ([0, 0], COVARIATE, 1, "columns must be different"),
+        ([0, 0], COVARIATE, 1, "columns must be distinct"),
         ([1200], COVARIATE, 1, r"lie in 0\.\.1199"),
         ([0], COVARIATE, 0, "n_sets"),
         ([0], np.full(400, np.nan), 1, "finite"),

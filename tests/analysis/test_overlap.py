@@ -117,7 +117,7 @@ def test_mean_off_diagonal():
     assert mean_off_diagonal(np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 3.0], [2.0, 3.0, 9.0]])) == 2
     with pytest.raises(ValueError, match="at least 2 tags, got 1"):
         mean_off_diagonal(np.ones((1, 1)))
-    with pytest.raises(ValueError, match="not nan, got 2 tags without one"):
+    with pytest.raises(ValueError, match="not nan, got only nan for 2 tags"):
         mean_off_diagonal(np.array([[1, np.nan], [np.nan, 1]]))
 
 

@@ -92,7 +92,7 @@ def test_bad_input():
         auroc(values, np.zeros_like(tags), 1)
     with pytest.raises(ValueError, match="each of 4 tags needs words, got none of tag 3"):
         spread(values[:, 0], tags, 4)
-    with pytest.raises(ValueError, match="at least one other neuron is needed to compare with, got none"):
+    with pytest.raises(ValueError, match="comparison needs at least 1 other neuron, got 0"):
         separation(values[:, 0], values[:, :0], tags, N_TAGS)
     values[3, 1] = np.nan
     with pytest.raises(ValueError, match="1 activations are not finite"):
