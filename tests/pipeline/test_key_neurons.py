@@ -89,7 +89,5 @@ def test_an_activation_that_is_not_finite_names_its_neuron():
     activations, labels = planted(strength=0)
     activations.arrays["train"][LAYERS[1]][17, 3] = np.nan
     for scorer in (Correlation(), AveragePrecision(), L1Probe(3)):
-        with pytest.raises(
-            ValueError, match=r"neuron 3 of layer 4 \(site mlp\) has an activation that is not finite"
-        ):
+        with pytest.raises(ValueError, match=r"neuron 3 of layer 4 \(site mlp\) has an activation that is not finite"):
             find_key_neurons(replace(FEW, scorer=scorer), ScoredWords(activations, labels, SENTENCES))

@@ -34,7 +34,7 @@ class Attribution(ABC):
             magnitude.
         test: test of the frequencies: Fisher's exact test of one tag against the rest, or
             chi-squared over all tags.
-        min_cramers_v: excludes neurons whose frequency depends less on the tag.
+        min_cramers_v: excludes neurons with a smaller Cramer's V between frequency and tag.
     """
 
     target: Target = "probability"

@@ -67,4 +67,4 @@ class Stream:
         raise ValueError("this method needs stored activations: activations.store=true")
 
     def identity(self) -> None:
-        """Return None: passes cannot be told apart."""
+        """Return None: passes have no identity."""

@@ -33,9 +33,8 @@ class AveragePrecision:
     ) -> Float[Tensor, "tags neurons"]:
         """Signed lift of every neuron for every tag; errors as in ``checked_counts``."""
         counts = checked_counts(values, tags, n_tags)
-        narrow = (
-            values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        )  # exact, and sorts faster
+        half = values.dtype in (torch.float16, torch.bfloat16)
+        narrow = values.float() if half else values  # exact, and sorts faster
         rows = narrow.T.contiguous()
         del narrow
         ordered = rows.sort(dim=1).values

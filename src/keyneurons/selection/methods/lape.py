@@ -40,9 +40,8 @@ class LAPE(MomentScorer):
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Maximum minus actual entropy of every neuron, for tags on which it is often active."""
-        active = (
-            moments.pivot * moments.of_tag + moments.sums
-        ) / moments.of_tag  # ratios of integers, so ties are exact
+        n_active = moments.pivot * moments.of_tag + moments.sums  # integers, so ties of the ratios are exact
+        active = n_active / moments.of_tag
         lacking = math.log(len(active)) - entropy(active)
         often = active > active.flatten().kthvalue(max(1, round(active.numel() * self.percentile / 100))).values
         scores: Tensor = torch.where(often & ~moments.constant, lacking.clamp(min=0), 0.0)

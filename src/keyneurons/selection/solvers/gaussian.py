@@ -31,9 +31,8 @@ class Gaussian:
         self.values, self.fitted, self.held = values, fitted, held
         mean, squares = _mean_and_squares(values, fitted)
         self.varied = squares > 0
-        self.left = with_prior(squares, self.n_words).masked_fill(
-            ~self.varied, 1.0
-        )  # never selected: the value is arbitrary
+        # constant neurons are never selected: their value is arbitrary
+        self.left = with_prior(squares, self.n_words).masked_fill(~self.varied, 1.0)
         self.loadings = mean[None]
         self.places = mean.new_ones(len(held), 1)
         self.distance = mean.new_zeros(len(held))

@@ -20,8 +20,8 @@ from keyneurons.selection.solvers.quadratic import minimise_quadratic, violation
 MAX_STEPS = 300
 INNER_TOLERANCE = 0.03  # violation left by the quadratic solver, relative to that of the step
 REUSE_RATIO = 0.2  # a Hessian is reused if its last use reduced the violation to this share or less
-JOINING = 20  # maximum number of neurons that join a working set at once, or
-JOINING_SHARE = 0.3  # this share of its weights if larger: most violators of a new penalty end up with weight 0
+JOINING = 20  # maximum number of neurons added to a working set at once
+JOINING_SHARE = 0.3  # or this share of its size, if larger; most violators of a new penalty end with weight 0
 BYTES_AT_ONCE = 2**23  # of converted or weighted activations: fits the last-level cache of a processor
 
 
