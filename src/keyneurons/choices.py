@@ -1,4 +1,4 @@
-"""Names that a configuration chooses among; apart from the records, so that a typing error is told without torch."""
+"""Legal values of configuration options; a separate module, so that validation needs no torch."""
 
 from __future__ import annotations
 

@@ -95,5 +95,5 @@ def test_what_needs_more_than_sums_is_refused(reader, treebank, labels):
     source, tags = StreamedActivations(reader, treebank).source(labels, "layer", 2**24), labels.splits["train"].tags
     with pytest.raises(ValueError, match="needs stored activations: activations.store=true"):
         scoring_of(MutualInformation()).scores(source, tags)
-    with pytest.raises(ValueError, match="resamples of words need stored activations"):
+    with pytest.raises(ValueError, match="resampling words needs stored activations"):
         source.of_words(np.arange(3), 2)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from keyneurons.analysis.consensus import Consensus, Found, Tally, consensus, found_neurons, tally
+from keyneurons.analysis.consensus import Consensus, SelectedNeuron, Tally, consensus, selected_neurons, tally
 from keyneurons.analysis.set_agreement import SetAgreement, set_agreement
 from keyneurons.artifacts.bound import Bound
 from keyneurons.artifacts.key_neurons import sets_in, write_key_neurons
@@ -29,7 +29,7 @@ class SetGroup:
     bound: Bound
     sets: Mapping[str, NeuronSets]
     agreement: SetAgreement | None = None
-    found: tuple[Found, ...] = ()
+    found: tuple[SelectedNeuron, ...] = ()
     tally: tuple[Tally, ...] = ()
     consensus: Consensus | None = None
 
@@ -50,7 +50,7 @@ def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> t
         groups.setdefault(bound, {})[run] = sets
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return tuple(
-        SetGroup(b, own, set_agreement(own), found_neurons(own), tally(own), consensus(own, share))
+        SetGroup(b, own, set_agreement(own), selected_neurons(own), tally(own), consensus(own, share))
         if len(own) > 1
         else SetGroup(b, own)
         for b, own in ordered

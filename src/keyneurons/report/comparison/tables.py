@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.best_runs import Best
-from keyneurons.analysis.consensus import needed
+from keyneurons.analysis.consensus import runs_needed
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.run_sets import SetGroup, write_consensus
 from keyneurons.artifacts.tables import write_table
@@ -200,4 +200,5 @@ def _agreement_rows(found: RunComparison, group: SetGroup) -> Iterator[list[obje
 def _consensus_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
     for each in group.found:
         counted = each.runs, each.of, each.share, each.expected
-        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, each.runs >= needed(each.of, found.share)]
+        agreed = each.runs >= runs_needed(each.of, found.share)
+        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, agreed]
