@@ -80,11 +80,11 @@ class Row:
     """A method and its alternative, which processes a ``share`` of the tags and neurons."""
 
     name: str
-    ours: Callable[[Data], object]
+    method: Callable[[Data], object]
     other_name: str
     other: Callable[[Data], object]
     share: float = 1.0
-    ours_s: list[float] = field(default_factory=list)
+    method_s: list[float] = field(default_factory=list)
     other_s: list[float] = field(default_factory=list)
     peak: int = 0
 
@@ -286,10 +286,10 @@ def seconds(function: Callable[[Data], object], data: Data) -> float:
 def time_rows(rows: list[Row], data: Data, repeats: int) -> None:
     """Time all rows in turn, ``repeats`` times."""
     for row in rows:
-        row.ours(data.small())
+        row.method(data.small())
     for _ in range(repeats):
         for row in rows:
-            row.ours_s.append(seconds(row.ours, data))
+            row.method_s.append(seconds(row.method, data))
             row.other_s.append(seconds(row.other, data))
 
 
@@ -298,8 +298,8 @@ def table(rows: list[Row], data: Data) -> list[list[object]]:
     shape = f"{len(data.values):,} x {data.values.shape[1]:,}, {data.n_tags} tags"
     cells: list[list[object]] = []
     for row in rows:
-        middle = statistics.median(row.ours_s)
-        each = sorted(other / row.share / own for own, other in zip(row.ours_s, row.other_s, strict=True))
+        middle = statistics.median(row.method_s)
+        each = sorted(other / row.share / own for own, other in zip(row.method_s, row.other_s, strict=True))
         estimated = " (est.)" if row.share < 1 else ""
         cells.append([
             shape,
@@ -329,13 +329,13 @@ def compare_objectives(data: Data) -> list[str]:
     liblinear penalises the bias as well, which its objective includes.
     """
     x = StandardScaler().fit_transform(data.wide())
-    ours = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
+    weights = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
     texts = []
     for solver, tags in (("liblinear", range(data.n_tags)), ("saga", range(1))):
         own, refit = [], []
         for tag, model in zip(tags, logistic_regressions(data, solver, tags, 100), strict=True):
             y, theirs, bias = data.tags == tag, model.coef_[0], float(model.intercept_[0])
-            value = with_best_bias(x, y, ours[tag])
+            value = with_best_bias(x, y, weights[tag])
             extra = abs(bias) / (C * len(y)) if solver == "liblinear" else 0.0
             own.append(value / (objective(x, y, theirs, bias) + extra))
             refit.append(value / with_best_bias(x, y, theirs))
@@ -366,7 +366,7 @@ def main() -> None:
             groups.append((large_rows(), large))
         for rows, each in groups:
             for row in rows:  # before any thread starts: a process with threads cannot be forked
-                row.peak = run_in_child(partial(peak_beyond_input, row.ours, each))
+                row.peak = run_in_child(partial(peak_beyond_input, row.method, each))
         cells = []
         for rows, each in groups:
             time_rows(rows, each, options.repeats)
