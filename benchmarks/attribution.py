@@ -54,7 +54,7 @@ class Bench:
     def read(self, method: Attribution) -> AttributionReader:
         layers = tuple(range(self.model.n_layers))
         store = ActivationStore(CACHE / "activations")
-        read = ActivationReader(self.model, store, "mlp", layers, bos="<|endoftext|>", read_at="prediction")
+        read = ActivationReader(self.model, "mlp", layers, bos="<|endoftext|>", read_at="prediction", store=store)
         return AttributionReader(read, method, MEMORY)
 
     @cached_property

@@ -23,6 +23,7 @@ from hydra import compose, initialize_config_dir
 
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.settings import ReadingSettings
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.validation import validate
@@ -44,7 +45,7 @@ CASES = {
 
 def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_by_one: bool) -> Callable[[], None]:
     """Return a forward pass of the base model on the batches of extraction or on sentences."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "mlp", (0,), bos=BOS).encode(sentences)
+    encoded = ReadingSettings(model, "mlp", (0,), bos=BOS).encode(sentences)
     lengths = [len(e.ids) for e in encoded]
     plan = [[i] for i in range(len(lengths))] if one_by_one else plan_batches(lengths, BATCH_TOKENS)
     batches = [make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False) for chosen in plan]
@@ -60,13 +61,15 @@ def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_b
 def extract_all(model: LanguageModel, sentences: tuple[Sentence, ...], **places: object) -> None:
     """Extract to an empty cache: tokenise, run, read, convert and write."""
     with tempfile.TemporaryDirectory() as folder:
-        reader = partial(ActivationReader, model, ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS)
+        reader = partial(
+            ActivationReader, model, store=ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS
+        )
         reader(**places)(sentences, "x")  # type: ignore[arg-type]
 
 
 def hidden_states(model: LanguageModel, sentences: tuple[Sentence, ...]) -> None:
     """Extract with a plain loop: a sentence at a time, all hidden states, last tokens, np.save."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "residual", (0,), bos=BOS).encode(sentences)
+    encoded = ReadingSettings(model, "residual", (0,), bos=BOS).encode(sentences)
     arrays = []
     with torch.inference_mode():
         for e in encoded:

@@ -28,7 +28,8 @@ from keyneurons.activations.alignment import Encoded, Encoder
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.data.sources import Starter
-from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion.conditions import Condition
+from keyneurons.lesion.modes import silenced
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Surprisal
 from keyneurons.models.language_model import LanguageModel
@@ -81,7 +82,7 @@ def main() -> None:
     words = Words(*np.array(spans).T)
     rng = np.random.default_rng(0)
     drawn = [torch.from_numpy(rng.choice(model.width("mlp"), 10, replace=False)) for _ in range(5 + options.sets)]
-    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: Change()}) for n in drawn)]
+    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: silenced}) for n in drawn)]
     one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # load the model
     half = max(1, options.single // 2)
     before, first = one_full_pass_each(model, encoded, words, conditions[:half])

@@ -51,7 +51,7 @@ model = LanguageModel(LocalModel(folder / "model", folder / "cache").fetch(), de
 store = ActivationStore(folder / f"store{n_words}")
 _ = model.network
 start = time.perf_counter()
-ActivationReader(model, store, "mlp", (0, 1, 2, 3), batch_tokens=1024)(sentences, "x")
+ActivationReader(model, "mlp", (0, 1, 2, 3), batch_tokens=1024, store=store)(sentences, "x")
 print(json.dumps({"seconds": time.perf_counter() - start, "text_mib": before / 1024}))
 """
 

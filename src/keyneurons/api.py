@@ -44,9 +44,9 @@ class RunResult:
         """How many key neurons every two tags share, ``[tags, tags]``."""
         from pandas import DataFrame
 
-        from keyneurons.artifacts.tables import read_matrix
+        from keyneurons.artifacts.overlap import read_overlap_counts
 
-        names, matrix = read_matrix(self.folder / "overlap_count.csv")
+        names, matrix = read_overlap_counts(self.folder)
         return DataFrame(matrix, index=names, columns=names)
 
 

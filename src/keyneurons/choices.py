@@ -11,4 +11,13 @@ Sign = Literal["both", "positive", "negative"]
 ThresholdKind = Literal["none", "fdr", "permutation"]
 Permuted = Literal["sentences", "words"]
 
+ReadAt = Literal["word", "prediction"]
+Pooling = Literal["last", "first", "mean"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+KeptDtype = Literal["float16", "float32"]
+ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
+LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
+LesionFamily = Literal["random", "variance", "frequency", "lowest"]
+LesionPlace = Literal["everywhere", "predicted"]
+
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

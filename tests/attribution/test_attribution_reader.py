@@ -49,7 +49,7 @@ def reader(llama, tmp_path):
     def make(method="layer", *, memory=MB // 4, model=None, **options):
         store = ActivationStore(tmp_path / "store")
         chosen = {"site": "mlp", "layers": (0, 2), "read_at": "prediction", "dtype": "float32", **options}
-        read = ActivationReader(model or llama, store, **chosen)
+        read = ActivationReader(model or llama, store=store, **chosen)
         return AttributionReader(read, METHODS[method] if isinstance(method, str) else method, memory)
 
     return make

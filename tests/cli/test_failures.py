@@ -22,7 +22,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second job can not write its tables, the third can not send them; then there is space again."""
-    write, send, done = job.write_tables, run_module.send_folder, []
+    write, send, done = job.write_run_files, run_module.send_folder, []
 
     def writing(*arguments: Any) -> None:
         done.append("written")
@@ -36,7 +36,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
         send(client, run_id, folder)
 
     with monkeypatch.context() as full:
-        full.setattr(job, "write_tables", writing)
+        full.setattr(job, "write_run_files", writing)
         full.setattr(run_module, "send_folder", sending_as_mlflow(sending))
         ended = call("-m", *place.small, "top_k=2,3,4")
     assert ended.status == 1

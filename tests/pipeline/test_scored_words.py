@@ -60,7 +60,7 @@ def read(tmp_path_factory):
     def of(method: Attribution) -> AttributionReader:
         model = LanguageModel(LocalModel(folder / "tiny", folder).fetch(), device="cpu")
         activations = ActivationReader(
-            model, ActivationStore(folder / "store"), "mlp", (1, 3), read_at="prediction", batch_tokens=40
+            model, "mlp", (1, 3), read_at="prediction", batch_tokens=40, store=ActivationStore(folder / "store")
         )
         return AttributionReader(activations, method, 2**26)
 

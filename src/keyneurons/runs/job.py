@@ -17,6 +17,7 @@ from keyneurons.activations.processes import several_were_started
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.plain import read_json, write_yaml
 from keyneurons.artifacts.run_facts import RUN_FILE
+from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.atomic_files import write_json, write_text
 from keyneurons.build.experiment import build_experiment
 from keyneurons.build.tracking import build_store
@@ -28,9 +29,8 @@ from keyneurons.process_tag import process_tag
 from keyneurons.records import Treebank
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
-from keyneurons.report.run.files import sets_digest, write_scores_and_probe, write_tables
-from keyneurons.report.run.layers import draw_layers, write_layers
-from keyneurons.report.run.lesions import draw_lesions, write_lesions
+from keyneurons.report.run.layers import draw_layers
+from keyneurons.report.run.lesions import draw_lesions, write_continuations
 from keyneurons.report.run.summary import Summary, markdown, summarise
 from keyneurons.runs.membership import Sweep
 from keyneurons.runs.run_name import run_name
@@ -182,15 +182,15 @@ def git_commit() -> str:
 
 
 def _keep(result: Result, summary: Summary, folder: Path) -> None:
-    write_tables(result, folder)
-    write_scores_and_probe(result, folder)
+    write_run_files(result, folder)
     draw_figures(result, folder / "figures")
-    write_layers(result, folder)
     draw_layers(result, folder / "figures")
     if result.lesions is not None:
-        write_lesions(result.lesions, folder)
         draw_lesions(result.lesions, folder / "figures")
-    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=sets_digest(result))
+        if result.lesions.generated is not None:
+            write_continuations(result.lesions.generated, folder)
+    digest = sets_digest(result.key.sets)
+    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest)
     write_text(folder / "summary.md", markdown(summary))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from keyneurons.artifacts.metrics import METRICS_FILE
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
 from keyneurons.config.overrides import check_recorded, override
 from keyneurons.process_tag import alive
@@ -157,7 +158,7 @@ def _done_in(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
     """Jobs whose folders are complete, whether they reached MLflow or not."""
     finished, versions = {}, set()
     for file in folder.glob(f"*/{RUN_FILE}") if folder is not None else ():
-        if (file.parent / "summary.md").is_file() and (file.parent / "metrics.json").is_file():
+        if (file.parent / "summary.md").is_file() and (file.parent / METRICS_FILE).is_file():
             with contextlib.suppress(OSError, ValueError):  # damaged: the job is done again
                 tags = read_run_facts(file.parent).tags
                 if "fingerprint" in tags:
