@@ -43,7 +43,7 @@ RUNS_CODE = [
     ["+selection.of={_target_: os.mkdir, path: PWNED}"],
     ["+selection.of=[{_target_: os.mkdir, path: PWNED}]"],
     ["+selection.of={a: {_target_: os.mkdir, path: PWNED}}"],
-    ["selection._target_=keyneurons.runs.job.subprocess.run", "+selection.args=[touch,PWNED]"],
+    ["selection._target_=keyneurons.runs.provenance.subprocess.run", "+selection.args=[touch,PWNED]"],
     ["selection._target_=keyneurons.selection.methods.correlation.torch.load"],
     ["selection._target_=os.mkdir,os.mkdir", "+selection.path=PWNED"],
     ["probe.optimizer._target_=os.mkdir", "+probe.optimizer.path=PWNED"],

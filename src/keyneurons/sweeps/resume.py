@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
 from keyneurons.config.overrides import check_recorded, override
 from keyneurons.process_tag import alive
+from keyneurons.runs.provenance import code_version
 
 if TYPE_CHECKING:
     from keyneurons.tracking import Store
@@ -88,7 +89,7 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     for run in store.runs_below(parent):
         if run["status"] == "FINISHED" and "fingerprint" in run["tags"]:
             finished[run["tags"]["fingerprint"]] = f"run {run['id']}"
-            versions |= {version_of(run["tags"])}
+            versions |= {code_version(run["tags"])}
     for own in left.keys() - finished.keys():  # the server was away, or its disk full
         with contextlib.suppress(ValueError):  # else it is done again
             finished[own] = f"run {log_finished(store, Path(left[own]))}, sent now"
@@ -133,11 +134,6 @@ def _places(folder: Path | None, overrides: Sequence[str]) -> list[str]:
     return places
 
 
-def version_of(tags: Mapping[str, Any]) -> str:
-    """The code that a run is of."""
-    return f"{tags.get('keyneurons_version', 'unknown')} ({str(tags.get('git_commit', 'none'))[:8]})"
-
-
 def _own_folder(name: str, parent: str) -> Path | None:
     """The folder that a sweep's run names, if it is here and names that run: a store is written by others too."""
     try:
@@ -162,5 +158,5 @@ def _done_in(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
                 tags = read_run_facts(file.parent).tags
                 if "fingerprint" in tags:
                     finished[tags["fingerprint"]] = str(file.parent)
-                    versions.add(version_of(tags))
+                    versions.add(code_version(tags))
     return finished, frozenset(versions)

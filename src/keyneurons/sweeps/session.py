@@ -27,8 +27,9 @@ from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
 from keyneurons.records import Site
 from keyneurons.runs.membership import Sweep
+from keyneurons.runs.provenance import code_tags, code_version
 from keyneurons.sweeps.launchers import check_launcher, collect_failures
-from keyneurons.sweeps.resume import SWEEP_FILE, Interrupted, version_of
+from keyneurons.sweeps.resume import SWEEP_FILE, Interrupted
 from keyneurons.terminal import terminal
 
 if TYPE_CHECKING:
@@ -194,12 +195,9 @@ def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: 
 
 
 def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
-    from keyneurons.runs.job import git_commit
-    from keyneurons.version import __version__
-
     done = sum(job.fingerprint in before.finished for job in jobs)
     told = f"going on with a sweep: {done} of {len(jobs)} jobs are done"
-    here = version_of({"keyneurons_version": __version__, "git_commit": git_commit()})
+    here = code_version(code_tags())
     if others := sorted(before.versions - {here}):
         told += f", by keyneurons {', '.join(others)}; this is {here}"
     terminal().print(told, soft_wrap=True)
