@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in, write_treebank
 
-from keyneurons.sweeps import session as sweep
-
 PARENT = "mlflow.parentRunId"
 
 
@@ -153,14 +151,12 @@ def test_a_folder_may_have_any_name(
     [folder] = (path.relative_to(home) for path in home.glob("outputs/*/*-sweep"))
     parent = next(run for run in runs_in(home) if "overrides" in run.data.tags)
     for which in (folder, folder.absolute(), parent.info.run_id):
-        monkeypatch.setattr(sweep, "RESUMED", None)
         ended = call("-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
         assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
     assert list(tmp_path.iterdir()) == [home]
     assert {path.name for path in home.iterdir()} == {"mlruns", "outputs"}
     assert len(runs_in(home)) == 4
-    monkeypatch.setattr(sweep, "RESUMED", None)
     uri = "tracking.uri=http://127.0.0.1:9"
     away = call("-m", *place.small, *few, "tracking=server", uri, "top_k=2,3", "hydra.sweep.dir='a sweep'")
     hint = next(line for line in away.out.splitlines() if "send this run later with: " in line)

@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 from user import QUICK, Command, Place, client_of, runs_in, write_treebank
 
 from keyneurons.activations.partial import PartialArrays
-from keyneurons.sweeps import session as sweep
 
 PARENT = "mlflow.parentRunId"
 
@@ -59,7 +58,6 @@ def swept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def kept(swept: Kept, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """A copy of it to spoil, in the folder that commands are called from."""
-    monkeypatch.setattr(sweep, "RESUMED", None)
     shutil.copytree(swept.folder, tmp_path, dirs_exist_ok=True)
     kept = Kept(tmp_path, swept.parent, swept.runs)
     with closing(sqlite3.connect(kept.database)) as database, database:
@@ -212,7 +210,6 @@ def test_what_was_finished_outlives_a_full_disk(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """The disk is full in the second job of a sweep; later there is space again."""
-    monkeypatch.setattr(sweep, "RESUMED", None)
     treebanks = f"{place.treebank},{write_treebank(tmp_path / 'other.conllu', seed=1)}"
     small = [override for override in place.small if not override.startswith("dataset.file")]
     given = [*small, *QUICK, f"dataset.file={treebanks}", f"cache={tmp_path / 'cache'}"]

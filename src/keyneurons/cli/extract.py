@@ -11,7 +11,7 @@ from keyneurons.config.compose import composed, composing
 from keyneurons.config.overrides import check_overrides
 from keyneurons.config.schema import validate
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.sweeps.session import check_jobs, jobs_of, together
+from keyneurons.sweeps.jobs import check_jobs, jobs_of, together
 
 
 def extract_for(overrides: Sequence[str]) -> Iterator[str]:
@@ -25,7 +25,7 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
     """
     check_overrides(overrides)
     with composing():
-        configs = [validate(composed(job)) for job in jobs_of(list(overrides))]
+        configs = [validate(composed(job)) for job in jobs_of(overrides)]
     jobs = check_jobs(configs)
     places = together(jobs)
     for job in {(job.reading, job.config.site): job for job in jobs}.values():

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
+from keyneurons.addresses import check_no_secrets
 from keyneurons.config.overrides import check_overrides
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import Config, validate
@@ -17,10 +23,45 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def composing() -> Generator[None]:
-    """Let Hydra compose from ``conf/`` for a while."""
+def composing(config_dir: Path | None = None) -> Generator[None]:
+    """Let Hydra compose from ``conf/`` for a while.
+
+    Args:
+        config_dir: the user's own folder of options; ours of the same name go before them.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(f"--config-dir: there is no folder {str(config_dir)!r}")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        if config_dir is not None:
+            loader: Any = GlobalHydra.instance().config_loader()
+            path = loader.get_search_path()
+            path.prepend("command-line", f"file://{config_dir.absolute()}", SearchPathQuery(provider="schema"))
+            loader.repository.initialize_sources(path)
         yield
+
+
+def base_config(overrides: Sequence[str], name: str) -> DictConfig:
+    """The configuration that a run, or all jobs of a sweep, start from, with Hydra's own part; inside ``composing``.
+
+    Args:
+        overrides: those of the command line; what is swept is not applied.
+        name: of the primary configuration.
+
+    Raises:
+        ValueError: a secret is in it, which Hydra would write into the folder of the run.
+    """
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    mode = RunMode.MULTIRUN
+    base = hydra.compose_config(name, list(overrides), run_mode=mode, validate_sweep_overrides=False)
+    check_no_secrets(OmegaConf.to_container(base, resolve=False))
+    return base
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

@@ -1,4 +1,4 @@
-"""One job of a run or a sweep: validate, build, open the MLflow run, call the pipeline, keep its result."""
+"""A run, alone or as a job of a sweep: build, open the MLflow run, call the pipeline, keep its result."""
 
 from __future__ import annotations
 
@@ -19,23 +19,53 @@ from keyneurons.report.run.files import sets_digest, write_scores_and_probe, wri
 from keyneurons.report.run.layers import draw_layers, write_layers
 from keyneurons.report.run.lesions import draw_lesions, write_lesions
 from keyneurons.report.run.summary import Summary, markdown, summarise
-from keyneurons.runs.membership import Sweep
+from keyneurons.runs.membership import Membership
 from keyneurons.runs.run_name import run_name
 from keyneurons.runs.tracked import Heading, how_to_send, shortest, tracked
 from keyneurons.terminal import terminal
 
 
-def run_job(
-    config: Config, folder: Path, choices: Mapping[str, str], *, sweep: Sweep | None = None, number: int | None = None
-) -> None:
-    """Do one run from its checked configuration to its last record.
+def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
+    """Do one run from its checked configuration to its last record, and show what it found.
 
     Args:
         config: the checked configuration.
         folder: the run's own folder.
         choices: the option chosen in each config group, for names and tags.
-        sweep: the sweep, if this is one of its jobs.
-        number: place of the job in the sweep; a single line is shown instead of the tables.
+    """
+    _, summary, arrived = tracked_run(_experiment(config, choices), config, folder, choices)
+    console = terminal()
+    show(summary, console)
+    where = f"Everything is in {shortest(folder)}"
+    console.print(where + ("; compare runs with: keyneurons ui" if arrived else ""), soft_wrap=True)
+    _say_unsent(config, folder, arrived)
+
+
+def run_job(config: Config, folder: Path, choices: Mapping[str, str], sweep: Membership, number: int) -> None:
+    """Do one job of a sweep, unless it was done before, and show a line of what it found.
+
+    Args:
+        config: the checked configuration.
+        folder: the job's own folder.
+        choices: the option chosen in each config group, for names and tags.
+        sweep: the sweep that it belongs to.
+        number: its place in the sweep.
+    """
+    experiment = _experiment(config, choices)
+    name, model = run_name(config, choices, sweep.swept), experiment.read.model.identity
+    console = terminal()
+    if (before := sweep.finished.get(fingerprint(config, model))) is not None:
+        console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
+        return
+    places = sweep.together.get(reading(config, model), {})
+    experiment = replace(experiment, read=replace(experiment.read, together=places))
+    _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
+    console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
+    _say_unsent(config, folder, arrived)
+
+
+def _experiment(config: Config, choices: Mapping[str, str]) -> Experiment:
+    """What is built of a configuration.
 
     Raises:
         ValueError: torchrun or Slurm has started several processes of it.
@@ -45,26 +75,12 @@ def run_job(
             "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
             "a run is one process, which starts others itself for trainer.devices"
         )
-    experiment = build_experiment(config, choices["selection"])
-    name = run_name(config, choices, () if sweep is None else sweep.swept)
-    console = terminal()
-    if sweep is not None:
-        model = experiment.read.model.identity
-        if (before := sweep.finished.get(fingerprint(config, model))) is not None:
-            console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
-            return
-        places = sweep.together.get(reading(config, model), {})
-        experiment = replace(experiment, read=replace(experiment.read, together=places))
-    parent = None if sweep is None else sweep.parent
-    _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=parent)
-    if number is None:
-        show(summary, console)
-        where = f"Everything is in {shortest(folder)}"
-        console.print(where + ("; compare runs with: keyneurons ui" if arrived else ""), soft_wrap=True)
-    else:
-        console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
+    return build_experiment(config, choices["selection"])
+
+
+def _say_unsent(config: Config, folder: Path, arrived: bool) -> None:
     if not arrived:
-        console.print(how_to_send(shortest(folder), config.tracking.uri), soft_wrap=True)
+        terminal().print(how_to_send(shortest(folder), config.tracking.uri), soft_wrap=True)
 
 
 def tracked_run(
