@@ -1,4 +1,4 @@
-"""A sweep's record that somebody else wrote: going on with it runs no code of theirs, reads and sends nothing."""
+"""A sweep's record that somebody else wrote: resuming it runs no code of theirs, reads and sends nothing."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_a_folder_of_options_is_recorded_and_given_again(call: Command, place: P
         assert f"options of the folder '{options}'; if it is yours, give it again: --config-dir FOLDER" in told
         ended = call("--config-dir", "options", "-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
 
 
 def test_what_goes_on_with_a_sweep_names_its_folder_of_options(call: Command, place: Place, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_what_goes_on_with_a_sweep_names_its_folder_of_options(call: Command, pl
     assert ended.status == 1
     parent, *_ = runs_in(tmp_path)
     assert ended.err.strip().endswith(
-        f"go on with: keyneurons --config-dir {tmp_path / 'options'} -m resume={parent.info.run_id}"
+        f"resume with: keyneurons --config-dir {tmp_path / 'options'} -m resume={parent.info.run_id}"
     )
 
 

@@ -200,7 +200,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
 def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept: Kept) -> None:
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert ended.out.count("done before, as run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 
@@ -226,7 +226,7 @@ def test_what_was_finished_outlives_a_full_disk(
         [] if where == "outputs" else [f"keyneurons: error: #1: {told}{later}"]
     )
     assert last.startswith(f"keyneurons: error: {f'{told}: ' if where == 'outputs' else '1 of the jobs failed (#1); '}")
-    assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
+    assert last.endswith(f"resume with: keyneurons -m resume={parent.info.run_id}")
     assert (parent.info.status, done.info.status) == ("FAILED", "FINISHED")
     assert [run.info.status for run in failed] == ([] if where == "outputs" else ["FAILED"])
     assert call("compare", f"sweep={parent.info.run_id}").out.startswith("1 run compared: ")

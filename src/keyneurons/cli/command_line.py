@@ -18,7 +18,7 @@ RESUME = "resume="
 class CommandLine:
     """A command line without a command: Hydra's flags, and the overrides wherever they stood.
 
-    ``resume`` is the sweep to go on with; ``config_dir`` the user's own folder of options; ``multirun`` whether ``-m``
+    ``resume`` is the sweep to resume; ``config_dir`` the user's own folder of options; ``multirun`` whether ``-m``
     was given; ``runs`` is false where a flag such as ``--cfg`` asks for something else than a run or a sweep.
     """
 

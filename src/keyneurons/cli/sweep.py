@@ -1,4 +1,4 @@
-"""A sweep from its command line: checked, opened, done by Hydra, compared, and how to go on with what is missing."""
+"""A sweep from its command line: checked, opened, done by Hydra, compared, and how to resume it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keyneurons.config.overrides import override, targets_given
 from keyneurons.sweeps.jobs import sweep_jobs
 from keyneurons.sweeps.launchers import collect_failures, is_lost
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
-from keyneurons.sweeps.session import OpenSweep, going_on, open_sweep
+from keyneurons.sweeps.session import OpenSweep, open_sweep, resuming
 from keyneurons.terminal import terminal
 
 
@@ -43,13 +43,13 @@ def resume(line: CommandLine) -> None:
     """
     which = str(line.resume)
     if not line.multirun:
-        raise ValueError(f"resume goes on with a sweep: {shlex.join(['keyneurons', '-m', f'resume={which}'])}")
+        raise ValueError(f"resume= needs -m: {shlex.join(['keyneurons', '-m', f'resume={which}'])}")
     store = store_of(_tracking(line.overrides))
     before = find_interrupted(which, store)
     overrides = resumed_overrides(before, line.overrides, line.config_dir)
     if (uri := store_of(_tracking(overrides)).uri) != store.uri:
         raise ValueError(
-            f"the sweep kept its runs in another store; to go on there, give it: tracking.uri={masked(uri)}"
+            f"the sweep kept its runs in another store; to resume it there, give: tracking.uri={masked(uri)}"
         )
     targets = targets_given(line.overrides, line.config_dir)
     _sweep(replace(line, overrides=tuple(overrides)), before, targets)
@@ -67,7 +67,7 @@ def _sweep(line: CommandLine, before: Interrupted | None, targets: Collection[st
     lost = ""
     with open_sweep(jobs, folder, config_dir=line.config_dir, before=before) as opened:
         if before is not None:
-            terminal().print(going_on(before, jobs), soft_wrap=True)
+            terminal().print(resuming(before, jobs), soft_wrap=True)
         task = Task(opened.membership)
         try:
             run_hydra(task, [*line.arguments, override("hydra.sweep.dir", str(folder))])
@@ -110,7 +110,7 @@ def _report(opened: OpenSweep, task: Task, lost: str, line: CommandLine) -> None
         left = f"jobs that still run: {outcome.running}; when they have ended, " if outcome.running else ""
         own = ["--config-dir", str(line.config_dir)] if line.config_dir is not None else []
         again = shlex.join(["keyneurons", *own, "-m", f"resume={opened.parent or opened.folder}"])
-        raise ValueError(f"{why}; {left}go on with: {again}")
+        raise ValueError(f"{why}; {left}resume with: {again}")
 
 
 def _failed(numbers: Collection[int]) -> str:

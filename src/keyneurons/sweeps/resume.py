@@ -26,7 +26,7 @@ PLACES = ("hydra.sweep.", "hydra.launcher.submitit_folder")
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A sweep to go on with: its MLflow id, if it has one, its overrides, its folder, and its finished jobs.
+    """A sweep to resume with: its MLflow id, if it has one, its overrides, its folder, and its finished jobs.
 
     ``folder`` is None where it is not here; ``finished`` says by fingerprint which run, or folder where the server was
     away, has done it; ``versions`` are the code versions that did; ``config_dir`` is the folder of options that it had.
@@ -70,7 +70,7 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
 
 
 def resumed_overrides(before: Interrupted, given: Sequence[str], config_dir: Path | None) -> list[str]:
-    """The overrides that go on with a sweep: its own, but for those that are given anew.
+    """The overrides that resume a sweep: its own, but for those that are given anew.
 
     Args:
         before: the sweep.

@@ -120,10 +120,10 @@ def open_sweep(
         opened.close()
 
 
-def going_on(before: Interrupted, sweep: SweepJobs) -> str:
+def resuming(before: Interrupted, sweep: SweepJobs) -> str:
     """What there is to say as a sweep is resumed: how much of it is done, and by which code."""
     done = sum(job.fingerprint in before.finished for job in sweep.jobs)
-    told = f"going on with a sweep: {done} of {len(sweep.jobs)} jobs are done"
+    told = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs are done"
     here = code_version(code_tags())
     if others := sorted(before.versions - {here}):
         told += f", by keyneurons {', '.join(others)}; this is {here}"
