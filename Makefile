@@ -6,13 +6,18 @@ RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test lint format bench clean
+# folders of tests that start no process and load no model
+FAST := $(addprefix tests/,analysis artifacts config data docs plan probe report selection)
+
+.PHONY: help demo test fast lint format docs bench clean
 
 help:
 	@echo "make demo     a first run: key neurons of SmolLM2-135M on the starter treebank"
 	@echo "make test     all checks and tests, as in CI"
+	@echo "make fast     the unit tests of the pure modules, in under a minute"
 	@echo "make lint     the checks alone: ruff, mypy, import-linter"
 	@echo "make format   format the code"
+	@echo "make docs     write the generated pages of docs/ again"
 	@echo "make bench    all benchmarks, and docs/performance.md from their results"
 	@echo "make clean    remove the environment and build products"
 
@@ -21,6 +26,9 @@ demo: $(RUN)
 
 test: lint
 	$(BIN)/pytest -n 2
+
+fast: $(DEV)
+	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
 
 lint: $(DEV)
 	$(BIN)/ruff check .
@@ -31,6 +39,10 @@ lint: $(DEV)
 format: $(DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(DEV)
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python tools/configuration.py
 
 # takes about an hour on two cores; use an idle machine
 bench: $(DEV)

@@ -24,7 +24,7 @@ from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import PackagedSmolLM2

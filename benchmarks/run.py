@@ -18,7 +18,7 @@ from common import publish, spread
 from hydra import compose, initialize_config_dir
 
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 
 SWEPT = ["selection=correlation,mutual_information,mean_difference", "top_k=5,10,20", "layer=8,16"]
 N_JOBS = 18

@@ -35,7 +35,7 @@ from sklearn.svm import l1_min_c
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.f_test import FTest
@@ -45,9 +45,9 @@ from keyneurons.selection.methods.mean_difference import MeanDifference
 from keyneurons.selection.methods.mutual_information import MutualInformation
 from keyneurons.selection.methods.probeless import Probeless
 from keyneurons.selection.methods.welch_t import WelchT
-from keyneurons.selection.moments import MomentScorer
+from keyneurons.selection.moment_scorer import MomentScorer
 from keyneurons.selection.scorer import NeuronScorer
-from keyneurons.selection.scoring import Driver, moment_scores
+from keyneurons.selection.scoring import Driver
 
 C = 0.1
 SIX: tuple[MomentScorer, ...] = (Correlation(), MeanDifference(), FTest(), WelchT(), Probeless(), LAPE())
@@ -118,9 +118,11 @@ def score(scorer: NeuronScorer, data: Data) -> object:
 
 def score_six(data: Data) -> None:
     """All methods by moments from one pass."""
-    moments = data.driver().moments(data.tags[None], {scorer.view for scorer in SIX})
+    driver = data.driver()
+    found = driver.moments(data.tags[None], {scorer.view for scorer in SIX})
+    moments = {view: of_view for view, [of_view] in found.items()}
     for scorer in SIX:
-        moment_scores(scorer, moments[scorer.view][0], "mlp", (8,))
+        scorer.scores(driver, data.tags, moments)
 
 
 def pearson_loop(data: Data, neurons: int) -> None:

@@ -20,16 +20,16 @@ from numpy import ndarray
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.build.experiment import build_experiment
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.experiment import read_dataset
 from keyneurons.records import Labels
+from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.mutual_information import MutualInformation
 from keyneurons.selection.methods.welch_t import WelchT
-from keyneurons.selection.moments import SignificantMomentScorer
-from keyneurons.selection.scoring import Driver, moment_scores
+from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
 
 ALPHA = 0.05
@@ -58,9 +58,10 @@ def p_values(driver: Driver, method: str, taggings: list[ndarray], textbook: boo
     scorer = METHODS[method]
     for i in range(0, len(taggings), 20):
         some = taggings[i : i + 20]
-        if isinstance(scorer, SignificantMomentScorer):
-            for moments in driver.moments(np.stack(some), [scorer.view])[scorer.view]:
-                scores = moment_scores(scorer, moments, "mlp", tuple(driver.arrays))
+        if views := scoring_of(scorer).traits.views:
+            [view] = views
+            for tags, moments in zip(some, driver.moments(np.stack(some), views)[view], strict=True):
+                scores = scoring_of(scorer).scores(driver, tags, {view: moments})
                 yield scores.p_values if textbook else scores.p_bounds
         else:
             yield from (driver.scores(scorer, tags).p_values for tags in some)
@@ -76,7 +77,7 @@ def main() -> None:
     head = f"{'data sets':>9} {'any selected':>12} {'tags selected':>13} {'planted found':>13} {'true tags':>9}"
     print(f"{'threshold':38} {head}")
     for method in METHODS:
-        few = taggings if isinstance(METHODS[method], SignificantMomentScorer) else taggings[:SLOW]
+        few = taggings if scoring_of(METHODS[method]).traits.views else taggings[:SLOW]
         for textbook in (False, True) if few is taggings else (True,):
             found = [survivors(benjamini_hochberg(p), ALPHA) for p in p_values(driver, method, few, textbook)]
             [true] = p_values(driver, method, [tags], textbook)
@@ -84,7 +85,7 @@ def main() -> None:
             told = " by textbook p-values" if textbook and few is taggings else ""
             report(f"fdr, {method}{told}", found, planted, int(survivors(benjamini_hochberg(true), ALPHA).sum()))
     for method, scorer in METHODS.items():
-        if isinstance(scorer, SignificantMomentScorer):
+        if scoring_of(scorer).traits.views:
             null = torch.stack(list(driver.maxima(scorer, lambda i: taggings[i], n)))
             others = [torch.cat([null[:i], null[i + 1 :]]) for i in range(n)]
             found = [

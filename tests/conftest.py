@@ -1,8 +1,19 @@
-"""Types are checked at run time, everything is offline, and nothing touches the user's cache."""
+"""Types are checked at run time, nothing goes online or touches the user's cache; tiny models, made once."""
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from keyneurons.activations.reader import ActivationReader
+    from keyneurons.models.language_model import LanguageModel
 
 os.environ.update(
     HF_HUB_OFFLINE="1",
@@ -11,7 +22,40 @@ os.environ.update(
     OMP_WAIT_POLICY="PASSIVE",
     TOKENIZERS_PARALLELISM="false",
 )
-
-from jaxtyping import install_import_hook
-
 install_import_hook("keyneurons", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Callable[..., Path]:
+    """A model's folder by its kind and what differs in its config; read it, do not change it."""
+    from models import save_tiny_model
+
+    return functools.cache(
+        lambda kind="llama", **changes: save_tiny_model(tmp_path_factory.mktemp(kind) / "tiny", kind, **changes)
+    )
+
+
+@pytest.fixture
+def tiny(tiny_folder, tmp_path) -> Callable[..., LanguageModel]:
+    """A model by its kind, not loaded yet; ``changes`` go into its config."""
+    from keyneurons.models.language_model import LanguageModel
+    from keyneurons.models.sources import LocalModel
+
+    def make(kind: str = "llama", changes: dict[str, Any] | None = None, **options: Any) -> LanguageModel:
+        folder = tiny_folder(kind, **(changes or {}))
+        return LanguageModel(LocalModel(folder, tmp_path / "cache").fetch(), device="cpu", **options)
+
+    return make
+
+
+@pytest.fixture
+def reader(tiny, tmp_path) -> Callable[..., ActivationReader]:
+    """A reader of the residual of layers 0 and 2 in an own cache, unless said otherwise."""
+    from keyneurons.activations.reader import ActivationReader
+    from keyneurons.activations.store import ActivationStore
+
+    def make(kind: str = "llama", model: LanguageModel | None = None, **options: Any) -> ActivationReader:
+        chosen = {"site": "residual", "layers": (0, 2), "store": ActivationStore(tmp_path / "store"), **options}
+        return ActivationReader(model or tiny(kind), **chosen)
+
+    return make

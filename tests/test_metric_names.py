@@ -25,7 +25,7 @@ ALPHABETS = [
     st.text("a/", min_size=150, max_size=260),
 ]
 TAGS = st.lists(st.one_of(ALPHABETS), min_size=2, max_size=6, unique=True)
-PREFIXES = ("own/f1/", "unseen_words/own/random_f1/", "")
+PREFIXES = ("per_tag/f1/", "unseen_words/per_tag/random_f1/", "")
 
 
 def read_back(name: str) -> str:

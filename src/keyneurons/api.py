@@ -51,11 +51,12 @@ class RunResult:
         return DataFrame(matrix, index=names, columns=names)
 
 
-def run(*overrides: str) -> RunResult:
+def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     """Do one run, as ``keyneurons OVERRIDES`` does on the command line; it is kept and tracked in the same way.
 
     Args:
         overrides: such as ``"selection=l1_probe"``, ``"layer=8"``.
+        config_dir: a folder of options of your own, as ``--config-dir`` takes it.
 
     Returns:
         What was found.
@@ -70,12 +71,12 @@ def run(*overrides: str) -> RunResult:
     from keyneurons.config.paths import output_folder
     from keyneurons.runs.job import tracked_run
 
-    config, choices = checked_with_choices(overrides)
+    config, choices = checked_with_choices(overrides, None if config_dir is None else Path(config_dir))
     folder = output_folder()
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
     found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)
-    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.sets)
+    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.key.sets)
 
 
 def load_run(run: str, *overrides: str) -> Run:

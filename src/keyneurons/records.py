@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-Split = Literal["train", "dev", "test"]
-Site = Literal["residual", "mlp", "mlp_gate", "attention"]
-Scope = Literal["layer", "model"]
-Sign = Literal["both", "positive", "negative"]
-Threshold = Literal["none", "fdr", "permutation"]
-Permuted = Literal["sentences", "words"]
-
-SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+from keyneurons.choices import SPLITS as SPLITS
+from keyneurons.choices import Permuted as Permuted
+from keyneurons.choices import Scope as Scope
+from keyneurons.choices import Sign as Sign
+from keyneurons.choices import Site as Site
+from keyneurons.choices import Split as Split
+from keyneurons.choices import ThresholdKind as ThresholdKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +131,8 @@ class Scores:
 class KeyNeuron:
     """One selected neuron of a tag.
 
-    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by the
-    permutations of ``threshold=permutation``, else by Benjamini-Hochberg on bounds that hold for any distribution, or
+    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by
+    permutations where these are the threshold, else by Benjamini-Hochberg on bounds that hold for any distribution, or
     on the p-values where there are none. ``effect`` is the size of the effect tested, where the method has one.
     """
 
@@ -170,19 +168,3 @@ class NeuronSets:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tags)
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``, nan where a set is empty.
-
-    ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
-    layer; ``expected`` the mean count under the same null.
-    """
-
-    tags: tuple[str, ...]
-    count: Int[ndarray, "tags tags"]
-    coefficient: Float[ndarray, "tags tags"]
-    jaccard: Float[ndarray, "tags tags"]
-    expected: Float[ndarray, "tags tags"]
-    p_value: Float[ndarray, "tags tags"]

@@ -71,6 +71,7 @@ def test_equals_scikit_learn_on_the_same_words(dtype):
     assert np.ptp(result.cosine) > 1
 
 
+@pytest.mark.slow
 def test_planted_directions_are_found():
     """Four tags, each along its own axis: each CAV points from the others' mean to its own, with cosines -1/3."""
     result = measure(words_along(3 * np.eye(4, 10), n=3000), names="ABCD", words=500)
@@ -111,6 +112,7 @@ def test_what_is_a_direction_alone_is_not_called_a_region(features):
     assert region - direction < 0.02
 
 
+@pytest.mark.slow
 def test_chance_gives_chance():
     none = [measure(planted(0.0, n=200, seed=seed), words=30) for seed in range(40)]
     some = [measure(planted(1.5, n=200, seed=seed), words=30, draws=19) for seed in range(2)]

@@ -66,6 +66,7 @@ class TestAgreement:
         assert np.isnan(found.expected[0, 3])
         assert found.expected[0, 0] == pytest.approx(expected_jaccard(np.array([4]), np.array([4]), WIDTH))
 
+    @pytest.mark.slow
     def test_chance_is_the_mean_over_random_sets(self):
         rng = np.random.default_rng(0)
         drawn, chance = [], 0.0

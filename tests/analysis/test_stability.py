@@ -101,6 +101,7 @@ def test_means_leave_out_the_pairs_without_the_tag():
     assert both.jaccard == pytest.approx({"HALF": 0.5, "ONLY_A": 1, "X": 0.7})
 
 
+@pytest.mark.slow
 def test_random_sets_are_as_stable_as_chance_and_planted_sets_more():
     """Half of each planted set comes back in every resample; sets drawn anew have the expected Jaccard."""
     places = [(layer, n) for layer in range(3) for n in range(8)]

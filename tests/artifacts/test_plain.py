@@ -36,6 +36,7 @@ def same(one, other):
     return type(one) is type(other) and one == other and signs
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(PLAIN)
 def test_yaml_gives_back_what_was_written(tmp_path_factory, value):

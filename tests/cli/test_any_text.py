@@ -39,12 +39,12 @@ def test_tags_of_any_text_are_shown_as_they_are_written(call: Command, place: Pl
     with (folder / "confusion.csv").open(encoding="utf-8", newline="") as written:
         assert set(next(csv.reader(written))[1:]) == set(ODD.values())
     [run] = runs_in(tmp_path)
-    assert len([name for name in run.data.metrics if name.startswith("own/f1/")]) == len(ODD)
+    assert len([name for name in run.data.metrics if name.startswith("per_tag/f1/")]) == len(ODD)
     for text in ((folder / "summary.md").read_text("utf-8"), run.data.tags["mlflow.note.content"]):
         assert not re.search(r"<[a-z/]", text)
         assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {3, 8}
     figures = {path.name for path in (folder / "figures").iterdir()}
-    assert figures >= {"overlap.png", "confusion.png", "own_f1.png", "stability.png", "layers.png"}
+    assert figures >= {"overlap.png", "confusion.png", "per_tag_f1.png", "stability.png", "layers.png"}
 
 
 def test_a_terminal_without_the_characters_loses_nothing(command: Command, place: Place, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_run_by_attribution_needs_no_model_the_second_time(call, tmp_path, sma
 
 
 def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
-    off = ["reliability.halves=0", "controls.all_neurons=false", "layer=2"]
+    off = ["reliability.halves=0", "control=[random,task,word_type,majority]", "layer=2"]
     kept = call(*INTEGRALS, *small, *off)
     passing = call(*INTEGRALS, *small, *off, "activations.store=false")
     assert (kept.status, passing.status) == (0, 0), passing.err
@@ -127,8 +127,8 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
         (["selection=integrated_gradients", "selection.path=all"], ["path", "layer", "joint", "'all'"]),
         (["selection=integrated_gradients", "selection.share=1.5"], ["share must lie between 0 and 1"]),
         (["selection=gradient_x_activation", "selection.steps=5"], ["selection.steps", "rank_by"]),
-        (["selection=integrated_gradients", "threshold=permutation"], ["threshold=fdr"]),
-        (["selection=gradient_x_activation", "selection.rank_by=mean", "threshold=fdr"], ["fdr needs p-values"]),
+        (["selection=integrated_gradients", "threshold.kind=permutation"], ["threshold.kind=fdr"]),
+        (["selection=gradient_x_activation", "selection.rank_by=mean", "threshold.kind=fdr"], ["fdr needs p-values"]),
         (["selection=integrated_gradients", "selection.min_context=40"], ["tag ", "selection.min_context"]),
         (["selection=integrated_gradients", "selection.steps=2.5"], ["steps", "2.5"]),
         (["selection=gradient_x_activation", "selection.min_context=null"], ["min_context"]),
@@ -158,7 +158,7 @@ def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, pla
         ended = command(tmp_path, "selection=integrated_gradients", override, *place.small)
         assert ended.error == f"keyneurons: error: {told}"
     turned = command(tmp_path, "selection=bottom", "selection@selection.of=integrated_gradients", *place.small)
-    assert "selection=bottom turns round methods that score activations, not attributions" in turned.error
+    assert "bottom turns round methods that score activations, not attributions" in turned.error
 
 
 def test_a_model_that_does_not_predict_has_no_attributions(call, place):

@@ -10,6 +10,8 @@ from unittest import mock
 import pytest
 from user import Command, Place
 
+from keyneurons.version import __version__
+
 
 def test_help_lists_groups_and_values_without_loading_anything_heavy(
     environment: dict[str, str], tmp_path: Path
@@ -18,17 +20,17 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
         "import sys; sys.argv = ['keyneurons', '--help']\n"
         "from keyneurons.cli.main import main\n"
         "try: main()\n"
-        "finally: print('LOADED', *(n for n in ('torch', 'mlflow', 'lightning', 'transformers') if n in sys.modules))"
+        "finally: print('LOADED', *(n for n in ('torch', 'mlflow', 'hydra', 'transformers') if n in sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
     for line in (
-        "dataset: conllu, starter, text, ud_english_ewt",
-        "selection: average_precision, bottom, correlation, elastic_net, f_test, gaussian_probe, gradient",
-        "trainer: auto, cpu, gpu",
-        "top_k: 10",
+        "dataset (default: starter)",
+        "  average_precision               average precision of the neuron as a detector",
+        "  top_k=10                        key neurons per tag [integer > 0]",
+        "    model.revision=main           branch, tag or commit [text]",
         "keyneurons plan | fetch | extract | agreement | compare | inspect | cache | log | ui",
     ):
         assert line in done.stdout
@@ -45,7 +47,12 @@ def test_the_module_is_the_script(environment: dict[str, str], tmp_path: Path) -
         text=True,
         check=True,
     )
-    assert "Groups and their options" in done.stdout
+    assert "Groups with their options" in done.stdout
+
+
+def test_the_version_is_ours(call: Command) -> None:
+    assert call("--version").out == f"keyneurons {__version__}\n"
+    assert call("top_k=3", "--version").out == f"keyneurons {__version__}\n"
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,17 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
+from keyneurons.config.compose import composing, configured_sweep
+from keyneurons.config.overrides import options_of
 from keyneurons.config.paths import conf_folder
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
+from keyneurons.sweeps.session import jobs_of
 
 CONF = conf_folder()
-GROUPS = ("model", "dataset", "selection", "probe", "trainer", "tracking", "lesion")
-OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "tracking", "lesion")
+OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("[!_]*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
     ("model", "local"): ["model.folder=/models/mine"],
@@ -30,7 +34,7 @@ EXPERIMENTS = {
     "ewt_prototype": {
         "site": "residual",
         "layer": 9,
-        "dataset.kind": "ud_english_ewt",
+        "dataset.source": "ud_english_ewt",
         "dataset.max_sentences.dev": 250,
     },
     "paper_2511_06519": {
@@ -38,8 +42,8 @@ EXPERIMENTS = {
         "layer": "all",
         "read_at": "prediction",
         "top_k": 100,
-        "threshold": "fdr",
-        "dataset.kind": "ud_english_ewt",
+        "threshold.kind": "fdr",
+        "dataset.source": "ud_english_ewt",
         "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
         "selection.path": "layer",
         "selection.steps": 20,
@@ -55,7 +59,11 @@ EXPERIMENTS = {
         "selection.test": "chi_squared",
         "activations.memory_mb": 40000,
     },
+    "layer_sweep": {"layer": 8},
+    "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
+    "seeds": {"seed": 0},
 }
+SWEEPS = {"layer_sweep": 6, "method_comparison": 12, "seeds": 5}
 
 
 def composed(*overrides: str) -> Any:
@@ -65,7 +73,7 @@ def composed(*overrides: str) -> Any:
 
 def test_every_group_is_looked_at() -> None:
     groups = {path.name for path in CONF.iterdir() if path.is_dir()}
-    assert groups - {"experiment", "hydra"} == set(GROUPS)
+    assert groups - {"debug", "experiment", "hydra"} == set(GROUPS)
     assert {path.stem for path in (CONF / "experiment").glob("*.yaml")} == set(EXPERIMENTS)
 
 
@@ -86,7 +94,9 @@ def test_what_has_no_default_is_asked_for(group: str, option: str) -> None:
 def test_every_target_takes_what_its_file_says(group: str, option: str) -> None:
     plain = OmegaConf.to_container(composed(f"{group}={option}")[group], resolve=False)
     bound = [bind(node) for node in targets(plain)]
-    assert len(bound) == (2 if option == "bottom" else {"selection": 1, "trainer": 1, "probe": 1}.get(group, 0))
+    assert len(bound) == (
+        2 if option == "bottom" else {"selection": 1, "control": 1, "trainer": 1, "probe": 1}.get(group, 0)
+    )
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
@@ -96,21 +106,36 @@ def test_every_experiment_is_valid_and_changes_what_it_says(name: str) -> None:
     assert resolve_layers(validate(config).layer, 30)
 
 
-@pytest.mark.parametrize("group", ["dataset", "model"])
-def test_the_options_of_a_group_share_their_defaults(group: str) -> None:
-    """The default model names its own BOS token, which is why it has one."""
-    files = [CONF / group / f"{option}.yaml" for found, option in OPTIONS if found == group]
-    options = [yaml.safe_load(file.read_text("utf-8")) for file in files]
-    whole = [option for option in options if "defaults" not in option]
-    shared = set.intersection(*(set(option) for option in whole)) - {"kind", "source", "bos"}
-    assert len(shared) >= 5
-    for key in shared:
-        assert len({str(option[key]) for option in whole}) == 1, key
+@pytest.mark.parametrize("name", SWEEPS)
+def test_the_jobs_of_every_sweep_are_valid(name: str) -> None:
+    with composing():
+        jobs = jobs_of([*configured_sweep([f"experiment={name}"]), f"experiment={name}"])
+        configs = {validate(compose("config", list(job))).model_dump_json() for job in jobs}
+    assert len(configs) == len(jobs) == SWEEPS[name]
+
+
+def test_only_these_experiments_are_sweeps() -> None:
+    texts = {path.stem: yaml.safe_load(path.read_text("utf-8")) for path in (CONF / "experiment").glob("*.yaml")}
+    assert {name for name, plain in texts.items() if "hydra" in plain} == set(SWEEPS)
+
+
+@pytest.mark.parametrize("group", ["dataset", "lesion", "model", "trainer", "tracking"])
+def test_a_key_that_options_share_stands_once(group: str) -> None:
+    """A sentence file is split only by those datasets that are one file."""
+    texts = [yaml.safe_load(path.read_text("utf-8")) for path in (CONF / group).glob("*.yaml")]
+    stated = [(key, str(value)) for plain in texts for key, value in plain.items() if key != "defaults"]
+    assert {pair for pair in stated if stated.count(pair) > 1} <= {("fractions", "[0.7, 0.15, 0.15]")}
+
+
+@pytest.mark.parametrize("group", ["dataset", "model", "trainer", "tracking"])
+def test_what_options_share_is_no_option(group: str) -> None:
+    assert (CONF / group / "_base.yaml").is_file()
+    assert "_base" not in options_of(group)
 
 
 def test_the_defaults_are_those_of_the_readme() -> None:
     config = validate(composed())
-    assert (config.model.source, config.dataset.kind, config.site, config.layer) == ("package", "starter", "mlp", 8)
+    assert (config.model.source, config.dataset.source, config.site, config.layer) == ("package", "starter", "mlp", 8)
     assert (config.selection.target.rpartition(".")[2], config.scope, config.top_k) == ("Correlation", "layer", 10)
     assert config.model.bos == "<|endoftext|>"
     assert Path(config.tracking.uri.removeprefix("sqlite:///")).is_absolute()

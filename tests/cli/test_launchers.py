@@ -35,7 +35,7 @@ WHY_NOT = {"ray": ": it takes cloudpickle < 3 only, which cannot stand beside co
 RAY = ["hydra.launcher.ray.remote.num_cpus=0.4", "hydra.launcher.ray.init.logging_level=ERROR"]
 # floating-point sums depend on how many threads share them
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-FEW = ["controls.random_sets=2", "controls.own_random_sets=1"]
+FEW = ["control.random.sets=2", "per_tag.random_sets=1"]
 TWO, THREE = "mlp.2 k2 correlation", "mlp.2 k3 correlation"
 OWN = {"run.json", "mlflow_run.json"}  # of a run, not of its results
 Results = dict[str, dict[str, bytes]]

@@ -18,7 +18,7 @@ from user import Command, Ended, Place, artifacts_of, client_of, output_folders,
 from keyneurons.tracking import view
 
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
-FIGURES = ["accuracy", "confusion", "overlap", "own_f1", "stability"]
+FIGURES = ["accuracy", "confusion", "overlap", "per_tag_f1", "stability"]
 CONFOUNDS = {"tokens", "position", "log_frequency", "capitalised", "sentence_initial"}
 METRICS = {
     "probe/test_accuracy",
@@ -43,7 +43,7 @@ METRICS = {
     "confounds/vanishing",
     "redundancy/clusters",
     "redundancy/effective_dimension",
-    *(f"{group}/{tag}" for group in ("probe/test_f1", "own/f1", "own/random_f1") for tag in TAGS),
+    *(f"{group}/{tag}" for group in ("probe/test_f1", "per_tag/f1", "per_tag/random_f1") for tag in TAGS),
 }
 
 
@@ -75,11 +75,11 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
     assert first.err == ""
     head, *rest = first.out.splitlines()
     assert head == "llama, mlp, layer 2: 3 key neurons per tag by correlation"
-    assert " ".join(rest[0].split()) == "tag train words best neuron score own F1 random F1 stability"
+    assert " ".join(rest[0].split()) == "tag train words best neuron score F1 random F1 stability"
     assert [line.split()[0] for line in rest[1:5]] == TAGS
     for said in (
         "accuracy on test words",
-        "random neurons (",
+        "matched random sets (mean of 20)",
         "all neurons",
         "control task",
         "most frequent tag of the word",
@@ -209,7 +209,7 @@ def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
         "dataset.max_words.dev": "null",
         "selection._target_": "keyneurons.selection.methods.correlation.Correlation",
         "probe.optimizer.lr": "0.1",
-        "controls.random_sets": "20",
+        "control.random.sets": "20",
         "trainer.accelerator": "cpu",
         "seed": "0",
     }
@@ -287,7 +287,7 @@ def test_several_layers_at_another_site_in_front_of_the_word(call: Command, plac
 
 
 def test_nothing_is_stored_where_that_is_asked_for(call: Command, small: list[str], folder: Path) -> None:
-    off = ["controls.all_neurons=false", "reliability.halves=0", "reliability.bootstraps=0"]
+    off = ["control=[random,task,word_type,majority]", "reliability.halves=0", "reliability.bootstraps=0"]
     ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=false", *off)
     assert ended.status == 0, ended.err
     assert not list(Path("own").rglob("*.npy"))
@@ -311,9 +311,12 @@ def test_words_of_unseen_types_are_measured_beside_the_normal_split(
 
 
 def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
-    ended = call(*small, "selection=random", "threshold=permutation", "permutations=30")
+    ended = call(*small, "selection=random", "threshold.kind=permutation", "threshold.permutations=30")
     assert ended.status == 0, ended.err
-    assert "No key neurons: none of any tag passes threshold=permutation, alpha=0.05, sign=both." in ended.out
+    assert (
+        "No key neurons: none of any tag passes threshold.kind=permutation, threshold.alpha=0.05, sign=both."
+        in ended.out
+    )
     [folder] = output_folders(Path.cwd())
     assert json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"] == {tag: [] for tag in TAGS}
     [run] = runs_in(Path.cwd())
@@ -323,7 +326,7 @@ def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
 
 @pytest.mark.parametrize("method", ["elastic_net", "gaussian_probe", "lape"])
 def test_methods_that_see_all_neurons_run_with_every_check(call: Command, small: list[str], method: str) -> None:
-    ended = call(*small, f"selection={method}", "site=mlp_gate", "controls.random_sets=2")
+    ended = call(*small, f"selection={method}", "site=mlp_gate", "control.random.sets=2")
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
     assert run.data.params["choice.selection"] == method
@@ -331,14 +334,14 @@ def test_methods_that_see_all_neurons_run_with_every_check(call: Command, small:
 
 
 def test_the_method_that_bottom_turns_round_is_chosen_by_its_name(call: Command, small: list[str]) -> None:
-    ended = call(*small, "selection=bottom", "selection@selection.of=mutual_information", "controls.random_sets=2")
+    ended = call(*small, "selection=bottom", "selection@selection.of=mutual_information", "control.random.sets=2")
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
     assert run.data.params["selection.of._target_"].endswith("MutualInformation")
 
 
 def test_a_model_that_sees_both_sides(call: Command, place: Place) -> None:
-    ended = call(*place.small, f"model.folder={place.bert}", "controls.all_neurons=false")
+    ended = call(*place.small, f"model.folder={place.bert}", "control=[random,task,word_type,majority]")
     assert ended.status == 0, ended.err
     [folder] = output_folders(Path.cwd())
     assert "control/all_neurons/test_accuracy" not in json.loads((folder / "metrics.json").read_text("utf-8"))
@@ -351,7 +354,7 @@ def test_the_experiment_of_ewt_runs_on_files_of_that_name(call: Command) -> None
         write_treebank(Path("ewt") / f"en_ewt-ud-{split}.conllu", 60 if split == "train" else 30, seed=i)
     deep = save_tiny_model(Path("deep").absolute(), layers=10)
     given = ["model=local", f"model.folder={deep}", "dataset.folder=ewt", "trainer=cpu"]
-    ended = call("experiment=ewt_prototype", *given, "controls.random_sets=2")
+    ended = call("experiment=ewt_prototype", *given, "control.random.sets=2")
     assert ended.status == 0, ended.err
     [folder] = output_folders(Path.cwd())
     found = json.loads((folder / "key_neurons.json").read_text("utf-8"))

@@ -183,7 +183,7 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         told = "\n".join((*disk.ways_out, *memory.ways_out, *probes.ways_out))
         for way in (
             "activations.dtype=float16",
-            "activations.store=false with controls.all_neurons=false, reliability.halves=0",
+            "activations.store=false with control=[random,task,word_type,majority], reliability.halves=0",
             "model.dtype=bfloat16",
             "model.device=cuda",
         ):
@@ -192,7 +192,7 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "cache on disk").fits
         half = make_plan(config_of("layer=all", "activations.dtype=float16", model=folder))
         assert need(half, "cache on disk").needed == pytest.approx(disk.needed / 2, rel=1e-3)
-        streamed = ("activations.store=false", "controls.all_neurons=false", "reliability.halves=0")
+        streamed = ("activations.store=false", "control=[random,task,word_type,majority]", "reliability.halves=0")
         without = make_plan(config_of("layer=all", *streamed, model=folder))
     assert without.cache_bytes == 0
     assert [split.times for split in without.splits] == [2, 1, 1]
@@ -257,10 +257,10 @@ def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> N
         (["layer=4,8"], ["add --multirun"]),
         (["layer=99"], ["layer must lie in -4..3", "99"]),
         (["top_k=49"], ["top_k must lie in 1..48", "49"]),
-        (["trainer.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
+        (["activations.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
         (["topk=3"], ["'topk'", "top_k"]),
-        (["selection=probeless", "threshold=fdr"], ["threshold=fdr needs p-values", "Probeless"]),
-        (["activations.store=false"], ["activations.store=false also needs controls.all_neurons=false"]),
+        (["selection=probeless", "threshold.kind=fdr"], ["threshold.kind=fdr needs p-values", "Probeless"]),
+        (["activations.store=false"], ["activations.store=false also needs control=[random,task,word_type,majority]"]),
     ],
 )
 def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: list[str], told: list[str]) -> None:

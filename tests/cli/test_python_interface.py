@@ -52,3 +52,14 @@ def test_mistakes_are_errors_of_one_line(here: Path, place: Place) -> None:
     with pytest.raises(ValueError, match="^layer must lie in"):
         keyneurons.run(*place.small, "layer=99")
     assert not list(here.glob("outputs/*/*/run.json"))
+
+
+def test_a_folder_of_options_of_ones_own(here: Path, place: Place) -> None:
+    folder = here / "my 'own' options" / "selection"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("defaults: [welch_t, _self_]\nmagnitude: true\n", encoding="utf-8")
+    found = keyneurons.run(*place.small, "selection=mine", config_dir=folder.parent)
+    assert found.config.selection.model_dump()["magnitude"] is True
+    assert keyneurons.load_run(str(found.id)).tags["selection"] == "mine"
+    with pytest.raises(ValueError, match="^config_dir=nowhere is no folder$"):
+        keyneurons.run(config_dir="nowhere")

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SERVER = Path(__file__).resolve().parents[2] / "tools" / "server.py"
 PARENT = "mlflow.parentRunId"
-FEW = ["controls.random_sets=2", "controls.own_random_sets=1"]
+FEW = ["control.random.sets=2", "per_tag.random_sets=1"]
 HAS_POSTGRES = shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 IS_ROOT = os.geteuid() == 0
 USERS = {user.pw_name for user in pwd.getpwall()}

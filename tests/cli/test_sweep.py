@@ -145,7 +145,7 @@ def test_a_folder_may_have_any_name(
     home = tmp_path / name
     home.mkdir()
     monkeypatch.chdir(home)
-    few = ["controls.random_sets=2", "reliability.halves=0"]
+    few = ["control.random.sets=2", "reliability.halves=0"]
     assert call(*place.small, *few).status == 0
     assert call("-m", *place.small, *few, "top_k=2,3").status == 0
     [folder] = (path.relative_to(home) for path in home.glob("outputs/*/*-sweep"))

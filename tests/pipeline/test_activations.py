@@ -15,10 +15,13 @@ from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations, StreamedActivations
 from keyneurons.records import SPLITS, LabelledWords, Labels, Treebank
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.methods.bottom import Bottom
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.lape import LAPE
 from keyneurons.selection.methods.mutual_information import MutualInformation
 from keyneurons.selection.methods.welch_t import WelchT
+from keyneurons.selection.views import POSITIVE, VALUE, TopShare
 
 COLUMNS = np.array([0, 5, 47, 48, 60, 95])
 
@@ -46,10 +49,12 @@ def reader(tmp_path_factory) -> ActivationReader:
     return ActivationReader(model, ActivationStore(folder / "store"), "mlp", (1, 3), batch_tokens=40)
 
 
-@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE()], ids=repr)
+@pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), Bottom(Correlation())], ids=repr)
 def test_scores_are_those_of_stored_activations(reader, treebank, labels, scorer):
-    streamed = StreamedActivations(reader, treebank).scores(scorer, labels, "layer", 2**24)
-    stored = StoredActivations.of(reader, treebank).scores(scorer, labels, "layer", 2**24)
+    streamed, stored = (
+        scorer.scores(each.source(labels, "layer", 2**24), labels.splits["train"].tags)
+        for each in (StreamedActivations(reader, treebank), StoredActivations.of(reader, treebank))
+    )
     assert (streamed.site, streamed.layers, streamed.neurons_per_layer) == ("mlp", (1, 3), 48)
     torch.testing.assert_close(streamed.values, stored.values, rtol=1e-9, atol=1e-12)
     if stored.p_values is not None:
@@ -67,11 +72,28 @@ def test_columns_are_those_of_stored_activations(reader, treebank, labels):
 def test_nothing_is_kept(reader, treebank, labels, tmp_path):
     own = ActivationReader(reader.model, ActivationStore(tmp_path / "own"), "mlp", (1, 3))
     activations = StreamedActivations(own, treebank)
-    activations.scores(Correlation(), labels, "layer", 2**24)
+    Correlation().scores(activations.source(labels, "layer", 2**24), labels.splits["train"].tags)
     activations.columns(labels, COLUMNS)
     assert not (tmp_path / "own").exists()
 
 
+def test_several_taggings_and_views_take_one_pass(reader, treebank, labels):
+    tags = labels.splits["train"].tags
+    taggings, views = np.stack([tags, tags[::-1]]), [VALUE, POSITIVE, TopShare(0.1, of_all_layers=True)]
+    streamed, stored = (
+        each.source(labels, "layer", 2**24).moments(taggings, views)
+        for each in (StreamedActivations(reader, treebank), StoredActivations.of(reader, treebank))
+    )
+    assert list(streamed) == views
+    for view in views:
+        for found, expected in zip(streamed[view], stored[view], strict=True):
+            assert torch.equal(found.counts, expected.counts)
+            torch.testing.assert_close(found.sums, expected.sums, rtol=1e-9, atol=1e-9)
+
+
 def test_what_needs_more_than_sums_is_refused(reader, treebank, labels):
-    with pytest.raises(TypeError, match="MutualInformation.* needs stored activations"):
-        StreamedActivations(reader, treebank).scores(MutualInformation(), labels, "layer", 2**24)
+    source, tags = StreamedActivations(reader, treebank).source(labels, "layer", 2**24), labels.splits["train"].tags
+    with pytest.raises(ValueError, match="needs stored activations: activations.store=true"):
+        scoring_of(MutualInformation()).scores(source, tags)
+    with pytest.raises(ValueError, match="resamples of words need stored activations"):
+        source.of_words(np.arange(3), 2)

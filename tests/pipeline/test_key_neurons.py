@@ -32,7 +32,7 @@ def places(sets: NeuronSets) -> dict[str, set[tuple[int, int]]]:
 def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, permute):
     selection = replace(FEW, scorer=scorer, permute=permute)
     activations, labels = planted(strength=3)
-    _, sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES))
+    sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES)).sets
     found = places(sets)
     assert all(PLANTED[tag] in found[tag] for tag in NAMES)
     # a neuron planted for one tag marks the others too, downwards; nothing else does
@@ -44,15 +44,16 @@ def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, perm
 def test_without_anything_planted_no_neuron_stands(threshold):
     selection = replace(FEW, rule=replace(FEW.rule, threshold=threshold))
     activations, labels = planted(strength=0)
-    _, sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES))
+    sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES)).sets
     assert places(sets) == dict.fromkeys(NAMES, set())
-    _, unfiltered = find_key_neurons(replace(FEW, rule=Rule(5, "model")), ScoredWords(activations, labels, SENTENCES))
+    every = replace(FEW, rule=Rule(5, "model"))
+    unfiltered = find_key_neurons(every, ScoredWords(activations, labels, SENTENCES)).sets
     assert all(len(unfiltered.tags[tag]) == 5 for tag in NAMES)
 
 
 def test_the_null_is_that_of_a_direct_loop_and_its_start_does_not_depend_on_its_length():
     activations, labels = planted(strength=1)
-    tags, driver = labels.splits["train"].tags, activations.driver(labels, "model", 2**24)
+    tags, driver = labels.splits["train"].tags, activations.source(labels, "model", 2**24)
     null = permutation_null(FEW, driver, tags, SENTENCES)
     for i in (0, 1, 98):
         shuffled = permuted_tags(tags, SENTENCES, False, np.random.default_rng([0, i]))
@@ -78,9 +79,9 @@ def test_activations_that_say_nothing_are_refused():
     silent = StoredActivations(flat, "mlp")
     with pytest.raises(ValueError, match="every score of every tag is 0"):
         find_key_neurons(replace(FEW, rule=Rule(5, "layer")), ScoredWords(silent, labels, SENTENCES))
-    _, sets = find_key_neurons(
+    sets = find_key_neurons(
         replace(FEW, rule=Rule(5, "layer", threshold="fdr")), ScoredWords(silent, labels, SENTENCES)
-    )
+    ).sets
     assert places(sets) == dict.fromkeys(NAMES, set())
 
 

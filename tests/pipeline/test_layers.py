@@ -8,40 +8,36 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from planting import LAYERS, NAMES, PLANTED, planted
+from planting import KEY_SETS, LAYERS, NAMES, planted
 
+from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.controls.all_neurons import AllNeurons
+from keyneurons.pipeline.controls.control import Case
+from keyneurons.pipeline.controls.control_task import ControlTask
+from keyneurons.pipeline.controls.majority import Majority
+from keyneurons.pipeline.controls.random_sets import RandomSets
 from keyneurons.pipeline.layers import LayerChecks, OneLayer, curve_metrics, each_layer, layer_metrics
-from keyneurons.pipeline.probing import Evidence, gather_evidence
+from keyneurons.pipeline.probes import Training
+from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, KeyNeuron, NeuronSets
 
-SETTINGS = ProbeSettings(partial(torch.optim.Adam, lr=0.05), 256, 5, 1.0)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
-SETS = NeuronSets(
-    "mlp", LAYERS, 30, {tag: (KeyNeuron(*place, 1.0), KeyNeuron(4, 11, 0.5)) for tag, place in PLANTED.items()}
+TRAINING = Training(
+    ProbeSettings(partial(torch.optim.Adam, lr=0.05), 256, 5, 1.0),
+    partial(lightning.Trainer, accelerator="cpu", max_epochs=30, **QUIET),
+    0,
 )
+CONTROLS = {"random": RandomSets(20), "all_neurons": AllNeurons(), "task": ControlTask(), "majority": Majority()}
+PROBING = Probing(TRAINING, CONTROLS, 0, Memo())
 ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
-
-
-def gather(activations, labels, sets) -> Evidence:
-    return gather_evidence(
-        activations,
-        labels,
-        sets,
-        settings=SETTINGS,
-        trainer=partial(lightning.Trainer, accelerator="cpu", max_epochs=30, **QUIET),
-        random_sets=20,
-        own_random_sets=0,
-        all_neurons=True,
-        seed=0,
-    )
 
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[OneLayer, ...]:
     activations, labels = planted(strength=3)
-    return each_layer(activations, labels, SETS, lambda here, own: gather(here, labels, own), ALL, 0)
+    return each_layer(activations, labels, KEY_SETS, PROBING, ALL, 0)
 
 
 def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
@@ -53,9 +49,9 @@ def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
             "mlp",
             (one.layer,),
             30,
-            {tag: tuple(n for n in found if n.layer == one.layer) for tag, found in SETS.tags.items()},
+            {tag: tuple(n for n in found if n.layer == one.layer) for tag, found in KEY_SETS.tags.items()},
         )
-        expected = gather(alone, labels, own).metrics
+        expected = probe_key_neurons(PROBING, Case(labels, alone, own, 0)).metrics()
         assert dict(one.metrics) == {**expected, "selection/union_size": float(len(own.union()))}
         assert one.metrics["control/random/p_value"] <= 2 / 21  # a random set may hold the planted neurons
 
@@ -74,7 +70,7 @@ def test_layers_without_key_neurons_are_passed_over():
     activations, labels = planted(strength=3)
     only = NeuronSets("mlp", LAYERS, 30, {tag: (KeyNeuron(4, i, 1.0),) for i, tag in enumerate(NAMES)})
     checks = LayerChecks(("word",))
-    found = each_layer(activations, labels, only, lambda here, own: gather(here, labels, own), checks, 0)
+    found = each_layer(activations, labels, only, PROBING, checks, 0)
     assert [(one.layer, one.concepts) for one in found] == [(4, None)]
 
 
@@ -90,4 +86,6 @@ def test_curves_have_a_value_for_every_layer_and_name_the_best(measured):
     assert found["layers/word/share_better_than_random"] == np.mean(better)
     advantage = np.mean([one.metrics["probe/advantage"] for one in measured])
     assert found["layers/word/mean_advantage"] == pytest.approx(advantage)
+    selectivity = np.mean([one.metrics["probe/selectivity"] for one in measured])
+    assert found["layers/word/mean_selectivity"] == pytest.approx(selectivity)
     assert curve_metrics("word", ()) == {}

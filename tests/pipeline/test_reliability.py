@@ -21,7 +21,7 @@ ALL = Checks(halves=4, bootstraps=4, confounds=False, redundancy=False)
 
 def stability_of(strength: float, selection: Selection = ONE, checks: Checks = ALL):
     activations, labels = planted(strength)
-    driver = activations.driver(labels, selection.rule.scope, selection.memory_bytes)
+    driver = activations.source(labels, selection.rule.scope, selection.memory_bytes)
     return resampled_stability(checks, selection, driver, NAMES, labels.splits["train"].tags, SENTENCES)
 
 
@@ -51,7 +51,7 @@ def test_the_threshold_is_left_out_and_the_sign_kept():
 def test_a_tag_too_rare_for_a_resample_is_left_out_there():
     activations, labels = planted(3)
     tags = np.where(np.arange(600) < 3, 2, labels.splits["train"].tags % 2)  # VERB in the first sentence alone
-    driver = activations.driver(labels, "model", 2**24)
+    driver = activations.source(labels, "model", 2**24)
     found = resampled_stability(ALL, ONE, driver, NAMES, tags, SENTENCES)
     assert set(found["halves"].jaccard) == {"ADJ", "NOUN"}
 
@@ -59,7 +59,7 @@ def test_a_tag_too_rare_for_a_resample_is_left_out_there():
 def test_a_tag_that_the_scorer_refuses_in_a_resample_is_left_out_there():
     selection = replace(ONE, scorer=L1Probe(4, C=0.005))
     activations, labels = planted(0)
-    driver = activations.driver(labels, "model", 2**24)
+    driver = activations.source(labels, "model", 2**24)
     with pytest.raises(ValueError, match="weights other than 0"):
         driver.scores(selection.scorer, labels.splits["train"].tags)
     assert stability_of(0, selection) == {}

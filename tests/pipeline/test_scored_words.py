@@ -72,8 +72,9 @@ def test_what_is_kept_and_what_is_not_gives_the_same_scores(read, treebank, labe
     kept = attributed_words(read(method), labels, treebank, store=True, seed=0)
     passing = attributed_words(read(method), labels, treebank, store=False, seed=0)
     assert isinstance(kept.values, StoredActivations)
-    expected = kept.values.scores(method.scorer, kept.labels, "layer", 2**24)
-    found = passing.values.scores(method.scorer, passing.labels, "layer", 2**24)
+    expected, found = (
+        method.scorer.scores(words.values.source(words.labels, "layer", 2**24), words.tags) for words in (kept, passing)
+    )
     torch.testing.assert_close(found.values, expected.values, rtol=1e-5, atol=1e-9)
     assert (found.site, found.layers, found.neurons_per_layer) == ("mlp", (1, 3), 48)
     assert passing.residuals == pytest.approx(kept.residuals, rel=0.2, abs=1e-4)
@@ -130,7 +131,7 @@ def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(tes
     def found(of_words: np.ndarray) -> dict[str, list[int]]:
         labels = Labels("upos", names, {"train": LabelledWords(np.arange(200), of_words, ("word",) * 200)})
         words = ScoredWords(StoredActivations({"train": {3: values}}, "mlp"), labels, SENTENCES[:200])
-        return {tag: [n.neuron for n in own] for tag, own in find_key_neurons(selection, words)[1].tags.items()}
+        return {tag: [n.neuron for n in own] for tag, own in find_key_neurons(selection, words).sets.tags.items()}
 
     assert found(tags)["NOUN"][0] == 5
     assert not any(7 in own for own in found(tags).values())  # it is kept for all, whatever the tag

@@ -21,9 +21,7 @@ Data = tuple[dict[Split, Tensor], dict[Split, Tensor]]
 @pytest.fixture
 def settings() -> ProbeSettings:
     """The values of conf/probe/linear.yaml."""
-    return ProbeSettings(
-        partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), batch_size=1024, patience=3, inverse_penalty=1.0
-    )
+    return ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), batch_size=1024, patience=3, C=1.0)
 
 
 @pytest.fixture

@@ -42,6 +42,7 @@ def test_accuracy_is_that_of_converged_scikit_learn(words, settings, trainer, n_
     assert expected > 0.5
 
 
+@pytest.mark.slow
 def test_batch_trains_as_each_alone(words, settings, trainer):
     features, labels = words
     rng = np.random.default_rng(1)
@@ -102,7 +103,7 @@ def test_the_best_dev_epoch_is_kept_when_training_overfits(words, settings, trai
     features, labels = words
     few = {**features, "train": features["train"][:80]}
     own = {**labels, "train": labels["train"][:, :80]}
-    loose = dataclasses.replace(settings, inverse_penalty=1e6)
+    loose = dataclasses.replace(settings, C=1e6)
     kept = train_one(few, own, ALL, 6, settings=loose, trainer=trainer, seed=0)
     stop = int(kept.best_epoch[0])
     assert kept.epochs == stop + loose.patience
@@ -176,4 +177,4 @@ def test_bad_input_is_named(words, settings, trainer):
         with pytest.raises(ValueError, match=f"1 feature columns of {split} are not finite, the first is 7"):
             train({**features, split: broken}, labels, ALL)
     with pytest.raises(ValueError, match="patience of the probe must be above 0, got 0"):
-        ProbeSettings(settings.optimizer, batch_size=10, patience=0, inverse_penalty=1.0)
+        ProbeSettings(settings.optimizer, batch_size=10, patience=0, C=1.0)

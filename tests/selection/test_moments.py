@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from data import awkward
+from awkward_words import awkward
 
 from keyneurons.selection.moments import Moments, MomentSums, View, moments_of
 from keyneurons.selection.scorer import ColumnError
+from keyneurons.selection.views import MAGNITUDE, POSITIVE, VALUE
 
 
 def by_hand(values: torch.Tensor, tags: torch.Tensor, view: View) -> dict[str, np.ndarray]:
     x = values.double().numpy()
-    x = {"value": x, "magnitude": np.abs(x), "positive": (x > 0).astype(float)}[view]
+    x = {VALUE: x, MAGNITUDE: np.abs(x), POSITIVE: (x > 0).astype(float)}[view]
     groups = [(x[tags == tag], x[tags != tag]) for tag in range(4)]
     return {
         "means": np.stack([own.mean(0) for own, _ in groups]),
@@ -36,7 +37,7 @@ def assert_as_by_hand(found: Moments, expected: dict[str, np.ndarray]) -> None:
         np.testing.assert_allclose(value.numpy(), expected[name], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("view", ["value", "magnitude", "positive"])
+@pytest.mark.parametrize("view", [VALUE, MAGNITUDE, POSITIVE], ids=repr)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_equal_a_direct_computation(view, dtype):
     values, tags = awkward(dtype)
@@ -49,17 +50,17 @@ def test_pieces_change_nothing(pieces, at_once, monkeypatch):
     """From one word at a time to all in one."""
     monkeypatch.setattr("keyneurons.selection.moments.VALUES_AT_ONCE", at_once)
     values, tags = awkward(torch.float16)
-    sums = MomentSums("value", 4)
+    sums = MomentSums(VALUE, 4)
     for some in torch.arange(300).chunk(pieces):
         sums.add(values[some], tags[None, some])
-    assert_as_by_hand(sums.result(tags[None])[0], by_hand(values, tags, "value"))
+    assert_as_by_hand(sums.result(tags[None])[0], by_hand(values, tags, VALUE))
 
 
 def test_the_order_of_words_changes_nothing():
     values, tags = awkward()
     order = torch.randperm(300, generator=torch.Generator().manual_seed(1))
     found = moments_of(values[order], tags[order], 4)
-    expected = by_hand(values, tags, "value")
+    expected = by_hand(values, tags, VALUE)
     expected["low"], expected["high"] = (expected[k] + (values[0] - values[order[0]]).numpy() for k in ("low", "high"))
     assert_as_by_hand(found, expected)
 
@@ -67,7 +68,7 @@ def test_the_order_of_words_changes_nothing():
 def test_several_taggings_at_once_equal_one_at_a_time():
     values, tags = awkward()
     taggings = torch.stack([tags, tags.flip(0), (tags + 1) % 4])
-    sums = MomentSums("value", 4, 3)
+    sums = MomentSums(VALUE, 4, 3)
     sums.add(values, taggings)
     for found, tagging in zip(sums.result(taggings), taggings, strict=True):
         alone = moments_of(values, tagging, 4)
@@ -97,7 +98,7 @@ def test_layers_side_by_side():
         assert torch.equal(getattr(whole, name), getattr(parts, name))
 
 
-@pytest.mark.parametrize("view", ["value", "magnitude", "positive"])
+@pytest.mark.parametrize("view", [VALUE, MAGNITUDE, POSITIVE], ids=repr)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_what_is_not_finite_is_refused_in_every_view(view, bad):
     values, tags = awkward()
@@ -108,4 +109,4 @@ def test_what_is_not_finite_is_refused_in_every_view(view, bad):
 
 def test_no_words():
     with pytest.raises(ValueError, match="moments need a word, got none"):
-        MomentSums("value", 2).result(torch.zeros(1, 0, dtype=torch.long))
+        MomentSums(VALUE, 2).result(torch.zeros(1, 0, dtype=torch.long))

@@ -7,7 +7,7 @@ import torch
 
 from keyneurons.selection.moments import moments_of
 from keyneurons.selection.scorer import ColumnError
-from keyneurons.selection.top_share import TopShare
+from keyneurons.selection.views import TopShare
 
 
 def attributions(words: int = 40, neurons: int = 30, seed: int = 0) -> torch.Tensor:

@@ -90,6 +90,7 @@ def test_the_planted_twin_is_found(scorer, threshold):
     assert others <= 0.5 * DATA_SETS
 
 
+@pytest.mark.slow
 def test_textbook_p_values_would_not_hold_the_level():
     """Why the bound is used: outliers in rare tags."""
     rejected = 0

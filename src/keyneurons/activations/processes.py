@@ -92,7 +92,7 @@ class Processes:
 
         if self.num_nodes > 1 and not self.launched:
             raise ValueError(
-                f"trainer.num_nodes={self.num_nodes} needs a process for each device, started by torchrun or srun"
+                f"activations.num_nodes={self.num_nodes} needs a process for each device, started by torchrun or srun"
             )
         try:
             with quiet_lightning():
@@ -104,7 +104,7 @@ class Processes:
                     plugins=None if self.launched else [LightningEnvironment()],
                 )
         except (ValueError, RuntimeError, MisconfigurationException) as error:
-            raise ValueError(f"trainer.devices={self.devices}: {' '.join(str(error).split())}") from error
+            raise ValueError(f"activations.devices={self.devices}: {' '.join(str(error).split())}") from error
         if self.launched:
             fabric.launch()
         return fabric

@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-ALPHA = 0.05
-ACCURACY, DEV, ADVANTAGE = "probe/test_accuracy", "probe/dev_accuracy", "probe/advantage"
-SELECTIVITY, OVERLAP, UNION = "probe/selectivity", "overlap/mean_jaccard", "selection/union_size"
-P_VALUE, RANDOM, SPREAD = (
-    "control/random/p_value",
-    "control/random/test_accuracy",
-    "control/random/test_accuracy_std",
+from keyneurons.metrics import (
+    ACCURACY,
+    ADVANTAGE,
+    ALPHA,
+    DEV_ACCURACY,
+    MEAN_JACCARD,
+    RANDOM_P_VALUE,
+    RANDOM_SPREAD,
+    SELECTIVITY,
+    UNION_SIZE,
 )
 
 Metrics = Mapping[str, Mapping[str, float]]
@@ -45,13 +48,13 @@ def best_runs(metrics: Metrics) -> tuple[Best, ...]:
     Returns:
         The answers, in this order.
     """
-    beating = {run: own for run, own in metrics.items() if own.get(P_VALUE, 1.0) <= ALPHA}
+    beating = {run: own for run, own in metrics.items() if own.get(RANDOM_P_VALUE, 1.0) <= ALPHA}
     asked = [
         _extreme("accuracy", metrics, ACCURACY, 1),
-        _extreme("dev", metrics, DEV, 1),
+        _extreme("dev", metrics, DEV_ACCURACY, 1),
         _extreme("advantage", metrics, ADVANTAGE, 1),
         _extreme("selectivity", metrics, SELECTIVITY, 1),
-        _extreme("overlap", beating or metrics, OVERLAP, -1),
+        _extreme("overlap", beating or metrics, MEAN_JACCARD, -1),
         _small_union(metrics),
     ]
     return tuple(best for best in asked if best is not None)
@@ -64,7 +67,7 @@ def _extreme(question: str, metrics: Metrics, metric: str, sign: int) -> Best | 
         return None
     value = max(known.values(), key=lambda each: sign * each)
     alike = [run for run, each in known.items() if each == value]
-    best = min(alike, key=lambda run: metrics[run].get(UNION, math.inf))
+    best = min(alike, key=lambda run: metrics[run].get(UNION_SIZE, math.inf))
     return Best(question, metric, best, value, len(known), tuple(run for run in alike if run != best))
 
 
@@ -72,6 +75,6 @@ def _small_union(metrics: Metrics) -> Best | None:
     largest = _extreme("advantage", metrics, ADVANTAGE, 1)
     if largest is None:
         return None
-    least = largest.value - metrics[largest.run].get(SPREAD, 0.0)
+    least = largest.value - metrics[largest.run].get(RANDOM_SPREAD, 0.0)
     near = {run: own for run, own in metrics.items() if own.get(ADVANTAGE, -math.inf) >= least}
-    return _extreme("small_union", near, UNION, -1)
+    return _extreme("small_union", near, UNION_SIZE, -1)

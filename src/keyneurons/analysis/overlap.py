@@ -3,13 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from keyneurons.records import NeuronSets, Overlap
+from keyneurons.metrics import MEAN_COEFFICIENT, MEAN_COUNT, MEAN_JACCARD
+from keyneurons.records import NeuronSets
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``, nan where a set is empty.
+
+    ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
+    layer; ``expected`` the mean count under the same null.
+    """
+
+    tags: tuple[str, ...]
+    count: Int[ndarray, "tags tags"]
+    coefficient: Float[ndarray, "tags tags"]
+    jaccard: Float[ndarray, "tags tags"]
+    expected: Float[ndarray, "tags tags"]
+    p_value: Float[ndarray, "tags tags"]
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the pairs of tags; of coefficient and Jaccard only where two tags have a set."""
+        found = {
+            MEAN_COUNT: mean_off_diagonal(self.count.astype(float)),
+            "overlap/mean_expected_count": mean_off_diagonal(self.expected),
+        }
+        if (self.count.diagonal() > 0).sum() > 1:
+            found[MEAN_COEFFICIENT] = mean_off_diagonal(self.coefficient)
+            found[MEAN_JACCARD] = mean_off_diagonal(self.jaccard)
+        return found
 
 
 def overlap(sets: NeuronSets) -> Overlap:

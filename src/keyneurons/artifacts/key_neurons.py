@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from keyneurons.artifacts.plain import Strict, checked, read_json
-from keyneurons.records import Scope, Sign, Site, Threshold
+from keyneurons.records import Scope, Sign, Site, ThresholdKind
 
 FORMAT = 1
 
@@ -66,7 +66,7 @@ class KeyNeurons(Strict):
     top_k: PositiveInt | None = None
     scope: Scope | None = None
     sign: Sign | None = None
-    threshold: Threshold | None = None
+    threshold: ThresholdKind | None = None
     alpha: Annotated[float, Field(gt=0, lt=1)] | None = None
     mass: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: NonNegativeInt | None = None

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+from keyneurons.attribution.completeness import Completeness
 from keyneurons.attribution.gradients import Target
 from keyneurons.attribution.integral import Quadrature, Rule
 from keyneurons.attribution.paths import AttributionPath, GradientPath, JointPath, LayerPath
 from keyneurons.records import Scope
 from keyneurons.selection.methods.frequency import Frequency, FrequencyTest, MeanAttribution
-from keyneurons.selection.moments import MomentScorer
+from keyneurons.selection.moment_scorer import MomentScorer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attribution:
+class Attribution(ABC):
     """Which words are attributed to the neurons, to what target, and how neurons are ranked by it.
 
     Args:
@@ -76,9 +78,13 @@ class Attribution:
         return Frequency(self.share, across, self.signed, self.test, self.min_cramers_v)
 
     @property
+    @abstractmethod
     def along(self) -> AttributionPath:
         """How attributions are computed."""
-        raise NotImplementedError
+
+    def completeness(self) -> Completeness | None:
+        """What checks that attributions sum to the change of the target, where they should."""
+        return None
 
 
 def check_whole(name: str, value: object) -> None:
@@ -119,6 +125,10 @@ class IntegratedGradients(Attribution):
         """The path that is integrated over."""
         quadrature = Quadrature(self.rule, self.steps)
         return LayerPath(quadrature) if self.path == "layer" else JointPath(quadrature)
+
+    def completeness(self) -> Completeness:
+        """What checks that attributions sum to the change of the target."""
+        return Completeness(joint=self.along.joint, warn_above=self.residual_warning)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,11 @@ class AttributionPath(Protocol):
         """Whether one pass yields the gradients of all layers."""
         ...
 
+    @property
+    def joint(self) -> bool:
+        """Whether all layers are scaled at once, so that their attributions belong together."""
+        ...
+
     def __call__(
         self,
         differentiate: Differentiator,
@@ -53,6 +58,7 @@ class LayerPath:
 
     quadrature: Quadrature
     together = False
+    joint = False
 
     @property
     def copies(self) -> int:
@@ -85,6 +91,7 @@ class JointPath:
 
     quadrature: Quadrature
     together = True
+    joint = True
 
     @property
     def copies(self) -> int:
@@ -121,6 +128,7 @@ class GradientPath:
 
     copies = 1
     together = True
+    joint = False
 
     def __call__(
         self,

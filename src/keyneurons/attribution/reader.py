@@ -16,7 +16,6 @@ from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.passes import Attributor
-from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.targets import Targets, balanced, predictable
 from keyneurons.digests import json_digest
 from keyneurons.records import LabelledWords, Sentence
@@ -92,7 +91,7 @@ class AttributionReader:
             arrays = entry.load_all(site, layers)
             if missing := [layer for layer in layers if arrays[layer] is None]:
                 # what is scaled jointly is attributed jointly
-                wanted = list(layers) if isinstance(self.method.along, JointPath) else missing
+                wanted = list(layers) if self.method.along.joint else missing
                 encoded, baseline = self.encoded(sentences), self._baseline(sentences, words)
                 plan = self._attributor.plan(encoded, targets, wanted)
                 shape = (len(targets.rows), self._columns)
@@ -124,7 +123,7 @@ class AttributionReader:
         facts |= {"target": self.method.target, "baseline": self.method.baseline, "words": _digest(targets)}
         if self.method.baseline == "mean":
             facts["mean_of"] = json_digest([self.read.dtype, words.rows.tolist()])
-        if isinstance(along, JointPath):
+        if along.joint:
             facts["layers"] = list(self.read.layers)
         return {**self.read.key(sentences), "dtype": "float32", "attribution": facts}
 

@@ -51,7 +51,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     tokens = config.activations.batch_tokens
     return LesionStudy(
         Lesion(mode, factor, to),
-        alpha=config.alpha,
+        alpha=config.threshold.alpha,
         batch_tokens=max(1, tokens // 4),
         pass_tokens=4 * tokens,
         neurons=sets,

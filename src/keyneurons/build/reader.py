@@ -8,7 +8,7 @@ from pathlib import Path
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.config import schema
+from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
@@ -46,22 +46,21 @@ def build_processes(config: schema.Config) -> Processes:
     Raises:
         ValueError: there are no such devices, or the model is to be on one of its own, or spread over several.
     """
-    asked = config.trainer.model_dump()
-    devices, n_nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
-    processes = Processes(str(asked.get("accelerator", "auto")), devices, n_nodes)
+    devices, accelerator = config.activations.devices, config.trainer.model_dump().get("accelerator", "auto")
+    processes = Processes(str(accelerator), devices, config.activations.num_nodes)
     if processes.number > 1 and (config.model.device_map is not None or config.model.device != "auto"):
         raise ValueError(
-            f"trainer.devices={devices} gives each of several processes a device and the whole model: it needs "
+            f"activations.devices={devices} gives each of several processes a device and the whole model: it needs "
             "model.device=auto and model.device_map=null"
         )
     return processes
 
 
-def build_model_source(model: schema.Model, cache: Path) -> ModelSource:
+def build_model_source(model: inputs.Model, cache: Path) -> ModelSource:
     """Where the model comes from."""
-    if isinstance(model, schema.HubModel):
+    if isinstance(model, inputs.HubModel):
         return HubModel(model.id, model.revision)
-    if isinstance(model, schema.LocalModel):
+    if isinstance(model, inputs.LocalModel):
         return LocalModel(model.folder, cache)
     return PackagedSmolLM2(cache)
 

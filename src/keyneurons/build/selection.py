@@ -3,57 +3,96 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
-from keyneurons.attribution.paths import JointPath
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.build.components import instantiated
+from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
+from keyneurons.config.overrides import options_of
+from keyneurons.memo import Memo
 from keyneurons.pipeline.key_neurons import Selection
-from keyneurons.selection.methods.bottom import Bottom
-from keyneurons.selection.methods.frequency import Frequency
-from keyneurons.selection.moments import MomentScorer
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.interface import Traits
 from keyneurons.selection.rules import Rule
-from keyneurons.selection.scorer import NeuronScorer, SignificantScorer
+from keyneurons.selection.scorer import NeuronScorer
 
 
-def build_selection(config: schema.Config, component: NeuronScorer | Attribution, method: str) -> Selection:
-    """How key neurons are selected.
+@dataclass(frozen=True)
+class Method:
+    """A selection method: its name, its scorer, and what it attributes, unless it scores activations."""
+
+    name: str
+    scorer: NeuronScorer
+    attribution: Attribution | None
+
+    @property
+    def traits(self) -> Traits:
+        """What the scorer needs and offers."""
+        return scoring_of(self.scorer).traits
+
+
+def build_method(config: schema.Config, option: str) -> Method:
+    """The selection method, named by its option, or by its target where an option of this package was given another.
+
+    Raises:
+        ValueError: its arguments are refused, or it is nothing that can be called.
+    """
+    component, target = instantiated("selection", config.selection), config.selection.target
+    name = target if option in options_of("selection") and not target.startswith("keyneurons.") else option
+    if isinstance(component, Attribution):
+        return Method(name, component.scorer, component)
+    if not callable(component):
+        raise ValueError(
+            f"selection._target_={target} must make a callable (values, tags, n_tags) -> scores, "
+            f"got {type(component).__name__}; a function needs +selection._partial_=true"
+        )
+    return Method(name, component, None)
+
+
+def build_selection(config: schema.Config, method: Method, memo: Memo | None = None) -> Selection:
+    """How key neurons are selected; ``memo`` keeps scores, a new one if it is None.
 
     Raises:
         ValueError: the method does not go with the threshold, or with activations that are not stored.
     """
-    if isinstance(component, Bottom) and isinstance(component.of, Attribution):
-        raise ValueError("selection=bottom turns round methods that score activations, not attributions")
-    scorer = component.scorer if isinstance(component, Attribution) else component
-    if config.threshold == "permutation" and isinstance(scorer, Frequency):
+    traits, threshold = method.traits, config.threshold
+    if threshold.kind == "permutation" and not traits.permutable:
         raise ValueError(
-            f"threshold=permutation asks for more than a neuron frequent by chance for any tag; selection={method} has "
-            "a test of its own: threshold=fdr"
+            "threshold.kind=permutation asks for more than a neuron frequent by chance for any tag; "
+            f"selection={method.name} has a test of its own: threshold.kind=fdr"
         )
-    if config.threshold == "fdr" and not isinstance(scorer, SignificantScorer):
-        raise ValueError(f"threshold=fdr needs p-values, which selection={method} has not; use threshold=permutation")
-    if config.threshold == "permutation" and config.permutations < (least := math.ceil(1 / config.alpha) - 1):
-        raise ValueError(f"permutations must be at least {least} for alpha={config.alpha}, got {config.permutations}")
+    if threshold.kind == "fdr" and not traits.tested:
+        raise ValueError(
+            f"threshold.kind=fdr needs p-values, which selection={method.name} has not; use threshold.kind=permutation"
+        )
+    if threshold.kind == "permutation" and threshold.permutations < (least := math.ceil(1 / threshold.alpha) - 1):
+        raise ValueError(
+            f"threshold.permutations must be at least {least} for threshold.alpha={threshold.alpha}, "
+            f"got {threshold.permutations}"
+        )
     if not config.activations.store:
-        _check_streaming(config, scorer, method)
-    rule = Rule(config.top_k, config.scope, config.sign, config.threshold, config.alpha, config.mass)
+        _check_streaming(config, method)
+    rule = Rule(config.top_k, config.scope, config.sign, threshold.kind, threshold.alpha, config.mass)
     memory = config.activations.memory_mb * 2**20
-    return Selection(scorer, rule, config.permutations, config.permute, memory, config.seed)
+    memo = Memo() if memo is None else memo
+    return Selection(method.scorer, rule, threshold.permutations, threshold.permute, memory, config.seed, memo)
 
 
-def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -> None:
+def _check_streaming(config: schema.Config, method: Method) -> None:
     """Refuse what cannot be had from one pass over the text.
 
     Raises:
         ValueError: it is asked for.
     """
-    if not isinstance(scorer, MomentScorer):
-        raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method}")
+    if not method.traits.views:
+        raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method.name}")
+    few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
-        "threshold=fdr or none": config.threshold != "permutation",
-        "controls.all_neurons=false": not config.controls.all_neurons,
+        "threshold.kind=fdr or none": config.threshold.kind != "permutation",
+        f"control=[{','.join(few)}]": len(few) == len(config.control),
         "reliability.halves=0": config.reliability.halves == 0,
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,
@@ -62,22 +101,21 @@ def _check_streaming(config: schema.Config, scorer: NeuronScorer, method: str) -
         raise ValueError(f"activations.store=false also needs {', '.join(missing)}")
 
 
-def build_attribution(
-    config: schema.Config, component: NeuronScorer | Attribution, read: ActivationReader
-) -> AttributionReader | None:
+def build_attribution(config: schema.Config, method: Method, read: ActivationReader) -> AttributionReader | None:
     """What attributes words to neurons, if neurons are selected by that.
 
     Raises:
         ValueError: the model does not predict words, or the method does not go with the site or without a store.
     """
-    if not isinstance(component, Attribution):
+    attribution = method.attribution
+    if attribution is None:
         return None
-    if isinstance(component.along, JointPath) and config.site == "residual" and len(read.layers) > 1:
+    if attribution.along.joint and config.site == "residual" and len(read.layers) > 1:
         raise ValueError("path=joint cannot scale the residual stream of several layers; use path=layer")
-    if component.baseline == "mean" and not config.activations.store:
+    if attribution.baseline == "mean" and not config.activations.store:
         raise ValueError("selection.baseline=mean needs activations.store=true")
     memory = config.activations.memory_mb * 2**20
-    reader = AttributionReader(replace(read, read_at="prediction"), component, memory)
+    reader = AttributionReader(replace(read, read_at="prediction"), attribution, memory)
     if read.model.family.norm is None:
         raise ValueError("attribution needs the path of the model's last norm: model.modules.norm")
     read.model.needs_head = True

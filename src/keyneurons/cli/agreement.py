@@ -55,7 +55,7 @@ def run_agreement(overrides: Sequence[str]) -> None:
     with tracked(Heading(name, choices), config, read, folder, _config_of_all(configs)) as run:
         comparison = compare_methods(experiments)
         write_comparison(comparison, folder)
-        keep_dataset_facts(folder, comparison.treebank, comparison.treebank_digest)
+        keep_dataset_facts(folder, comparison.text.treebank, comparison.text.digest)
         arrived = run.send(folder)
     console = terminal()
     _show(comparison, console)

@@ -24,6 +24,10 @@ def run(arguments: Sequence[str]) -> None:
     """
     name, *rest = arguments
     options = _parsers()[name].parse_intermixed_args(rest)
+    if getattr(options, "config_dir", None) is not None:
+        from keyneurons.config.overrides import search_path
+
+        options.overrides = [search_path(options.config_dir), *options.overrides]
     options.function(options)
 
 
@@ -43,6 +47,7 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
     )
     plan.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=llama3_8b layer=all")
+    _take_config_dir(plan)
     plan.set_defaults(function=_plan)
 
     fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
@@ -55,12 +60,14 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     extract.add_argument(
         "overrides", nargs="*", default=[], help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual"
     )
+    _take_config_dir(extract)
     extract.set_defaults(function=_extract)
 
     agreement = commands.add_parser(
         "agreement", help="compare selection methods", description="Compare selection methods on the same activations."
     )
     agreement.add_argument("overrides", nargs="+", help=f"selection=[correlation,l1_probe,...], and {overrides}")
+    _take_config_dir(agreement)
     agreement.set_defaults(function=_agreement)
 
     compare = commands.add_parser(
@@ -95,6 +102,10 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     ui.add_argument("--port", type=_port, default=5000, help="of 127.0.0.1, 1024..65535 as a rule")
     ui.set_defaults(function=_ui)
     return commands.choices
+
+
+def _take_config_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="a folder of options of your own")
 
 
 def _config(overrides: Sequence[str]) -> Config:

@@ -66,6 +66,8 @@ def _unknown_key(key: str, others: Sequence[str]) -> str:
     except HydraException:  # others may be a command's own
         return _unknown_key(key, []) if others else f"unknown key {key!r}"
     section = OmegaConf.select(whole, parent) if parent else whole
+    if isinstance(section, str | int | float):
+        return f"{key} cannot be set beside {parent}={section}: {parent} has keys of its own"
     if not isinstance(section, DictConfig):
         return f"unknown key {key!r}"
     return f"unknown key {key!r}; {parent or 'the configuration'} has {', '.join(map(str, section))}"

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
-from keyneurons.config.compose import composed, composing
+from keyneurons.config.compose import composed, composing, configured_sweep
 from keyneurons.config.overrides import check_overrides
-from keyneurons.config.schema import validate
+from keyneurons.config.validation import validate
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.sweeps.jobs import check_jobs, jobs_of, together
 
@@ -25,7 +25,8 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
     """
     check_overrides(overrides)
     with composing():
-        configs = [validate(composed(job)) for job in jobs_of(overrides)]
+        jobs_overrides = jobs_of([*configured_sweep(overrides), *overrides])
+        configs = [validate(composed(job)) for job in jobs_overrides]
     jobs = check_jobs(configs)
     places = together(jobs)
     for job in {(job.reading, job.config.site): job for job in jobs}.values():

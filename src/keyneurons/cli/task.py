@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyneurons.cli.process import keep_quiet
+from keyneurons.memo import Memo
 from keyneurons.process_tag import process_tag
 
 if TYPE_CHECKING:
@@ -20,13 +21,15 @@ if TYPE_CHECKING:
 class Task:
     """Does one run, or one job of a sweep; what it raises is kept, so that the other jobs go on.
 
-    Launchers send a copy of it into each of their processes. Errors of this process are in ``errors`` by the number of
-    the job (0 for a run); those of other processes are left in the folders of their jobs.
+    Jobs that run in this process share ``memo``. Launchers send a copy of the task with each job into another process,
+    and the memo of the copy is empty: such jobs share nothing in memory. Errors of this process are in ``errors`` by
+    the number of the job (0 for a run); those of other processes are left in the folders of their jobs.
     """
 
     def __init__(self, sweep: Membership | None) -> None:
         self.sweep = sweep
         self.errors: dict[int, Exception] = {}
+        self.memo = Memo()
         self._home = process_tag()
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -44,7 +47,7 @@ class Task:
     def _run(self, composed: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
 
-        from keyneurons.config.schema import validate
+        from keyneurons.config.validation import validate
 
         hydra = HydraConfig.get()
         config = validate(composed)
@@ -57,7 +60,7 @@ class Task:
         if self.sweep is None:
             run_alone(config, folder, choices)
         else:
-            run_job(config, folder, choices, self.sweep, hydra.job.num)
+            run_job(config, folder, choices, self.sweep, hydra.job.num, memo=self.memo)
             gc.collect()  # Lightning's trainers hang in cycles, with their tensors; another job may follow
 
     def _keep(self, error: Exception) -> None:

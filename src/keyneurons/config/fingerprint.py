@@ -9,15 +9,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from keyneurons.config.schema import Component, Config, TextDataset
+from keyneurons.config.inputs import TextDataset
+from keyneurons.config.schema import Component, Config
 from keyneurons.data.stanza_tagging import StanzaModels
 from keyneurons.digests import file_digest, json_digest
 
 ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
     "cache": None,
     "tracking": None,
-    "activations": {"batch_tokens": None, "memory_mb": None},
-    "trainer": {"accelerator": None, "devices": None, "num_nodes": None},
+    "activations": {"batch_tokens": None, "memory_mb": None, "devices": None, "num_nodes": None},
+    "trainer": {"accelerator": None},
     "model": {"device": None, "device_map": None, "folder": None},  # its identity stands for what is in the folder
 }
 

@@ -17,6 +17,7 @@ from keyneurons.config.paths import conf_folder
 from keyneurons.config.targets import targets_in
 
 LONGEST_SHOWN = 80
+BASE = "_base"  # what the options of a group share
 LAUNCHERS = {"basic", "joblib", "ray", "submitit_local", "submitit_slurm"}
 PLAIN = re.compile(r"[\w.,:%-]*")
 OPTION = re.compile(r"[\w-]*")
@@ -34,6 +35,18 @@ def override(key: str, text: str) -> str:
     return f"{key}={QuotedString(literal, Quote.single).with_quotes()}"
 
 
+def search_path(config_dir: Path) -> str:
+    """The override by which Hydra also finds the options of a user's own folder.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if not config_dir.is_dir():
+        raise ValueError(f"--config-dir: {config_dir} is no folder")
+    _, _, quoted = override("folder", f"file://{config_dir.absolute()}").partition("=")
+    return f"hydra.searchpath=[{quoted}]"
+
+
 def check_overrides(overrides: Sequence[str]) -> None:
     """Refuse what Hydra cannot read, or takes for something else than it says.
 
@@ -43,8 +56,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
     for text in overrides:
         parsed = _parsed(text)
         options = options_of(parsed.key_or_group)
-        wrong = [value for value in _values(parsed) if not isinstance(value, str | Glob)]
-        if parsed.key_or_group == "experiment":  # several can be merged
+        wrong = [value for value in _values(parsed) if not isinstance(value, str | Glob) or value == BASE]
+        if parsed.key_or_group in {"experiment", "control"}:  # several can be merged
             wrong = [value for value in wrong if not isinstance(value, list)]
         if options and wrong:
             raise ValueError(_no_option(parsed.key_or_group, options, wrong[0], text))
@@ -63,10 +76,10 @@ def _no_option(group: str, options: Sequence[str], value: Any, text: str) -> str
 
 
 def options_of(group: str) -> list[str]:
-    """The options of a group of the configuration, none where it is no group."""
+    """The options of a group of the configuration, without what they share; none where it is no group."""
     if not re.fullmatch(r"\w+(/\w+)?", group):
         return []
-    return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
+    return sorted(path.stem for path in (conf_folder() / group).glob("[!_]*.yaml"))
 
 
 def check_recorded(overrides: Sequence[str], *, config_dir: Path | None) -> None:
@@ -79,7 +92,7 @@ def check_recorded(overrides: Sequence[str], *, config_dir: Path | None) -> None
     Raises:
         ValueError: an override is one that could run code, read the environment or write elsewhere.
     """
-    from keyneurons.config.schema import Config  # late: it loads torch, which --help does without
+    from keyneurons.config.schema import Config  # late: completion does without
 
     folders = [path for folder in (conf_folder(), config_dir) if folder for path in folder.iterdir()]
     groups = {path.name for path in folders if path.is_dir()} - {"hydra"}
@@ -118,6 +131,11 @@ def _beyond(text: str, own: Collection[str], groups: Collection[str]) -> str | N
         return None if all(value in LAUNCHERS for value in values) else "names a launcher that is not known here"
     if re.fullmatch(OF_HYDRA, key):
         return None if all(PLAIN.fullmatch(str(value)) for value in values) else "is no plain value"
+    if swept := re.fullmatch(r"hydra\.sweeper\.params\.(.+)", key):  # of an experiment that is a sweep
+        if any("${" in inner for value in values for inner in _texts(value)):  # resolved once more in a job
+            return "holds an interpolation"
+        reasons = (_beyond(f"{swept[1]}={value}", own, groups) for value in values)
+        return next((reason for reason in reasons if reason is not None), None)
     tops = [re.split(r"[./]", name)[0] for name in (key, parsed.package) if name is not None]
     if not all(top in own for top in tops):
         return "changes more than the configuration of the jobs"

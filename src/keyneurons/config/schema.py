@@ -6,23 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from keyneurons.addresses import check_no_secrets, masked, masked_address
+from keyneurons.addresses import check_no_secrets
+from keyneurons.choices import Permuted, Scope, Sign, Site, ThresholdKind
+from keyneurons.config.inputs import (
+    ConlluDataset,
+    EWTDataset,
+    HubModel,
+    LocalModel,
+    PackagedModel,
+    Section,
+    StarterDataset,
+    TextDataset,
+)
 from keyneurons.config.values import (
-    Caps,
     Float,
-    Fractions,
     Given,
     Int,
     Layer,
@@ -33,19 +32,8 @@ from keyneurons.config.values import (
     RunId,
     Share,
     absolute_database,
-    device_name,
     one_line,
-    quoted,
-    text_only,
 )
-from keyneurons.metric_names import shortened
-from keyneurons.records import Permuted, Scope, Sign, Site, Threshold
-
-
-class Section(BaseModel):
-    """Frozen, and closed to unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Component(BaseModel):
@@ -55,93 +43,13 @@ class Component(BaseModel):
     target: str = Field(alias="_target_")
 
 
-class Dataset(Section):
-    """What every dataset can be asked for."""
-
-    tag_column: str
-    tags: Annotated[tuple[str, ...] | None, BeforeValidator(text_only)]
-    min_words_per_tag: PositiveInt
-    max_sentences: Caps
-    max_words: Caps
-    drop_duplicates: bool
-    unreadable_words: Literal["error", "drop"]
-
-
-class StarterDataset(Dataset):
-    """The treebank inside the package."""
-
-    kind: Literal["starter"]
-
-
-class EWTDataset(Dataset):
-    """UD English EWT."""
-
-    kind: Literal["ud_english_ewt"]
-    folder: Path | None
-
-
-class ConlluDataset(Dataset):
-    """Any CoNLL-U files."""
-
-    kind: Literal["conllu"]
-    id: Annotated[str, one_line(500)]
-    train: Path | None
-    dev: Path | None
-    test: Path | None
-    file: Path | None
-    fractions: Fractions
-
-
-class TextDataset(Dataset):
-    """Plain text, tagged by Stanza."""
-
-    kind: Literal["text"]
-    id: Annotated[str, one_line(500)]
-    path: Path
-    language: str
-    stanza_folder: Path | None
-    fractions: Fractions
-
-
-class Model(Section):
-    """What every model can be asked for."""
-
-    bos: str | None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"]
-    device: Annotated[str, AfterValidator(device_name)]
-    device_map: str | None
-    random_weights: bool
-    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
-
-
-class PackagedModel(Model):
-    """The default model."""
-
-    source: Literal["package"]
-
-
-class HubModel(Model):
-    """A model of the Hugging Face hub."""
-
-    source: Literal["hub"]
-    id: str
-    revision: str
-
-
-class LocalModel(Model):
-    """A model in a folder."""
-
-    source: Literal["local"]
-    folder: Path
-
-
 class Probe(Section):
     """How probes are trained."""
 
     optimizer: Component
     batch_size: PositiveInt
     patience: PositiveInt
-    inverse_penalty: PositiveFloat
+    C: PositiveFloat
 
 
 class Trainer(Component):
@@ -149,13 +57,26 @@ class Trainer(Component):
 
     max_epochs: PositiveInt
 
+    @model_validator(mode="after")
+    def _one_device(self) -> Trainer:
+        if {"devices", "num_nodes"} & (self.model_extra or {}).keys():
+            raise ValueError("a probe trains on one device; activations.devices are those that read the text")
+        return self
 
-class Controls(Section):
-    """What key neurons are measured against."""
 
-    random_sets: Annotated[Int, Field(ge=2)]
-    own_random_sets: PositiveInt
-    all_neurons: bool
+class PerTag(Section):
+    """What the key neurons of each tag by itself are measured against."""
+
+    random_sets: PositiveInt
+
+
+class Threshold(Section):
+    """Which key neurons stand against chance."""
+
+    kind: ThresholdKind
+    alpha: Share
+    permutations: PositiveInt
+    permute: Permuted
 
 
 class Reliability(Section):
@@ -212,6 +133,8 @@ class Activations(Section):
     batch_tokens: PositiveInt
     dtype: Literal["float16", "float32"]
     memory_mb: PositiveInt
+    devices: Int | str
+    num_nodes: PositiveInt
 
 
 class Tracking(Section):
@@ -226,8 +149,9 @@ class Config(Section):
     """One run, completely."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
-    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="kind")]
+    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
     selection: Component
+    control: Mapping[str, Component] = {}
     probe: Probe
     trainer: Trainer
     tracking: Tracking
@@ -240,13 +164,10 @@ class Config(Section):
     sign: Sign
     mass: Annotated[Float, Field(ge=0, le=1)] | None
     threshold: Threshold
-    alpha: Share
-    permutations: PositiveInt
-    permute: Permuted
     split: Literal["sentences", "unseen_words"]
     unseen_share: Share
     reliability: Reliability
-    controls: Controls
+    per_tag: PerTag
     layer_by_layer: LayerByLayer
     lesion: Lesion | None = None
     activations: Activations
@@ -258,54 +179,3 @@ class Config(Section):
     def _without_secrets(cls, plain: Any) -> Any:
         check_no_secrets(plain)
         return plain
-
-
-def validate(composed: DictConfig) -> Config:
-    """Check a composed configuration.
-
-    Args:
-        composed: what Hydra composed.
-
-    Returns:
-        The checked configuration.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except MissingMandatoryValue as error:
-        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
-    return validate_plain(plain)
-
-
-def validate_plain(plain: Any) -> Config:
-    """Check a configuration in plain values, such as one that was read from a file.
-
-    Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
-    """
-    try:
-        return Config.model_validate(plain)
-    except ValidationError as error:
-        raise ValueError("; ".join(_explain(dict(e)) for e in error.errors())) from None
-
-
-def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
-    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
-    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if error["type"] == "extra_forbidden":
-        return f"{key}: unknown key"
-    if error["type"] == "tuple_type":
-        message = "should be a list, such as [A,B]"
-    if not key:
-        return message
-    if error["type"] == "missing":
-        return f"{key}: is missing, and has no default"
-    if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
-    given = masked(repr(error["input"]))
-    if isinstance(error["input"], str) and key == "tracking.uri":
-        given = repr(masked_address(error["input"]))
-    return f"{key}: {message}, got {shortened(given, 200)}"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-OURS = re.compile(r"(keyneurons\.(?:selection\.methods|attribution)\.\w+)\.([A-Z]\w*)")
+OURS = re.compile(r"(keyneurons\.(?:selection\.methods|attribution|pipeline\.controls)\.\w+)\.([A-Z]\w*)")
 OTHERS = re.compile(
     r"torch\.optim\.[A-Z]\w*"
     r"|lightning\.(?:pytorch\.)?Trainer"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from keyneurons.addresses import SQLITE, sqlite_address, sqlite_path
-from keyneurons.records import SPLITS, Split
+from keyneurons.choices import SPLITS, Split
 
 
 def _number(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -13,12 +13,10 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.pipeline.score_cache import known_scores
-from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Scores, Site, Split, Treebank
-from keyneurons.selection.moments import Moments, MomentScorer, MomentSums
-from keyneurons.selection.scorer import NeuronScorer, tag_counts
-from keyneurons.selection.scoring import Driver, moment_scores
-from keyneurons.selection.top_share import TopShare
+from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Site, Split, Treebank
+from keyneurons.selection.interface import Source
+from keyneurons.selection.scoring import Driver
+from keyneurons.selection.stream import Chunk, Stream
 
 Features = dict[Split, Float[Tensor, "_words columns"]]
 
@@ -27,8 +25,8 @@ Features = dict[Split, Float[Tensor, "_words columns"]]
 class Scorable(Protocol):
     """Something that neurons can be scored by."""
 
-    def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
-        """Score every neuron on the train words."""
+    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Source:
+        """The train words as scorers need them, within some memory."""
         ...
 
 
@@ -38,6 +36,14 @@ class Activations(Scorable, Protocol):
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
+        ...
+
+    def stored(self) -> StoredActivations:
+        """The arrays in the cache.
+
+        Raises:
+            ValueError: nothing is kept.
+        """
         ...
 
 
@@ -58,14 +64,14 @@ class StoredActivations:
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
 
-    def driver(self, labels: Labels, scope: Scope, budget_bytes: int) -> Driver:
-        """What brings scorers to the train words."""
+    def stored(self) -> StoredActivations:
+        """These."""
+        return self
+
+    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Driver:
+        """The train words as scorers need them."""
         rows = labels.splits["train"].rows
         return Driver(self.arrays["train"], rows, len(labels.names), self.site, scope, self.device, budget_bytes)
-
-    def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
-        """Score every neuron on the train words."""
-        return known_scores(self.driver(labels, scope, budget_bytes), scorer, labels.splits["train"].tags)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
@@ -85,25 +91,26 @@ class StreamedActivations:
     read: ActivationReader
     treebank: Treebank
 
-    def scores(self, scorer: NeuronScorer, labels: Labels, scope: Scope, budget_bytes: int) -> Scores:
-        """Score every neuron on the train words.
-
-        Returns:
-            The same scores as from stored activations, but for the order of summing.
+    def stored(self) -> StoredActivations:
+        """None.
 
         Raises:
-            TypeError: If the scorer needs more than moments.
+            ValueError: always.
         """
-        words = labels.splits["train"]
-        place = self._places(words, "train")
+        raise ValueError("this needs stored activations: activations.store=true")
 
-        def chunks() -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
+        """The train words as scorers need them."""
+        place = self._places(labels.splits["train"], "train")
+
+        def chunks() -> Iterator[Chunk]:
             for rows, values in self.read.stream(self.treebank.splits["train"], "train"):
                 labelled = place[rows]
                 wanted = torch.from_numpy(labelled >= 0).to(self.read.model.device)
                 yield labelled[labelled >= 0], {layer: of_layer[wanted] for layer, of_layer in values.items()}
 
-        return scores_of_stream(scorer, chunks(), words.tags, len(labels.names), self.read)
+        read = self.read
+        return Stream(chunks, read.site, read.layers, read.model.width(read.site), len(labels.names), budget_bytes)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
@@ -126,39 +133,19 @@ class StreamedActivations:
         return places
 
 
-def scores_of_stream(
-    scorer: NeuronScorer,
-    chunks: Iterable[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]],
-    tags: Int[ndarray, " words"],
-    n_tags: int,
-    read: ActivationReader,
-) -> Scores:
-    """Score neurons on words that come by and are not kept.
+def read_activations(read: ActivationReader, treebank: Treebank, *, store: bool) -> Activations:
+    """The activations of a treebank: in the cache when this returns, if they are stored.
 
     Args:
-        scorer: one by moments.
-        chunks: positions of some words among those of ``tags``, and by layer the values of its neurons.
-        tags: those of all words.
-        n_tags: number of tags.
-        read: reads the site and the layers of the values.
+        read: reads them.
+        treebank: all sentences; what cannot be read is refused before the first pass.
+        store: whether they are kept.
 
     Returns:
-        The scores.
-
-    Raises:
-        TypeError: If the scorer needs more than moments.
+        The activations.
     """
-    if not isinstance(scorer, MomentScorer):
-        raise TypeError(f"{scorer} needs stored activations")
-    at = torch.from_numpy(tags).long()
-    tag_counts(at, len(at), n_tags)
-    view = scorer.view
-    across = isinstance(view, TopShare) and view.of_all_layers
-    sums = [MomentSums(view, n_tags) for _ in (read.layers if not across else [None])]
-    for positions, values in chunks:
-        pieces = [torch.cat(list(values.values()), dim=1)] if across else list(values.values())
-        for each, piece in zip(sums, pieces, strict=True):
-            each.add(piece, at[None, torch.from_numpy(positions)].to(piece.device))
-    device = pieces[0].device
-    moments = [each.result(at[None].to(device))[0] for each in sums]
-    return moment_scores(scorer, Moments.beside(moments), read.site, read.layers)
+    if store:
+        return StoredActivations.of(read, treebank)
+    for split in SPLITS:
+        read.encode(treebank.splits[split])
+    return StreamedActivations(read, treebank)

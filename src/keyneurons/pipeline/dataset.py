@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.data.digests import treebank_digest
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
 from keyneurons.metric_names import check_tag
 from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words."""
+    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words.
+
+    With ``overfit`` dev and test are the train sentences, which shows whether a probe can learn them.
+    """
 
     source: TreebankSource
     tag_column: str
@@ -27,6 +34,7 @@ class Dataset:
     max_words: Mapping[Split, int | None]
     drop_duplicates: bool
     unreadable_words: Literal["error", "drop"] = "error"
+    overfit: bool = False
 
     def load(self, read: ActivationReader | None = None) -> Treebank:
         """Read the treebank.
@@ -38,7 +46,10 @@ class Dataset:
             The treebank, capped, without what stands in an earlier split and without the words to drop.
         """
         treebank = cap(self.source.load(), self.max_sentences, self.max_words)
-        treebank = drop_duplicates(treebank) if self.drop_duplicates else treebank
+        if self.overfit:
+            treebank = make_treebank(f"{treebank.id}, tested on train", dict.fromkeys(SPLITS, treebank.splits["train"]))
+        elif self.drop_duplicates:
+            treebank = drop_duplicates(treebank)
         return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
@@ -51,6 +62,41 @@ class Dataset:
         for tag in labels.names:
             check_tag(tag)
         return labels
+
+
+@dataclass(frozen=True)
+class LabelledText:
+    """A treebank, its digest and its labelled words."""
+
+    treebank: Treebank
+    digest: str
+    labels: Labels
+
+    def metrics(self) -> dict[str, float]:
+        """How much text stands behind all other figures."""
+        labels, treebank = self.labels, self.treebank
+        return {
+            **{f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS},
+            "data/tags": float(len(labels.names)),
+            "data/duplicates_dropped": float(sum(treebank.duplicates_dropped.values())),
+            "data/unreadable_dropped": float(treebank.unreadable_dropped),
+        }
+
+
+def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
+    """Load the treebank of a run and label its words.
+
+    Args:
+        dataset: the treebank and what is asked of it.
+        read: reads its words; where they are predicted, the first of a sentence is not among them.
+
+    Returns:
+        The treebank and its labels.
+    """
+    treebank = dataset.load(read)
+    labels = dataset.label(treebank, first_words=read.read_at == "word")
+    log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
+    return LabelledText(treebank, treebank_digest(treebank), labels)
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from keyneurons.analysis.resampling import permuted_tags
-from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.memo import Memo, identity_of
+from keyneurons.metrics import UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets, Permuted, Scores
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.interface import Scoring, Source
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import NeuronScorer, TagError
-from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values
 
 
@@ -28,7 +31,8 @@ class Selection:
     """How key neurons are selected.
 
     ``permutations`` of whole ``sentences``, or of the ``words`` within each sentence, make the null of
-    ``rule.threshold == "permutation"``; ``seed`` is theirs; ``memory_bytes`` is what scoring may take at a time.
+    ``rule.threshold == "permutation"``; ``seed`` is theirs; ``memory_bytes`` is what scoring may take at a time;
+    ``memo`` keeps scores that other jobs of the process ask for again.
     """
 
     scorer: NeuronScorer
@@ -37,9 +41,45 @@ class Selection:
     permute: Permuted
     memory_bytes: int
     seed: int
+    memo: Memo = field(default_factory=Memo, repr=False, compare=False)
+
+    @property
+    def scoring(self) -> Scoring:
+        """The scorer as the stages use it."""
+        return scoring_of(self.scorer)
+
+    def source(self, words: ScoredWords) -> Source:
+        """Words as the scorer needs them."""
+        return words.values.source(words.labels, self.rule.scope, self.memory_bytes)
+
+    def scores(self, source: Source, tags: Int[ndarray, " words"]) -> Scores:
+        """Score every neuron; remembered where all that the scores depend on can be told."""
+        parts = identity_of(self.scorer), source.identity()
+        of_tags = hashlib.blake2b(np.ascontiguousarray(tags).data).hexdigest()
+        key = None if None in parts else ("scores", *parts, of_tags)
+        return self.memo.get(key, lambda: self.scoring.scores(source, tags))
 
 
-def find_key_neurons(selection: Selection, words: ScoredWords) -> tuple[Scores, NeuronSets]:
+@dataclass(frozen=True)
+class KeyNeurons:
+    """The key neurons of every tag, the scores of all neurons, and the words that they were scored on."""
+
+    words: ScoredWords
+    scores: Scores
+    sets: NeuronSets
+
+    def metrics(self) -> dict[str, float]:
+        """How large the sets are, and what there is to say about the words."""
+        union = float(len(self.sets.union()))
+        return {
+            UNION_SIZE: union,
+            UNION_SHARE: union / (len(self.sets.layers) * self.sets.neurons_per_layer),
+            **{f"selection/size/{tag}": float(len(self.sets.tags[tag])) for tag in self.sets},
+            **self.words.metrics(),
+        }
+
+
+def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
     """Score every neuron and select the key neurons of every tag.
 
     Args:
@@ -53,8 +93,8 @@ def find_key_neurons(selection: Selection, words: ScoredWords) -> tuple[Scores, 
         ValueError: the values or the scores do not allow it; tag, layer and neuron are named.
     """
     with naming_tags(words.labels.names):
-        scores = words.values.scores(selection.scorer, words.labels, selection.rule.scope, selection.memory_bytes)
-    return scores, key_neurons_by(scores, selection, words)
+        scores = selection.scores(selection.source(words), words.tags)
+    return KeyNeurons(words, scores, key_neurons_by(scores, selection, words))
 
 
 def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> NeuronSets:
@@ -67,22 +107,19 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
     p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
     names = words.labels.names
     if selection.rule.threshold == "permutation":
-        if not isinstance(words.values, StoredActivations):
-            raise ValueError("threshold=permutation needs stored activations")
-        driver = words.values.driver(words.labels, selection.rule.scope, selection.memory_bytes)
         with naming_tags(names):
-            null = permutation_null(selection, driver, words.labels.splits["train"].tags, words.sentences)
+            null = permutation_null(selection, selection.source(words), words.tags, words.sentences)
         p_adjusted = max_statistic_p_values(scores.values, null)
     sets = select(scores, names, selection.rule, p_adjusted)
-    filtered = selection.rule.restricts or getattr(selection.scorer, "min_cramers_v", 0.0) > 0
-    if not filtered and not sets.union():
+    may_be_empty = selection.rule.restricts or selection.scoring.traits.may_be_empty
+    if not may_be_empty and not sets.union():
         raise ValueError("every score of every tag is 0: the neurons read say nothing about any tag")
     return sets
 
 
 def permutation_null(
     selection: Selection,
-    driver: Driver,
+    source: Source,
     tags: Int[ndarray, " words"],
     sentence_of_word: Int[ndarray, " words"],
 ) -> Float[Tensor, "permutations tags"]:
@@ -92,7 +129,7 @@ def permutation_null(
     def tagging(i: int) -> Int[ndarray, " words"]:
         return permuted_tags(tags, sentence_of_word, within, np.random.default_rng([selection.seed, i]))
 
-    maxima = driver.maxima(selection.scorer, tagging, selection.permutations)
+    maxima = selection.scoring.maxima(source, tagging, selection.permutations)
     bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)
     return torch.stack(list(bar))
 

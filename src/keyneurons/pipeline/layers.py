@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from tqdm import tqdm
 
+from keyneurons import metrics
 from keyneurons.activations.alignment import ReadAt
+from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.concepts import Concepts, concepts
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.probing import Evidence
+from keyneurons.pipeline.controls.control import Case
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.records import SPLITS, Labels, NeuronSets, Treebank
 
 
@@ -31,11 +37,28 @@ class LayerChecks:
 
 @dataclass(frozen=True)
 class OneLayer:
-    """What one layer yields: metrics by the names that they have in a run, and the concepts of its tags."""
+    """What one layer yields: its key neurons beside the controls, how many they are, the concepts of its tags."""
 
     layer: int
-    metrics: Mapping[str, float]
+    evidence: Evidence
+    union_size: int
     concepts: Concepts | None
+
+    @cached_property
+    def metrics(self) -> Mapping[str, float]:
+        """By the names that they have in a run."""
+        return {**self.evidence.metrics(), metrics.UNION_SIZE: float(self.union_size)}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers one by one, the lowest first, where words are read at each place."""
+
+    read_at: Mapping[ReadAt, tuple[OneLayer, ...]]
+
+    def metrics(self) -> dict[str, float]:
+        """What the curves over the layers come to."""
+        return {name: value for at, layers in self.read_at.items() for name, value in curve_metrics(at, layers).items()}
 
 
 def without_first_words(labels: Labels, treebank: Treebank) -> Labels:
@@ -67,11 +90,37 @@ def without_first_words(labels: Labels, treebank: Treebank) -> Labels:
     return Labels(labels.column, names, told, {**labels.left_out, **lost})
 
 
+def measure_layers(
+    checks: LayerChecks, read: ActivationReader, text: LabelledText, sets: NeuronSets, probing: Probing, seed: int
+) -> Layers:
+    """Measure every layer by itself at every place where words are read.
+
+    Args:
+        checks: what is measured.
+        read: reads the activations.
+        text: the treebank and its labels; first words of sentences are left out.
+        sets: the key neurons.
+        probing: how probes are trained and beside which controls; tags are not measured one by one.
+        seed: of all draws.
+
+    Returns:
+        The layers.
+    """
+    if not checks.read_at:
+        return Layers({})
+    labels, probing = without_first_words(text.labels, text.treebank), replace(probing, tag_random_sets=0)
+    found = {}
+    for at in checks.read_at:
+        activations = StoredActivations.of(replace(read, read_at=at), text.treebank)
+        found[at] = each_layer(activations, labels, sets, probing, checks, seed)
+    return Layers(found)
+
+
 def each_layer(
     activations: StoredActivations,
     labels: Labels,
     sets: NeuronSets,
-    gather: Callable[[StoredActivations, NeuronSets], Evidence],
+    probing: Probing,
     checks: LayerChecks,
     seed: int,
 ) -> tuple[OneLayer, ...]:
@@ -81,9 +130,9 @@ def each_layer(
         activations: those of all layers.
         labels: the labelled words.
         sets: the key neurons.
-        gather: trains and tests the probes of one layer.
+        probing: how probes are trained, and beside which controls.
         checks: what is measured.
-        seed: of the words and permutations of the concepts.
+        seed: of all draws.
 
     Returns:
         The layers, the lowest first.
@@ -95,10 +144,9 @@ def each_layer(
             continue
         arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
         here = StoredActivations(arrays, activations.site, activations.device)
-        evidence = gather(here, own)
+        evidence = probe_key_neurons(probing, Case(labels, here, own, seed))
         told = _concepts(here, labels, own, checks, seed) if checks.concepts else None
-        metrics = {**evidence.metrics, "selection/union_size": float(len(own.union()))}
-        found.append(OneLayer(layer, metrics, told))
+        found.append(OneLayer(layer, evidence, len(own.union()), told))
     return tuple(found)
 
 
@@ -143,17 +191,23 @@ def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict
 
 
 def curve_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, float]:
-    """What the curve over the layers comes to: the layer that is best on dev, and how many beat random sets."""
+    """What the curve over the layers comes to.
+
+    The layer that is best on dev, in how many layers the key neurons beat the draws of each control, and means of the
+    differences.
+    """
     if not layers:
         return {}
-    best = max(layers, key=lambda one: one.metrics["probe/dev_accuracy"])  # the test words are not to choose it
-    beaten = np.mean([one.metrics["control/random/p_value"] <= 0.05 for one in layers])
-    return {
-        f"layers/{read_at}/best_layer": float(best.layer),
-        f"layers/{read_at}/best_test_accuracy": best.metrics["probe/test_accuracy"],
-        f"layers/{read_at}/mean_advantage": float(np.mean([one.metrics["probe/advantage"] for one in layers])),
-        f"layers/{read_at}/share_better_than_random": float(beaten),
-    }
+    best = max(layers, key=lambda one: one.metrics[metrics.DEV_ACCURACY])  # the test words are not to choose it
+    found = {"best_layer": float(best.layer), "best_test_accuracy": best.metrics[metrics.ACCURACY]}
+    for name, control in layers[0].evidence.controls.items():
+        if control.contrast is not None:
+            mean = np.mean([one.metrics[control.contrast] for one in layers])
+            found[f"mean_{control.contrast.removeprefix('probe/')}"] = float(mean)
+        if control.spread is not None:
+            p_values = np.array([one.metrics[metrics.control_p_value(name)] for one in layers])
+            found[f"share_better_than_{name}"] = float((p_values <= metrics.ALPHA).mean())
+    return {f"layers/{read_at}/{name}": value for name, value in found.items()}
 
 
 def _of_concepts(found: Concepts | None) -> Iterator[tuple[str, float]]:

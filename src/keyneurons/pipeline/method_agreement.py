@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyneurons.analysis.agreement import Agreement, agreement
-from keyneurons.data.digests import treebank_digest
-from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.experiment import Experiment, read_dataset
-from keyneurons.pipeline.key_neurons import Selection, key_neurons_by, naming_tags
+from keyneurons.pipeline.activations import read_activations
+from keyneurons.pipeline.dataset import LabelledText, load_text
+from keyneurons.pipeline.experiment import Experiment
+from keyneurons.pipeline.key_neurons import key_neurons_by, naming_tags
 from keyneurons.pipeline.scored_words import ScoredWords
-from keyneurons.records import Labels, NeuronSets, Scores, Treebank
-from keyneurons.selection.moments import MomentScorer
-from keyneurons.selection.scoring import moment_scores
+from keyneurons.records import NeuronSets, Scores
+from keyneurons.selection.moments import Moments
+from keyneurons.selection.views import View
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,7 @@ class Comparison:
     """The key neurons of every tag by every method, and how far the methods agree."""
 
     experiments: Mapping[str, Experiment]
-    treebank: Treebank
-    treebank_digest: str
-    labels: Labels
+    text: LabelledText
     sets: Mapping[str, NeuronSets]
     agreement: Agreement
 
@@ -40,39 +38,28 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> Comparison:
     Raises:
         ValueError: the data or the activations do not allow it, or there are fewer than two methods.
     """
-    treebank, labels, activations = read_dataset(next(iter(experiments.values())))
-    words = {name: each.scored_words(treebank, labels, activations) for name, each in experiments.items()}
-    with naming_tags(labels.names):
+    first = next(iter(experiments.values()))
+    text = load_text(first.dataset, first.read)
+    activations = read_activations(first.read, text.treebank, store=first.store)
+    words = {name: each.scored_words(text, text.labels, activations) for name, each in experiments.items()}
+    with naming_tags(text.labels.names):
         scores = scores_of_all(experiments, words)
     sets = {name: key_neurons_by(scores[name], each.selection, words[name]) for name, each in experiments.items()}
-    found = agreement({name: (scores[name], sets[name]) for name in experiments}, labels.names)
-    return Comparison(experiments, treebank, treebank_digest(treebank), labels, sets, found)
+    found = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
+    return Comparison(experiments, text, sets, found)
 
 
 def scores_of_all(experiments: Mapping[str, Experiment], words: Mapping[str, ScoredWords]) -> dict[str, Scores]:
-    """The scores by every method; those by moments of stored activations share one read of them."""
-    scores: dict[str, Scores] = {}
-    shared: dict[str, MomentScorer] = {}
-    for name, experiment in experiments.items():
-        selection, asked = experiment.selection, words[name]
-        stored = isinstance(asked.values, StoredActivations) and experiment.attribute is None
-        if isinstance(selection.scorer, MomentScorer) and stored:
-            shared[name] = selection.scorer
-        else:
-            rule, memory = selection.rule, selection.memory_bytes
-            scores[name] = asked.values.scores(selection.scorer, asked.labels, rule.scope, memory)
-    if shared:
-        first = next(iter(shared))
-        scores |= dict(_sharing_a_read(shared, words[first], experiments[first].selection))
+    """The scores by every method; those by moments of activations share one read of them."""
+    by_activations = [name for name, each in experiments.items() if each.attribute is None]
+    views = {view for name in by_activations for view in experiments[name].selection.scoring.traits.views}
+    shared: dict[View, Moments] = {}
+    if views:
+        selection, of_any = experiments[by_activations[0]].selection, words[by_activations[0]]
+        found = selection.source(of_any).moments(of_any.tags[None], views)
+        shared = {view: moments for view, [moments] in found.items()}
+    scores = {}
+    for name, each in experiments.items():
+        known = shared if each.attribute is None else None
+        scores[name] = each.selection.scoring.scores(each.selection.source(words[name]), words[name].tags, known)
     return scores
-
-
-def _sharing_a_read(
-    scorers: Mapping[str, MomentScorer], words: ScoredWords, selection: Selection
-) -> Iterator[tuple[str, Scores]]:
-    if isinstance(words.values, StoredActivations):
-        driver = words.values.driver(words.labels, selection.rule.scope, selection.memory_bytes)
-        tags = words.labels.splits["train"].tags[None]
-        moments = driver.moments(tags, {scorer.view for scorer in scorers.values()})
-        for name, scorer in scorers.items():
-            yield name, moment_scores(scorer, moments[scorer.view][0], driver.site, tuple(driver.arrays))

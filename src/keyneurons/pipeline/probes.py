@@ -1,8 +1,7 @@
-"""A trained probe as later stages use it, and the probe on all neurons of some layers."""
+"""A trained probe as later stages use it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,16 +13,42 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.pipeline.activations import Activations
-from keyneurons.records import SPLITS, Labels, Split
+from keyneurons.records import Labels, Split
 
 if TYPE_CHECKING:
     from lightning import Trainer
 
-    from keyneurons.probe.fit import ProbeResults, ProbeSettings
+    from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask
 
-Targets = dict[Split, Int[Tensor, "_probes _words"]]
 
-_KNOWN: dict[tuple[str, ...], float] = {}  # jobs of a sweep that share a process share this control
+@dataclass(frozen=True)
+class Training:
+    """How probes are trained: the settings, what makes a Lightning trainer, and the seed of the order of batches.
+
+    ``identity`` stands for all of it, so that what is trained alike is trained once.
+    """
+
+    settings: ProbeSettings
+    trainer: Callable[[], Trainer]
+    seed: int
+    identity: str = ""
+
+    def __call__(
+        self, features: Mapping[Split, Float[Tensor, "_words columns"]], tasks: list[ProbeTask]
+    ) -> list[ProbeResults]:
+        """Train the probes of some tasks together."""
+        from keyneurons.probe.fit import train_probes
+
+        return train_probes(features, tasks, settings=self.settings, trainer=self.trainer, seed=self.seed)
+
+    def probe_of_all(self, activations: Activations, labels: Labels, n_neurons: int) -> KeyProbe:
+        """The probe on all neurons, trained as every other."""
+        from keyneurons.probe.fit import ProbeTask
+
+        columns = np.arange(n_neurons)
+        targets = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
+        features = activations.columns(labels, columns)
+        return KeyProbe.of(columns, self(features, [ProbeTask(columns[None], targets, len(labels.names))])[0])
 
 
 @dataclass(frozen=True)
@@ -49,62 +74,3 @@ class KeyProbe:
         """Logits; a neuron that was constant in train counts as its mean."""
         standard = torch.where(self.std > 0, (values - self.mean) / self.std, 0.0)
         return standard @ self.weight + self.bias
-
-
-def probe_of_all(
-    activations: Activations,
-    labels: Labels,
-    n_neurons: int,
-    *,
-    settings: ProbeSettings,
-    trainer: Callable[[], Trainer],
-    seed: int,
-) -> KeyProbe:
-    """The probe on all neurons, trained as every other."""
-    columns = np.arange(n_neurons)
-    features = activations.columns(labels, columns)
-    return KeyProbe.of(columns, _train_on_all(features, labels, settings, trainer, seed))
-
-
-def accuracy_of_all(
-    features: Mapping[Split, Float[Tensor, "_words neurons"]],
-    labels: Labels,
-    *,
-    settings: ProbeSettings,
-    trainer: Callable[[], Trainer],
-    seed: int,
-) -> float:
-    """Test accuracy of the probe on all neurons; trained once in a process for the same values, labels and settings."""
-    digest = hashlib.blake2b()
-    for split in SPLITS:
-        for values in (labels.splits[split].tags, features[split].numpy()):
-            digest.update(f"{values.shape} {values.dtype}".encode())
-            digest.update(np.ascontiguousarray(values).data)
-    key = (digest.hexdigest(), *map(repr, (labels.names, settings, trainer, seed)))
-    if key not in _KNOWN:
-        trained = _train_on_all(features, labels, settings, trainer, seed)
-        _KNOWN[key] = accuracy_of(trained.test_predictions[0], torch.as_tensor(labels.splits["test"].tags))
-    return _KNOWN[key]
-
-
-def _train_on_all(
-    features: Mapping[Split, Float[Tensor, "_words neurons"]],
-    labels: Labels,
-    settings: ProbeSettings,
-    trainer: Callable[[], Trainer],
-    seed: int,
-) -> ProbeResults:
-    from keyneurons.probe.fit import ProbeTask, train_probes
-
-    task = ProbeTask(np.arange(features["train"].shape[1])[None], same_for_all(labels, 1), len(labels.names))
-    return train_probes(features, [task], settings=settings, trainer=trainer, seed=seed)[0]
-
-
-def same_for_all(labels: Labels, n_probes: int) -> Targets:
-    """The tags of the words, once for each probe."""
-    return {split: torch.as_tensor(words.tags).long().repeat(n_probes, 1) for split, words in labels.splits.items()}
-
-
-def accuracy_of(predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"]) -> float:
-    """Share of right words."""
-    return float((predictions == targets).double().mean())

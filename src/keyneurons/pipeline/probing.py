@@ -1,203 +1,156 @@
-"""What the key neurons are worth: a probe on them, beside the same probe on everything it must be compared with."""
+"""What the key neurons are worth: the probe on them, beside every control."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from keyneurons.analysis.controls import (
-    control_task_tags,
-    empirical_p_value,
-    majority_tag,
-    matched_random_sets,
-    word_type_predictions,
-)
-from keyneurons.pipeline.activations import Activations
-from keyneurons.pipeline.probes import KeyProbe, Targets, accuracy_of, accuracy_of_all, same_for_all
-from keyneurons.records import SPLITS, Labels, NeuronSets
+from keyneurons.memo import Memo
+from keyneurons.pipeline.controls.control import Case, Control, Trial
+from keyneurons.pipeline.evidence import ControlResult, Evidence, KeyNeuronsProbe
+from keyneurons.pipeline.per_tag import TagProbe, TagSets, tag_sets
+from keyneurons.pipeline.probes import Training
+from keyneurons.records import SPLITS, Labels, Split
 
 if TYPE_CHECKING:
-    from lightning import Trainer
+    from keyneurons.probe.fit import ProbeTask
 
-    from keyneurons.probe.fit import ProbeResults, ProbeSettings
+KEY = "key neurons"
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Metrics by their MLflow names, the test confusion ``[true, predicted]`` and the probe itself.
+class Probing:
+    """How key neurons are measured.
 
-    ``random_accuracy`` holds the test accuracy of every matched random set; ``union`` the key neurons on the train
-    words. Without any key neuron there is no probe, no confusion and no random set.
+    ``controls`` by the names that they have in metrics; each tag is measured by itself beside ``tag_random_sets``, or
+    not at all with 0 of them; ``memo`` keeps the results that runs share.
     """
 
-    metrics: Mapping[str, float]
-    confusion: Int[ndarray, "tags tags"] | None
-    random_accuracy: Float[ndarray, " sets"]
-    probe: KeyProbe | None
-    union: Float[ndarray, "words features"]
+    train: Training
+    controls: Mapping[str, Control]
+    tag_random_sets: int
+    memo: Memo
 
 
-def gather_evidence(
-    activations: Activations,
-    labels: Labels,
-    sets: NeuronSets,
-    *,
-    settings: ProbeSettings,
-    trainer: Callable[[], Trainer],
-    random_sets: int,
-    own_random_sets: int,
-    all_neurons: bool,
-    seed: int,
-) -> Evidence:
-    """Train and test the probe and all its controls.
+def probe_key_neurons(probing: Probing, case: Case) -> Evidence:
+    """Train and test the probe on the key neurons and all its controls.
 
     Args:
-        activations: those of the treebank.
-        labels: the labelled words.
-        sets: the key neurons.
-        settings: how probes are trained.
-        trainer: makes a Lightning trainer.
-        random_sets: number of random sets matched to the union of the key neurons.
-        own_random_sets: number of random sets matched to the key neurons of each tag; 0: no probes of single tags.
-        all_neurons: whether to train the probe on all neurons too.
-        seed: of the random sets, the control task and the order of the batches.
+        probing: how, and beside which controls.
+        case: the labelled words, their activations and the key neurons.
 
     Returns:
         Everything measured on the test split, which is read once by every probe.
     """
-    from keyneurons.probe.fit import ProbeTask, train_probes
-
-    n_neurons = len(sets.layers) * sets.neurons_per_layer
-    union = np.array(sets.union(), dtype=np.int64)
-    own = own_sets(sets, own_random_sets, seed) if own_random_sets else {}
-    random = np.empty((0, 0), dtype=np.int64)
-    if len(union):
-        random = matched_random_sets(union.tolist(), sets.neurons_per_layer, len(sets.layers), random_sets, seed)
-    drawn = [union, random.ravel(), *(columns.ravel() for columns in own.values())]
-    needed = np.arange(n_neurons) if all_neurons else np.unique(np.concatenate(drawn))
-    features = activations.columns(labels, needed)
-
-    def task(columns: Int[ndarray, "probes features"], targets: Targets, n_classes: int) -> ProbeTask:
-        return ProbeTask(np.searchsorted(needed, columns), targets, n_classes)
-
-    metrics = text_controls(labels)
-    if all_neurons:
-        accuracy = accuracy_of_all(features, labels, settings=settings, trainer=trainer, seed=seed)
-        metrics["control/all_neurons/test_accuracy"] = accuracy
-    of_union = features["train"][:, np.searchsorted(needed, union)].numpy()
-    if not len(union):
-        return Evidence(metrics, None, np.empty(0), None, of_union)
-    targets = union_targets(labels, 2 + random_sets, seed)
-    sizes = sorted({columns.shape[1] for columns in own.values()})  # probes of one size are one task
-    alike = [{tag: columns for tag, columns in own.items() if columns.shape[1] == size} for size in sizes]
-    tasks = [task(np.concatenate([union[None], union[None], random]), targets, len(labels.names))]
-    tasks += [task(np.concatenate(list(tags.values())), own_targets(labels, tags), 2) for tags in alike]
-    trained, *of_tags = train_probes(features, tasks, settings=settings, trainer=trainer, seed=seed)
-
-    more, confusion, random_accuracy = key_and_random(trained, targets["test"], labels.names)
-    metrics |= more
-    for tags, results, own_task in zip(alike, of_tags, tasks[1:], strict=True):
-        metrics |= own_f1(results.test_predictions, own_task.labels["test"], list(tags))
-    return Evidence(metrics, confusion, random_accuracy, KeyProbe.of(union, trained), of_union)
-
-
-def union_targets(labels: Labels, n_probes: int, seed: int) -> Targets:
-    """The tags of the words for every probe but the second, which learns the control task."""
-    forms = [labels.splits[split].forms for split in SPLITS]
-    control_task = control_task_tags(forms, labels.splits["train"].tags, len(labels.names), seed)
-    targets = same_for_all(labels, n_probes)
-    for split, tags in zip(SPLITS, control_task, strict=True):
-        targets[split][1] = torch.as_tensor(tags)
-    return targets
-
-
-def key_and_random(
-    trained: ProbeResults, test: Int[Tensor, "probes words"], names: Sequence[str]
-) -> tuple[dict[str, float], Int[ndarray, "tags tags"], Float[ndarray, " sets"]]:
-    """Metrics of the probe on the key neurons beside the control task on them and the random sets.
-
-    Args:
-        trained: the probes, in this order.
-        test: what they had to tell of the test words.
-        names: the tags.
-
-    Returns:
-        The metrics, the confusion of the first probe and the accuracies of the random sets.
-    """
-    from keyneurons.probe.metrics import classification_metrics
-
-    key = classification_metrics(trained.test_predictions[0], test[0], len(names))
-    control = accuracy_of(trained.test_predictions[1], test[1])
-    by_chance = np.array([accuracy_of(p, test[0]) for p in trained.test_predictions[2:]])
-    metrics = {
-        "probe/test_accuracy": key.accuracy,
-        "probe/test_macro_f1": key.macro_f1,
-        "probe/dev_accuracy": float(trained.dev_accuracy[0]),
-        "probe/epochs": float(trained.best_epoch[0]),
-        "probe/selectivity": key.accuracy - control,
-        "probe/advantage": key.accuracy - float(by_chance.mean()),
-        "control/task/test_accuracy": control,
-        "control/random/test_accuracy": float(by_chance.mean()),
-        "control/random/test_accuracy_std": float(by_chance.std(ddof=1)),
-        "control/random/p_value": empirical_p_value(key.accuracy, by_chance),
+    labels, key = case.labels, Trial(case.union[None])
+    trials = {name: control(case) for name, control in probing.controls.items()}
+    trials = {name: trial for name, trial in trials.items() if trial.columns is None or trial.columns.size}
+    of_tags = tag_sets(case.sets, probing.tag_random_sets, case.seed)
+    features = Features.of(case, [key.columns, *(trial.columns for trial in trials.values())], of_tags)
+    accuracy = {name: _predicted(trial, labels) for name, trial in trials.items() if trial.columns is None}
+    accuracy |= {name: _shared(probing, features, trial) for name, trial in trials.items() if trial.shared}
+    probe: KeyNeuronsProbe | None = None
+    per_tag: dict[str, TagProbe] = {}
+    if len(case.union):
+        groups = _by_size({KEY: key} | {name: trial for name, trial in trials.items() if name not in accuracy})
+        tasks = [features.task(group) for group in groups]
+        tag_tasks = [features.task_of_tags(sets) for sets in of_tags]
+        trained = probing.train(features.values, [*tasks, *tag_tasks])
+        probe = KeyNeuronsProbe.of(case.union, trained[0], labels)
+        for group, task, results in zip(groups, tasks, trained, strict=False):
+            accuracy |= _by_trial(group, results.test_predictions == task.labels["test"])
+        for sets, task, results in zip(of_tags, tag_tasks, trained[len(tasks) :], strict=True):
+            per_tag |= sets.measured(results.test_predictions, task.labels["test"])
+    controls = {
+        name: ControlResult(control.label, control.contrast, accuracy[name])
+        for name, control in probing.controls.items()
+        if name in accuracy
     }
-    metrics |= {f"probe/test_f1/{tag}": float(f1) for tag, f1 in zip(names, key.f1, strict=True)}
-    return metrics, key.confusion, by_chance
+    return Evidence(labels.names, probe, controls, per_tag, features.columns("train", case.union))
 
 
-def own_targets(labels: Labels, own: Mapping[str, Int[ndarray, "sets _features"]]) -> Targets:
-    """For every set of every tag whether a word has the tag."""
-    return {
-        split: torch.stack([
-            torch.as_tensor(words.tags == labels.names.index(tag)).long() for tag in own for _ in own[tag]
-        ])
-        for split, words in labels.splits.items()
-    }
+@dataclass(frozen=True)
+class Features:
+    """The neurons that some probe reads, on the labelled words of every split."""
+
+    labels: Labels
+    needed: Int[ndarray, " columns"]
+    values: Mapping[Split, Float[Tensor, "_words columns"]]
+
+    @classmethod
+    def of(
+        cls, case: Case, columns: Sequence[Int[ndarray, "_draws _features"] | None], of_tags: Sequence[TagSets]
+    ) -> Features:
+        """Read the neurons that stand in any of these columns."""
+        drawn = [each.ravel() for each in columns if each is not None] + [sets.all.ravel() for sets in of_tags]
+        needed = np.unique(np.concatenate(drawn))
+        return cls(case.labels, needed, case.activations.columns(case.labels, needed))
+
+    def columns(self, split: Split, columns: Int[ndarray, " neurons"]) -> Float[ndarray, "words neurons"]:
+        """Some of the neurons, ascending, on the words of one split."""
+        if len(columns) == len(self.needed):
+            return self.values[split].numpy()
+        return self.values[split][:, np.searchsorted(self.needed, columns)].numpy()
+
+    def task(self, group: Mapping[str, Trial]) -> ProbeTask:
+        """The probes of trials that read equally many neurons."""
+        from keyneurons.probe.fit import ProbeTask
+
+        columns = np.concatenate([trial.columns for trial in group.values() if trial.columns is not None])
+        targets = {split: torch.cat([self._targets(trial, split) for trial in group.values()]) for split in SPLITS}
+        return ProbeTask(np.searchsorted(self.needed, columns), targets, len(self.labels.names))
+
+    def task_of_tags(self, sets: TagSets) -> ProbeTask:
+        """The binary probes of some tags."""
+        from keyneurons.probe.fit import ProbeTask
+
+        return ProbeTask(np.searchsorted(self.needed, sets.all), sets.targets(self.labels), 2)
+
+    def _targets(self, trial: Trial, split: Split) -> Int[Tensor, "draws words"]:
+        tags = self.labels.splits[split].tags if trial.tags is None else trial.tags[split]
+        return torch.as_tensor(tags).long().repeat(trial.draws, 1)
 
 
-def own_f1(
-    predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"], tags: Sequence[str]
-) -> dict[str, float]:
-    """F1 of the binary probe of each tag on its own key neurons, beside the mean over its matched random sets.
-
-    Args:
-        predictions: those of the probes of every tag in turn: on the key neurons first, then on the random sets.
-        test: whether each test word has the tag.
-        tags: the tags.
-
-    Returns:
-        The metrics.
-    """
-    from keyneurons.probe.metrics import binary_f1
-
-    f1 = binary_f1(predictions, test).reshape(len(tags), -1)
-    metrics = {f"own/f1/{tag}": float(row[0]) for tag, row in zip(tags, f1, strict=True)}
-    return metrics | {f"own/random_f1/{tag}": float(row[1:].mean()) for tag, row in zip(tags, f1, strict=True)}
+def _by_size(trials: Mapping[str, Trial]) -> list[dict[str, Trial]]:
+    """Trials by how many neurons their probes read: those of one size are trained as one task."""
+    groups: dict[int, dict[str, Trial]] = {}
+    for name, trial in trials.items():
+        if trial.columns is not None:
+            groups.setdefault(trial.columns.shape[1], {})[name] = trial
+    return list(groups.values())
 
 
-def text_controls(labels: Labels) -> dict[str, float]:
-    """What the words alone tell, without a model: the majority tag, and the usual tag of the word."""
-    train, test = labels.splits["train"], labels.splits["test"]
-    by_type = word_type_predictions(train.forms, train.tags, test.forms, len(labels.names))
-    return {
-        "control/majority/test_accuracy": float((test.tags == majority_tag(train.tags)).mean()),
-        "control/word_type/test_accuracy": float((test.tags == by_type).mean()),
-    }
+def _by_trial(group: Mapping[str, Trial], right: Bool[Tensor, "draws words"]) -> dict[str, Float[ndarray, " _draws"]]:
+    """Accuracies of the draws of each trial, which stand one behind the other."""
+    parts = torch.split(right.double().mean(dim=1), [trial.draws for trial in group.values()])
+    return {name: part.numpy() for name, part in zip(group, parts, strict=True)}
 
 
-def own_sets(sets: NeuronSets, random_sets: int, seed: int) -> dict[str, Int[ndarray, "sets features"]]:
-    """Columns of the binary probes of every tag that has key neurons: these first, then their matched random sets."""
-    own = {}
-    for i, tag in enumerate(sets):
-        if columns := sets.columns(tag):
-            own_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
-            drawn = matched_random_sets(columns, sets.neurons_per_layer, len(sets.layers), random_sets, own_seed)
-            own[tag] = np.concatenate([np.array(columns)[None], drawn])
-    return own
+def _predicted(trial: Trial, labels: Labels) -> Float[ndarray, " draws"]:
+    return np.array([(labels.splits["test"].tags == trial.predictions).mean()])
+
+
+def _shared(probing: Probing, features: Features, trial: Trial) -> Float[ndarray, " draws"]:
+    """Accuracies of a trial that does not depend on the key neurons: trained once for the same words."""
+    assert trial.columns is not None
+    task = features.task({"": trial})
+    digest = hashlib.blake2b(repr((task.n_classes, probing.train.identity)).encode())
+    for split in SPLITS:
+        for values in (task.labels[split].numpy(), features.columns(split, np.unique(trial.columns)), trial.columns):
+            digest.update(f"{values.shape} {values.dtype}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+
+    def trained() -> Float[ndarray, " draws"]:
+        results = probing.train(features.values, [task])[0]
+        return _by_trial({"": trial}, results.test_predictions == task.labels["test"])[""]
+
+    found: Float[ndarray, " draws"] = probing.memo.get(digest.hexdigest(), trained)
+    return found

@@ -10,16 +10,19 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from keyneurons.analysis.confounds import Confounded
-from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.analysis.confounds import Confounded, confounds_of
+from keyneurons.analysis.redundancy import Redundancy, redundancy
 from keyneurons.analysis.resampling import bootstraps, split_halves
 from keyneurons.analysis.stability import Stability, stability
-from keyneurons.pipeline.key_neurons import Selection
-from keyneurons.pipeline.score_cache import known_scores
+from keyneurons.data.word_features import word_features
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
 from keyneurons.records import NeuronSets
+from keyneurons.selection.interface import Source
 from keyneurons.selection.rules import select
 from keyneurons.selection.scorer import TagError
-from keyneurons.selection.scoring import Driver
 
 LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
 
@@ -71,10 +74,44 @@ class Reliability:
         return found
 
 
+def check_reliability(
+    checks: Checks,
+    selection: Selection,
+    read: ActivationReader,
+    text: LabelledText,
+    key: KeyNeurons,
+    evidence: Evidence,
+) -> Reliability:
+    """Make the checks asked for, on the train words.
+
+    Args:
+        checks: which.
+        selection: how the key neurons were selected.
+        read: knows how many tokens the words have.
+        text: the treebank and its labels.
+        key: the key neurons.
+        evidence: has their values on the train words.
+
+    Returns:
+        What they found.
+    """
+    labels, train, words = text.labels, text.treebank.splits["train"], text.labels.splits["train"]
+    stable, confounded, redundant, scored = {}, None, None, key.words
+    if checks.resamples:
+        source = selection.source(scored)
+        stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
+    if checks.confounds and key.sets.union():
+        features = word_features(train, words.rows, read.token_counts(train))
+        confounded = confounds_of(key.sets, evidence.union, words.tags, labels.names, features)
+    if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the lowest ranked may all be constant
+        redundant = redundancy(key.sets, evidence.union)
+    return Reliability(stable, confounded, redundant)
+
+
 def resampled_stability(
     checks: Checks,
     selection: Selection,
-    driver: Driver,
+    driver: Source,
     names: tuple[str, ...],
     tags: Int[ndarray, " words"],
     sentence_of_word: Int[ndarray, " words"],
@@ -92,9 +129,9 @@ def resampled_stability(
         present, told = np.unique(tags[positions], return_inverse=True)
         there = [names[tag] for tag in present]
         if len(there) < 2:
-            return NeuronSets(driver.site, tuple(driver.arrays), driver.width, {})
+            return NeuronSets(driver.site, driver.layers, driver.width, {})
         try:
-            scores = known_scores(replace(driver, n_tags=len(there)).of_words(positions), selection.scorer, told)
+            scores = selection.scores(driver.of_words(positions, len(there)), told)
         except TagError as error:
             return sets_on(positions[told != error.tag])
         return select(scores, there, rule)

@@ -10,11 +10,9 @@ from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.extract import plan_batches
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.attribution.method import Attribution
-from keyneurons.build.components import instantiated
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.reader import check_layers, check_model
-from keyneurons.build.selection import build_attribution, build_selection
+from keyneurons.build.selection import Method, build_attribution, build_method, build_selection
 from keyneurons.config import schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.plan.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops
@@ -26,7 +24,6 @@ from keyneurons.plan.speed import Speed, measure
 from keyneurons.plan.text import PlannedText, planned_text
 from keyneurons.records import SPLITS, Split
 from keyneurons.report.run.summary import layers_told
-from keyneurons.selection.scorer import NeuronScorer
 from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
@@ -62,16 +59,16 @@ def make_plan(config: schema.Config) -> Plan:
     accelerator = config.trainer.model_dump().get("accelerator")
     planned = PlannedModel.of(config.model, config.cache.expanduser(), gpu_wanted=accelerator in {"gpu", "cuda"})
     read = _reader(config, planned)
-    component = instantiated("selection", config.selection)
-    _check(config, planned, read, component)
+    method = build_method(config, config.selection.target.rpartition(".")[2])
+    _check(config, planned, read, method)
     shape, text = planned.shape(), planned_text(config, read, planned.tokenizer)
     passes = {split: _passes(read, text, split) for split in SPLITS}
     missing = _missing(config, planned, read, text)
     splits = _splits(config, read, text, passes, missing)
     largest = Passes(*(max(getattr(p, name) for p in passes.values()) for name in Passes.__dataclass_fields__))
     machine = Machine.here(config.cache.expanduser())
-    reads, asks = any(split.flops for split in splits), isinstance(component, Attribution) or config.lesion is not None
-    needs = Needs(config, planned, read, shape, text, component, machine, largest, reads or asks, not asks)
+    reads, asks = any(split.flops for split in splits), method.attribution is not None or config.lesion is not None
+    needs = Needs(config, planned, read, shape, text, method, machine, largest, reads or asks, not asks)
     speed = Speed(None, "0: the cache has all")
     if reads:
         speed = measure(planned, read, text.encoded["train"], needs.fits)
@@ -82,7 +79,7 @@ def make_plan(config: schema.Config) -> Plan:
         needs.all(sum(split.cache_bytes for split in splits)),
         speed.flops_per_second,
         speed.told,
-        tuple(_notes(config, component)),
+        tuple(_notes(config, method)),
     )
 
 
@@ -100,9 +97,7 @@ def _reader(config: schema.Config, planned: PlannedModel) -> ActivationReader:
     )
 
 
-def _check(
-    config: schema.Config, planned: PlannedModel, read: ActivationReader, component: NeuronScorer | Attribution
-) -> None:
+def _check(config: schema.Config, planned: PlannedModel, read: ActivationReader, method: Method) -> None:
     """Refuse what the run would refuse, as far as it can be told without weights, and without the GPUs asked for.
 
     Raises:
@@ -110,8 +105,8 @@ def _check(
     """
     if _shared(config) and (config.model.device_map is not None or config.model.device != "auto"):
         raise ValueError(f"{_shared(config)} share the passes: they need model.device=auto and model.device_map=null")
-    build_selection(config, component, config.selection.target.rpartition(".")[2])
-    build_attribution(config, component, read)
+    build_selection(config, method)
+    build_attribution(config, method, read)
     check_model(config, read)
     if planned.tokenizer:
         check_layers(config, read)
@@ -192,13 +187,13 @@ def _cached_told(read: ActivationReader, missing: Missing) -> list[str]:
     return [f"cache: {arrays - lacking} of {arrays} arrays are there already"] if lacking < arrays else []
 
 
-def _notes(config: schema.Config, component: NeuronScorer | Attribution) -> Iterator[str]:
+def _notes(config: schema.Config, method: Method) -> Iterator[str]:
     yield "not in the time: tokenising, writing and checking the cache, which the disk decides"
     if config.activations.store:
         yield "not in the memory: pages of cache files, which the system takes back when it needs them"
     if shared := _shared(config):
         yield f"{shared} share the passes: the memory is that of one process, the time that of all together"
-    if isinstance(component, Attribution):
+    if method.attribution is not None:
         yield "not counted: the passes of attribution (forward and back, with the head) and its arrays in the cache"
     if config.lesion is not None:
         yield "not counted: the passes under lesions, with the head"
@@ -208,8 +203,7 @@ def _notes(config: schema.Config, component: NeuronScorer | Attribution) -> Iter
 
 def _shared(config: schema.Config) -> str:
     """The devices that share the passes, if there are several."""
-    asked = config.trainer.model_dump()
-    devices, nodes = asked.get("devices", 1), int(asked.get("num_nodes") or 1)
+    devices, nodes = config.activations.devices, config.activations.num_nodes
     if str(devices) == "1" and nodes == 1:
         return ""
     return f"{devices} devices" + (f" on each of {nodes} machines" if nodes > 1 else "")

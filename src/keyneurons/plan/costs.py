@@ -183,22 +183,3 @@ def probe_bytes(
 def probe_device_bytes(train_words: int, dev_words: int, columns: int) -> int:
     """Bytes of a probe's standardised input (float32) on the device that trains it."""
     return 4 * columns * (train_words + dev_words)
-
-
-def probed_columns(neurons: int, key_neurons: int, tags: int, random_sets: int, own_random_sets: int) -> int:
-    """Most neurons that some probe reads without the control on all of them.
-
-    The union of the key neurons is at most those of all tags; beside it stand its matched random sets, and those of
-    every tag.
-
-    Args:
-        neurons: of all layers read.
-        key_neurons: of one tag over all layers read.
-        tags: number of tags.
-        random_sets: matched to the union.
-        own_random_sets: matched to the key neurons of each tag.
-
-    Returns:
-        The number, never more than there are.
-    """
-    return min(neurons, tags * key_neurons * (1 + random_sets + own_random_sets))

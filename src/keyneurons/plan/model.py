@@ -15,7 +15,7 @@ from torch import nn
 
 from keyneurons.activations.capture import capture
 from keyneurons.build.reader import build_model_source
-from keyneurons.config import schema
+from keyneurons.config import inputs
 from keyneurons.models.families import block_modules, site_width
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, HubModel, LocalModel, ModelFolder
@@ -31,14 +31,14 @@ _TOKENS = 4  # of the sentence that is sent through the empty model
 class PlannedModel:
     """A model, where it would run, and which of its files are here."""
 
-    asked: schema.Model
+    asked: inputs.Model
     model: LanguageModel
     on_gpu: bool
     weights: bool
     tokenizer: bool
 
     @classmethod
-    def of(cls, asked: schema.Model, cache: Path, *, gpu_wanted: bool) -> PlannedModel:
+    def of(cls, asked: inputs.Model, cache: Path, *, gpu_wanted: bool) -> PlannedModel:
         """Find its files; a GPU that is asked for need not be here.
 
         Args:
@@ -149,7 +149,7 @@ def _noting(network: nn.Module, model: LanguageModel, ran: dict[str, int]) -> Ge
             handle.remove()
 
 
-def _files(asked: schema.Model, cache: Path) -> ModelFolder:
+def _files(asked: inputs.Model, cache: Path) -> ModelFolder:
     """The model's folder: whole where it is whole here, else with its config alone.
 
     Raises:

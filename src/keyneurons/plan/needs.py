@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.attribution.method import Attribution
-from keyneurons.build.selection import build_selection
+from keyneurons.build.probing import build_controls
+from keyneurons.build.selection import Method, build_selection
 from keyneurons.config import schema
 from keyneurons.plan.costs import (
     ITEM_BYTES,
@@ -18,7 +18,6 @@ from keyneurons.plan.costs import (
     moments_bytes,
     probe_bytes,
     probe_device_bytes,
-    probed_columns,
     read_bytes,
     side_by_side_bytes,
 )
@@ -26,9 +25,7 @@ from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel
 from keyneurons.plan.report import GIGABYTE, Need
 from keyneurons.plan.text import PlannedText
-from keyneurons.selection.methods.bottom import Bottom
-from keyneurons.selection.moments import VALUES_AT_ONCE, MomentScorer
-from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.moments import VALUES_AT_ONCE
 
 ROOM = 0.9  # of what is free, for a calibration: the machine may be needed for other things
 
@@ -49,7 +46,7 @@ class Needs:
     read: ActivationReader
     shape: Shape
     text: PlannedText
-    component: NeuronScorer | Attribution
+    method: Method
     machine: Machine
     largest: Passes
     loaded: bool
@@ -132,17 +129,17 @@ class Needs:
         ]
 
     def _scoring(self) -> Need:
-        scorer = self.component.of if isinstance(self.component, Bottom) else self.component
+        traits = self.method.traits
         budget, tags = self.config.activations.memory_mb * 2**20, self.text.n_tags
         at_least, ways = False, [f"activations.memory_mb={self.config.activations.memory_mb // 2}"]
-        if isinstance(scorer, Attribution):
+        if self.method.attribution is not None:
             own, told = budget, "attribution, by activations.memory_mb"
-        elif isinstance(scorer, MomentScorer):
+        elif traits.views:
             own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
             told, ways = "sums by tag", [*self._fewer_layers_plain()]
-            if self.config.threshold == "permutation":
+            if self.config.threshold.kind == "permutation":
                 own, told = own + budget, "sums by tag and of permutations, by activations.memory_mb"
-        elif scorer.per_neuron:
+        elif traits.per_neuron:
             own, told = budget, "blocks of neurons, by activations.memory_mb"
         else:
             layers = self._layers if self.config.scope == "model" else 1
@@ -159,15 +156,18 @@ class Needs:
     def _probes(self) -> list[Need]:
         config, text, neurons = self.config, self.text, self._width * self._layers
         of_tag = config.top_k * (self._layers if config.scope == "layer" else 1)
-        controls = config.controls
-        few = probed_columns(neurons, of_tag, text.n_tags, controls.random_sets, controls.own_random_sets)
-        columns = neurons if controls.all_neurons else few
+        n_key = min(neurons, of_tag * text.n_tags)
+        reads = {name: each.reads(n_key, neurons) for name, each in build_controls(config).items()}
+        base = n_key * (1 + config.per_tag.random_sets)
+        columns = min(neurons, base + sum(reads.values()))
+        fewer = {name: each for name, each in reads.items() if each < neurons}
+        few = min(neurons, base + sum(fewer.values()))
         of = text.labelled
         batch = config.probe.batch_size
         own = probe_bytes(sum(of.values()), of["train"], of["dev"], columns, self._item, batch_words=batch)
         weights = 0 if self.planned.on_gpu else self._weights
         parts = {"process": PROCESS_BYTES, "weights": weights, f"{columns:,} neurons": own}
-        ways = [f"controls.all_neurons=false: at most {few:,} neurons"] if columns > few else []
+        ways = [f"control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
         ways += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         found = [_need("memory of the probes", parts, self.machine.memory, ways)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":
@@ -211,7 +211,7 @@ class Needs:
         """To keep nothing on disk, if the method allows it, and what else that needs."""
         activations = self.config.activations.model_copy(update={"store": False})
         try:
-            build_selection(self.config.model_copy(update={"activations": activations}), self.component, "this")
+            build_selection(self.config.model_copy(update={"activations": activations}), self.method)
         except ValueError as error:
             _, also, needed = str(error).partition("also needs ")
             return [f"activations.store=false with {needed}: a pass over the text for every question"] if also else []

@@ -10,7 +10,7 @@ from pathlib import Path
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build.dataset import build_dataset
-from keyneurons.config import schema
+from keyneurons.config import inputs, schema
 from keyneurons.data.raw_text import read_texts
 from keyneurons.data.splitting import make_treebank, split_sentences
 from keyneurons.pipeline.dataset import Dataset
@@ -86,11 +86,11 @@ def planned_text(config: schema.Config, read: ActivationReader, tokenizer: bool)
 def _dataset(config: schema.Config) -> tuple[Dataset, str | None]:
     """The dataset, or what stands for it, and then how it was made up."""
     dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
-    asked = {name: getattr(dataset, name) for name in schema.Dataset.model_fields}
-    if isinstance(config.dataset, schema.TextDataset):
+    asked = {name: getattr(dataset, name) for name in inputs.Dataset.model_fields}
+    if isinstance(config.dataset, inputs.TextDataset):
         source = _Rough(config.dataset, config.seed)
         return Dataset(source=source, **asked), "words split at spaces and punctuation, which Stanza may do otherwise"
-    if isinstance(config.dataset, schema.EWTDataset) and config.dataset.folder is None:
+    if isinstance(config.dataset, inputs.EWTDataset) and config.dataset.folder is None:
         try:
             dataset.source.load()
         except ValueError:  # it is not here, and no network either
@@ -110,7 +110,7 @@ def _made_up(sentence: Sentence, read: ActivationReader) -> Encoded:
 class _Rough:
     """Plain text, cut into sentences and words without a tagger."""
 
-    asked: schema.TextDataset
+    asked: inputs.TextDataset
     seed: int
 
     def load(self) -> Treebank:

@@ -25,14 +25,14 @@ from keyneurons.records import Split
 class ProbeSettings:
     """How probes are trained.
 
-    ``inverse_penalty`` is scikit-learn's ``C``: the objective is C * summed cross-entropy + ||W||^2 / 2. The optimizer
+    ``C`` is scikit-learn's: the objective is C * summed cross-entropy + ||W||^2 / 2. The optimizer
     must treat every element by itself (Adam, SGD), or the probes of a batch are no longer independent.
     """
 
     optimizer: OptimizerFactory
     batch_size: int
     patience: int
-    inverse_penalty: float
+    C: float
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -40,7 +40,7 @@ class ProbeSettings:
         Raises:
             ValueError: if a number is not above 0
         """
-        for name in ("batch_size", "patience", "inverse_penalty"):
+        for name in ("batch_size", "patience", "C"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} of the probe must be above 0, got {getattr(self, name)}")
 
@@ -110,7 +110,7 @@ def train_probes(
     probes = LinearProbes(
         [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes) for task in tasks],
         optimizer=settings.optimizer,
-        penalty=1 / (settings.inverse_penalty * len(train)),
+        penalty=1 / (settings.C * len(train)),
         patience=settings.patience,
         batch_size=settings.batch_size,
         generator=torch.Generator().manual_seed(seed),
@@ -173,7 +173,7 @@ def _read(
 
 def _single_device(trainer: lightning.Trainer) -> lightning.Trainer:
     if trainer.world_size != 1:
-        raise ValueError(f"probes train on one device, but the trainer has {trainer.world_size}: set trainer.devices=1")
+        raise ValueError(f"probes train on one device, but the trainer has {trainer.world_size}: give it devices=1")
     return trainer
 
 

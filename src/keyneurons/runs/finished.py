@@ -10,7 +10,8 @@ from typing import Any
 from keyneurons.artifacts.key_neurons import read_key_neurons
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
-from keyneurons.config.schema import Config, validate_plain
+from keyneurons.config.schema import Config
+from keyneurons.config.validation import validate_plain
 from keyneurons.tracking import Store, log_folder
 
 CONFIG = "config.yaml"

@@ -12,6 +12,7 @@ from keyneurons.atomic_files import write_text
 from keyneurons.build.experiment import build_experiment
 from keyneurons.config.fingerprint import fingerprint, reading
 from keyneurons.config.schema import Config
+from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
@@ -33,7 +34,7 @@ def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
         folder: the run's own folder.
         choices: the option chosen in each config group, for names and tags.
     """
-    _, summary, arrived = tracked_run(_experiment(config, choices), config, folder, choices)
+    _, summary, arrived = tracked_run(_experiment(config, choices, None), config, folder, choices)
     console = terminal()
     show(summary, console)
     where = f"Everything is in {shortest(folder)}"
@@ -41,7 +42,9 @@ def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
     _say_unsent(config, folder, arrived)
 
 
-def run_job(config: Config, folder: Path, choices: Mapping[str, str], sweep: Membership, number: int) -> None:
+def run_job(
+    config: Config, folder: Path, choices: Mapping[str, str], sweep: Membership, number: int, *, memo: Memo
+) -> None:
     """Do one job of a sweep, unless it was done before, and show a line of what it found.
 
     Args:
@@ -50,9 +53,11 @@ def run_job(config: Config, folder: Path, choices: Mapping[str, str], sweep: Mem
         choices: the option chosen in each config group, for names and tags.
         sweep: the sweep that it belongs to.
         number: its place in the sweep.
+        memo: keeps what other jobs of the process ask for again.
     """
-    experiment = _experiment(config, choices)
-    name, model = run_name(config, choices, sweep.swept), experiment.read.model.identity
+    experiment = _experiment(config, choices, memo)
+    name = run_name(config, {**choices, "selection": experiment.method}, sweep.swept)
+    model = experiment.read.model.identity
     console = terminal()
     if (before := sweep.finished.get(fingerprint(config, model))) is not None:
         console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
@@ -64,7 +69,7 @@ def run_job(config: Config, folder: Path, choices: Mapping[str, str], sweep: Mem
     _say_unsent(config, folder, arrived)
 
 
-def _experiment(config: Config, choices: Mapping[str, str]) -> Experiment:
+def _experiment(config: Config, choices: Mapping[str, str], memo: Memo | None) -> Experiment:
     """What is built of a configuration.
 
     Raises:
@@ -73,9 +78,9 @@ def _experiment(config: Config, choices: Mapping[str, str]) -> Experiment:
     if several_were_started():
         raise ValueError(
             "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
-            "a run is one process, which starts others itself for trainer.devices"
+            "a run is one process, which starts others itself for activations.devices"
         )
-    return build_experiment(config, choices["selection"])
+    return build_experiment(config, choices["selection"], memo)
 
 
 def _say_unsent(config: Config, folder: Path, arrived: bool) -> None:
@@ -105,6 +110,7 @@ def tracked_run(
     Returns:
         What was found, what there is to say about it, and whether the tracking server has it.
     """
+    choices = {**choices, "selection": experiment.method}
     heading = Heading(
         name or run_name(config, choices),
         choices,
@@ -127,5 +133,5 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
     if result.lesions is not None:
         write_lesions(result.lesions, folder)
         draw_lesions(result.lesions, folder / "figures")
-    keep_dataset_facts(folder, result.treebank, result.treebank_digest, neuron_sets=sets_digest(result))
+    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=sets_digest(result))
     write_text(folder / "summary.md", markdown(summary))

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from keyneurons.selection.scorer import NeuronScorer, SignificantScorer, check_finite, tag_counts, wide
-from keyneurons.selection.top_share import TopShare
-
-View = Literal["value", "magnitude", "positive"] | TopShare
+from keyneurons.selection.scorer import check_finite, tag_counts, wide
+from keyneurons.selection.views import VALUE, View
 
 VALUES_AT_ONCE = 2**20  # of float64: what is read and widened at a time; smaller pieces wake threads too often
 
@@ -100,7 +97,7 @@ class MomentSums:
     def add(self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, "taggings words"]) -> None:
         """Take in some words, in one or more pieces; they may come in any order and number."""
         if self._pivot is None:
-            self._pivot = _seen(values[:1], self._view, wide(values[:1]))[0]
+            self._pivot = self._view.write(values[:1], wide(values[:1]))[0]
             shape = (self._n_taggings, self._n_tags, values.shape[1])
             self._sums = self._pivot.new_zeros(shape)
             self._squares = torch.zeros_like(self._sums)
@@ -108,7 +105,7 @@ class MomentSums:
             self._place = self._pivot.new_empty(max(1, VALUES_AT_ONCE // values.shape[1]), values.shape[1])
         at_once = len(self._place)
         for some, their_tags in zip(torch.split(values, at_once), torch.split(tags, at_once, dim=1), strict=True):
-            centred = _seen(some, self._view, self._place[: len(some)])
+            centred = self._view.write(some, self._place[: len(some)])
             centred -= self._pivot
             self._low = torch.minimum(self._low, centred.amin(dim=0))
             self._high = torch.maximum(self._high, centred.amax(dim=0))
@@ -132,71 +129,14 @@ class MomentSums:
         return [Moments(n, self._pivot, sums, squares, self._low, self._high) for n, sums, squares in gathered]
 
 
-@runtime_checkable
-class MomentScorer(NeuronScorer, Protocol):
-    """A scorer that needs nothing but the moments of one ``view`` of the activations."""
-
-    per_neuron: ClassVar[bool] = True
-
-    @property
-    def view(self) -> View:
-        """Which numbers are summed: the activations, their magnitudes, or 1 where they are above 0 or of the top."""
-        return "value"
-
-    def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
-        """Score every neuron for every tag."""
-        ...
-
-    def __call__(
-        self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
-    ) -> Float[Tensor, "tags neurons"]:
-        """Score every neuron for every tag; refuses what ``checked_counts`` refuses."""
-        return self.of_moments(moments_of(values, tags, n_tags, self.view))
-
-
-@runtime_checkable
-class SignificantMomentScorer(MomentScorer, SignificantScorer, Protocol):
-    """A scorer by moments with a test of its own.
-
-    ``bounded`` says whether its p-values are bounded by how far a mean can shift by chance, whatever the distribution.
-    """
-
-    bounded: ClassVar[bool] = True
-
-    def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """The scores and their p-values, uncorrected."""
-        ...
-
-    def effects(self, moments: Moments) -> Float[Tensor, "tags neurons"] | None:
-        """The sizes of the effects tested, on a scale that does not grow with the words; None where there is none."""
-        return None
-
-    def test(
-        self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
-    ) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """The scores, exactly as the call gives them, and their p-values, uncorrected."""
-        return self.test_moments(moments_of(values, tags, n_tags, self.view))
-
-
 def moments_of(
-    values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int, view: View = "value"
+    values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int, view: View = VALUE
 ) -> Moments:
     """The moments of activations that are at hand; refuses what ``checked_counts`` refuses."""
     tag_counts(tags, len(values), n_tags)
     sums = MomentSums(view, n_tags)
     sums.add(values, tags[None])
     return sums.result(tags[None])[0]
-
-
-def _seen(
-    values: Num[Tensor, "words neurons"], view: View, place: Float[Tensor, "words neurons"]
-) -> Float[Tensor, "words neurons"]:
-    """Write the activations to a wide place as a view has them; what is not finite stays so."""
-    if view == "positive" or isinstance(view, TopShare):
-        counted = view(values) if isinstance(view, TopShare) else values > 0
-        return place.copy_(counted).masked_fill_(~values.isfinite(), torch.nan)
-    place.copy_(values)
-    return place.abs_() if view == "magnitude" else place
 
 
 def _add_by_tag(

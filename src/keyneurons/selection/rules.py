@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from keyneurons.records import KeyNeuron, NeuronSets, Scope, Scores, Sign, Threshold
+from keyneurons.records import KeyNeuron, NeuronSets, Scope, Scores, Sign, ThresholdKind
 from keyneurons.selection.significance import survivors
 
 
@@ -25,7 +25,7 @@ class Rule:
     top_k: int
     scope: Scope
     sign: Sign = "both"
-    threshold: Threshold = "none"
+    threshold: ThresholdKind = "none"
     alpha: float = 0.05
     mass: float | None = None
 

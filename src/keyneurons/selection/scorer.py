@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -13,27 +13,16 @@ from torch import Tensor
 class NeuronScorer(Protocol):
     """Says how strongly each neuron marks each tag; larger magnitude is stronger.
 
-    ``per_neuron`` is true where the score of a neuron depends on no other neuron, so that blocks of neurons may be
-    scored one after another. A scorer never writes to its input.
+    A function or an object with this call is a selection method; it never writes to its input. It may say more about
+    itself: ``per_neuron = True`` where the score of a neuron depends on no other neuron, so that blocks of neurons may
+    be scored one after another, and ``test(values, tags, n_tags)``, which returns the scores, exactly as the call gives
+    them, and their p-values, uncorrected, where the scores have a test of their own.
     """
-
-    per_neuron: ClassVar[bool]
 
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
         """Score every neuron for every tag."""
-        ...
-
-
-@runtime_checkable
-class SignificantScorer(NeuronScorer, Protocol):
-    """A scorer whose scores have a test of their own against independence of neuron and tag."""
-
-    def test(
-        self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
-    ) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """The scores, exactly as the call gives them, and their p-values, uncorrected."""
         ...
 
 

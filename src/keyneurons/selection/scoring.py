@@ -1,10 +1,11 @@
-"""Scoring activations that lie on disk: words at a time where sums suffice, else a block of neurons at a time."""
+"""Activations that lie on disk, as scorers need them: words at a time for sums, else a block of neurons at a time."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,34 +15,23 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scope, Scores, Site
-from keyneurons.selection.methods.bottom import Bottom
-from keyneurons.selection.moments import (
-    VALUES_AT_ONCE,
-    Moments,
-    MomentScorer,
-    MomentSums,
-    SignificantMomentScorer,
-    View,
-)
-from keyneurons.selection.scorer import ColumnError, NeuronScorer, SignificantScorer, tag_counts
-from keyneurons.selection.shift import shift_bounds
-from keyneurons.selection.top_share import TopShare
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.interface import Tagging, naming_neurons
+from keyneurons.selection.moments import VALUES_AT_ONCE, Moments, MomentSums
+from keyneurons.selection.scorer import NeuronScorer, tag_counts
+from keyneurons.selection.views import View
 
 # Most that a per-neuron scorer holds at once for each activation of its block, measured over all of them.
 BYTES_PER_VALUE = 64
-BYTES_PER_MOMENT = 16  # a sum and a sum of squares
 
 Arrays = Mapping[int, Num[ndarray, "_all_words neurons"]]
 
 
 @dataclass(frozen=True)
 class Driver:
-    """How scorers are brought to the activations of some words.
+    """The activations of some words, as scorers need them.
 
-    ``arrays`` may be memory maps. A scorer by moments reads them once, some words at a time. Any other per-neuron
-    scorer sees blocks of columns that keep its memory under ``budget_bytes``; the blocks change no score. The rest need
-    their neurons side by side and see a layer at a time (scope ``layer``) or all layers at once (scope ``model``),
-    whatever memory that takes.
+    ``arrays`` may be memory maps. A scorer by moments reads them once, some words at a time; any other sees columns.
 
     Raises:
         ValueError: If there is no layer, or the arrays differ in shape.
@@ -65,44 +55,22 @@ class Driver:
         """Neurons of a layer."""
         return int(next(iter(self.arrays.values())).shape[1])
 
-    def of_words(self, positions: Int[ndarray, " some"]) -> Driver:
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers, in the order in which their neurons stand side by side."""
+        return tuple(self.arrays)
+
+    def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Driver:
         """The same for some of the words, by their positions among them; a word may be taken twice."""
-        return replace(self, rows=self.rows[positions])
+        return replace(self, rows=self.rows[positions], n_tags=n_tags)
 
     def scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
-        """Score every neuron of every layer.
+        """Score every neuron of every layer by any scorer."""
+        return scoring_of(scorer).scores(self, tags)
 
-        Returns:
-            The scores, with p-values where the scorer has a test; both float64 on the CPU.
-
-        Raises:
-            ValueError: If an activation is not finite or a neuron cannot be scored (names layer and neuron), the budget
-                does not hold two neurons, or the scorer refuses its input.
-        """
-        if isinstance(scorer, Bottom):
-            scores = self.scores(scorer.of, tags)
-            return replace(scores, values=scorer.places(scores.values), p_values=None, p_bounds=None, effects=None)
-        if isinstance(scorer, MomentScorer):
-            moments = self.moments(tags[None], [scorer.view])[scorer.view]
-            return moment_scores(scorer, moments[0], self.site, tuple(self.arrays))
-        return self._array_scores(scorer, tags)
-
-    def maxima(
-        self, scorer: NeuronScorer, tagging: Callable[[int], Int[ndarray, " words"]], n: int
-    ) -> Iterator[Float[Tensor, " tags"]]:
-        """The largest magnitude of a score of each tag under each of n taggings, as many at a time as memory allows."""
-        if not isinstance(scorer, MomentScorer):
-            for i in range(n):
-                yield self.scores(scorer, tagging(i)).values.abs().amax(dim=1)
-            return
-        size = BYTES_PER_MOMENT * self.n_tags * self.width * len(self.arrays)
-        at_once = max(1, self.budget_bytes // (2 * size))  # one half for joining the layers
-        for first in range(0, n, at_once):
-            some = np.stack([tagging(i) for i in range(first, min(n, first + at_once))])
-            for moments in self.moments(some, [scorer.view])[scorer.view]:
-                with naming_neurons(self.site, tuple(self.arrays), self.width):
-                    scores = scorer.of_moments(moments)
-                yield scores.abs().amax(dim=1).cpu().double()
+    def maxima(self, scorer: NeuronScorer, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
+        """The largest magnitude of a score of each tag under each of n taggings."""
+        return scoring_of(scorer).maxima(self, tagging, n)
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
         """The moments of some views under every tagging, all layers side by side.
@@ -112,7 +80,7 @@ class Driver:
         for tags in taggings:
             tag_counts(torch.from_numpy(tags), len(self.rows), self.n_tags)
         at = torch.as_tensor(taggings, dtype=torch.long, device=self.device)
-        together = {view for view in views if isinstance(view, TopShare) and view.of_all_layers}
+        together = {view for view in views if view.of_all_layers}
         found = self._moments_of(tuple(self.arrays), together, at)
         alone = set(views) - together
         by_layer = [self._moments_of((layer,), alone, at) for layer in self.arrays]
@@ -137,52 +105,36 @@ class Driver:
         with naming_neurons(self.site, layers, self.width):
             return {view: each.result(at) for view, each in sums.items()}
 
-    def _array_scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
-        width, layers = self.width, tuple(self.arrays)
-        block = _block_width(len(self.rows), width, self.budget_bytes) if scorer.per_neuron else width
-        together = len(layers) if self.scope == "model" and not scorer.per_neuron else 1
-        at = torch.as_tensor(tags, dtype=torch.long, device=self.device)
-        values = torch.empty(self.n_tags, width * len(layers), dtype=torch.float64)
-        p_values = torch.empty_like(values) if isinstance(scorer, SignificantScorer) else None
+    def columns(self, *, per_neuron: bool) -> Iterator[tuple[int, Num[Tensor, "words block"]]]:
+        """Values of all neurons, some at a time, with the position of the first of them among all neurons.
+
+        ``per_neuron`` makes blocks of columns that keep the memory of a scorer under ``budget_bytes``; else a layer is
+        given at a time (scope ``layer``), or all layers at once (scope ``model``).
+
+        Yields:
+            The position, and the values on the device.
+
+        Raises:
+            ValueError: If the budget does not hold two neurons.
+        """
+        block = _block_width(len(self.rows), self.width, self.budget_bytes) if per_neuron else self.width
+        together = len(self.arrays) if self.scope == "model" and not per_neuron else 1
         for first, columns in _blocks(list(self.arrays.values()), self.rows, block, together):
-            here = slice(first, first + columns.shape[1])
-            words = torch.from_numpy(columns).to(self.device)
-            with naming_neurons(self.site, layers, width, first):
-                if isinstance(scorer, SignificantScorer) and p_values is not None:
-                    values[:, here], p_values[:, here] = scorer.test(words, at, self.n_tags)
-                else:
-                    values[:, here] = scorer(words, at, self.n_tags)
-        return Scores(self.site, layers, width, values, p_values)
+            yield first, torch.from_numpy(columns).to(self.device)
 
+    def identity(self) -> tuple[object, ...] | None:
+        """All that scores depend on beside the method and the tags; None where activations are not files of the cache.
 
-def moment_scores(scorer: MomentScorer, moments: Moments, site: Site, layers: tuple[int, ...]) -> Scores:
-    """Score the neurons of all layers by their moments, the layers side by side."""
-    width = moments.sums.shape[1] // len(layers)
-    with naming_neurons(site, layers, width):
-        if not isinstance(scorer, SignificantMomentScorer):
-            return Scores(site, layers, width, scorer.of_moments(moments).cpu().double())
-        values, p_values = scorer.test_moments(moments)
-        bounds = shift_bounds(moments) if scorer.bounded else None
-        effects = scorer.effects(moments)
-    tables = (None if table is None else table.cpu().double() for table in (p_values, bounds, effects))
-    return Scores(site, layers, width, values.cpu().double(), *tables)
-
-
-@contextmanager
-def naming_neurons(site: Site, layers: Sequence[int], width: int, first: int = 0) -> Generator[None]:
-    """Name the layer and the neuron where a column is refused; ``first`` is the place of column 0.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        ValueError: If one is.
-    """
-    try:
-        yield
-    except ColumnError as error:
-        layer, neuron = divmod(first + error.column, width)
-        raise ValueError(f"neuron {neuron} of layer {layers[layer]} (site {site}) {error.fault}") from error
+        Files of the cache never change, but one may be replaced.
+        """
+        files = []
+        for array in self.arrays.values():
+            if not isinstance(array, np.memmap) or array.filename is None or not os.path.exists(array.filename):
+                return None
+            state = os.stat(array.filename)
+            files.append((str(array.filename), state.st_ino, state.st_mtime_ns, state.st_size))
+        words = hashlib.blake2b(np.ascontiguousarray(self.rows).data).hexdigest()
+        return self.site, self.layers, self.n_tags, self.scope, self.device, *files, words
 
 
 def _blocks(

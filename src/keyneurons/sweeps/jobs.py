@@ -13,10 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
-from keyneurons.config.compose import composed
+from keyneurons.config.compose import composed, sweep_params
 from keyneurons.config.fingerprint import content_digest, fingerprint, reading
-from keyneurons.config.schema import Config, validate
+from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
+from keyneurons.config.validation import validate
 from keyneurons.records import Site
 from keyneurons.sweeps.launchers import check_launcher
 
@@ -55,8 +56,8 @@ def sweep_jobs(base: DictConfig, *, targets: Collection[str] | None = None) -> S
         ValueError: a job cannot run as it is configured, or the launcher is not installed.
     """
     check_launcher(base.hydra)
-    configured = [f"{key}={value}" for key, value in (base.hydra.sweeper.get("params") or {}).items()]
     given = list(base.hydra.overrides.task)
+    configured = sweep_params(base.hydra, given)
     of_hydra: Any = OmegaConf.to_container(base.hydra.overrides.hydra, resolve=False)
     own = [text for text in of_hydra if not text.startswith(("hydra.mode=", "hydra.sweep."))]
     swept = [str(each.key_or_group) for each in _parsed(configured + given) if each.is_sweep_override()]

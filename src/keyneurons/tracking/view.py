@@ -12,21 +12,23 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from keyneurons import metrics
+
 VIEW = "keyneurons"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 PARAMS = ("choice.selection", "site", "layer", "top_k")
 METRICS = (
-    "probe/test_accuracy",
-    "control/random/test_accuracy",
-    "probe/advantage",
-    "control/random/p_value",
-    "probe/selectivity",
-    "control/all_neurons/test_accuracy",
-    "selection/union_fraction",
-    "overlap/mean_count",
-    "stability/halves/jaccard",
+    metrics.ACCURACY,
+    metrics.RANDOM,
+    metrics.ADVANTAGE,
+    metrics.RANDOM_P_VALUE,
+    metrics.SELECTIVITY,
+    metrics.control_accuracy("all_neurons"),
+    metrics.UNION_SHARE,
+    metrics.MEAN_COUNT,
+    metrics.HALVES_JACCARD,
 )
-BEST = "probe/advantage"
+BEST = metrics.ADVANTAGE
 NAME, NAME_WIDTH = "attributes.`Run Name`", 260  # short of that the longest names of methods are cut
 
 
@@ -37,11 +39,11 @@ def view_state() -> str:
         _chart(
             "PARALLEL",
             selectedParams=["choice.selection", "layer", "top_k"],
-            selectedMetrics=["probe/test_accuracy", BEST],
+            selectedMetrics=[metrics.ACCURACY, BEST],
             showAllRuns=True,
         ),
-        _chart("SCATTER", xaxis=_metric("control/random/test_accuracy"), yaxis=_metric("probe/test_accuracy")),
-        _chart("SCATTER", xaxis=_metric("selection/union_fraction"), yaxis=_metric(BEST)),
+        _chart("SCATTER", xaxis=_metric(metrics.RANDOM), yaxis=_metric(metrics.ACCURACY)),
+        _chart("SCATTER", xaxis=_metric(metrics.UNION_SHARE), yaxis=_metric(BEST)),
         _chart("BAR", metricKey=BEST),
     ]
     state = {

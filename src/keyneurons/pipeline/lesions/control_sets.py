@@ -15,6 +15,7 @@ from keyneurons.analysis.matching import match_quality, matched_sets
 from keyneurons.lesion.modes import Means
 from keyneurons.records import Labels, Scores
 from keyneurons.selection.scoring import Driver
+from keyneurons.selection.views import POSITIVE, VALUE
 
 Family = Literal["random", "variance", "frequency", "lowest"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -33,8 +34,8 @@ class Facts:
 def facts_of(driver: Driver, labels: Labels, names: Sequence[str]) -> Facts:
     """Means, variances and frequencies of all neurons over the labelled train words, by one read of them."""
     tags = labels.splits["train"].tags[None]
-    moments = driver.moments(tags, ["value", "positive"])
-    value, positive = moments["value"][0], moments["positive"][0]
+    moments = driver.moments(tags, [VALUE, POSITIVE])
+    value, positive = moments[VALUE][0], moments[POSITIVE][0]
     n = value.n_words
     overall = value.pivot + value.sums.sum(dim=0) / n
     chosen = [labels.names.index(name) for name in names]

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.analysis.dissociation import Dissociation, dissociation
-from keyneurons.analysis.effects import Effect, bootstrap_interval, effect, mean_changes
+from keyneurons.analysis.effects import Effect, bootstrap_interval, mean_changes
+from keyneurons.analysis.effects import effect as effect_beside
 from keyneurons.pipeline.lesions.control_sets import Family
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
@@ -33,6 +34,14 @@ class Pairs:
     controls: Mapping[str, float]
     margins: Mapping[str, float]
 
+    def metrics(self, prefix: str, family: str) -> dict[str, float]:
+        """Accuracies intact, and under each tag's lesion beside its sets of a family."""
+        found = {"lesion/intact/pair_accuracy": self.accuracy["intact"]}
+        for tag, control in self.controls.items():
+            found[f"{prefix}/pair_accuracy/{tag}"] = self.accuracy[tag]
+            found[f"{prefix}/{family}/pair_accuracy/{tag}"] = control
+        return found
+
 
 @dataclass(frozen=True)
 class Against:
@@ -41,6 +50,20 @@ class Against:
     effects: Mapping[str, Effect]
     dissociation: Dissociation | None
     mismatch: float | None
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """Change, p and effect size by tag, and the dissociation."""
+        found = {}
+        for tag, effect in self.effects.items():
+            found[f"{prefix}/change/{tag}"] = effect.control_mean
+            found[f"{prefix}/p_value/{tag}"] = effect.p_value
+            if effect.effect_size is not None:
+                found[f"{prefix}/effect_size/{tag}"] = effect.effect_size
+        if self.dissociation is not None:
+            found[f"{prefix}/diagonal_advantage"] = self.dissociation.diagonal_advantage
+            found[f"{prefix}/diagonal_p_value"] = self.dissociation.p_value
+            found[f"{prefix}/double_dissociations"] = float(len(self.dissociation.pairs))
+        return found
 
 
 @dataclass(frozen=True)
@@ -54,6 +77,16 @@ class Reading:
     intact: Mapping[str, float]
     lesioned: Mapping[str, float]
     against: Mapping[str, Mapping[str, Effect]]
+
+    def metrics(self, prefix: str, name: str) -> dict[str, float]:
+        """The measure of this name by tag: intact, under its lesion, under control sets."""
+        found = {f"lesion/intact/{name}/{tag}": value for tag, value in self.intact.items()}
+        found |= {f"{prefix}/{name}/{tag}": value for tag, value in self.lesioned.items()}
+        for family, effects in self.against.items():
+            for tag, effect in effects.items():
+                found[f"{prefix}/{family}/{name}/{tag}"] = self.intact[tag] - effect.control_mean
+                found[f"{prefix}/{family}/{name}_p_value/{tag}"] = effect.p_value
+        return found
 
 
 @dataclass(frozen=True)
@@ -78,6 +111,27 @@ class LesionResult:
     pairs: Pairs | None = None
     generated: Generated | None = None
     without: tuple[str, ...] = ()
+
+    def metrics(self) -> dict[str, float]:
+        """Changes of surprisal under the lesion of each tag's set, beside their controls, and the dissociations."""
+        prefix, first = f"lesion/{self.study.lesion.mode}", self.study.families[0]
+        found = {f"{prefix}/change/{tag}": float(self.change[i, i]) for i, tag in enumerate(self.tags)}
+        found |= {f"{prefix}/intact_bits/{tag}": self.intact[tag] for tag in self.tags}
+        found |= {f"{prefix}/guard/{tag}": self.guard[tag] for tag in self.tags if tag in self.guard}
+        for family, against in self.against.items():
+            found |= against.metrics(f"{prefix}/{family}")
+        for name, reading in self.readings.items():
+            found |= reading.metrics(prefix, name)
+        if self.generated is not None:
+            for tag, (_, own, control) in self.generated.shares.items():
+                found[f"{prefix}/generated_share/{tag}"] = own
+                found[f"{prefix}/{first}/generated_share/{tag}"] = control
+        if self.pairs is not None:
+            found |= self.pairs.metrics(prefix, first)
+        if (dissociated := self.against[first].dissociation) is not None:
+            found["lesion/diagonal_advantage"] = dissociated.diagonal_advantage
+            found["lesion/diagonal_p_value"] = dissociated.p_value
+        return found
 
 
 def lesion_result(
@@ -109,13 +163,13 @@ def lesion_result(
     for family in study.families:
         controls = plan.of_family(means, family)
         against[family] = Against(
-            {name: effect(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)},
+            {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)},
             dissociation(key, controls, names, permutations=study.permutations, alpha=study.alpha, seed=seed),
             mismatches[family],
         )
     if n > 2:
         others = {name: np.delete(key[:, i], i) for i, name in enumerate(names)}
-        of_others = {name: effect(float(key[i, i]), others[name]) for i, name in enumerate(names)}
+        of_others = {name: effect_beside(float(key[i, i]), others[name]) for i, name in enumerate(names)}
         against["other_tags"] = Against(of_others, None, None)
     doses = {1.0: key, **dict(zip(study.doses, plan.of_doses(means), strict=True))}
     intervals = {
@@ -147,7 +201,7 @@ def _reading(plan: Plan, measured: MeasuredWords, values: Float[ndarray, "passes
     against: dict[str, dict[str, Effect]] = {}
     for family in plan.study.families:
         controls = plan.of_family(lost, family)
-        against[family] = {name: effect(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)}
+        against[family] = {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)}
     return Reading(
         dict(zip(names, intact.tolist(), strict=True)),
         dict(zip(names, (intact - key.diagonal()).tolist(), strict=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,14 +17,17 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.pairs import pair_margins
 from keyneurons.lesion.surprisal import Readout, Surprisal
-from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.activations import Activations, StoredActivations
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.control_sets import draw_sets, facts_of, mismatch
 from keyneurons.pipeline.lesions.generated import generate, lexicon_of
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
-from keyneurons.records import Labels, NeuronSets, Scores, Treebank
+from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
 DONORS = 512  # train words that lend their activations
@@ -33,12 +36,10 @@ DONORS = 512  # train words that lend their activations
 def study_lesions(
     study: LesionStudy,
     read: ActivationReader,
-    treebank: Treebank,
-    labels: Labels,
+    text: LabelledText,
     activations: StoredActivations,
-    scores: Scores,
-    sets: NeuronSets,
-    probe_of: ProbeOf,
+    found: KeyNeurons,
+    probe_of: Callable[[Activations, Labels, int], KeyProbe],
     seed: int,
 ) -> LesionResult:
     """Lesion the key neurons of every tag, and control sets, and measure.
@@ -46,12 +47,10 @@ def study_lesions(
     Args:
         study: what is done.
         read: reads the activations of the same model at the same site.
-        treebank: all sentences.
-        labels: the labelled words.
+        text: all sentences and the labelled words.
         activations: those of the train words, for means and matching.
-        scores: of all neurons, for the lowest ranked.
-        sets: the key neurons.
-        probe_of: trains a probe on all neurons of some activations.
+        found: the key neurons, which are lesioned where the study has no others, and scores, for the lowest ranked.
+        probe_of: trains a probe on all neurons of some activations, given their number.
         seed: of all draws.
 
     Returns:
@@ -60,30 +59,37 @@ def study_lesions(
     Raises:
         ValueError: fewer than two tags have key neurons and words to measure, or the tag of a translation has none.
     """
+    treebank, labels, scores = text.treebank, text.labels, found.scores
+    sets = found.sets if study.neurons is None else study.neurons
+
+    def probe_of_layer(later: StoredActivations) -> KeyProbe:
+        return probe_of(later, labels, read.model.width(later.site))
+
     if unknown := [tag for tag in sets.tags if tag not in labels.names and tag not in labels.left_out]:
         raise ValueError(f"the key neurons are of tag {unknown[0]!r}, which is none of {', '.join(labels.names)}")
     names = tuple(tag for tag in labels.names if sets.tags.get(tag))
     without = tuple(tag for tag in labels.names if tag not in names)
     encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
     study.check_tags(names)
-    driver = activations.driver(labels, "layer", 2**29)
+    driver = activations.source(labels, "layer", 2**29)
     facts = facts_of(driver, labels, names)
     columns = {tag: np.array(sets.columns(tag), dtype=np.int64) for tag in names}
     drawn = {family: draw_sets(family, study.sets, columns, scores, labels, facts, seed) for family in study.families}
     plan = Plan.of(study, names, columns, drawn, facts.means)
     donors = _donors(study, driver, seed)
     surprisal = Surprisal(read.model, read.site, study.batch_tokens, study.pass_tokens, donors, seed)
-    readouts = _readouts(study, read, treebank, labels, probe_of, names, measured)
+    readouts = _readouts(study, read, treebank, labels, probe_of_layer, names, measured)
     values = _measure(plan, surprisal, encoded, measured, readouts)
     mismatches = {family: mismatch(family, of_tags, columns, facts) for family, of_tags in drawn.items()}
-    found = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)
+    result = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)
     if study.pairs:
-        found = replace(found, pairs=_judge(plan, surprisal, read))
+        result = replace(result, pairs=_judge(plan, surprisal, read))
     if study.generation is not None:
         lexicon = lexicon_of(labels.splits["train"], labels.names)
         first_controls = plan.controls[:: study.sets]
-        found = replace(found, generated=generate(read, study.generation, names, plan.keys, first_controls, lexicon))
-    return found
+        generated = generate(read, study.generation, names, plan.keys, first_controls, lexicon)
+        result = replace(result, generated=generated)
+    return result
 
 
 def _readouts(

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keyneurons.analysis.best_runs import ADVANTAGE
+from keyneurons.metrics import ADVANTAGE
 from keyneurons.report.comparison.page import best_table
 from keyneurons.report.comparison.run_table import FIRST, cell, metric_columns, short
 from keyneurons.report.comparison.tables import RunComparison

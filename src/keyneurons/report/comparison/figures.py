@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, RANDOM, SPREAD
 from keyneurons.analysis.consensus import Tally
 from keyneurons.analysis.set_agreement import SetAgreement
+from keyneurons.metrics import ACCURACY, ADVANTAGE, RANDOM, RANDOM_SPREAD
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.drawing import in_legend, new_figure
 from keyneurons.report.panels import Panel, X
@@ -110,7 +110,7 @@ def _alike(shown: Sequence[Panel], x: X) -> dict[str, str]:
 
     def points(method: str) -> tuple[object, ...]:
         return tuple(
-            (i, getattr(row, x), *(row.metrics.get(name) for name in (ACCURACY, RANDOM, SPREAD)))
+            (i, getattr(row, x), *(row.metrics.get(name) for name in (ACCURACY, RANDOM, RANDOM_SPREAD)))
             for i, panel in enumerate(shown)
             for row in panel.lines.get(method, ())
         )
@@ -136,9 +136,9 @@ def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, lab
         label=label,
         zorder=3,
     )
-    if all(RANDOM in row.metrics and SPREAD in row.metrics for row in rows):
+    if all(RANDOM in row.metrics and RANDOM_SPREAD in row.metrics for row in rows):
         centre = np.array([row.metrics[RANDOM] if metric == ACCURACY else 0.0 for row in rows])
-        spread = np.array([row.metrics[SPREAD] for row in rows])
+        spread = np.array([row.metrics[RANDOM_SPREAD] for row in rows])
         axes.fill_between(at, centre - spread, centre + spread, color=colour, alpha=0.16, linewidth=0, zorder=2)
         if metric == ACCURACY:
             axes.plot(at, centre, "--", color=colour, linewidth=1, zorder=2)

@@ -6,10 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keyneurons.analysis.best_runs import ACCURACY, DEV, P_VALUE, RANDOM, SPREAD, UNION, Best
+from keyneurons.analysis.best_runs import Best
 from keyneurons.artifacts.run_sets import SetGroup
+from keyneurons.metrics import (
+    ACCURACY,
+    ADVANTAGE,
+    DEV_ACCURACY,
+    RANDOM,
+    RANDOM_P_VALUE,
+    RANDOM_SPREAD,
+    UNION_SHARE,
+    UNION_SIZE,
+)
 from keyneurons.report.comparison.figures import MOST_PANELS, WITH_NAMES
-from keyneurons.report.comparison.run_table import FIRST, HEADS, SHARE, RunRow, cell, metric_columns, short
+from keyneurons.report.comparison.run_table import FIRST, HEADS, RunRow, cell, metric_columns, short
 from keyneurons.report.comparison.tables import Drawn, RunComparison, consensus_paths, mean_agreement
 from keyneurons.report.pages import data_uri, render
 from keyneurons.report.panels import panels
@@ -68,10 +78,10 @@ def best_table(found: RunComparison) -> list[dict[str, Any]]:
 def _best(found: RunComparison, best: Best) -> dict[str, Any]:
     row = found.row(best.run)
     m = row.metrics
-    beside = f"{m[RANDOM]:.3f} ± {m[SPREAD]:.3f}" if RANDOM in m and SPREAD in m else "-"
-    value = f"{best.value:.0f} neurons" if best.metric == UNION else cell(best.metric, best.value)
-    if best.metric == UNION and SHARE in m:
-        value += f" ({m[SHARE]:.1%})"
+    beside = f"{m[RANDOM]:.3f} ± {m[RANDOM_SPREAD]:.3f}" if RANDOM in m and RANDOM_SPREAD in m else "-"
+    value = f"{best.value:.0f} neurons" if best.metric == UNION_SIZE else cell(best.metric, best.value)
+    if best.metric == UNION_SIZE and UNION_SHARE in m:
+        value += f" ({m[UNION_SHARE]:.1%})"
     return {
         "question": QUESTIONS[best.question],
         "run": row.label,
@@ -79,8 +89,8 @@ def _best(found: RunComparison, best: Best) -> dict[str, Any]:
         "value": value,
         "accuracy": cell(ACCURACY, m.get(ACCURACY)),
         "random": beside,
-        "p": cell(P_VALUE, m.get(P_VALUE)),
-        "dev": cell(DEV, m.get(DEV)),
+        "p": cell(RANDOM_P_VALUE, m.get(RANDOM_P_VALUE)),
+        "dev": cell(DEV_ACCURACY, m.get(DEV_ACCURACY)),
         "chosen": _chosen(best, found),
         "ties": [found.row(run).label for run in best.ties],
     }
@@ -114,7 +124,7 @@ def _curves(found: RunComparison, drawn: Drawn) -> list[dict[str, Any]]:
     told = []
     for name, path in drawn.curves.items():
         title, x = CURVES_TOLD[name]
-        metric = "probe/advantage" if name.startswith("advantage") else ACCURACY
+        metric = ADVANTAGE if name.startswith("advantage") else ACCURACY
         shown = panels(found.rows, "top_k" if x == "top_k" else "layer", metric)
         told.append({
             "title": title,

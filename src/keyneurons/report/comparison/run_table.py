@@ -6,38 +6,49 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, DEV, OVERLAP, P_VALUE, RANDOM, SELECTIVITY, SPREAD
+from keyneurons.metrics import (
+    ACCURACY,
+    ADVANTAGE,
+    DEV_ACCURACY,
+    MEAN_COEFFICIENT,
+    MEAN_JACCARD,
+    RANDOM,
+    RANDOM_P_VALUE,
+    RANDOM_SPREAD,
+    SELECTIVITY,
+    UNION_SHARE,
+    UNION_SIZE,
+)
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
 NOT_ASKED = ("tracking.", "cache", "hydra.")
-SHARE, COEFFICIENT = "selection/union_fraction", "overlap/mean_coefficient"
 LESION, LESION_P = "lesion/diagonal_advantage", "lesion/diagonal_p_value"
 METRICS = {
     ACCURACY: "accuracy",
     RANDOM: "random sets",
     ADVANTAGE: "advantage",
-    P_VALUE: "p",
+    RANDOM_P_VALUE: "p",
     SELECTIVITY: "selectivity",
-    SHARE: "union share",
-    OVERLAP: "overlap",
+    UNION_SHARE: "union share",
+    MEAN_JACCARD: "overlap",
     LESION: "lesion advantage",
     LESION_P: "lesion p",
-    DEV: "dev accuracy",
+    DEV_ACCURACY: "dev accuracy",
 }
 HEADS = {
     ACCURACY: "share of the test words tagged right by a linear probe on the key neurons of all tags",
     RANDOM: "mean accuracy of random sets of as many neurons in every layer",
     ADVANTAGE: "accuracy less the mean of the random sets",
-    P_VALUE: "of the accuracy among the random sets",
+    RANDOM_P_VALUE: "of the accuracy among the random sets",
     SELECTIVITY: "accuracy less that on a control task with a random tag for each word type",
-    SHARE: "share of the neurons read that are key neurons of some tag",
-    OVERLAP: "mean Jaccard of the sets of two tags",
-    COEFFICIENT: "mean overlap coefficient of the sets of two tags",
+    UNION_SHARE: "share of the neurons read that are key neurons of some tag",
+    MEAN_JACCARD: "mean Jaccard of the sets of two tags",
+    MEAN_COEFFICIENT: "mean overlap coefficient of the sets of two tags",
     LESION: "bits a word by which lesions hurt a tag's own words more than others",
     LESION_P: "of the lesion advantage",
-    DEV: "accuracy on the dev words, which also stopped the training",
+    DEV_ACCURACY: "accuracy on the dev words, which also stopped the training",
 }
-MORE_METRICS = (SPREAD, "selection/union_size", COEFFICIENT)  # in the CSV only
+MORE_METRICS = (RANDOM_SPREAD, UNION_SIZE, MEAN_COEFFICIENT)  # in the CSV only
 
 
 @dataclass(frozen=True)
@@ -138,8 +149,8 @@ def metric_columns(rows: Sequence[RunRow]) -> dict[str, str]:
     """The metrics that any run has, with the heads of their columns; the coefficient of overlap in want of Jaccard."""
     known = {name for row in rows for name in row.metrics}
     columns = {name: title for name, title in METRICS.items() if name in known}
-    if OVERLAP not in known and COEFFICIENT in known:
-        columns[COEFFICIENT] = "overlap"
+    if MEAN_JACCARD not in known and MEAN_COEFFICIENT in known:
+        columns[MEAN_COEFFICIENT] = "overlap"
     return columns
 
 
@@ -147,7 +158,7 @@ def cell(name: str, value: float | None) -> str:
     """A metric as a person reads it."""
     if value is None:
         return "-"
-    if name == SHARE:
+    if name == UNION_SHARE:
         return f"{value:.1%}"
     return f"{value:+.3f}" if name in (ADVANTAGE, SELECTIVITY, LESION) else f"{value:.3f}"
 

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keyneurons.analysis.best_runs import ACCURACY, ADVANTAGE, DEV, P_VALUE, Best
+from keyneurons.analysis.best_runs import Best
 from keyneurons.analysis.consensus import needed
 from keyneurons.artifacts.run_sets import SetGroup, consensus_file
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
+from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE
 from keyneurons.report.comparison.figures import agreement_matrices, curves, tally_figure
 from keyneurons.report.comparison.run_table import MORE_METRICS, RunRow, metric_columns
 from keyneurons.report.drawing import save
@@ -134,8 +135,8 @@ def answers(found: RunComparison) -> dict[str, Any]:
                 "name": found.row(best.run).name,
                 "asked": dict(found.row(best.run).asked),
                 "test_accuracy": found.row(best.run).metrics.get(ACCURACY),
-                "dev_accuracy": found.row(best.run).metrics.get(DEV),
-                "p_value": found.row(best.run).metrics.get(P_VALUE),
+                "dev_accuracy": found.row(best.run).metrics.get(DEV_ACCURACY),
+                "p_value": found.row(best.run).metrics.get(RANDOM_P_VALUE),
                 "chosen_on": "dev" if best.question == "dev" else "test",
             }
             for best in found.best

@@ -37,10 +37,10 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
     by_tag = {tag: _without_nan(matrix) for tag, matrix in found.jaccard_by_tag.items()}
     write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(found.methods), "tags": by_tag})
     write_json(folder / "metrics.json", dict(agreement_metrics(found)))
-    dataset = {"id": comparison.treebank.id, "digest": comparison.treebank_digest}
+    dataset = {"id": comparison.text.treebank.id, "digest": comparison.text.digest}
     (folder / "key_neurons").mkdir(exist_ok=True)
     for name, experiment in comparison.experiments.items():
-        sets = key_neurons(experiment, dataset, comparison.labels.column, comparison.sets[name])
+        sets = key_neurons(experiment, dataset, comparison.text.labels.column, comparison.sets[name])
         write_json(folder / "key_neurons" / f"{name}.json", sets)
     titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
     (folder / "figures").mkdir(exist_ok=True)
@@ -95,7 +95,7 @@ def agreement_title(comparison: Comparison) -> str:
     read = experiment.read
     return (
         f"{read.model.files.id}, {read.site}, {layers_told(read.layers)}: {len(comparison.sets)} methods, "
-        f"{experiment.selection.rule.top_k} key neurons per tag on {comparison.treebank.id}"
+        f"{experiment.selection.rule.top_k} key neurons per tag on {comparison.text.treebank.id}"
     )
 
 

@@ -22,24 +22,24 @@ KEY, CONTROL = "#0072b2", "#999999"  # from the palette of Okabe & Ito, told apa
 
 
 def draw_figures(result: Result, folder: Path) -> None:
-    """Draw overlap, confusion, accuracies, own F1, stability and, for several layers, where the key neurons lie.
+    """Draw overlap, confusion, accuracies, F1 by tag, stability and, for several layers, where the key neurons lie.
 
     Nothing is drawn of a run without key neurons.
     """
-    names = result.labels.names
+    names = result.text.labels.names
     folder.mkdir(exist_ok=True)
-    confusion = result.evidence.confusion
-    if confusion is None:
+    if result.evidence.key is None:
         return
+    confusion = result.evidence.key.scores.confusion
     row_share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     save(_overlap(result), folder / "overlap.png")
     title = "Test words of a tag (rows) by predicted tag"
     save(_heatmap(row_share, names, title, "share of the row", confusion), folder / "confusion.png")
     save(_accuracies(result), folder / "accuracy.png")
-    save(_own_f1(result), folder / "own_f1.png")
+    save(_per_tag_f1(result), folder / "per_tag_f1.png")
     if (stable := result.reliability.stability.get("halves")) is not None:
         save(_stability(stable), folder / "stability.png")
-    if len(result.sets.layers) > 1:
+    if len(result.key.sets.layers) > 1:
         save(_layers(result), folder / "layers.png")
 
 
@@ -57,7 +57,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _overlap(result: Result) -> Figure:
-    k = max(map(len, result.sets.tags.values()))
+    k = max(map(len, result.key.sets.tags.values()))
     chance = result.metrics["overlap/mean_expected_count"]
     title = f"Key neurons shared by two tags, of at most {k} each ({chance:.2g} expected by chance)"
     return _heatmap(result.overlap.coefficient, result.overlap.tags, title, "overlap coefficient", result.overlap.count)
@@ -120,39 +120,32 @@ def _heatmap(
 
 
 def _accuracies(result: Result) -> Figure:
-    m = result.metrics
-    bars = [("key neurons", "probe/test_accuracy"), ("random sets", "control/random/test_accuracy")]
-    bars += [("all neurons", "control/all_neurons/test_accuracy")] if "control/all_neurons/test_accuracy" in m else []
-    bars += [
-        ("control task", "control/task/test_accuracy"),
-        ("word type", "control/word_type/test_accuracy"),
-        ("majority", "control/majority/test_accuracy"),
-    ]
-    figure, axes = _figure(6.0, 0.5 * len(bars) + 1.2)
-    values = [m[key] for _, key in bars]
-    axes.barh([name for name, _ in bars], values, color=[KEY] + [CONTROL] * (len(bars) - 1))
-    axes.plot(
-        result.evidence.random_accuracy, [1] * len(result.evidence.random_accuracy), "|", color="black", ms=9, mew=0.7
-    )
+    """The key neurons beside every control; single draws as ticks."""
+    key, controls = result.evidence.key, result.evidence.controls.values()
+    of_key = [] if key is None else [key.scores.accuracy]
+    names = ["key neurons"][: len(of_key)] + [control.label for control in controls]
+    values = of_key + [control.mean for control in controls]
+    figure, axes = _figure(7.5, 0.5 * len(names) + 1.2)
+    axes.barh(names, values, color=[KEY] * len(of_key) + [CONTROL] * len(controls))
+    for i, control in enumerate(controls, len(of_key)):
+        if control.spread is not None:
+            axes.plot(control.accuracy, [i] * len(control.accuracy), "|", color="black", ms=9, mew=0.7)
     for i, value in enumerate(values):
         axes.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.12)
-    axes.set_xlabel("accuracy on test words (ticks: single random sets)")
+    axes.set_xlabel("accuracy on test words (ticks: single draws)")
     return figure
 
 
-def _own_f1(result: Result) -> Figure:
-    names = [tag for tag in result.labels.names if f"own/f1/{tag}" in result.metrics]
-    labels = labels_of(names)
+def _per_tag_f1(result: Result) -> Figure:
+    names = list(result.evidence.per_tag)
+    probes, labels = result.evidence.per_tag.values(), labels_of(names)
     figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4 + room_for(labels))
     at = np.arange(len(names))
-    for shift, prefix, colour, label in (
-        (-0.2, "own/f1", KEY, "key neurons"),
-        (0.2, "own/random_f1", CONTROL, "random"),
-    ):
-        heights = [result.metrics[f"{prefix}/{tag}"] for tag in names]
-        axes.bar(at + shift, heights, width=0.4, color=colour, label=label)
+    axes.bar(at - 0.2, [probe.f1 for probe in probes], width=0.4, color=KEY, label="key neurons")
+    random = [float(probe.random_f1.mean()) for probe in probes]
+    axes.bar(at + 0.2, random, width=0.4, color=CONTROL, label="random")
     axes.set_xticks(at, labels, rotation=90)
     axes.set_ylim(0, 1)
     axes.set_ylabel("F1 of the tag on its own neurons")
@@ -162,8 +155,8 @@ def _own_f1(result: Result) -> Figure:
 
 def _layers(result: Result) -> Figure:
     """In which layers the ``top_k`` strongest neurons of each tag lie."""
-    layers, names, k = result.sets.layers, result.labels.names, result.experiment.selection.rule.top_k
-    strongest = {tag: result.sets.tags[tag][:k] for tag in names}
+    layers, names, k = result.key.sets.layers, result.text.labels.names, result.experiment.selection.rule.top_k
+    strongest = {tag: result.key.sets.tags[tag][:k] for tag in names}
     counts = np.array([[sum(n.layer == layer for n in strongest[tag]) for layer in layers] for tag in names])
     return figure_by_layer(counts, names, layers, f"Layers of the {k} strongest neurons of each tag")
 

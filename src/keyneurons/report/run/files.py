@@ -81,14 +81,16 @@ def _confounded(found: Confounded | None) -> dict[str, Any]:
 
 def sets_digest(result: Result) -> str:
     """Digest of which neurons were selected for which tag, and nothing else."""
-    sets = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in result.sets.tags.items()}
-    return json_digest([result.sets.site, sets])[:16]
+    sets = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in result.key.sets.tags.items()}
+    return json_digest([result.key.sets.site, sets])[:16]
 
 
 def write_tables(result: Result, folder: Path) -> None:
     """Write key neurons, overlap matrices, metrics, confusion matrix and what the checks found."""
-    dataset = {"id": result.treebank.id, "digest": result.treebank_digest}
-    found = key_neurons(result.experiment, dataset, result.labels.column, result.sets, result.reliability.confounds)
+    dataset = {"id": result.text.treebank.id, "digest": result.text.digest}
+    found = key_neurons(
+        result.experiment, dataset, result.text.labels.column, result.key.sets, result.reliability.confounds
+    )
     write_json(folder / "key_neurons.json", found)
     shared = result.overlap
     matrices = {
@@ -100,10 +102,10 @@ def write_tables(result: Result, folder: Path) -> None:
     }
     for name, matrix in matrices.items():
         write_matrix(folder / f"{name}.csv", shared.tags, matrix)
-    if result.evidence.confusion is not None:
-        write_matrix(folder / "confusion.csv", result.labels.names, result.evidence.confusion)
+    if result.evidence.key is not None:
+        write_matrix(folder / "confusion.csv", result.text.labels.names, result.evidence.key.scores.confusion)
     if result.reliability.redundancy is not None:
-        write_json(folder / "redundancy.json", redundancy_facts(result.sets, result.reliability.redundancy))
+        write_json(folder / "redundancy.json", redundancy_facts(result.key.sets, result.reliability.redundancy))
     write_json(folder / METRICS_FILE, dict(result.metrics))
 
 
@@ -123,19 +125,24 @@ def redundancy_facts(sets: NeuronSets, redundant: Redundancy) -> dict[str, Any]:
 
 def write_scores_and_probe(result: Result, folder: Path) -> None:
     """Write the scores of all neurons, one ``[tags, neurons]`` tensor a layer, and the trained probe."""
-    facts = {"tags": json.dumps(result.labels.names), "site": result.sets.site, "method": result.experiment.method}
+    facts = {
+        "tags": json.dumps(result.text.labels.names),
+        "site": result.key.sets.site,
+        "method": result.experiment.method,
+    }
     write_tensors(folder / SCORES_FILE, _by_layer(result), facts)
-    probe = result.evidence.probe
-    if probe is None:
+    if result.evidence.key is None:
         return
-    width = result.sets.neurons_per_layer
-    places = ",".join(f"{result.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
+    probe = result.evidence.key.probe
+    width = result.key.sets.neurons_per_layer
+    places = ",".join(f"{result.key.sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     tensors = {name: getattr(probe, name).contiguous() for name in ("weight", "bias", "mean", "std")}
     write_tensors(folder / "probe.safetensors", tensors, {**facts, "neurons": places})
 
 
 def _by_layer(result: Result) -> dict[str, Tensor]:
-    scores, width = result.scores, result.scores.neurons_per_layer
+    scores = result.key.scores
+    width = scores.neurons_per_layer
     tensors = {}
     for i, layer in enumerate(scores.layers):
         columns = slice(i * width, (i + 1) * width)

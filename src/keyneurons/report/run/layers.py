@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from numpy import ndarray
 
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json
+from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_p_value, control_spread
+from keyneurons.pipeline.evidence import ControlResult
 from keyneurons.pipeline.experiment import Result
 from keyneurons.pipeline.layers import OneLayer, layer_metrics
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
@@ -21,26 +24,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ALPHA = 0.05
-
-CURVES = {
-    "key neurons": ("probe/test_accuracy", KEY, "-"),
-    "all neurons": ("control/all_neurons/test_accuracy", "black", ":"),
-    "control task": ("control/task/test_accuracy", "#d55e00", "-"),
-    "word type": ("control/word_type/test_accuracy", CONTROL, "--"),
-    "majority": ("control/majority/test_accuracy", CONTROL, ":"),
-}
+STYLES = (("black", ":"), ("#d55e00", "-"), (CONTROL, "--"), (CONTROL, ":"), ("#009e73", "-."), ("#56b4e9", "-."))
+"""Colours and lines of the controls that have one curve, in the order of the configuration."""
 
 
 def write_layers(result: Result, folder: Path) -> None:
     """Write tables of the layers, the concepts and their cosines, and what MLflow draws as curves over the layers."""
-    curves = {name: curve for at, found in result.layers.items() for name, curve in layer_metrics(at, found).items()}
-    of_layers = {int(name.removeprefix("layer_")): r for name, r in result.residuals.items() if name != "joint"}
+    curves = {
+        name: curve for at, found in result.layers.read_at.items() for name, curve in layer_metrics(at, found).items()
+    }
+    of_layers = {
+        int(name.removeprefix("layer_")): r for name, r in result.key.words.residuals.items() if name != "joint"
+    }
     if of_layers:
         curves["layer/attribution/residual"] = of_layers
     if curves:
         write_json(folder / "layers.json", curves)
-    for read_at, found in result.layers.items():
+    for read_at, found in result.layers.read_at.items():
         names = sorted({name for one in found for name in one.metrics})
         rows = [[one.layer, *(one.metrics.get(name, "") for name in names)] for one in found]
         write_table(folder / f"layers_{read_at}.csv", ["layer", *names], rows)
@@ -53,10 +53,10 @@ def write_layers(result: Result, folder: Path) -> None:
 
 def draw_layers(result: Result, folder: Path) -> None:
     """Draw the accuracy over the layers and, where there are concepts, their accuracies and cosines."""
-    if not any(result.layers.values()):
+    if not any(result.layers.read_at.values()):
         return
     save(_accuracies(result), folder / "accuracy_by_layer.png")
-    if any(one.concepts for found in result.layers.values() for one in found):
+    if any(one.concepts for found in result.layers.read_at.values() for one in found):
         save(_concept_accuracies(result), folder / "concepts.png")
         save(_cosines(result), folder / "concept_cosine.png")
 
@@ -64,17 +64,22 @@ def draw_layers(result: Result, folder: Path) -> None:
 def layer_facts(result: Result) -> Iterator[str]:
     """One sentence a place of reading."""
     m = result.metrics
-    for read_at, found in result.layers.items():
+    for read_at, found in result.layers.read_at.items():
         if not found:
             continue
         best = f"{m[f'layers/{read_at}/best_test_accuracy']:.3f} in layer {m[f'layers/{read_at}/best_layer']:.0f}"
-        beaten = sum(one.metrics["control/random/p_value"] <= ALPHA for one in found)
-        least = 1 / (1 + len(result.evidence.random_accuracy))
-        told = f"in {beaten} of {len(found)} layers" if least <= ALPHA else f"(p cannot be below {least:.3f})"
-        yield (
-            f"layer by layer, read at the {read_at}: {best}, the best on dev; better than random sets {told}, by "
-            f"{m[f'layers/{read_at}/mean_advantage']:.3f} on average"
-        )
+        drawn = {name: each for name, each in found[0].evidence.controls.items() if each.spread is not None}
+        against = "".join(_beaten(found, name, control) for name, control in drawn.items())
+        yield f"layer by layer, read at the {read_at}: {best}, the best on dev{against}"
+
+
+def _beaten(found: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
+    """In how many layers the key neurons beat a control with several draws, and by how much on average."""
+    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in found)
+    least = 1 / (1 + len(control.accuracy))
+    told = f"in {beaten} of {len(found)} layers" if least <= ALPHA else f"(p cannot be below {least:.3f})"
+    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in found])
+    return f"; better than {control.label} {told}, by {mean:.3f} on average"
 
 
 def mean_cosine(found: tuple[OneLayer, ...]) -> tuple[tuple[str, ...], Float[ndarray, "tags tags"]]:
@@ -94,18 +99,21 @@ def _concept_rows(found: tuple[OneLayer, ...]) -> list[list[object]]:
 
 
 def _accuracies(result: Result) -> Figure:
+    """The key neurons and every control over the layers; of controls with several draws a band."""
     figure, panels = _panels(result)
-    for axes, (read_at, found) in zip(panels, result.layers.items(), strict=True):
+    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
         at = [one.layer for one in found]
-        mean, std = (
-            np.array([one.metrics[f"control/random/test_accuracy{end}"] for one in found]) for end in ("", "_std")
-        )
-        axes.fill_between(at, mean - 2 * std, mean + 2 * std, color=CONTROL, alpha=0.4, lw=0)
-        axes.plot(at, mean, color=CONTROL, label="random sets (two std)")
-        for name, (metric, colour, style) in CURVES.items():
-            if all(metric in one.metrics for one in found):
-                values = [one.metrics[metric] for one in found]
-                axes.plot(at, values, style, marker="." if name == "key neurons" else "", color=colour, label=name)
+        styles = cycle(STYLES)
+        for name, control in found[0].evidence.controls.items() if found else ():
+            mean = np.array([one.metrics[control_accuracy(name)] for one in found])
+            if control.spread is not None:
+                std = np.array([one.metrics[control_spread(name)] for one in found])
+                axes.fill_between(at, mean - 2 * std, mean + 2 * std, color=CONTROL, alpha=0.4, lw=0)
+                axes.plot(at, mean, color=CONTROL, label=f"{control.label} (± 2 std)")
+            else:
+                colour, line = next(styles)
+                axes.plot(at, mean, line, color=colour, label=control.label)
+        axes.plot(at, [one.metrics[ACCURACY] for one in found], marker=".", color=KEY, label="key neurons")
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("accuracy on test words")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -113,10 +121,10 @@ def _accuracies(result: Result) -> Figure:
 
 
 def _concept_accuracies(result: Result) -> Figure:
-    names = result.labels.names
+    names = result.text.labels.names
     labels = labels_of(names)
     figure, panels = _panels(result, room_for(labels))
-    for axes, (read_at, found) in zip(panels, result.layers.items(), strict=True):
+    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
         curves = layer_metrics(read_at, found)
         for tag, label, colour in zip(names, labels, colours(len(names)), strict=True):
             for kind, style in (("cav", "-"), ("car", "--")):
@@ -131,7 +139,9 @@ def _concept_accuracies(result: Result) -> Figure:
 
 
 def _cosines(result: Result) -> Figure:
-    shown = {at: mean_cosine(found) for at, found in result.layers.items() if any(one.concepts for one in found)}
+    shown = {
+        at: mean_cosine(found) for at, found in result.layers.read_at.items() if any(one.concepts for one in found)
+    }
     labels = labels_of(next(iter(shown.values()))[0])
     size = max(3.0, 0.5 * len(labels) + 1.6) + room_for(labels)
     figure = new_figure(size * len(shown) + 0.8, size)
@@ -150,8 +160,8 @@ def _cosines(result: Result) -> Figure:
 
 def _panels(result: Result, room: float = 0.0) -> tuple[Figure, list[Axes]]:
     """A panel for every place of reading, over the layers; ``room`` in inches for the legend."""
-    figure = new_figure(5.0 * len(result.layers) + 1.8 + room, 3.6)
-    panels = list(figure.subplots(1, len(result.layers), squeeze=False, sharey=True)[0])
+    figure = new_figure(5.0 * len(result.layers.read_at) + 1.8 + room, 3.6)
+    panels = list(figure.subplots(1, len(result.layers.read_at), squeeze=False, sharey=True)[0])
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_xlabel("layer")

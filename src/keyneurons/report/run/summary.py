@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.metrics import ALPHA, UNION_SHARE, UNION_SIZE
+from keyneurons.pipeline.evidence import ControlResult, Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def summarise(result: Result) -> Summary:
     rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"{layers_told(result.sets.layers)}: {rule.top_k} key neurons per tag by {result.experiment.method}"
+        f"{layers_told(result.key.sets.layers)}: {rule.top_k} key neurons per tag by {result.experiment.method}"
     )
-    columns = {"tag": [*result.labels.names], **_tag_columns(result)}
+    columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()
     told = verdict(result)
@@ -57,22 +57,29 @@ def layers_told(layers: Sequence[int]) -> str:
 
 
 def verdict(result: Result) -> str:
-    """One plain sentence: whether the key neurons beat matched random sets of neurons."""
-    m, n = result.metrics, len(result.evidence.random_accuracy)
-    if result.evidence.probe is None:
+    """A plain sentence for each control with several draws: whether the key neurons beat it."""
+    key = result.evidence.key
+    if key is None:
         rule = result.experiment.selection.rule
         return (
-            f"No key neurons: none of any tag passes threshold={rule.threshold}, alpha={rule.alpha}, sign={rule.sign}."
+            f"No key neurons: none of any tag passes threshold.kind={rule.threshold}, "
+            f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
-    figures = (
-        f"accuracy {m['probe/test_accuracy']:.3f} against {m['control/random/test_accuracy']:.3f} "
-        f"(std {m['control/random/test_accuracy_std']:.3f}, {n} sets), p = {m['control/random/p_value']:.3f}"
-    )
-    if m["control/random/p_value"] <= ALPHA:
-        return f"Key neurons beat matched random sets: {figures}."
+    accuracy = key.scores.accuracy
+    drawn = [control for control in result.evidence.controls.values() if control.spread is not None]
+    if not drawn:
+        return f"Key neurons have an accuracy of {accuracy:.3f}; no control with several draws was chosen."
+    return " ".join(_against(accuracy, control) for control in drawn)
+
+
+def _against(accuracy: float, control: ControlResult) -> str:
+    n, p_value = len(control.accuracy), control.p_value(accuracy)
+    figures = f"accuracy {accuracy:.3f} against {control.mean:.3f} ± {control.spread:.3f} ({n} sets), p = {p_value:.3f}"
+    if p_value is not None and p_value <= ALPHA:
+        return f"Key neurons beat {control.label}: {figures}."
     least = 1 / (n + 1)
-    hint = f" With {n} sets p cannot be below {least:.3f}: raise controls.random_sets." if least > ALPHA else ""
-    return f"Key neurons are not distinguishable from matched random sets: {figures}.{hint}"
+    hint = f" With {n} sets p cannot be below {least:.3f}: draw more of them." if least > ALPHA else ""
+    return f"Key neurons are not distinguishable from {control.label}: {figures}.{hint}"
 
 
 def markdown(summary: Summary) -> str:
@@ -87,15 +94,15 @@ def markdown(summary: Summary) -> str:
 
 def _tag_columns(result: Result) -> dict[str, list[str]]:
     """The table by tag: words, neurons where some tag has fewer than asked for, the best one, F1, stability."""
-    names, m, sets = result.labels.names, result.metrics, result.sets
+    names, m, sets = result.text.labels.names, result.metrics, result.key.sets
     asked = result.experiment.selection.rule.asked(len(sets.layers))
     best = [next(iter(sets.tags[tag]), None) for tag in names]
-    columns = {"train words": [str(count) for count in result.labels.counts("train")]}
+    columns = {"train words": [str(count) for count in result.text.labels.counts("train")]}
     if any(len(sets.tags[tag]) < asked for tag in names):
         columns["neurons"] = [f"{len(sets.tags[tag])} of {asked}" for tag in names]
     columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
     columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
-    measured = {"own F1": "own/f1", "random F1": "own/random_f1"}
+    measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1"}
     measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
     for title, metric in measured.items():
         columns[title] = [f"{m[key]:.3f}" if (key := f"{metric}/{tag}") in m else "-" for tag in names]
@@ -104,37 +111,29 @@ def _tag_columns(result: Result) -> dict[str, list[str]]:
 
 def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
     """Accuracies with their controls, and once more on words of unseen types if they were measured."""
-    m, rows = result.metrics, _accuracies_of(result, "")
-    if result.experiment.unseen_share is not None:
-        tags, words = m["unseen_words/data/tags"], m["unseen_words/data/test_words"]
-        rows += [(f"the same on {words:.0f} test words of {tags:.0f} tags whose types train lacks", "")]
-        rows += [(f"  {name}", value) for name, value in _accuracies_of(result, "unseen_words/")]
+    m = result.metrics
+    size = f"{m[UNION_SIZE]:.0f}, {m[UNION_SHARE]:.0%} of the neurons read"
+    rows = _accuracies_of(result.evidence, f" ({size})")
+    if (unseen := result.unseen) is not None:
+        tags, words = len(unseen.labels.names), len(unseen.labels.splits["test"].rows)
+        rows += [(f"the same on {words} test words of {tags} tags whose types train lacks", "")]
+        rows += [(f"  {name}", value) for name, value in _accuracies_of(unseen.evidence, "")]
     return tuple(rows)
 
 
-def _accuracies_of(result: Result, prefix: str) -> list[tuple[str, str]]:
-    m = {name.removeprefix(prefix): value for name, value in result.metrics.items() if name.startswith(prefix)}
-    rows = []
-    if "probe/test_accuracy" in m:
-        size = (
-            ""
-            if prefix
-            else f" ({m['selection/union_size']:.0f}, {m['selection/union_fraction']:.0%} of the neurons read)"
-        )
-        spread = f"{m['control/random/test_accuracy']:.3f} +- {m['control/random/test_accuracy_std']:.3f}"
-        sets = "" if prefix else f" (mean of {len(result.evidence.random_accuracy)} sets of that size)"
-        rows += [(f"key neurons{size}", f"{m['probe/test_accuracy']:.3f}"), (f"random neurons{sets}", spread)]
-    single = {
-        "all neurons": "control/all_neurons/test_accuracy",
-        "control task (a random tag for each word type)": "control/task/test_accuracy",
-        "most frequent tag of the word in train": "control/word_type/test_accuracy",
-        "majority tag": "control/majority/test_accuracy",
-    }
-    return rows + [(name, f"{m[metric]:.3f}") for name, metric in single.items() if metric in m]
+def _accuracies_of(evidence: Evidence, size: str) -> list[tuple[str, str]]:
+    rows = [] if evidence.key is None else [(f"key neurons{size}", f"{evidence.key.scores.accuracy:.3f}")]
+    for control in evidence.controls.values():
+        if control.spread is None:
+            rows.append((control.label, f"{control.mean:.3f}"))
+        else:
+            draws = f"{control.label} (mean of {len(control.accuracy)})"
+            rows.append((draws, f"{control.mean:.3f} ± {control.spread:.3f}"))
+    return rows
 
 
 def _facts(result: Result) -> tuple[str, ...]:
-    labels, treebank, m = result.labels, result.treebank, result.metrics
+    labels, treebank, m = result.text.labels, result.text.treebank, result.metrics
     words = " / ".join(str(len(labels.splits[split].rows)) for split in SPLITS)
     facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
     if result.experiment.read.read_at == "prediction":
@@ -173,10 +172,10 @@ def _attribution_facts(result: Result) -> Iterator[str]:
     attribute = result.experiment.attribute
     if attribute is None:
         return
-    each = result.metrics["attribution/words"] / len(result.labels.names)
+    each = result.metrics["attribution/words"] / len(result.text.labels.names)
     yield f"{each:.0f} train words of each tag attributed to the neurons where they are predicted"
-    if result.residuals:
-        name, worst = max(result.residuals.items(), key=lambda named: named[1])
+    if result.key.words.residuals:
+        name, worst = max(result.key.words.residuals.items(), key=lambda named: named[1])
         yield f"their sums are off the change of the {attribute.method.target} by {worst:.2g} of it at most ({name})"
 
 
@@ -188,9 +187,9 @@ def _reliability_facts(result: Result) -> Iterator[str]:
             yield f"sets by {told} have a Jaccard of {both[0]:.3f} on average, {both[1]:.3f} expected by chance"
     if found.confounds is not None:
         vanishing = [
-            f"{tag} {result.sets.site}.{n.layer}.{n.neuron}"
-            for tag in result.sets
-            for n, c in zip(result.sets.tags[tag], found.confounds[tag], strict=True)
+            f"{tag} {result.key.sets.site}.{n.layer}.{n.neuron}"
+            for tag in result.key.sets
+            for n, c in zip(result.key.sets.tags[tag], found.confounds[tag], strict=True)
             if c.vanishes
         ]
         shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""

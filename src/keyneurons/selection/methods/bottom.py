@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int, Num
+from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.records import Scores
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.interface import Source, Tagging, Traits, maxima_one_by_one
+from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.views import View
 
 
 @dataclass(frozen=True)
@@ -20,13 +26,33 @@ class Bottom:
     """
 
     of: NeuronScorer
-    per_neuron: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not callable(self.of):
+            raise ValueError("bottom turns round methods that score activations, not attributions")
+
+    @property
+    def traits(self) -> Traits:
+        """It needs what the other method needs, and has no test."""
+        of = scoring_of(self.of).traits
+        return Traits(views=of.views, per_neuron=of.per_neuron)
 
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
         """Places in the ranking of the other method, in 0..1."""
         return self.places(self.of(values, tags, n_tags))
+
+    def scores(
+        self, source: Source, tags: Int[ndarray, " words"], moments: Mapping[View, Moments] | None = None
+    ) -> Scores:
+        """Places in the ranking of all neurons of all layers."""
+        of = scoring_of(self.of).scores(source, tags, moments)
+        return replace(of, values=self.places(of.values), p_values=None, p_bounds=None, effects=None)
+
+    def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
+        """The largest magnitude of a score of each tag under each of n taggings."""
+        return maxima_one_by_one(self, source, tagging, n)
 
     def places(self, scores: Float[Tensor, "tags neurons"]) -> Float[Tensor, "tags neurons"]:
         """Places in the ranking by these scores, in 0..1."""

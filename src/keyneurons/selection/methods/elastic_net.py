@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from jaxtyping import Float, Int, Num
 from torch import Tensor
@@ -27,7 +26,6 @@ class ElasticNet:
     l1: float
     l2: float
     tolerance: float = 1e-5
-    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not (0 <= self.l1 < float("inf") and 0 <= self.l2 < float("inf") and self.l1 + self.l2 > 0):

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.moments import Moments, SignificantMomentScorer
+from keyneurons.selection.moment_scorer import SignificantMomentScorer
+from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import ColumnError
 from keyneurons.selection.significance import student_p_values
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.moments import Moments, MomentScorer, SignificantMomentScorer, View
-from keyneurons.selection.top_share import TopShare
+from keyneurons.selection.interface import Traits
+from keyneurons.selection.moment_scorer import MomentScorer, SignificantMomentScorer
+from keyneurons.selection.moments import Moments
+from keyneurons.selection.views import TopShare, View
 
 FrequencyTest = Literal["chi_squared", "fisher"]
 
@@ -34,7 +36,6 @@ class Frequency(SignificantMomentScorer):
     signed: bool = True
     test_by: FrequencyTest = "chi_squared"
     min_cramers_v: float = 0.0
-    per_neuron: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -48,6 +49,11 @@ class Frequency(SignificantMomentScorer):
     def view(self) -> View:
         """1 where a neuron is among the strongest of a word."""
         return TopShare(self.share, self.signed, self.of_all_layers)
+
+    @property
+    def traits(self) -> Traits:
+        """A permutation test would ask for more than a neuron that is frequent by chance for any tag."""
+        return replace(super().traits, permutable=False, may_be_empty=self.min_cramers_v > 0)
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Share of the words of every tag that keep a neuron."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Num
@@ -41,7 +40,6 @@ class GaussianProbe:
 
     n_neurons: int
     held_out: float = 0.25
-    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.n_neurons < 1:

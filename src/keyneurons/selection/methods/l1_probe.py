@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -40,7 +39,6 @@ class L1Probe:
     n_nonzero: int = 0
     C: float | None = None
     tolerance: float = 1e-4
-    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.n_nonzero < (1 if self.C is None else 0):

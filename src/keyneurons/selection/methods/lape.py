@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.moments import Moments, MomentScorer, View
+from keyneurons.selection.moment_scorer import MomentScorer
+from keyneurons.selection.moments import Moments
+from keyneurons.selection.views import POSITIVE, View
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class LAPE(MomentScorer):
     """
 
     percentile: float = 95.0
-    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.percentile < 100:
@@ -35,7 +35,7 @@ class LAPE(MomentScorer):
     @property
     def view(self) -> View:
         """1 where an activation is above 0."""
-        return "positive"
+        return POSITIVE
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Entropy that every neuron lacks, for the tags on which it is often active."""

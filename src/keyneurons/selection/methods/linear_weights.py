@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from jaxtyping import Float, Int, Num
 from torch import Tensor
@@ -25,7 +24,6 @@ class LinearWeights:
 
     l2: float
     tolerance: float = 1e-5
-    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.l2 < float("inf"):

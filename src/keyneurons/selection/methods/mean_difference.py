@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from keyneurons.selection.methods.f_test import between_and_within, separation
-from keyneurons.selection.moments import Moments, SignificantMomentScorer
+from keyneurons.selection.moment_scorer import SignificantMomentScorer
+from keyneurons.selection.moments import Moments
 from keyneurons.selection.significance import student_p_values
 
 

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.moments import Moments, MomentScorer
+from keyneurons.selection.moment_scorer import MomentScorer
+from keyneurons.selection.moments import Moments
 
 
 @dataclass(frozen=True)

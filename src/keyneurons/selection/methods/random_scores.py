@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.selection.moments import Moments, MomentScorer
+from keyneurons.selection.moment_scorer import MomentScorer
+from keyneurons.selection.moments import Moments
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,6 @@ class Random(MomentScorer):
     """
 
     seed: int = 0
-    per_neuron: ClassVar[bool] = False
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """A number for every tag and neuron."""

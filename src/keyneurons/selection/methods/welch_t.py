@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from keyneurons.selection.methods.f_test import ROUNDING
-from keyneurons.selection.moments import Moments, SignificantMomentScorer, View
+from keyneurons.selection.moment_scorer import SignificantMomentScorer
+from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import ColumnError, TagError
 from keyneurons.selection.significance import student_p_values
+from keyneurons.selection.views import MAGNITUDE, VALUE, View
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class WelchT(SignificantMomentScorer):
     @property
     def view(self) -> View:
         """The activations or their magnitudes."""
-        return "magnitude" if self.magnitude else "value"
+        return MAGNITUDE if self.magnitude else VALUE
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Welch's t of every neuron and tag.

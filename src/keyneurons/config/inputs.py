@@ -1,0 +1,98 @@
+"""What a configuration may say of its inputs: the treebank and the model, one section for each place they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from keyneurons.config.values import Caps, Fractions, PositiveInt, device_name, one_line, text_only
+
+
+class Section(BaseModel):
+    """Frozen, and closed to unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dataset(Section):
+    """What every dataset can be asked for."""
+
+    tag_column: str
+    tags: Annotated[tuple[str, ...] | None, BeforeValidator(text_only)]
+    min_words_per_tag: PositiveInt
+    max_sentences: Caps
+    max_words: Caps
+    drop_duplicates: bool
+    unreadable_words: Literal["error", "drop"]
+    overfit: bool
+
+
+class StarterDataset(Dataset):
+    """The treebank inside the package."""
+
+    source: Literal["starter"]
+
+
+class EWTDataset(Dataset):
+    """UD English EWT."""
+
+    source: Literal["ud_english_ewt"]
+    folder: Path | None
+
+
+class ConlluDataset(Dataset):
+    """Any CoNLL-U files."""
+
+    source: Literal["conllu"]
+    id: Annotated[str, one_line(500)]
+    train: Path | None
+    dev: Path | None
+    test: Path | None
+    file: Path | None
+    fractions: Fractions
+
+
+class TextDataset(Dataset):
+    """Plain text, tagged by Stanza."""
+
+    source: Literal["text"]
+    id: Annotated[str, one_line(500)]
+    path: Path
+    language: str
+    stanza_folder: Path | None
+    fractions: Fractions
+
+
+class Model(Section):
+    """What every model can be asked for."""
+
+    bos: str | None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    device: Annotated[str, AfterValidator(device_name)]
+    device_map: str | None
+    random_weights: bool
+    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
+
+
+class PackagedModel(Model):
+    """The default model."""
+
+    source: Literal["package"]
+
+
+class HubModel(Model):
+    """A model of the Hugging Face hub."""
+
+    source: Literal["hub"]
+    id: str
+    revision: str
+
+
+class LocalModel(Model):
+    """A model in a folder."""
+
+    source: Literal["local"]
+    folder: Path

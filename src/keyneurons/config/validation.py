@@ -1,0 +1,75 @@
+"""A composed configuration checked against the schema; what is wrong is told in one line that says what is legal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import ValidationError
+
+from keyneurons.addresses import masked, masked_address
+from keyneurons.config.schema import Config
+from keyneurons.config.values import quoted
+from keyneurons.metric_names import shortened
+
+
+def validate(composed: DictConfig) -> Config:
+    """Check a composed configuration.
+
+    Args:
+        composed: what Hydra composed.
+
+    Returns:
+        The checked configuration.
+
+    Raises:
+        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
+    return validate_plain(plain)
+
+
+def validate_plain(plain: Any) -> Config:
+    """Check a configuration in plain values, such as one that was read from a file.
+
+    Raises:
+        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+    """
+    try:
+        return Config.model_validate(plain)
+    except ValidationError as error:
+        raise ValueError("; ".join(_explain(dict(e)) for e in error.errors())) from None
+
+
+def _explain(error: dict[str, Any]) -> str:
+    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
+    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
+    message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if error["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    if error["type"] == "model_type":
+        return _section(key, error["input"])
+    if error["type"] == "tuple_type":
+        message = "should be a list, such as [A,B]"
+    if not key:
+        return message
+    if error["type"] == "missing":
+        return f"{key}: is missing, and has no default"
+    if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
+        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
+    given = masked(repr(error["input"]))
+    if isinstance(error["input"], str) and key == "tracking.uri":
+        given = repr(masked_address(error["input"]))
+    return f"{key}: {message}, got {shortened(given, 200)}"
+
+
+def _section(key: str, given: Any) -> str:
+    """What to write in place of a plain value for a whole section."""
+    section = Config.model_fields[key].annotation
+    names = list(getattr(section, "model_fields", ()))
+    text = str(given).lower() if isinstance(given, bool) else masked(str(given))
+    return f"{key} has keys of its own ({', '.join(names)}): write {key}.{names[0]}={shortened(text, 200)}"

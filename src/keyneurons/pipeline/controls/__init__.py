@@ -1,0 +1,1 @@
+"""Controls of the probe on the key neurons: the same measurement on something matched, one file each."""

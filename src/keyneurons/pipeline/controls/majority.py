@@ -1,0 +1,28 @@
+"""How far does a blind guess go?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from keyneurons.analysis.controls import majority_tag
+from keyneurons.pipeline.controls.control import Case, Trial
+
+
+@dataclass(frozen=True)
+class Majority:
+    """The most frequent tag in train for every word."""
+
+    label: ClassVar[str] = "majority tag"
+    contrast: ClassVar[str | None] = None
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        """None."""
+        return 0
+
+    def __call__(self, case: Case) -> Trial:
+        """Predict the test words."""
+        train, test = case.labels.splits["train"], case.labels.splits["test"]
+        return Trial(predictions=np.full(len(test.tags), majority_tag(train.tags), dtype=np.int64))

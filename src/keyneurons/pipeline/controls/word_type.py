@@ -1,0 +1,26 @@
+"""How far does the word alone go, without a model?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keyneurons.analysis.controls import word_type_predictions
+from keyneurons.pipeline.controls.control import Case, Trial
+
+
+@dataclass(frozen=True)
+class WordType:
+    """The most frequent tag of each word in train; for words that are not there the majority tag."""
+
+    label: ClassVar[str] = "most frequent tag of the word in train"
+    contrast: ClassVar[str | None] = None
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        """None."""
+        return 0
+
+    def __call__(self, case: Case) -> Trial:
+        """Predict the test words."""
+        train, test = case.labels.splits["train"], case.labels.splits["test"]
+        return Trial(predictions=word_type_predictions(train.forms, train.tags, test.forms, len(case.labels.names)))

@@ -1,0 +1,70 @@
+"""Values that come by and are not kept, as scorers by moments need them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, Num
+from numpy import ndarray
+from torch import Tensor
+
+from keyneurons.records import Site
+from keyneurons.selection.moments import Moments, MomentSums
+from keyneurons.selection.scorer import tag_counts
+from keyneurons.selection.views import View
+
+Chunk = tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]
+"""Positions of some words, and by layer the values of its neurons."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Values of some words that are read anew, a few words at a time, whenever they are needed."""
+
+    chunks: Callable[[], Iterable[Chunk]]
+    site: Site
+    layers: tuple[int, ...]
+    width: int
+    n_tags: int
+    budget_bytes: int
+
+    def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
+        """The moments of some views under every tagging, all layers side by side; it takes one pass."""
+        at = torch.from_numpy(taggings).long()
+        for tags in at:
+            tag_counts(tags, len(tags), self.n_tags)
+        pools = {view: 1 if view.of_all_layers else len(self.layers) for view in views}
+        sums = {view: [MomentSums(view, self.n_tags, len(at)) for _ in range(n)] for view, n in pools.items()}
+        device = at.device
+        for positions, values in self.chunks():
+            for view, of_view in sums.items():
+                pieces = [torch.cat(list(values.values()), dim=1)] if view.of_all_layers else list(values.values())
+                for each, piece in zip(of_view, pieces, strict=True):
+                    device = piece.device
+                    each.add(piece, at[:, torch.from_numpy(positions)].to(device))
+        found = {}
+        for view, of_view in sums.items():
+            by_pool = [each.result(at.to(device)) for each in of_view]
+            found[view] = [Moments.beside(pieces) for pieces in zip(*by_pool, strict=True)]
+        return found
+
+    def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Stream:
+        """Refuse to draw words.
+
+        Raises:
+            ValueError: Always: words that are not kept cannot be drawn again.
+        """
+        raise ValueError("resamples of words need stored activations: activations.store=true")
+
+    def columns(self, *, per_neuron: bool) -> Iterator[tuple[int, Num[Tensor, "words block"]]]:
+        """Refuse to give all words of a neuron.
+
+        Raises:
+            ValueError: Always: they are not kept.
+        """
+        raise ValueError("this method needs stored activations: activations.store=true")
+
+    def identity(self) -> None:
+        """Nothing tells one pass apart from another."""

@@ -1,0 +1,15 @@
+"""All neurons are all neurons of all layers, and nothing that depends on the key neurons."""
+
+from __future__ import annotations
+
+from planting import LAYERS, WIDTH, case
+
+from keyneurons.pipeline.controls.all_neurons import AllNeurons
+
+
+def test_one_probe_reads_every_neuron() -> None:
+    trial = AllNeurons()(case())
+    assert trial.columns is not None
+    assert trial.columns.tolist() == [list(range(len(LAYERS) * WIDTH))]
+    assert trial.shared
+    assert AllNeurons().reads(3, 60) == 60

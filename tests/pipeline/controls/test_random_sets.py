@@ -1,0 +1,36 @@
+"""Random sets are matched to the key neurons, layer by layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planting import KEY_SETS, WIDTH, case
+
+from keyneurons.pipeline.controls.random_sets import RandomSets
+
+
+def test_sets_have_as_many_neurons_in_every_layer() -> None:
+    trial = RandomSets(6)(case())
+    union = np.array(KEY_SETS.union())
+    assert trial.columns is not None
+    assert trial.columns.shape == (6, len(union))
+    for row in trial.columns:
+        assert len(set(row)) == len(row)
+        assert np.bincount(row // WIDTH).tolist() == np.bincount(union // WIDTH).tolist()
+    assert (trial.tags, trial.shared, trial.predictions) == (None, False, None)
+
+
+def test_sets_follow_the_seed() -> None:
+    one, again, other = (RandomSets(3)(case(seed)).columns for seed in (0, 0, 1))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_as_many_as_they_are_and_no_more_than_there_are() -> None:
+    assert RandomSets(20).reads(10, 10_000) == 200
+    assert RandomSets(20).reads(10, 100) == 100
+
+
+def test_one_set_has_no_spread() -> None:
+    with pytest.raises(ValueError, match="sets must be at least 2, got 1"):
+        RandomSets(1)

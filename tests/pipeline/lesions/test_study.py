@@ -1,0 +1,231 @@
+"""Lesions of neurons that are known to carry a tag hurt its words alone; of others, nothing in particular."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from planted_model import (
+    LAYER,
+    NAMES,
+    NEURONS,
+    TRIGGERS,
+    WORDS,
+    labels_of,
+    save_planted_model,
+    sets_of,
+    treebank,
+)
+
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.lesion.modes import Lesion
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.key_neurons import KeyNeurons
+from keyneurons.pipeline.lesions.plan import LesionStudy
+from keyneurons.pipeline.lesions.readouts import tags_of_tokens
+from keyneurons.pipeline.lesions.results import LesionResult
+from keyneurons.pipeline.lesions.study import study_lesions
+from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
+
+ZERO = LesionStudy(
+    Lesion("zero"),
+    where="everywhere",
+    shares=(0.5, 1.0),
+    families=("random", "variance", "frequency", "lowest"),
+    sets=20,
+    split="test",
+    sentences=40,
+    bootstraps=200,
+    permutations=1000,
+    alpha=0.05,
+    batch_tokens=100,
+    pass_tokens=2000,
+)
+OTHERS = [n for n in range(48) if n not in NEURONS.values()]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder: Path = tmp_path_factory.mktemp("planted")
+    bank = treebank()
+    model = LanguageModel(LocalModel(save_planted_model(folder / "model", bank), folder).fetch(), device="cpu")
+    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (LAYER,), dtype="float32")
+    return read, bank, labels_of(bank), StoredActivations.of(read, bank)
+
+
+def lesioned(place, neurons: dict[str, list[int]], study: LesionStudy = ZERO, seed: int = 0) -> LesionResult:
+    read, bank, labels, activations = place
+    scores = torch.rand(4, 48, generator=torch.Generator().manual_seed(0)).double()
+    of_all = Scores("mlp", (LAYER,), 48, scores)
+    text, key = LabelledText(bank, "", labels), key_neurons(activations, labels, of_all, sets_of(neurons))
+    return study_lesions(study, read, text, activations, key, least_squares, seed)
+
+
+def key_neurons(activations: StoredActivations, labels: Labels, scores: Scores, sets: NeuronSets) -> KeyNeurons:
+    return KeyNeurons(ScoredWords(activations, labels, labels.splits["train"].rows), scores, sets)
+
+
+def least_squares(later: StoredActivations, labels: Labels, n_neurons: int) -> KeyProbe:
+    """A probe by another way than the product's."""
+    (values,) = later.arrays["train"].values()
+    words = labels.splits["train"]
+    features = torch.from_numpy(np.asarray(values[words.rows], dtype=np.float32))
+    mean = features.mean(0)
+    targets = torch.nn.functional.one_hot(torch.from_numpy(words.tags)).float()
+    weight = torch.linalg.lstsq(features - mean, targets - targets.mean(0)).solution
+    return KeyProbe(np.arange(n_neurons), mean, torch.ones(n_neurons), weight, targets.mean(0))
+
+
+@pytest.fixture(scope="module")
+def planted(place) -> LesionResult:
+    return lesioned(place, {tag: [neuron, OTHERS[i]] for i, (tag, neuron) in enumerate(NEURONS.items())})
+
+
+def test_the_lesion_of_a_planted_neuron_hurts_its_tag_alone(planted):
+    assert planted.tags == NAMES
+    assert all(bits < 3 for bits in planted.intact.values())  # one of six words: 2.6 bits
+    own = planted.change.diagonal()
+    off = planted.change[~np.eye(4, dtype=bool)]
+    assert own.min() > 0.5
+    assert np.abs(off).max() < 0.3
+    for i, tag in enumerate(NAMES):
+        low, high = planted.intervals[tag]
+        assert 0 < low < own[i] < high
+        assert abs(planted.guard[tag]) < own[i]  # triggers, which nothing was trained to predict
+    assert planted.doses[0.5] == pytest.approx(planted.doses[1.0], abs=0.1)  # the planted neuron is the stronger half
+
+
+def test_matched_sets_do_not(planted):
+    for family in ("variance", "frequency", "lowest"):
+        for effect in planted.against[family].effects.values():
+            assert abs(effect.control_mean) < 0.25
+            assert effect.p_value <= 2 / 21
+    assert set(planted.against) == {*ZERO.families, "other_tags"}
+
+
+def test_the_double_dissociation_is_found(planted):
+    found = planted.against["lowest"].dissociation
+    assert found is not None
+    assert found.p_value == pytest.approx(1 / 24)
+    assert found.diagonal_advantage > 0.5
+    assert {pair.tags for pair in found.pairs} == {(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
+
+
+def test_its_twin_without_planted_neurons_has_none(place):
+    found = lesioned(place, {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)})
+    double = found.against["random"].dissociation
+    assert double is not None
+    assert not double.pairs
+    assert double.p_value > 0.05
+    assert np.abs(found.change).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    "lesion",
+    [Lesion("mean"), Lesion("tag_mean"), Lesion("resample"), Lesion("translate", to="VERB"), Lesion("scale", 3.0)],
+    ids=lambda lesion: lesion.mode,
+)
+def test_other_modes_do_what_they_say(place, lesion):
+    study = replace(ZERO, lesion=lesion, families=("lowest",), shares=(1.0,))
+    found = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    own = dict(zip(NAMES, found.change.diagonal().tolist(), strict=True))
+    if lesion.mode in {"mean", "resample"} or lesion.mode == "tag_mean":
+        assert min(own.values()) > 0.3
+    elif lesion.mode == "translate":
+        assert own["VERB"] == pytest.approx(0, abs=1e-6)
+    else:
+        assert max(own.values()) < 0.3  # more of the same: no worse at naming the tag's words
+
+
+def test_where_only_the_tag_is_predicted_other_words_are_hardly_touched(place, planted):
+    study = replace(ZERO, where="predicted", families=("random",), shares=(1.0,))
+    found = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    assert found.change.diagonal().min() > 0.5
+    everywhere = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, replace(study, where="everywhere"))
+    np.testing.assert_allclose(found.change.diagonal(), everywhere.change.diagonal(), atol=0.05)
+
+
+def test_keeping_only_the_planted_neurons_keeps_what_they_carry(place):
+    study = replace(ZERO, lesion=Lesion("keep_only"), families=("random",), shares=(1.0,))
+    every = list(NEURONS.values())
+    found = lesioned(place, {tag: every for tag in NAMES}, study)
+    assert np.abs(found.change).max() < 0.3
+
+
+def test_the_same_seed_gives_the_same_result(place):
+    study = replace(ZERO, families=("random",), shares=(1.0,), sets=3, bootstraps=20)
+    neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
+    one, again, other = (lesioned(place, neurons, study, seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.change, again.change)
+    assert one.against["random"].effects == again.against["random"].effects
+    assert one.against["random"].effects != other.against["random"].effects
+
+
+def test_too_few_tags_are_refused(place):
+    with pytest.raises(
+        ValueError, match="lesions need two tags with key neurons and words in 40 sentences of test, got"
+    ):
+        lesioned(place, {"NOUN": [29], "VERB": [], "ADJ": [], "ADV": []})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "remove"}, "mode must be one of zero, mean"),
+        ({"mode": "zero", "to": "NOUN"}, "to names the tag of mode=translate"),
+        ({"mode": "translate"}, "to names the tag of mode=translate"),
+    ],
+)
+def test_a_lesion_that_makes_no_sense_is_refused(options, message):
+    with pytest.raises((ValueError, TypeError), match=message if options["mode"] != "remove" else ""):
+        Lesion(**options)
+
+
+def test_the_probability_of_words_of_the_tag_falls_with_its_neuron(place):
+    study = replace(ZERO, tag_mass=True, families=("variance",), shares=(1.0,))
+    mass = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).readings["tag_mass"]
+    for tag in NAMES:
+        assert mass.intact[tag] > 0.6
+        assert mass.lesioned[tag] < mass.intact[tag] / 2
+        assert mass.against["variance"][tag].change == pytest.approx(mass.intact[tag] - mass.lesioned[tag])
+        assert mass.against["variance"][tag].p_value <= 2 / 21
+    unplanted = {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)}
+    twin = lesioned(place, unplanted, study).readings["tag_mass"]
+    for tag in NAMES:
+        assert twin.lesioned[tag] == pytest.approx(twin.intact[tag], abs=0.1)
+
+
+def test_tags_of_tokens_are_counted_in_train(place):
+    read, bank, labels, _ = place
+    table = tags_of_tokens(read, bank, labels)
+    for tag, words in WORDS.items():
+        for word in words:
+            assert table[read.model.tokenizer.convert_tokens_to_ids(word)].tolist() == [t == tag for t in NAMES]
+    assert not table[read.model.tokenizer.convert_tokens_to_ids(TRIGGERS[0])].any()  # a word of no tag
+
+
+def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
+    read, *rest = place
+    study = replace(ZERO, later_layers=(1,), families=("random",), sets=2, shares=(1.0,))
+    kept = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study)
+    gone = replace(study, lesion=Lesion("keep_only"))
+    residual = replace(read, site="residual")
+    stream = StoredActivations.of(residual, rest[0])
+    one = NeuronSets("residual", (LAYER,), 32, {tag: (KeyNeuron(LAYER, i, 1.0),) for i, tag in enumerate(NAMES)})
+    scores = Scores("residual", (LAYER,), 32, torch.rand(4, 32).double())
+    text = LabelledText(rest[0], "", rest[1])
+    lost = study_lesions(gone, residual, text, stream, key_neurons(stream, rest[1], scores, one), least_squares, 0)
+    for tag in NAMES:  # a word tells its own tag; neurons that fire on what comes before it are not needed for that
+        reading = kept.readings["accuracy_in_layer_1"]
+        assert reading.intact[tag] > 0.95
+        assert reading.lesioned[tag] > 0.8
+    assert np.mean(list(lost.readings["accuracy_in_layer_1"].lesioned.values())) < 0.6

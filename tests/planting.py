@@ -1,0 +1,38 @@
+"""Made-up activations: noise in two layers, but for one neuron a tag; sentences of ten words; key neurons in them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.controls.control import Case
+from keyneurons.records import SPLITS, KeyNeuron, LabelledWords, Labels, NeuronSets
+
+NAMES = ("ADJ", "NOUN", "VERB")
+LAYERS, WIDTH = (1, 4), 30
+PLANTED = {"ADJ": (1, 7), "NOUN": (4, 0), "VERB": (4, 29)}
+KEY_SETS = NeuronSets(
+    "mlp", LAYERS, WIDTH, {tag: (KeyNeuron(*place, 1.0), KeyNeuron(4, 11, 0.5)) for tag, place in PLANTED.items()}
+)
+SENTENCES = np.arange(600) // 10
+
+
+def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
+    """Train, dev and test of 600 words each; every word has a tag."""
+    rng = np.random.default_rng(seed)
+    arrays, labelled = {}, {}
+    for split in SPLITS:
+        tags = rng.integers(0, 3, 600)
+        values = {layer: rng.normal(size=(600, WIDTH)).astype(np.float16) for layer in LAYERS}
+        for i, name in enumerate(NAMES):
+            layer, neuron = PLANTED[name]
+            values[layer][tags == i, neuron] += strength
+        arrays[split] = values
+        labelled[split] = LabelledWords(np.arange(600), tags, tuple(f"w{word % 50}" for word in range(600)))
+    return StoredActivations(arrays, "mlp"), Labels("upos", NAMES, labelled)
+
+
+def case(seed: int = 0, labels: Labels | None = None) -> Case:
+    """The planted neurons as key neurons, on these labels or their own."""
+    activations, own = planted(3.0)
+    return Case(labels or own, activations, KEY_SETS, seed)

@@ -1,0 +1,278 @@
+"""What a run says in words: the verdict for both outcomes, the table, the facts."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.store import ActivationStore
+from keyneurons.analysis.confounds import Confounded
+from keyneurons.analysis.overlap import overlap
+from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.analysis.stability import Stability
+from keyneurons.data.sources import Starter
+from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.memo import Memo
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import ModelFolder
+from keyneurons.pipeline.activations import StoredActivations
+from keyneurons.pipeline.controls.random_sets import RandomSets
+from keyneurons.pipeline.dataset import Dataset, LabelledText
+from keyneurons.pipeline.evidence import ControlResult, Evidence, KeyNeuronsProbe
+from keyneurons.pipeline.experiment import Experiment, Result
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
+from keyneurons.pipeline.layers import LayerChecks, Layers
+from keyneurons.pipeline.per_tag import TagProbe
+from keyneurons.pipeline.probes import KeyProbe, Training
+from keyneurons.pipeline.probing import Probing
+from keyneurons.pipeline.reliability import Checks, Reliability
+from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.pipeline.unseen_words import OnUnseenWords
+from keyneurons.probe.fit import ProbeSettings
+from keyneurons.probe.metrics import ClassificationMetrics
+from keyneurons.records import (
+    SPLITS,
+    KeyNeuron,
+    LabelledWords,
+    Labels,
+    NeuronSets,
+    Scores,
+    Sentence,
+    Treebank,
+    Word,
+)
+from keyneurons.report.run.console import show
+from keyneurons.report.run.figures import draw_figures
+from keyneurons.report.run.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
+from keyneurons.report.run.summary import markdown, summarise, verdict
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.rules import Rule
+
+NAMES = ("NOUN", "VERB")
+CAPS: Mapping[Any, None] = dict.fromkeys(SPLITS)
+LATER = (np.arange(7), np.array([0, 1, 0, 1, 0, 1, 0]), tuple("abcdefg"))
+UNCHECKED = Reliability({}, None, None)
+
+
+def experiment(folder: Path) -> Experiment:
+    model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0)
+    training = Training(settings, partial(lightning.Trainer, accelerator="cpu"), 0)
+    return Experiment(
+        dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
+        read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
+        store=True,
+        attribute=None,
+        selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
+        method="correlation",
+        probing=Probing(training, {"random": RandomSets(20)}, 5, Memo()),
+        checks=Checks(3, 5, confounds=True, redundancy=True),
+        unseen=None,
+        layers=LayerChecks(),
+        lesions=None,
+        seed=0,
+    )
+
+
+def drawn(mean: float, std: float, n: int = 20) -> np.ndarray:
+    """Accuracies of this mean and standard deviation."""
+    spread = np.linspace(-1.0, 1.0, n)
+    return mean + std * spread / spread.std(ddof=1)
+
+
+def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidence:
+    """A probe with this accuracy, random sets with these, and single controls by their labels."""
+    three = torch.ones(3)
+    probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
+    scores = ClassificationMetrics(accuracy, 0.5, np.array([0.5, 0.5]), np.array([[2, 0], [0, 1]]))
+    controls = {"random": ControlResult("matched random sets", "probe/advantage", random)}
+    controls |= {name: ControlResult(name.replace("_", " "), None, np.array([value])) for name, value in others.items()}
+    per_tag = {tag: TagProbe(0.8, torch.full((5,), 0.2)) for tag in NAMES}
+    return Evidence(NAMES, KeyNeuronsProbe(scores, 0.9, 3.0, probe), controls, per_tag, np.ones((3, 3)))
+
+
+TOY = {
+    "NOUN": (KeyNeuron(3, 5, -0.75, 0.001, 0.004), KeyNeuron(3, 1, 0.5, 0.01, 0.04)),
+    "VERB": (KeyNeuron(3, 1, 0.6, 0.002, 0.008), KeyNeuron(3, 2, 0.4, 0.02, 0.08)),
+}
+
+
+def result(
+    folder: Path,
+    *,
+    random: np.ndarray | None = None,
+    tags: Mapping[str, tuple[KeyNeuron, ...]] = TOY,
+    dropped: int = 0,
+    shared: int = 0,
+    reliability: Reliability = UNCHECKED,
+    unseen: bool = False,
+) -> Result:
+    """A result that no model and no probe was needed for: 8 neurons, two tags, every number given."""
+    word = Word("dog", 0, 3, "NOUN", None)
+    sentences = (Sentence("s1", "dog dog dog", (word, word, word)),)
+    treebank = Treebank("toy", dict.fromkeys(SPLITS, sentences), shared, {"dev": dropped})
+    labelled = LabelledWords(np.arange(3), np.array([0, 1, 0]), ("dog", "runs", "dog"))
+    labels = Labels("upos", NAMES, dict.fromkeys(SPLITS, labelled), {"SYM": 2})
+    sets = NeuronSets("mlp", (3,), 8, tags)
+    scores = Scores("mlp", (3,), 8, torch.zeros(2, 8))
+    words = ScoredWords(StoredActivations({}, "mlp"), labels, np.zeros(3, dtype=np.int64))
+    random = drawn(0.7, 0.02) if random is None else random
+    none = Evidence(NAMES, None, {}, {}, np.empty((3, 0)))
+    apart = replace(labels, splits={**labels.splits, "test": LabelledWords(*LATER)})
+    return Result(
+        experiment=experiment(folder),
+        text=LabelledText(treebank, "digest", labels),
+        key=KeyNeurons(words, scores, sets),
+        overlap=overlap(sets),
+        evidence=evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none,
+        reliability=reliability,
+        unseen=OnUnseenWords(apart, evidence_of(0.6, drawn(0.5, 0.04), majority_tag=0.1)) if unseen else None,
+        layers=Layers({}),
+        lesions=None,
+    )
+
+
+def test_the_verdict_when_key_neurons_win(tmp_path: Path) -> None:
+    assert verdict(result(tmp_path)) == (
+        "Key neurons beat matched random sets: accuracy 0.900 against 0.700 ± 0.020 (20 sets), p = 0.048."
+    )
+
+
+def test_the_verdict_when_they_do_not(tmp_path: Path) -> None:
+    assert verdict(result(tmp_path, random=drawn(0.89, 0.02))) == (
+        "Key neurons are not distinguishable from matched random sets: "
+        "accuracy 0.900 against 0.890 ± 0.020 (20 sets), p = 0.381."
+    )
+
+
+def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Path) -> None:
+    said = verdict(result(tmp_path, random=drawn(0.7, 0.02, 5)))
+    assert "not distinguishable" in said
+    assert said.endswith("With 5 sets p cannot be below 0.167: draw more of them.")
+
+
+def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
+    summary = summarise(result(tmp_path, dropped=3, shared=4))
+    assert summary.title == "toy, mlp, layer 3: 2 key neurons per tag by correlation"
+    assert summary.columns == ("tag", "train words", "best neuron", "score", "F1", "random F1")
+    assert summary.tags == (
+        ("NOUN", "2", "mlp.3.5", "-0.750", "0.800", "0.200"),
+        ("VERB", "1", "mlp.3.1", "0.600", "0.800", "0.200"),
+    )
+    accuracies = dict(summary.accuracies)
+    assert accuracies["key neurons (3, 38% of the neurons read)"] == "0.900"
+    assert accuracies["matched random sets (mean of 20)"] == "0.700 ± 0.020"
+    assert accuracies["all neurons"] == "0.950"
+    assert list(accuracies.values()) == ["0.900", "0.700 ± 0.020", "0.950", "0.300"]
+    facts = "\n".join(summary.facts)
+    assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
+    assert "excluded tags (too few training words): SYM (2)" in facts
+    assert "3 dev and test sentences dropped" in facts
+    assert "4 words share the span" in facts
+    assert "share 1.00 neurons on average, 0.50 expected by chance" in facts
+
+
+def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
+    stable = Stability({"NOUN": 0.5, "VERB": 0.25}, {"NOUN": 0.1, "VERB": 0.1})
+    marked = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.4, 0.001, vanishes=False)
+    gone = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.01, 0.6, vanishes=True)
+    redundant = Redundancy(((1, 2), (5,)), 1.8, {"NOUN": 1.9, "VERB": 1.2}, {("NOUN", "VERB"): (0.0, 40.0)})
+    confounds = {"NOUN": (marked, gone), "VERB": (marked, marked)}
+    found = result(tmp_path, reliability=Reliability({"halves": stable}, confounds, redundant))
+    assert found.metrics["stability/halves/jaccard"] == pytest.approx(0.375)
+    assert found.metrics["stability/halves/expected_jaccard/VERB"] == 0.1
+    assert found.metrics["confounds/vanishing"] == 1
+    assert found.metrics["redundancy/clusters"] == 2
+    summary = summarise(found)
+    assert summary.columns[-1] == "stability"
+    assert [row[-1] for row in summary.tags] == ["0.500", "0.250"]
+    facts = "\n".join(summary.facts)
+    assert "halves of the train sentences have a Jaccard of 0.375 on average, 0.100 expected by chance" in facts
+    assert "1 key neuron not significant after controlling for" in facts
+    assert "NOUN mlp.3.1" in facts
+    assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
+    write_tables(found, tmp_path)
+    neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
+    assert [n["vanishes"] for n in neurons] == [False, True]
+    assert neurons[1]["confounds"] == dict(zip(CONFOUNDS, gone.correlations, strict=True))
+    told = json.loads((tmp_path / "redundancy.json").read_text("utf-8"))
+    assert told["clusters"] == [[{"layer": 3, "neuron": 1}, {"layer": 3, "neuron": 2}], [{"layer": 3, "neuron": 5}]]
+    assert told["angles"] == [{"tags": ["NOUN", "VERB"], "degrees": [0.0, 40.0]}]
+
+
+def test_fewer_neurons_than_asked_for_are_told_by_tag(tmp_path: Path) -> None:
+    summary = summarise(result(tmp_path, tags={**TOY, "VERB": ()}))
+    assert [row[2] for row in summary.tags] == ["2 of 2", "0 of 2"]
+    assert summary.tags[1][3:5] == ("-", "-")
+
+
+def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
+    found = result(tmp_path, tags=dict.fromkeys(NAMES, ()))
+    rule = Rule(2, "layer", threshold="fdr", alpha=0.01)
+    object.__setattr__(found.experiment.selection, "rule", rule)
+    rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
+    assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
+    draw_figures(found, tmp_path / "figures")
+    assert not list((tmp_path / "figures").iterdir())
+    write_tables(found, tmp_path)
+    write_scores_and_probe(found, tmp_path)
+    assert not (tmp_path / "probe.safetensors").exists()
+    assert not (tmp_path / "confusion.csv").exists()
+
+
+def test_unseen_words_stand_beside_the_normal_split(tmp_path: Path) -> None:
+    rows = summarise(result(tmp_path, unseen=True)).accuracies
+    place = rows.index(("the same on 7 test words of 2 tags whose types train lacks", ""))
+    assert rows[0][1] == "0.900"
+    assert rows[place + 1 :] == (
+        ("  key neurons", "0.600"),
+        ("  matched random sets (mean of 20)", "0.500 ± 0.040"),
+        ("  majority tag", "0.100"),
+    )
+
+
+def test_the_description_is_a_table_in_markdown(tmp_path: Path) -> None:
+    found = result(tmp_path)
+    text = markdown(summarise(found))
+    assert f"**{verdict(found)}**" in text
+    assert "| NOUN | 2 | mlp.3.5 | -0.750 | 0.800 | 0.200 |" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {3, 7}
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, width: int) -> None:
+    found, out = result(tmp_path), io.StringIO()
+    show(summarise(found), Console(file=out, width=width))
+    lines = out.getvalue().splitlines()
+    assert verdict(found) in lines
+    assert any(line.startswith("NOUN") for line in lines)
+
+
+def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Path) -> None:
+    draw_figures(result(tmp_path), tmp_path / "figures")
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
+
+
+def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
+    found = result(tmp_path)
+    assert sets_digest(found) == sets_digest(result(tmp_path, random=drawn(0.9, 0.02)))
+    assert sets_digest(found) != sets_digest(result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}))
+
+
+def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:
+    write_matrix(tmp_path / "m.csv", ["A", "B,C"], np.array([[1, 2], [3, 4]]))
+    assert (tmp_path / "m.csv").read_text() == ',A,"B,C"\nA,1,2\n"B,C",3,4\n'
