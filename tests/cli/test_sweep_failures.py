@@ -180,7 +180,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
         ("compare", f"sweep={kept.parent[:8]}"): f"has no run '{kept.parent[:8]}'",
         ("compare", kept.parent): "compare takes one of sweep=ID, experiment=NAME and filter=..., got none",
         ("compare", f"sweep={kept.parent}", "top_k=3"): "compare takes share= and tracking.uri=, got top_k=3",
-        ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has uri, ",
+        ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
         ("compare", f"filter=attributes.run_id = '{failed}'"): f"(status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",
         ("inspect", run): "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none",
