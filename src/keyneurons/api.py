@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from keyneurons.cli.process import set_environment
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -63,7 +64,7 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     Raises:
         ValueError: the configuration or the data do not allow it; one line says why.
     """
-    _quiet()
+    set_environment()
     from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build.experiment import build_experiment
     from keyneurons.config.compose import checked_with_choices
@@ -91,7 +92,7 @@ def load_run(run: str, *overrides: str) -> Run:
     Raises:
         ValueError: there is none.
     """
-    _quiet()
+    set_environment()
     from keyneurons.cli.commands import store_of
     from keyneurons.runs import finished as runs
 
@@ -111,7 +112,7 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
     Raises:
         ValueError: not one of the three is given, or nothing is found.
     """
-    _quiet()
+    set_environment()
     from keyneurons.cli.commands import store_of
     from keyneurons.runs import finished as runs
 
@@ -123,10 +124,3 @@ def runs_table(runs: Iterable[Run]) -> DataFrame:
     from pandas import DataFrame
 
     return DataFrame([{"run": r.id, "name": r.name, **r.params, **r.metrics} for r in runs])
-
-
-def _quiet() -> None:
-    from keyneurons.cli.main import ENVIRONMENT
-
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)

@@ -15,13 +15,16 @@ MAX_BYTES = 2**28
 class Memo:
     """Caches results by key and evicts the oldest when their arrays exceed ``max_bytes``.
 
-    Jobs of a sweep that run in one process share a memo, so a sweep over ``top_k`` scores a layer
-    once.
+    Jobs of a sweep that run in the process of the command share a memo, so a sweep over ``top_k``
+    scores a layer once. A pickled memo is empty.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._results: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[Memo], tuple[int]]:
+        return type(self), (self._max_bytes,)
 
     def get(self, key: Hashable | None, compute: Callable[[], T]) -> T:
         """Return the result of a key, computed and cached on first use; key None is not cached."""

@@ -60,13 +60,19 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if parsed.key_or_group in {"experiment", "control"}:  # several can be merged
             wrong = [value for value in wrong if not isinstance(value, list)]
         if options and wrong:
-            group, value = parsed.key_or_group, wrong[0]
-            hint = ""
-            if group == "selection" and isinstance(value, list):
-                hint = "; several are compared by: keyneurons agreement selection=[...], or swept: -m selection=a,b"
-            elif value is None and group == "lesion":
-                hint = "; ~lesion leaves it out, as is the default"
-            raise ValueError(f"{group} takes the name of one option: {', '.join(options)}; got {_shown(text)}{hint}")
+            raise ValueError(_no_option(parsed.key_or_group, options, wrong[0], text))
+
+
+def _no_option(group: str, options: Sequence[str], value: Any, text: str) -> str:
+    """What to write instead of an override that gives a group something else than the name of an option."""
+    if group == "selection" and isinstance(value, list) and len(value) > 1:
+        names = ",".join(map(str, value))
+        return (
+            f"a run has one selection, got {_shown(text)}; to compare methods on the same activations: "
+            f"keyneurons agreement selection=[{names}]; to do a run with each: keyneurons -m selection={names}"
+        )
+    hint = "; ~lesion leaves it out, as is the default" if group == "lesion" and value is None else ""
+    return f"{group} takes the name of one option: {', '.join(options)}; got {_shown(text)}{hint}"
 
 
 def options_of(group: str) -> list[str]:
