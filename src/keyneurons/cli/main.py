@@ -75,15 +75,15 @@ def main() -> None:
 def _dispatch() -> None:
     if len(sys.argv) > 1:
         from keyneurons.cli.command_line import COMMANDS, split
-        from keyneurons.cli.help import answer
+        from keyneurons.cli.help import help_or_version
 
         if sys.argv[1] in COMMANDS:
             from keyneurons.cli import commands
 
             commands.run(sys.argv[1:])
             return
-        if (told := answer(sys.argv[1:], COMMANDS)) is not None:
-            sys.stdout.write(told)
+        if (text := help_or_version(sys.argv[1:], COMMANDS)) is not None:
+            sys.stdout.write(text)
             return
         flags, overrides, config_dir = split(sys.argv[1:])
         if any(override.startswith("resume=") for override in overrides):
@@ -99,7 +99,7 @@ def _resume(flags: Sequence[str], overrides: Sequence[str], config_dir: Path | N
         ValueError: this is no sweep, there is none such, or its record asks for what a record must not.
     """
     from keyneurons.cli.commands import store_of
-    from keyneurons.config.overrides import targets_given
+    from keyneurons.config.overrides import command_line_targets
     from keyneurons.sweeps import session as sweep
     from keyneurons.sweeps.resume import find_interrupted, resumed_overrides
 
@@ -109,7 +109,7 @@ def _resume(flags: Sequence[str], overrides: Sequence[str], config_dir: Path | N
         raise ValueError(f"resume goes on with a sweep: {shlex.join(['keyneurons', '-m', f'resume={which}'])}")
     tracking = [override for override in given if override.startswith("tracking")]
     store = store_of(tracking)
-    found = replace(find_interrupted(which, store), targets=targets_given(given, config_dir))
+    found = replace(find_interrupted(which, store), targets=command_line_targets(given, config_dir))
     resumed = resumed_overrides(found, given, config_dir)
     sweep.RESUMED = found
     if (uri := store_of([o for o in resumed if o.startswith("tracking")]).uri) != store.uri:

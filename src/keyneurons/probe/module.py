@@ -59,7 +59,11 @@ class LinearProbes(lightning.LightningModule):
         self._generator = generator
 
     def training_step(self, split: tuple[Tensor, ...]) -> None:
-        """Train an epoch on features ``[words, columns]`` and each group's labels ``[words, probes]``."""
+        """Train one epoch.
+
+        Args:
+            split: Features ``[words, columns]`` and the labels ``[words, probes]`` of each group.
+        """
         optimizer = self.optimizers()
         assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
         for features, *labels in Batches(*split, batch_size=self._batch_size, generator=self._generator):

@@ -20,7 +20,7 @@ from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.atomic_files import write_json, write_text
 from keyneurons.build.experiment import build_experiment
 from keyneurons.build.tracking import build_store
-from keyneurons.config.fingerprint import fingerprint, reading
+from keyneurons.config.fingerprint import activation_fingerprint, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
@@ -77,7 +77,7 @@ def run_job(
         if (before := sweep.finished.get(fingerprint(config, model))) is not None:
             console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
             return
-        places = sweep.together.get(reading(config, model), {})
+        places = sweep.together.get(activation_fingerprint(config, model), {})
         experiment = replace(experiment, read=replace(experiment.read, together=places))
     parent = None if sweep is None else sweep.parent
     _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=parent)

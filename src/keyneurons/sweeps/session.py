@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from keyneurons.addresses import check_no_secrets
 from keyneurons.atomic_files import write_json
 from keyneurons.config.compose import composed, sweep_params
-from keyneurons.config.fingerprint import content_digest, fingerprint, reading
+from keyneurons.config.fingerprint import activation_fingerprint, content_digest, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
 from keyneurons.config.validation import validate
@@ -111,7 +111,7 @@ class SweepCallback(Callback):
 def _checked(composed: DictConfig) -> Config:
     """The configuration of a job; of a sweep that is resumed, only known code may be in it."""
     if RESUMED is not None:
-        check_targets(OmegaConf.to_container(composed, resolve=False), given=RESUMED.targets)
+        check_targets(OmegaConf.to_container(composed, resolve=False), trusted=RESUMED.targets)
     return validate(composed)
 
 
@@ -121,7 +121,7 @@ class Job:
 
     config: Config
     fingerprint: str
-    reading: str
+    activation_fingerprint: str
     layers: tuple[int, ...]
 
 
@@ -149,7 +149,11 @@ def check_jobs(configs: list[Config]) -> list[Job]:
             read.model.check_weights()
             models.append(asked)
         model = read.model.identity
-        jobs.append(Job(config, fingerprint(config, model, content), reading(config, model, content), read.layers))
+        jobs.append(
+            Job(
+                config, fingerprint(config, model, content), activation_fingerprint(config, model, content), read.layers
+            )
+        )
     return jobs
 
 
@@ -157,7 +161,7 @@ def together(jobs: list[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
     """By what is read, all layers of all sites that some job reads of it."""
     found: dict[str, dict[Site, set[int]]] = {}
     for job in jobs:
-        found.setdefault(job.reading, {}).setdefault(job.config.site, set()).update(job.layers)
+        found.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
     return {
         read: {site: tuple(sorted(layers)) for site, layers in of_sites.items()} for read, of_sites in found.items()
     }
