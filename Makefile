@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# stamps: what a run needs, and what the tests need besides
+# stamps of the installed dependencies: of a run, and of the tests
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -15,10 +15,10 @@ help:
 	@echo "make demo     a first run: key neurons of SmolLM2-135M on the starter treebank"
 	@echo "make test     all checks and tests, as in CI"
 	@echo "make fast     the unit tests of the pure modules, in under a minute"
-	@echo "make lint     the checks alone: ruff, mypy, import-linter"
+	@echo "make lint     only the checks: ruff, mypy, import-linter"
 	@echo "make format   format the code"
-	@echo "make docs     write the generated pages of docs/ again"
-	@echo "make bench    all benchmarks, and docs/performance.md from their results"
+	@echo "make docs     regenerate the generated pages of docs/"
+	@echo "make bench    run all benchmarks and write docs/performance.md"
 	@echo "make clean    remove the environment and build products"
 
 demo: $(RUN)

@@ -1,9 +1,10 @@
-"""Attribution against one pass of the whole sentence for every word, layer and step.
+"""Time of attribution, compared with one pass of the whole sentence for every word, layer and step.
 
-Run with ``python benchmarks/attribution.py [--words 36] [--single 40] [--model FOLDER]``. Ours attributes words of the
-starter treebank to all feed-forward neurons. The other way runs the whole sentence, forwards and backwards, with the
-activation replaced where the word is predicted, once for each of 21 points (20 nodes and the baseline) of a layer; a
-sample of words and layers is timed, half before ours and half after it, and scaled up.
+Run with ``python benchmarks/attribution.py [--words 36] [--single 40] [--model FOLDER]``. Words of
+the starter treebank are attributed to all feed-forward neurons. The alternative runs the whole
+sentence, forwards and backwards, with the activation replaced where the word is predicted, once for
+each of 21 points (20 nodes and the baseline) of a layer; a sample of words and layers is timed,
+half before and half after keyneurons, and scaled up.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TAGS = ("NOUN", "VERB", "ADJ", "ADV")
 
 @dataclass
 class Bench:
-    """A model and the words that it is asked about."""
+    """A model with the sentences and labels of the attributed words."""
 
     model: LanguageModel
     sentences: tuple[Sentence, ...]
@@ -53,23 +54,23 @@ class Bench:
     def read(self, method: Attribution) -> AttributionReader:
         layers = tuple(range(self.model.n_layers))
         store = ActivationStore(CACHE / "activations")
-        read = ActivationReader(self.model, store, "mlp", layers, bos="<|endoftext|>", read_at="prediction")
+        read = ActivationReader(self.model, "mlp", layers, bos="<|endoftext|>", read_at="prediction", store=store)
         return AttributionReader(read, method, MEMORY)
 
     @cached_property
     def encoded(self) -> list[Encoded]:
         return self.read(IntegratedGradients()).encoded(self.sentences)
 
-    def ours(self, method: Attribution) -> tuple[float, Targets, np.ndarray]:
+    def attribute(self, method: Attribution) -> tuple[float, Targets, np.ndarray]:
         """Seconds, the words, and their attributions ``[layers, words, columns]``."""
         read, words = self.read(method), self.labels.splits["train"]
         targets, _ = read.sample(self.sentences, words, self.labels.names, 0)
-        found = np.empty((self.model.n_layers, len(targets.rows), read._columns), dtype=np.float32)
+        attributions = np.empty((self.model.n_layers, len(targets.rows), read._columns), dtype=np.float32)
         start = time.perf_counter()
         for rows, values in read.stream(self.sentences, targets, words):
             for layer, value in values.items():
-                found[layer, rows] = value.numpy()
-        return time.perf_counter() - start, targets, found
+                attributions[layer, rows] = value.numpy()
+        return time.perf_counter() - start, targets, attributions
 
     def one_at_a_time(self, targets: Targets, word: int, layer: int, steps: int) -> tuple[float, np.ndarray]:
         """Seconds, and the attributions of one word to one layer."""
@@ -100,7 +101,7 @@ class Bench:
         return time.perf_counter() - start, (recorded[0] * total).numpy()
 
 
-def apart(one: np.ndarray, other: np.ndarray) -> float:
+def relative_difference(one: np.ndarray, other: np.ndarray) -> float:
     """Largest difference, as a share of the largest magnitude."""
     return float(np.abs(one - other).max() / np.abs(other).max())
 
@@ -123,27 +124,36 @@ def main() -> None:
     half = len(pairs) // 2
     bench.one_at_a_time(targets, *pairs[0], steps=1)  # loads the model
     singles = [bench.one_at_a_time(targets, *pair, steps=20) for pair in pairs[:half]]
-    layer_time, _, found = bench.ours(integrals)
+    layer_time, _, attributions = bench.attribute(integrals)
     singles += [bench.one_at_a_time(targets, *pair, steps=20) for pair in pairs[half:]]
-    joint_time, _, joint = bench.ours(IntegratedGradients(path="joint", words_per_tag=each_tag))
-    gradient_time, many, _ = bench.ours(GradientXActivation(words_per_tag=10 * each_tag))
+    joint_time, _, joint = bench.attribute(IntegratedGradients(path="joint", words_per_tag=each_tag))
+    gradient_time, many, _ = bench.attribute(GradientXActivation(words_per_tag=10 * each_tag))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
     single, n = float(np.median([seconds for seconds, _ in singles])) * model.n_layers, len(targets.rows)
-    float32 = [apart(found[layer, word, :-1], own) for (word, layer), (_, own) in zip(pairs, singles, strict=True)]
-    residual = np.abs(found[:, :, :-1].sum(2) - found[:, :, -1]).sum(1) / np.abs(found[:, :, -1]).sum(1)
+    float32 = [
+        relative_difference(attributions[layer, word, :-1], own)
+        for (word, layer), (_, own) in zip(pairs, singles, strict=True)
+    ]
+    residual = np.abs(attributions[:, :, :-1].sum(2) - attributions[:, :, -1]).sum(1)
+    residual /= np.abs(attributions[:, :, -1]).sum(1)
     together = np.abs(joint[:, :, :-1].sum((0, 2)) - joint[0, :, -1]).sum() / np.abs(joint[0, :, -1]).sum()
-    model.predictor.whole.double()  # what rounding alone makes of either
+    model.predictor.whole.double()  # to separate rounding from other differences
     exact = [bench.one_at_a_time(targets, *pair, steps=20)[1] for pair in pairs[:8]]
     some = IntegratedGradients(words_per_tag=each_tag)
     read, few = bench.read(some), targets.of(np.unique([word for word, _ in pairs[:8]]))
-    ours: dict[int, dict[int, np.ndarray]] = {}
+    batched: dict[int, dict[int, np.ndarray]] = {}
     for rows, values in read.stream(bench.sentences, few, labels.splits["train"]):
         for row, place in enumerate(rows):
-            ours[int(few.rows[place])] = {layer: value[row, :-1].numpy() for layer, value in values.items()}
-    double = [apart(ours[int(targets.rows[w])][layer], own) for (w, layer), own in zip(pairs, exact, strict=False)]
-    rounding = [apart(own, sure) for (_, own), sure in zip(singles, exact, strict=False)]
-    own_rounding = [apart(found[layer, w, :-1], sure) for (w, layer), sure in zip(pairs, exact, strict=False)]
+            batched[int(few.rows[place])] = {layer: value[row, :-1].numpy() for layer, value in values.items()}
+    double = [
+        relative_difference(batched[int(targets.rows[w])][layer], own)
+        for (w, layer), own in zip(pairs, exact, strict=False)
+    ]
+    rounding = [relative_difference(own, sure) for (_, own), sure in zip(singles, exact, strict=False)]
+    own_rounding = [
+        relative_difference(attributions[layer, w, :-1], sure) for (w, layer), sure in zip(pairs, exact, strict=False)
+    ]
     times = {
         "integrated gradients, path=layer": (n, layer_time / n),
         "integrated gradients, path=joint": (n, joint_time / n),
@@ -153,19 +163,20 @@ def main() -> None:
     publish(
         "attribution",
         f"Attribution to all {model.n_layers} x {model.width('mlp')} feed-forward neurons, 20 steps",
-        ["way", "words", "seconds a word", "200 words, minutes", "times path=layer"],
+        ["method", "words", "seconds per word", "minutes for 200 words", "ratio to path=layer"],
         [
             [name, words, f"{each:.3g}", f"{each * 200 / 60:.1f}", f"{each * n / layer_time:.2g}"]
             for name, (words, each) in times.items()
         ],
         repeats=1,
-        notes=f"""Starter treebank; (est.): a sample, half before ours and half after, scaled up. Memory for a batch
-        {MEMORY // 2**20} MiB; the process held {peak:.0f} MiB at most. Completeness: attributions of a layer miss the
-        change of the logit by {np.median(residual):.0e} of it in the median layer and {residual.max():.2g} in the worst
-        (layer {residual.argmax()}), path=joint by {together:.2g}. Largest difference between path=layer and one at a
-        time, as a share of a word's largest attribution to the layer: {max(double):.0e} in float64, {max(float32):.0e}
-        in float32, where rounding alone moves one at a time by {max(rounding):.0e} and ours by
-        {max(own_rounding):.0e}.""",
+        notes=f"""Starter treebank; (est.): a sample, timed half before and half after keyneurons and scaled up.
+        Memory for a batch: {MEMORY // 2**20} MiB; peak memory of the process: {peak:.0f} MiB.
+        Relative completeness error (sum of the attributions of a layer against the change
+        of the target): {np.median(residual):.0e} in the median layer,
+        {residual.max():.2g} in the worst (layer {residual.argmax()}), {together:.2g} with path=joint. Largest
+        difference between path=layer and one at a time, as a share of a word's largest attribution to the layer:
+        {max(double):.0e} in float64, {max(float32):.0e} in float32, where rounding alone changes the results of one at
+        a time by {max(rounding):.0e} and those of path=layer by {max(own_rounding):.0e}.""",
     )
 
 

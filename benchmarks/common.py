@@ -1,4 +1,4 @@
-"""What every benchmark needs: times taken in turns, ratios, the machine, and a result that the report is made of."""
+"""Shared functions of the benchmarks: timings, ratios, the machine, and result files."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "resu
 Times = dict[str, list[tuple[float, float]]]
 
 
-def in_turns(functions: Mapping[str, Callable[[], object]], repeats: int) -> Times:
-    """Wall and CPU seconds of each function, one after the other, again and again: what drifts, drifts for all."""
+def time_in_turns(functions: Mapping[str, Callable[[], object]], repeats: int) -> Times:
+    """Time all functions in turn, several times, so that a drift in speed affects all of them.
+
+    Returns:
+        Wall and CPU seconds of every call, by function.
+    """
     times: Times = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
@@ -31,17 +35,17 @@ def in_turns(functions: Mapping[str, Callable[[], object]], repeats: int) -> Tim
 
 
 def ratios(times: Times, name: str, base: str, which: int = 0) -> list[float]:
-    """Ratios of one function's times to another's of the same turn, sorted; ``which`` 0 is wall time, 1 CPU time."""
+    """Sorted ratios of two functions' times by turn; ``which`` is 0 for wall, 1 for CPU time."""
     return sorted(one[which] / other[which] for one, other in zip(times[name], times[base], strict=True))
 
 
 def spread(values: Sequence[float]) -> list[str]:
-    """Least, middle and largest value, as a table shows them."""
+    """Format minimum, median and maximum for a table."""
     return [f"{value:.3g}" for value in (min(values), median(values), max(values))]
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Processor, device, package versions and load of this machine."""
     import torch
 
     name = next(
@@ -63,15 +67,15 @@ def _lines(path: Path) -> list[str]:
 def publish(
     name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, repeats: int, notes: str = ""
 ) -> None:
-    """Print a table and keep it in ``results/NAME.json``.
+    """Print a table and write it to ``results/NAME.json``.
 
     Args:
-        name: of the file.
-        title: of the table.
-        columns: of the table.
-        rows: of the table.
-        repeats: how often each was timed.
-        notes: what a reader must know besides.
+        name: name of the file.
+        title: title of the table.
+        columns: heads of the columns.
+        rows: cells of the table.
+        repeats: number of timings of each function.
+        notes: text below the table.
     """
     result = {
         "title": title,
@@ -85,7 +89,7 @@ def publish(
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     show(f"{title} (repeats: {repeats})", columns, result["rows"])
-    print(f"kept in {path}")
+    print(f"written to {path}")
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -97,21 +101,24 @@ def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
 
 
-def in_child(script: str, *arguments: str) -> tuple[str, float, float]:
-    """Run a script of Python in a process of its own.
+def run_in_child(script: str, *arguments: str) -> tuple[str, float, float]:
+    """Run a Python script in a child process.
 
     Returns:
-        What it printed, its wall seconds, and the most memory that it held, in MiB.
+        Its output, its wall seconds, and its peak memory in MiB.
+
+    Raises:
+        SystemExit: the script failed; the message is its standard error.
     """
     start = time.perf_counter()
-    watched = f"{script}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
-    done = subprocess.run([sys.executable, "-c", watched, *arguments], capture_output=True, text=True, check=False)
+    measured = f"{script}\nimport resource\nprint(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    done = subprocess.run([sys.executable, "-c", measured, *arguments], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
-    *said, peak = done.stdout.strip().splitlines()
-    return "\n".join(said), time.perf_counter() - start, int(peak) / 1024
+    *output, peak = done.stdout.strip().splitlines()
+    return "\n".join(output), time.perf_counter() - start, int(peak) / 1024
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held."""
+    """Peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

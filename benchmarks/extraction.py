@@ -1,8 +1,9 @@
-"""Extraction against a bare forward pass of the base model on the same batches, and against other ways to get there.
+"""Time of extraction, compared with a bare forward pass and with other implementations.
 
-Run with ``python benchmarks/extraction.py [repeats] [sentences]``. The cache is a temporary folder, so that every
-repeat extracts. NeuroX is compared where it can be imported (``pip install --no-deps neurox h5py``, in no way needed
-otherwise): its own function reads a sentence and its own writer keeps it; its prints are thrown away.
+Run with ``python benchmarks/extraction.py [repeats] [sentences]``. The cache is a temporary folder,
+so that every repeat extracts. NeuroX is included if it is installed
+(``pip install --no-deps neurox h5py``; nothing else needs it): its own function reads a sentence
+and its own writer saves it; its output is discarded.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import in_turns, publish, ratios, spread
+from common import publish, ratios, spread, time_in_turns
 from hydra import compose, initialize_config_dir
 
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.activations.settings import ReadingSettings
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.validation import validate
@@ -42,8 +44,8 @@ CASES = {
 
 
 def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_by_one: bool) -> Callable[[], None]:
-    """The whole base model, without reading anything, on the batches of extraction or on single sentences."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "mlp", (0,), bos=BOS).encode(sentences)
+    """Return a forward pass of the base model on the batches of extraction or on sentences."""
+    encoded = ReadingSettings(model, "mlp", (0,), bos=BOS).encode(sentences)
     lengths = [len(e.ids) for e in encoded]
     plan = [[i] for i in range(len(lengths))] if one_by_one else plan_batches(lengths, BATCH_TOKENS)
     batches = [make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False) for chosen in plan]
@@ -56,28 +58,30 @@ def bare_forward(model: LanguageModel, sentences: tuple[Sentence, ...], *, one_b
     return run
 
 
-def ours(model: LanguageModel, sentences: tuple[Sentence, ...], **places: object) -> None:
-    """Tokenise, run, read, convert and write to an empty cache."""
+def extract_all(model: LanguageModel, sentences: tuple[Sentence, ...], **places: object) -> None:
+    """Extract to an empty cache: tokenise, run, read, convert and write."""
     with tempfile.TemporaryDirectory() as folder:
-        reader = partial(ActivationReader, model, ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS)
+        reader = partial(
+            ActivationReader, model, store=ActivationStore(Path(folder)), bos=BOS, batch_tokens=BATCH_TOKENS
+        )
         reader(**places)(sentences, "x")  # type: ignore[arg-type]
 
 
 def hidden_states(model: LanguageModel, sentences: tuple[Sentence, ...]) -> None:
-    """The loop that one would write: a sentence at a time, all hidden states, the last token of each word, np.save."""
-    encoded = ActivationReader(model, ActivationStore(Path()), "residual", (0,), bos=BOS).encode(sentences)
-    found = []
+    """Extract with a plain loop: a sentence at a time, all hidden states, last tokens, np.save."""
+    encoded = ReadingSettings(model, "residual", (0,), bos=BOS).encode(sentences)
+    arrays = []
     with torch.inference_mode():
         for e in encoded:
             states = model.network(torch.tensor([e.ids]), output_hidden_states=True, use_cache=False).hidden_states
             last = torch.tensor([b for _, b in e.reads])
-            found.append(np.stack([state[0, last].half().numpy() for state in states[1:]]))
+            arrays.append(np.stack([state[0, last].half().numpy() for state in states[1:]]))
     with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/x.npy", np.concatenate(found, axis=1))
+        np.save(f"{folder}/x.npy", np.concatenate(arrays, axis=1))
 
 
 def neurox(model: LanguageModel, sentences: tuple[Sentence, ...]) -> Callable[[], None] | None:
-    """NeuroX's extraction of the same sentences, or None where it is not installed."""
+    """Return NeuroX's extraction of the same sentences, or None if it is not installed."""
     try:
         from neurox.data.extraction.transformers_extractor import extract_sentence_representations
         from neurox.data.writer import ActivationsWriter
@@ -85,7 +89,8 @@ def neurox(model: LanguageModel, sentences: tuple[Sentence, ...]) -> Callable[[]
         return None
     counts: dict[str, int] = {}
 
-    def forward(ids: torch.Tensor) -> tuple[object, ...]:  # NeuroX takes the last of what the model returns
+    # NeuroX takes the last element of the output
+    def forward(ids: torch.Tensor) -> tuple[object, ...]:
         return (model.network(ids, output_hidden_states=True, use_cache=False).hidden_states,)
 
     def run() -> None:
@@ -102,9 +107,12 @@ def neurox(model: LanguageModel, sentences: tuple[Sentence, ...]) -> Callable[[]
     return run
 
 
-def readable(run: Callable[..., Callable[[], None] | None], model: LanguageModel, found: tuple[Sentence, ...]) -> bool:
+def can_run(
+    build: Callable[..., Callable[[], None] | None], model: LanguageModel, sentences: tuple[Sentence, ...]
+) -> bool:
+    """Whether an implementation processes the sentences without an error."""
     try:
-        function = run(model, found)
+        function = build(model, sentences)
         if function is not None:
             function()
     except (AssertionError, ValueError):
@@ -121,9 +129,9 @@ def main() -> None:
     sentences = Starter().load().splits["dev"][:n_sentences]
     words = sum(len(s.words) for s in sentences)
     batched = {"bare": bare_forward(model, sentences, one_by_one=False)}
-    batched |= {name: partial(ours, model, sentences, **places) for name, places in CASES.items()}
+    batched |= {name: partial(extract_all, model, sentences, **places) for name, places in CASES.items()}
     batched["bare"]()
-    times = in_turns(batched, repeats)
+    times = time_in_turns(batched, repeats)
     rows = []
     for name, places in CASES.items():
         share = (max(places["layers"]) + 1) / 30  # type: ignore[call-overload]
@@ -133,36 +141,43 @@ def main() -> None:
     both = ratios(times, "residual and mlp, all layers", "mlp, all layers")
     publish(
         "extraction",
-        "Extraction against a bare forward pass on the same batches",
-        ["read", "share of layers", "min", "median", "max", "median, CPU time", "words/s"],
+        "Extraction compared with a bare forward pass on the same batches",
+        ["activations", "share of layers", "ratio: min", "median", "max", "median, CPU time", "words/s"],
         rows,
         repeats=repeats,
-        notes=f"""Time of extraction (tokenising, forward pass, reading, float16, writing, digests) over that of the
-        whole base model (SmolLM2-135M, float32) on the same batches of {BATCH_TOKENS} tokens; {words} words. A layer k
-        needs (k+1)/30 of the model. Residual and mlp together cost {spread(both)[1]} of mlp alone (median).""",
+        notes=f"""Ratio of the time of extraction (tokenising, forward pass, reading, conversion to float16, writing,
+        digests) to that of the whole base model (SmolLM2-135M, float32) on the same batches of {BATCH_TOKENS} tokens;
+        {words} words. Layer k needs (k+1)/30 of the model. The median ratio of residual and mlp together to mlp alone
+        is {spread(both)[1]}.""",
     )
     others(model, sentences, max(1, repeats // 2))
 
 
 def others(model: LanguageModel, sentences: tuple[Sentence, ...], repeats: int) -> None:
-    """Ours against NeuroX and a plain loop: the residual of all layers."""
-    some = tuple(s for s in sentences if readable(neurox, model, (s,)))
-    ways: dict[str, Callable[[], object]] = {"ours": partial(ours, model, some, **CASES["residual, all layers"])}
-    ways["output_hidden_states, a sentence at a time"] = partial(hidden_states, model, some)
-    if (theirs := neurox(model, some)) is not None:
+    """Compare the residual of all layers with NeuroX and a plain loop."""
+    common_sentences = tuple(s for s in sentences if can_run(neurox, model, (s,)))
+    ways: dict[str, Callable[[], object]] = {
+        "keyneurons": partial(extract_all, model, common_sentences, **CASES["residual, all layers"])
+    }
+    ways["output_hidden_states, a sentence at a time"] = partial(hidden_states, model, common_sentences)
+    if (theirs := neurox(model, common_sentences)) is not None:
         ways["NeuroX 1.0.9"] = theirs
-    ways["bare forward pass, a sentence at a time"] = bare_forward(model, some, one_by_one=True)
-    times = in_turns(ways, repeats)
-    rows = [[name, *spread(ratios(times, name, "ours")), spread(ratios(times, name, "ours", 1))[1]] for name in ways]
+    ways["bare forward pass, a sentence at a time"] = bare_forward(model, common_sentences, one_by_one=True)
+    times = time_in_turns(ways, repeats)
+    rows = [
+        [name, *spread(ratios(times, name, "keyneurons")), spread(ratios(times, name, "keyneurons", 1))[1]]
+        for name in ways
+    ]
     publish(
         "extraction_others",
-        "Other ways to the residual of all layers, against ours",
-        ["way", "min", "median", "max", "median, CPU time"],
+        "Other implementations of extraction, residual of all layers",
+        ["implementation", "ratio: min", "median", "max", "median, CPU time"],
         rows,
         repeats=repeats,
-        notes=f"""Time over that of ours, for the {len(some)} of {len(sentences)} sentences that NeuroX can align.
-        NeuroX {"reads" if theirs else "was not installed; it reads"} a sentence at a time, keeps float64 and writes
-        HDF5; its model is called with hidden states asked for, otherwise it is as published.""",
+        notes=f"""Ratio of the time to that of keyneurons, for the {len(common_sentences)} of {len(sentences)}
+        sentences that NeuroX can align. NeuroX {"reads" if theirs else "was not installed; it reads"} one sentence at
+        a time, keeps float64 and writes HDF5; its model is called with output_hidden_states=True, otherwise
+        it is as published.""",
     )
 
 

@@ -1,7 +1,7 @@
-"""On a GPU: extraction from a Llama 3 8B with random weights, scoring at the memory's bandwidth, and probe training.
+"""Time of extraction, scoring and probe training on a GPU, with a Llama 3 8B of random weights.
 
-Run with ``python benchmarks/gpu.py [repeats]``. ``--tiny`` runs the same code on the CPU with a small model and keeps
-no result; nobody has run it otherwise yet.
+Run with ``python benchmarks/gpu.py [repeats]``. ``--tiny`` runs the same code on the CPU with a
+small model and writes no result; the benchmark has not been run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Times, in_turns, publish, ratios, show, spread
+from common import Times, publish, ratios, show, spread, time_in_turns
 from probe import CLASSES, data, settings, trainer
 from transformers import AutoModel, LlamaConfig
 
@@ -31,14 +31,14 @@ from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.moments import moments_of
 
 PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}
-"""Dense bfloat16 operations a second of some cards, in 10^12, by their makers' data sheets."""
+"""Peak dense bfloat16 operations per second of some GPUs, in 10^12, from their data sheets."""
 
-COLUMNS = ["what", "ratio or share: min", "median", "max", "median of what it is made of", "asked"]
+COLUMNS = ["quantity", "ratio or share: min", "median", "max", "median rate or time", "target"]
 
 
 @dataclass(frozen=True)
 class Size:
-    """How large everything is."""
+    """Sizes of the model, the text, and the data of scores and probes."""
 
     config: LlamaConfig
     sentences: int
@@ -78,18 +78,18 @@ TINY = Size(
 
 
 def text(size: Size) -> list[Encoded]:
-    """Sentences of random tokens; a word has one token or two, as in English by Llama's tokenizer."""
+    """Sentences of random tokens; a word has one or two tokens, as with Llama's tokenizer."""
     rng = np.random.default_rng(0)
-    found = []
+    sentences = []
     for n_words in rng.integers(4, 41, size.sentences):
         last = np.cumsum(1 + (rng.random(n_words) < 0.2))  # BOS is token 0
         ids = rng.integers(0, size.config.vocab_size, last[-1] + 1)
-        found.append(Encoded(tuple(map(int, ids)), tuple((int(at), int(at)) for at in last)))
-    return found
+        sentences.append(Encoded(tuple(map(int, ids)), tuple((int(at), int(at)) for at in last)))
+    return sentences
 
 
 def extraction(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
-    """A bare forward pass against reading every layer, and the share of the card's peak."""
+    """Compare reading all layers with a bare forward pass, and the pass with the GPU's peak."""
     with torch.device(device):
         model = AutoModel.from_config(size.config, dtype=torch.bfloat16).eval()
     encoded, layers = text(size), tuple(range(size.config.num_hidden_layers))
@@ -111,9 +111,14 @@ def extraction(size: Size, device: torch.device, timed: Callable[..., Times], re
     times = timed({"bare": bare} | {name: partial(read, own) for name, own in sites.items()}, repeats)
     seconds = median(wall for wall, _ in times["bare"])
     tokens = f"{sum(lengths) / seconds:.0f} tokens/s bare"
-    asked = {"residual": "at most 1.10"}
+    targets = {"residual": "at most 1.10"}
     rows: list[list[object]] = [
-        [f"{name} of all layers / bare forward pass", *spread(ratios(times, name, "bare")), tokens, asked.get(name, "")]
+        [
+            f"{name} of all layers / bare forward pass",
+            *spread(ratios(times, name, "bare")),
+            tokens,
+            targets.get(name, ""),
+        ]
         for name in sites
     ]
     run = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name)
@@ -126,7 +131,7 @@ def extraction(size: Size, device: torch.device, timed: Callable[..., Times], re
 
 
 def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
-    """Correlation of activations that are on the card, as a share of the bandwidth of a copy."""
+    """Bandwidth of correlation on the GPU, as a share of the bandwidth of a copy."""
     values = torch.randn(size.scored, device=device, dtype=torch.float16)
     tags = torch.arange(len(values), device=device) % CLASSES
     place = torch.empty_like(values)
@@ -135,7 +140,7 @@ def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repea
         "correlation": lambda: Correlation().of_moments(moments_of(values, tags, CLASSES)),
     }
     times = timed(ways, repeats)
-    reads_and_writes = 2  # of a copy; scores read every number once
+    reads_and_writes = 2  # accesses of a copy to each number; scoring reads each number once
     shares = [share / reads_and_writes for share in ratios(times, "copy", "correlation")]
     size_of = values.numel() * values.element_size()
     rate = f"{reads_and_writes * size_of / median(wall for wall, _ in times['copy']) / 1e9:.0f} GB/s copied"
@@ -144,7 +149,7 @@ def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repea
 
 
 def probing(size: Size, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
-    """One probe, and 25 control probes of 150 neurons together."""
+    """Time one probe on all neurons, and 25 control probes on 150 neurons in one fit."""
     features, labels = data(*size.probed)
     rng = np.random.default_rng(1)
     width = min(150, size.probed[1])
@@ -159,23 +164,28 @@ def probing(size: Size, timed: Callable[..., Times], repeats: int) -> list[list[
     seconds = {name: f"{median(wall for wall, _ in own):.2f} s" for name, own in times.items()}
     shape = " x ".join(f"{n:,}" for n in size.probed)
     return [
-        [f"a probe of {shape} / one of {width} neurons", *spread(ratios(times, "whole", "one")), seconds["whole"], ""],
-        [f"25 probes of {width} neurons / one", *spread(ratios(times, "25", "one")), seconds["25"], "at most 3"],
+        [
+            f"one probe on {shape} / one on {width} neurons",
+            *spread(ratios(times, "whole", "one")),
+            seconds["whole"],
+            "",
+        ],
+        [f"25 probes on {width} neurons / one", *spread(ratios(times, "25", "one")), seconds["25"], "at most 3"],
     ]
 
 
-def waiting(device: torch.device) -> Callable[..., Times]:
-    """``in_turns`` of functions that have ended on the device too, each called once before."""
+def synchronised_timer(device: torch.device) -> Callable[..., Times]:
+    """Return ``time_in_turns`` with a warm-up call and with synchronisation after every call."""
 
-    def ended(function: Callable[[], Any]) -> None:
+    def synchronised(function: Callable[[], Any]) -> None:
         function()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 
     def timed(ways: dict[str, Callable[[], Any]], repeats: int) -> Times:
         for function in ways.values():
-            ended(function)
-        return in_turns({name: partial(ended, function) for name, function in ways.items()}, repeats)
+            synchronised(function)
+        return time_in_turns({name: partial(synchronised, function) for name, function in ways.items()}, repeats)
 
     return timed
 
@@ -188,9 +198,9 @@ def main() -> None:
     tiny = "--tiny" in sys.argv
     repeats = next((int(argument) for argument in sys.argv[1:] if argument.isdigit()), 1 if tiny else 5)
     if not tiny and not torch.cuda.is_available():
-        raise SystemExit("torch sees no GPU; --tiny runs the same code on the CPU with a small model")
+        raise SystemExit("torch finds no GPU; --tiny runs the same code on the CPU with a small model")
     size, device = (TINY, torch.device("cpu")) if tiny else (LARGE, torch.device("cuda"))
-    timed = waiting(device)
+    timed = synchronised_timer(device)
     rows = [*extraction(size, device, timed, repeats), *scoring(size, device, timed, repeats)]
     rows += probing(size, timed, repeats)
     if tiny:
@@ -198,13 +208,13 @@ def main() -> None:
         return
     publish(
         "gpu",
-        "On a GPU: Llama 3 8B's shape with random weights in bfloat16",
+        "GPU: Llama 3 8B with random weights in bfloat16",
         COLUMNS,
         rows,
         repeats=repeats,
-        notes=f"""{size.sentences} sentences of random tokens in batches of {size.batch_tokens}; what is read is pooled,
-        converted to float16, checked and brought to the CPU, but not written. Operations by the formula of
-        `keyneurons plan`. Bandwidth is that of a copy on the card in the same run.""",
+        notes=f"""{size.sentences} sentences of random tokens in batches of {size.batch_tokens}; activations are pooled,
+        converted to float16, checked and copied to the CPU, but not written. Operations are counted by the formula of
+        `keyneurons plan`. The reference bandwidth is that of a copy on the GPU in the same run.""",
     )
 
 

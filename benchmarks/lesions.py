@@ -1,10 +1,12 @@
-"""Lesions side by side against one full pass of the model for each condition.
+"""Batched lesions compared with one full pass of the model for each condition.
 
-Run with ``python benchmarks/lesions.py [--layer 16] [--sets 100] [--sentences 150] [--single 4]``. Both measure the
-surprisal of the words of five tags in the first sentences of the starter treebank's test split, intact and with ten
-neurons of one layer silenced: five sets and ``--sets`` control sets. The other way runs the whole model, with all its
-logits, on batches of 1024 tokens once for each condition; a sample is timed before and after ours and scaled up.
-Then both are compared in float64 on ten sentences: what differs in float32 is rounding, of activations up to 24,000.
+Run with ``python benchmarks/lesions.py [--layer 16] [--sets 100] [--sentences 150] [--single 4]``.
+Both measure the surprisal of the words of five tags in the first sentences of the starter
+treebank's test split, intact and with ten neurons of one layer set to zero: five sets and
+``--sets`` control sets. The alternative runs the whole model, with all its logits, on batches of
+1024 tokens once for each condition; a sample is timed before and after keyneurons and scaled up.
+Then both are compared in float64 on ten sentences: differences in float32 come from rounding, since
+activations reach 24,000.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from keyneurons.activations.alignment import Encoded, Encoder
 from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.data.sources import Starter
-from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion.conditions import Condition
+from keyneurons.lesion.modes import silenced
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Surprisal
 from keyneurons.models.language_model import LanguageModel
@@ -41,8 +44,8 @@ def one_full_pass_each(
     model: LanguageModel, encoded: list[Encoded], words: Words, conditions: list[Condition]
 ) -> tuple[float, np.ndarray]:
     """Seconds, and bits ``[conditions, words]``."""
-    start, found = time.perf_counter(), np.zeros((len(conditions), len(words)))
-    for row, condition in zip(found, conditions, strict=True):
+    start, bits = time.perf_counter(), np.zeros((len(conditions), len(words)))
+    for row, condition in zip(bits, conditions, strict=True):
 
         def silence(value: torch.Tensor, layer: int, condition: Condition = condition) -> torch.Tensor:
             value = value.clone()
@@ -59,7 +62,7 @@ def one_full_pass_each(
             for word in np.flatnonzero(np.isin(words.sentence, chosen)):
                 piece = nats[place[int(words.sentence[word])], words.first[word] - 1 : words.last[word]]
                 row[word] = piece.sum() / math.log(2)
-    return time.perf_counter() - start, found
+    return time.perf_counter() - start, bits
 
 
 def main() -> None:
@@ -79,16 +82,16 @@ def main() -> None:
     words = Words(*np.array(spans).T)
     rng = np.random.default_rng(0)
     drawn = [torch.from_numpy(rng.choice(model.width("mlp"), 10, replace=False)) for _ in range(5 + options.sets)]
-    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: Change()}) for n in drawn)]
-    one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # loads the model
+    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: silenced}) for n in drawn)]
+    one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # load the model
     half = max(1, options.single // 2)
     before, first = one_full_pass_each(model, encoded, words, conditions[:half])
     start = time.perf_counter()
-    ours = Surprisal(model, "mlp", BATCH_TOKENS, PASS_TOKENS)(encoded, words, conditions)
+    batched = Surprisal(model, "mlp", BATCH_TOKENS, PASS_TOKENS)(encoded, words, conditions)
     seconds = time.perf_counter() - start
     after, second = one_full_pass_each(model, encoded, words, conditions[half : 2 * half])
     each = (before + after) / (2 * half)
-    apart = np.abs(np.concatenate([first, second]) - ours[: 2 * half]).max()
+    difference = np.abs(np.concatenate([first, second]) - batched[: 2 * half]).max()
     model.predictor.whole.double()
     ten = words.sentence < 10
     some = Words(words.sentence[ten], words.first[ten], words.last[ten])
@@ -98,16 +101,26 @@ def main() -> None:
     ratio = each * len(conditions) / seconds
     publish(
         "lesions",
-        "Lesions side by side against one full pass of the model for each condition",
-        ["layer", "conditions", "sentences", "tokens", "words", "ours, seconds", "one full pass each (est.)", "ratio"],
+        "Batched lesions compared with one full pass of the model for each condition",
+        [
+            "layer",
+            "conditions",
+            "sentences",
+            "tokens",
+            "words",
+            "batched, seconds",
+            "one pass each (est.), seconds",
+            "ratio",
+        ],
         [
             [options.layer, len(conditions), len(sentences), tokens, len(words)]
             + [f"{seconds:.0f}", f"{each * len(conditions):.0f}", f"{ratio:.2g}"]
         ],
         repeats=1,
-        notes=f"""{options.single} full passes timed, half before ours and half after, and scaled up. Largest difference
-        of the two ways {apart:.1e} bits in float32, {exact:.1e} in float64 on ten sentences. A lesion at layer k leaves
-        the blocks above it and the head to be computed for every condition.""",
+        notes=f"""{options.single} full passes were timed, half before and half after the batched lesions, and
+        scaled up.
+        Largest difference between the two: {difference:.1e} bits in float32, {exact:.1e} in float64 on ten sentences. A
+        lesion at layer k requires the blocks above it and the head for every condition.""",
     )
 
 

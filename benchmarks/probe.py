@@ -1,4 +1,4 @@
-"""The probe against scikit-learn's logistic regression and a bare torch loop, and many control probes against one.
+"""Time of a probe compared with scikit-learn and a plain loop, and of many probes with one.
 
 Run with ``python benchmarks/probe.py [repeats] [words] [neurons]``.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import in_turns, publish, ratios, spread
+from common import publish, ratios, spread, time_in_turns
 from hydra import compose, initialize_config_dir
 from numpy import ndarray
 
@@ -24,7 +24,7 @@ CLASSES, LATENT = 17, 200
 
 
 def data(n_words: int, n_neurons: int) -> tuple[dict[Split, torch.Tensor], dict[Split, torch.Tensor]]:
-    """Correlated float16 activations of different scales, and tags of very different frequency that lie in them."""
+    """Correlated float16 activations of different scales that encode tags of unequal frequency."""
     rng = np.random.default_rng(0)
     means = rng.normal(size=(CLASSES, LATENT)) * 0.25
     mixing = (rng.normal(size=(LATENT, n_neurons)) / LATENT**0.5 * rng.lognormal(0, 1, n_neurons)).astype(np.float32)
@@ -39,7 +39,7 @@ def data(n_words: int, n_neurons: int) -> tuple[dict[Split, torch.Tensor], dict[
 
 
 def trainer() -> Callable[[], object]:
-    """The trainer of ``conf/trainer/auto.yaml``."""
+    """Return a factory of the trainer of ``conf/trainer/auto.yaml``."""
     from hydra.utils import instantiate
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -47,7 +47,7 @@ def trainer() -> Callable[[], object]:
 
 
 def settings(c: float) -> ProbeSettings:
-    """Those of ``conf/probe/linear.yaml``, with scikit-learn's ``C``."""
+    """Return the settings of ``conf/probe/linear.yaml`` with another ``C``."""
     return ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), 1024, 3, c)
 
 
@@ -66,8 +66,8 @@ def scikit_learn(features: dict[Split, torch.Tensor], labels: dict[Split, torch.
     return predicted
 
 
-def bare_torch(features: dict[Split, torch.Tensor], labels: dict[Split, torch.Tensor], c: float) -> ndarray:
-    """The loop that one would write: the same optimizer, batches, penalty and stopping, by autograd."""
+def plain_torch(features: dict[Split, torch.Tensor], labels: dict[Split, torch.Tensor], c: float) -> ndarray:
+    """Predictions of a plain autograd loop with the same optimizer, batches and stopping."""
     x = {split: values.float() for split, values in features.items()}
     mean, std = x["train"].mean(dim=0), x["train"].std(dim=0)
     x = {split: (values - mean) / std for split, values in x.items()}
@@ -100,41 +100,43 @@ def main() -> None:
     whole, rows = ProbeTask(np.arange(n_neurons)[None], labels, CLASSES), []
     for c in (1.0, 0.01):
         train = partial(train_probes, features, settings=settings(c), trainer=trainer(), seed=0)
-        found: dict[str, ndarray] = {}
+        predictions: dict[str, ndarray] = {}
         ways = {
-            "ours (Lightning)": keeping(found, "ours (Lightning)", partial(ours, train, whole)),
-            "bare torch loop": keeping(found, "bare torch loop", partial(bare_torch, features, labels, c)),
-            "scikit-learn": keeping(found, "scikit-learn", partial(scikit_learn, features, labels, c)),
+            "keyneurons (Lightning)": storing(
+                predictions, "keyneurons (Lightning)", partial(keyneurons_probe, train, whole)
+            ),
+            "plain torch loop": storing(predictions, "plain torch loop", partial(plain_torch, features, labels, c)),
+            "scikit-learn": storing(predictions, "scikit-learn", partial(scikit_learn, features, labels, c)),
         }
-        ways["ours (Lightning)"]()
-        times = in_turns(ways, repeats)
+        ways["keyneurons (Lightning)"]()
+        times = time_in_turns(ways, repeats)
         for name in ways:
             middle = sorted(wall for wall, _ in times[name])[repeats // 2]
-            right = accuracy(found[name], labels)
-            rows.append([c, name, *spread(ratios(times, name, "ours (Lightning)")), f"{middle:.2f}", f"{right:.4f}"])
+            ratio = spread(ratios(times, name, "keyneurons (Lightning)"))
+            rows.append([c, name, *ratio, f"{middle:.2f}", f"{accuracy(predictions[name], labels):.4f}"])
     publish(
         "probe",
         f"One probe on {n_words} words x {n_neurons} neurons, {CLASSES} tags",
-        ["C", "way", "times ours: min", "median", "max", "seconds, median", "test accuracy"],
+        ["C", "implementation", "ratio: min", "median", "max", "seconds, median", "test accuracy"],
         rows,
         repeats=repeats,
-        notes="""Synthetic float16 activations (correlated, of different scales); conversion and standardising included.
-        scikit-learn's solver (lbfgs, float32) goes on to convergence, ours and the loop stop on dev.""",
+        notes="""Synthetic float16 activations (correlated, of different scales); times include conversion and
+        standardisation. scikit-learn's solver (lbfgs, float32) runs to convergence; the other two stop on dev.""",
     )
     many(partial(train_probes, features, settings=settings(1.0), trainer=trainer(), seed=0), labels, n_neurons, repeats)
 
 
-def ours(train: Callable[[list[ProbeTask]], list[ProbeResults]], task: ProbeTask) -> ndarray:
+def keyneurons_probe(train: Callable[[list[ProbeTask]], list[ProbeResults]], task: ProbeTask) -> ndarray:
     return train([task])[0].test_predictions[0].numpy()
 
 
-def keeping(found: dict[str, ndarray], name: str, run: Callable[[], ndarray]) -> Callable[[], None]:
-    """A function that keeps what another returns."""
+def storing(results: dict[str, ndarray], name: str, run: Callable[[], ndarray]) -> Callable[[], None]:
+    """Wrap a function so that its result is stored under a name."""
 
-    def kept() -> None:
-        found[name] = run()
+    def store() -> None:
+        results[name] = run()
 
-    return kept
+    return store
 
 
 def many(
@@ -143,7 +145,7 @@ def many(
     n_neurons: int,
     repeats: int,
 ) -> None:
-    """25 control probes together, in a row, and one of all neurons."""
+    """Time 25 control probes in one fit and one after the other, and a probe on all neurons."""
     rng = np.random.default_rng(1)
     rows = []
     for width in (10, 150):
@@ -152,19 +154,19 @@ def many(
         single = [ProbeTask(own[None], labels, CLASSES) for own in columns]
         ways: dict[str, Callable[[], object]] = {
             "one": lambda single=single: train(single[:1]),  # type: ignore[misc]
-            "25 together": lambda several=several: train([several]),  # type: ignore[misc]
-            "25 in a row": lambda single=single: [train([one]) for one in single],  # type: ignore[misc]
-            "one of all neurons": lambda: train([ProbeTask(np.arange(n_neurons)[None], labels, CLASSES)]),
+            "25 in one fit": lambda several=several: train([several]),  # type: ignore[misc]
+            "25 one after the other": lambda single=single: [train([one]) for one in single],  # type: ignore[misc]
+            "one on all neurons": lambda: train([ProbeTask(np.arange(n_neurons)[None], labels, CLASSES)]),
         }
-        times = in_turns(ways, repeats)
+        times = time_in_turns(ways, repeats)
         rows += [[f"{width} neurons each", name, *spread(ratios(times, name, "one"))] for name in ways]
     publish(
         "probes",
-        "25 control probes against one",
-        ["features", "probes", "times one: min", "median", "max"],
+        "25 control probes compared with one",
+        ["features", "probes", "ratio to one: min", "median", "max"],
         rows,
         repeats=repeats,
-        notes="All read the same words; together they are one fit.",
+        notes="All probes read the same words.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Makes docs/performance.md of the results that the benchmarks have left.
+"""Writes docs/performance.md from the results of the benchmarks.
 
 Run with ``python benchmarks/report.py``.
 """
@@ -6,6 +6,7 @@ Run with ``python benchmarks/report.py``.
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 from common import RESULTS
@@ -17,14 +18,14 @@ ORDER = (
 )
 INTRODUCTION = """# Performance
 
-Made by `make bench` (`python benchmarks/report.py` makes this page of `benchmarks/results/`). Functions are timed in
-turns in one process and compared as ratios, since the machine is shared and its speed drifts; CPU time is given where
-wall time depends on what else it did.
+Written by `make bench` (`python benchmarks/report.py` writes this page from `benchmarks/results/`).
+Functions are timed in turn in one process and compared as ratios, because the machine is shared and
+its speed drifts. CPU time is given where wall time depends on the load of the machine.
 """
 
 
 def section(name: str) -> str:
-    """One table with what it was measured on."""
+    """One table with its machine and versions."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         return f"## {name}\n\nNot measured.\n"
@@ -32,11 +33,17 @@ def section(name: str) -> str:
     table = [result["columns"], ["---"] * len(result["columns"]), *result["rows"]]
     here = result["machine"]
     versions = ", ".join(f"{package} {number}" for package, number in here["versions"].items())
-    lines = [f"## {result['title']}", "", *(f"| {' | '.join(row)} |" for row in table), "", result["notes"], ""]
+    rows = (f"| {' | '.join(row)} |" for row in table)
     times = "once" if result["repeats"] == 1 else f"{result['repeats']} times"
-    lines += [f"`{name}.json`: run {times}; {here['device']}, {here['processor']}, "]
-    lines[-1] += f"load {here['load']} at the end; {versions}."
+    device = f"{here['device']}, {here['processor']}, load {here['load']} at the end"
+    source = f"`{name}.json`: run {times}; {device}; {versions}."
+    lines = [f"## {result['title']}", "", *rows, "", wrapped(result["notes"]), "", wrapped(source)]
     return "\n".join(lines) + "\n"
+
+
+def wrapped(text: str) -> str:
+    """Break a paragraph into lines of at most 100 characters."""
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Whole commands: a run cold and cached, help, and a sweep of cached jobs.
+"""Time of complete commands: a run with empty and full cache, help, and a sweep of cached jobs.
 
-Run with ``python benchmarks/run.py [repeats] [override ...]``; overrides go to every command. The model must be fetched
-(``keyneurons fetch``); activations go to an empty cache beside it.
+Run with ``python benchmarks/run.py [repeats] [override ...]``; overrides apply to every command.
+Fetch the model first (``keyneurons fetch``); activations are written to an empty cache.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def seconds(folder: Path, *arguments: str, **variables: str) -> float:
     """Wall seconds of one command.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the command failed.
     """
     start = time.perf_counter()
     command = [sys.executable, "-m", "keyneurons", *arguments]
@@ -39,7 +39,7 @@ def seconds(folder: Path, *arguments: str, **variables: str) -> float:
 
 
 def empty_cache(folder: Path, cache: Path, name: str) -> str:
-    """A cache with the models of another and no activations."""
+    """Create a cache with the models of ``cache`` and no activations; return its override."""
     (folder / name).mkdir()
     for kept in cache.iterdir():
         if kept.name != "activations":
@@ -49,33 +49,33 @@ def empty_cache(folder: Path, cache: Path, name: str) -> str:
 
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    given: Sequence[str] = sys.argv[2:]
+    overrides: Sequence[str] = sys.argv[2:]
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cache = validate(compose("config", list(given))).cache.expanduser().resolve()
+        cache = validate(compose("config", list(overrides))).cache.expanduser().resolve()
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cold = [seconds(folder, *given, empty_cache(folder, cache, f"cold{i}")) for i in range(repeats)]
-        rows.append(["default run, nothing cached", *spread(cold), ""])
-        warm = [*given, f"cache={folder / 'cold0'}"]
-        rows.append(["default run, cached", *spread([seconds(folder, *warm) for _ in range(repeats)]), ""])
+        cold = [seconds(folder, *overrides, empty_cache(folder, cache, f"cold{i}")) for i in range(repeats)]
+        rows.append(["default run, empty cache", *spread(cold), ""])
+        warm = [*overrides, f"cache={folder / 'cold0'}"]
+        rows.append(["default run, full cache", *spread([seconds(folder, *warm) for _ in range(repeats)]), ""])
         rows.append(["keyneurons --help", *spread([seconds(folder, "--help") for _ in range(repeats)]), ""])
         seconds(folder, "extract", *SWEPT[2:], *warm)
         for launcher, more, variables in (
             ("basic", [], {}),
-            ("joblib, 2 jobs of a thread each", ["hydra/launcher=joblib"], {"OMP_NUM_THREADS": "1"}),
+            ("joblib, 2 jobs of one thread each", ["hydra/launcher=joblib"], {"OMP_NUM_THREADS": "1"}),
         ):
-            took = [seconds(folder, "-m", *more, *SWEPT, *warm, **variables) for _ in range(repeats)]
-            each = f"{min(took) / N_JOBS:.2f}"
-            rows.append([f"sweep of {N_JOBS} cached jobs, {launcher}", *spread(took), each])
+            times = [seconds(folder, "-m", *more, *SWEPT, *warm, **variables) for _ in range(repeats)]
+            each = f"{min(times) / N_JOBS:.2f}"
+            rows.append([f"sweep of {N_JOBS} cached jobs, {launcher}", *spread(times), each])
     publish(
         "run",
-        "Whole commands, seconds of wall time",
-        ["command", "min", "median", "max", "per job, at best"],
+        "Complete commands, seconds of wall time",
+        ["command", "min", "median", "max", "per job (minimum)"],
         rows,
         repeats=repeats,
         notes="""Starter treebank, SmolLM2-135M, mlp layer 8 (the default); a run trains 22 probes of all tags, 90 of
-        single tags and one on all neurons. A sweep ends with the comparison of its runs, which is counted.""",
+        single tags and one on all neurons. The time of a sweep includes the comparison of its runs.""",
     )
 
 

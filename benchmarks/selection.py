@@ -1,9 +1,9 @@
-"""Every selection method beside the naive loop or the library's own routine, in turns, as ratios with peak memory.
+"""Time and peak memory of selection methods, compared with library routines or plain loops.
 
-Run with ``python benchmarks/selection.py``: the train words of the starter treebank by the 1,536 feed-forward neurons
-of layer 8 of the default model, read once into the cache; with ``--treebank FOLDER``, the folder with the files of UD
-English EWT, the first 500 train sentences of it. ``--large WORDS NEURONS`` adds the methods by moments on a memory map
-of random float16 numbers.
+Run with ``python benchmarks/selection.py``. The data are the 1,536 feed-forward neurons of layer 8
+of the default model on the train words of the starter treebank or, with ``--treebank FOLDER``, on
+the first 500 train sentences of UD English EWT in that folder. ``--large WORDS NEURONS`` adds
+moment-based methods on a memory map of random float16 numbers.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SIX: tuple[MomentScorer, ...] = (Correlation(), MeanDifference(), FTest(), Welch
 
 @dataclass(frozen=True)
 class Data:
-    """Activations with a tag for every row; ``wide`` is what the libraries are given."""
+    """Activations with a tag for every row; ``wide`` converts them for the libraries."""
 
     values: ndarray
     tags: ndarray
@@ -68,8 +68,8 @@ class Data:
     def wide(self, neurons: int | None = None) -> ndarray:
         return self.values[:, :neurons].astype(np.float64)
 
-    def some(self) -> Data:
-        """Twenty words of every tag and few neurons, to warm up on."""
+    def small(self) -> Data:
+        """Twenty words of every tag and few neurons, for the warm-up."""
         order = np.argsort(self.tags, kind="stable")
         picked = np.sort(np.concatenate([order[self.tags[order] == t][:20] for t in range(self.n_tags)]))
         return Data(self.values[picked, :64], self.tags[picked], self.n_tags, np.arange(len(picked)))
@@ -77,24 +77,24 @@ class Data:
 
 @dataclass
 class Row:
-    """One method: ours, and the other with the share of all tags and neurons that it is run on."""
+    """A method and its alternative, which processes a ``share`` of the tags and neurons."""
 
     name: str
-    ours: Callable[[Data], object]
+    method: Callable[[Data], object]
     other_name: str
     other: Callable[[Data], object]
     share: float = 1.0
-    ours_s: list[float] = field(default_factory=list)
+    method_s: list[float] = field(default_factory=list)
     other_s: list[float] = field(default_factory=list)
     peak: int = 0
 
 
 def read_treebank(folder: Path | None, target: Path) -> None:
-    """Leave activations and tags of the labelled train words in a folder."""
+    """Write activations and tags of the labelled train words to a folder."""
     ewt = ["dataset=ud_english_ewt", f"dataset.folder={folder}", "dataset.max_sentences.train=500"]
-    asked = ["dataset=starter"] if folder is None else ewt
+    overrides = ["dataset=starter"] if folder is None else ewt
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = validate(compose("config", [*asked, "site=mlp", "layer=8"]))
+        config = validate(compose("config", [*overrides, "site=mlp", "layer=8"]))
     dataset, reader = build_dataset(config.dataset, config.cache.expanduser(), config.seed), build_reader(config)
     treebank = dataset.load()
     words = dataset.label(treebank, first_words=True).splits["train"]
@@ -117,10 +117,10 @@ def score(scorer: NeuronScorer, data: Data) -> object:
 
 
 def score_six(data: Data) -> None:
-    """All methods by moments from one pass."""
+    """Score with six moment-based methods in one pass."""
     driver = data.driver()
-    found = driver.moments(data.tags[None], {scorer.view for scorer in SIX})
-    moments = {view: of_view for view, [of_view] in found.items()}
+    results = driver.moments(data.tags[None], {scorer.view for scorer in SIX})
+    moments = {view: of_view for view, [of_view] in results.items()}
     for scorer in SIX:
         scorer.scores(driver, data.tags, moments)
 
@@ -183,7 +183,7 @@ def logistic_regressions(data: Data, solver: str, tags: range, max_iter: int = 1
 
 
 def liblinear_path(data: Data, tag: int) -> None:
-    """From the largest penalty down, twenty to a decade, to ten weights."""
+    """Decrease the penalty in twenty steps per decade until ten weights are nonzero."""
     x, y = StandardScaler().fit_transform(data.wide()), data.tags == tag
     path = l1_min_c(x, y, loss="log") * 10 ** (np.arange(1, 100) / 20)
     options = {"l1_ratio": 1, "solver": "liblinear", "class_weight": "balanced", "random_state": 0}
@@ -255,22 +255,23 @@ def large_rows() -> list[Row]:
     ]
 
 
-def in_child(function: Callable[[], object]) -> int:
-    """Run in a forked process; what it returns must be a number."""
+def run_in_child(function: Callable[[], object]) -> int:
+    """Run a function in a forked process and return its number, or 0 for None."""
     receive, send = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=lambda: send.send(function() or 0))
     process.start()
     send.close()
-    found: int = receive.recv()
+    result: int = receive.recv()
     process.join()
-    return found
+    return result
 
 
 def peak_beyond_input(function: Callable[[Data], object], data: Data) -> int:
-    """Bytes that a method holds at most, beyond its input and what any call leaves loaded."""
-    function(data.some())
+    """Peak memory in bytes beyond the input and the memory that earlier calls leave allocated."""
+    function(data.small())
     for first in range(0, len(data.values), 8192):
-        data.values[first : first + 8192].max()  # a page of a memory map counts once it is touched
+        # touches all pages of a memory map, so that they count as input
+        data.values[first : first + 8192].max()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     function(data)
     return 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
@@ -282,25 +283,25 @@ def seconds(function: Callable[[Data], object], data: Data) -> float:
     return time.perf_counter() - start
 
 
-def take_turns(rows: list[Row], data: Data, repeats: int) -> None:
-    """Time all rows once, then all again."""
+def time_rows(rows: list[Row], data: Data, repeats: int) -> None:
+    """Time all rows in turn, ``repeats`` times."""
     for row in rows:
-        row.ours(data.some())
+        row.method(data.small())
     for _ in range(repeats):
         for row in rows:
-            row.ours_s.append(seconds(row.ours, data))
+            row.method_s.append(seconds(row.method, data))
             row.other_s.append(seconds(row.other, data))
 
 
 def table(rows: list[Row], data: Data) -> list[list[object]]:
-    """Ours and theirs, by the medians."""
+    """Cells of the table: medians and ratios of the times."""
     shape = f"{len(data.values):,} x {data.values.shape[1]:,}, {data.n_tags} tags"
-    found: list[list[object]] = []
+    cells: list[list[object]] = []
     for row in rows:
-        middle = statistics.median(row.ours_s)
-        each = sorted(other / row.share / own for own, other in zip(row.ours_s, row.other_s, strict=True))
+        middle = statistics.median(row.method_s)
+        each = sorted(other / row.share / own for own, other in zip(row.method_s, row.other_s, strict=True))
         estimated = " (est.)" if row.share < 1 else ""
-        found.append([
+        cells.append([
             shape,
             row.name,
             f"{middle:.3g}",
@@ -308,11 +309,11 @@ def table(rows: list[Row], data: Data) -> list[list[object]]:
             *spread(each),
             f"{row.peak / 2**20:.0f}",
         ])
-    return found
+    return cells
 
 
 def objective(x: ndarray, y: ndarray, weights: ndarray, bias: float) -> float:
-    """What the L1 probe minimises at C: the bias is free."""
+    """Objective of the L1 probe at C; the bias is not penalised."""
     share = np.where(y, len(y) / (2 * y.sum()), len(y) / (2 * (~y).sum()))
     loss = np.logaddexp(0, -np.where(y, 1, -1) * (x @ weights + bias))
     return float((share * loss).mean() + np.abs(weights).sum() / (C * len(y)))
@@ -323,20 +324,26 @@ def with_best_bias(x: ndarray, y: ndarray, weights: ndarray) -> float:
 
 
 def compare_objectives(data: Data) -> list[str]:
-    """Ours against liblinear's, whose own counts the bias as a weight, and saga's; both also with the best bias."""
+    """Ratios of the objective to those of liblinear and saga, as fitted and with the best bias.
+
+    liblinear penalises the bias as well, which its objective includes.
+    """
     x = StandardScaler().fit_transform(data.wide())
-    ours = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
-    told = []
+    weights = data.driver().scores(L1Probe(n_nonzero=1, C=C), data.tags).values.numpy()
+    texts = []
     for solver, tags in (("liblinear", range(data.n_tags)), ("saga", range(1))):
         own, refit = [], []
         for tag, model in zip(tags, logistic_regressions(data, solver, tags, 100), strict=True):
             y, theirs, bias = data.tags == tag, model.coef_[0], float(model.intercept_[0])
-            value = with_best_bias(x, y, ours[tag])
+            value = with_best_bias(x, y, weights[tag])
             extra = abs(bias) / (C * len(y)) if solver == "liblinear" else 0.0
             own.append(value / (objective(x, y, theirs, bias) + extra))
             refit.append(value / with_best_bias(x, y, theirs))
-        told.append(f"{max(own):.4f} of {solver}'s own, {max(refit):.4f} of it with its bias free ({len(tags)} tags)")
-    return told
+        n_tags = f"{len(tags)} tag{'' if len(tags) == 1 else 's'}"
+        texts.append(
+            f"{max(own):.4f} of that of {solver}, {max(refit):.4f} of that of {solver} with a free bias ({n_tags})"
+        )
+    return texts
 
 
 def main() -> None:
@@ -344,36 +351,46 @@ def main() -> None:
     parser.add_argument("--treebank", type=Path)
     parser.add_argument("--large", type=int, nargs=2, metavar=("WORDS", "NEURONS"))
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", default="", help="rows whose name begins so")
-    asked = parser.parse_args()
+    parser.add_argument("--only", default="", help="prefix of the names of the rows")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        in_child(partial(read_treebank, asked.treebank, folder))
+        run_in_child(partial(read_treebank, options.treebank, folder))
         tags = np.load(folder / "tags.npy")
         data = Data(np.load(folder / "values.npy"), tags, int(tags.max()) + 1, np.arange(len(tags)))
-        groups = [([row for row in rows_for(data) if row.name.startswith(asked.only)], data)]
-        if asked.large:
-            make_large(folder / "large.npy", *asked.large)
-            many = np.random.default_rng(0).integers(0, 17, asked.large[0])
+        groups = [([row for row in rows_for(data) if row.name.startswith(options.only)], data)]
+        if options.large:
+            make_large(folder / "large.npy", *options.large)
+            many = np.random.default_rng(0).integers(0, 17, options.large[0])
             large = Data(np.load(folder / "large.npy", mmap_mode="r"), many, 17, np.arange(len(many)))
             groups.append((large_rows(), large))
         for rows, each in groups:
-            for row in rows:  # before any thread runs here: a process with threads cannot be forked
-                row.peak = in_child(partial(peak_beyond_input, row.ours, each))
-        found = []
+            for row in rows:  # before any thread starts: a process with threads cannot be forked
+                row.peak = run_in_child(partial(peak_beyond_input, row.method, each))
+        cells = []
         for rows, each in groups:
-            take_turns(rows, each, asked.repeats)
-            found += table(rows, each)
-        told = "; ".join(compare_objectives(data))
+            time_rows(rows, each, options.repeats)
+            cells += table(rows, each)
+        objectives = "; ".join(compare_objectives(data))
     publish(
         "selection",
-        "Selection methods against the library's own routine, or the loop that one would write",
-        ["words x neurons", "ours", "seconds", "other", "other / ours: min", "median", "max", "peak MiB"],
-        found,
-        repeats=asked.repeats,
-        notes=f"""Train words of {asked.treebank.name if asked.treebank else "the starter treebank"}, mlp layer 8 of
-        SmolLM2-135M. (est.): run on a part and scaled up. Peak memory is what ours holds beyond its input. The largest
-        objective of the L1 probe at C={C}, bias free, over the tags: {told}; at most 1 where ours is no worse.""",
+        "Selection methods compared with library routines or plain loops",
+        [
+            "words x neurons",
+            "method",
+            "seconds",
+            "alternative",
+            "alternative / method: min",
+            "median",
+            "max",
+            "peak MiB",
+        ],
+        cells,
+        repeats=options.repeats,
+        notes=f"""Train words of {options.treebank.name if options.treebank else "the starter treebank"}, mlp layer 8 of
+        SmolLM2-135M. (est.): measured on a part of the data and scaled up. Peak memory is that of the method beyond its
+        input. Largest ratio of objectives of the L1 probe at C={C} with a free bias, over the tags: {objectives}. At
+        most 1 means that the method is at least as good.""",
     )
 
 

@@ -1,7 +1,8 @@
-"""Extraction as the text grows: throughput and peak memory must not depend on its length.
+"""Throughput and peak memory of extraction by the length of the text; neither should depend on it.
 
-Run with ``python benchmarks/size.py [thousand words ...]``; by default 10 and 200. A Llama of 4 layers with random
-weights is made on the spot, and so is the text. Every length is read in a process of its own.
+Run with ``python benchmarks/size.py [thousand words ...]``; the default is 10 and 200. The model is
+a Llama of 4 layers with random weights, the text is generated. Every length is read in a child
+process.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import in_child, publish
+from common import publish, run_in_child
 
 MODEL = """
 import sys
@@ -50,7 +51,7 @@ model = LanguageModel(LocalModel(folder / "model", folder / "cache").fetch(), de
 store = ActivationStore(folder / f"store{n_words}")
 _ = model.network
 start = time.perf_counter()
-ActivationReader(model, store, "mlp", (0, 1, 2, 3), batch_tokens=1024)(sentences, "x")
+ActivationReader(model, "mlp", (0, 1, 2, 3), batch_tokens=1024, store=store)(sentences, "x")
 print(json.dumps({"seconds": time.perf_counter() - start, "text_mib": before / 1024}))
 """
 
@@ -60,20 +61,20 @@ def main() -> None:
     rows = []
     for thousand in sizes:
         with tempfile.TemporaryDirectory() as folder:
-            in_child(MODEL, str(Path(folder) / "model"))
-            said, _, peak = in_child(READ, folder, str(thousand * 1000))
-            found = json.loads(said.splitlines()[-1])
+            run_in_child(MODEL, str(Path(folder) / "model"))
+            output, _, peak = run_in_child(READ, folder, str(thousand * 1000))
+            result = json.loads(output.splitlines()[-1])
             size = thousand * 1000 * 4 * 512 * 2 / 2**20
-            rate = thousand * 1000 / found["seconds"]
-            figures = (rate, peak, found["text_mib"], size)
+            rate = thousand * 1000 / result["seconds"]
+            figures = (rate, peak, result["text_mib"], size)
             rows.append([f"{thousand * 1000:,}", *(f"{each:,.0f}" for each in figures)])
     publish(
         "size",
-        "Extraction as the text grows: mlp of all layers, a random Llama of 4 layers x 512",
-        ["words", "words/s", "peak MiB", "of that before the model, text included", "MiB written"],
+        "Extraction by length of the text: mlp of all layers, a random Llama of 4 layers x 512",
+        ["words", "words/s", "peak MiB", "MiB before the model is loaded, with the text", "MiB written"],
         rows,
         repeats=1,
-        notes="""Peak memory counts the sentences themselves and, by then, their token ids and positions.""",
+        notes="""Peak memory includes the sentences with their token ids and positions.""",
     )
 
 

@@ -1,10 +1,11 @@
-"""How often a threshold selects any neuron although none knows the tags: real activations, tags of other sentences.
+"""Type I error of the thresholds on real activations with the tags of other sentences.
 
-Run with ``python benchmarks/type_one_error.py TREEBANK_FOLDER [layer] [data sets]``. The activations are those of the
-default model on the first 500 train sentences of UD English EWT (feed-forward neurons of one layer); each data set has
-the tag sequences of whole sentences in another order. A threshold at alpha = .05 should select something, for any tag,
-in at most 5 % of the data sets. Beside it the planted twin, one neuron that is 2 standard deviations higher on NOUN,
-and how many neurons of all tags stand under the true tags.
+Run with ``python benchmarks/type_one_error.py TREEBANK_FOLDER [layer] [data sets]``. The
+activations are those of the default model on the first 500 train sentences of UD English EWT
+(feed-forward neurons of one layer). Each data set permutes the tag sequences of whole sentences, so
+no neuron carries the tags. A threshold at alpha = .05 should select a neuron, for any tag, in at
+most 5 % of the data sets. The table also shows whether a planted neuron, 2 standard deviations
+higher on NOUN, is selected under the true tags, and the number of neurons selected under them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
 
 ALPHA = 0.05
-SLOW = 20  # data sets for a method that is not by moments
+SLOW = 20  # data sets for a method that is not moment-based
 METHODS = {"correlation": Correlation(), "welch_t": WelchT(), "mutual_information": MutualInformation()}
 
 
@@ -69,7 +70,7 @@ def p_values(driver: Driver, method: str, taggings: list[ndarray], textbook: boo
 
 def main() -> None:
     folder = sys.argv[1]
-    layer, n = (int(given) for given in (*sys.argv[2:], 8, 200)[:2])
+    layer, n = (int(value) for value in (*sys.argv[2:], 8, 200)[:2])
     driver, labels, sentences = prepare(folder, layer)
     tags, noun = labels.splits["train"].tags, labels.names.index("NOUN")
     taggings = [permuted_tags(tags, sentences, False, np.random.default_rng([0, i])) for i in range(n)]
@@ -79,28 +80,29 @@ def main() -> None:
     for method in METHODS:
         few = taggings if scoring_of(METHODS[method]).traits.views else taggings[:SLOW]
         for textbook in (False, True) if few is taggings else (True,):
-            found = [survivors(benjamini_hochberg(p), ALPHA) for p in p_values(driver, method, few, textbook)]
+            selected = [survivors(benjamini_hochberg(p), ALPHA) for p in p_values(driver, method, few, textbook)]
             [true] = p_values(driver, method, [tags], textbook)
             planted = bool(survivors(benjamini_hochberg(true), ALPHA)[noun, -1])
-            told = " by textbook p-values" if textbook and few is taggings else ""
-            report(f"fdr, {method}{told}", found, planted, int(survivors(benjamini_hochberg(true), ALPHA).sum()))
+            suffix = " by textbook p-values" if textbook and few is taggings else ""
+            report(f"fdr, {method}{suffix}", selected, planted, int(survivors(benjamini_hochberg(true), ALPHA).sum()))
     for method, scorer in METHODS.items():
         if scoring_of(scorer).traits.views:
             null = torch.stack(list(driver.maxima(scorer, lambda i: taggings[i], n)))
             others = [torch.cat([null[:i], null[i + 1 :]]) for i in range(n)]
-            found = [
+            selected = [
                 survivors(max_statistic_p_values(own[:, None], rest), ALPHA)
                 for own, rest in zip(null, others, strict=True)
             ]
             true = max_statistic_p_values(driver.scores(scorer, tags).values, null)
-            stand = survivors(true, ALPHA)
-            report(f"permutation, {method}", found, bool(stand[noun, -1]), int(stand.sum()))
+            under_true = survivors(true, ALPHA)
+            report(f"permutation, {method}", selected, bool(under_true[noun, -1]), int(under_true.sum()))
 
 
-def report(name: str, found: list[torch.Tensor], planted: bool, true: int) -> None:
-    any_, by_tag = (sum(bool(f.any()) for f in found) / len(found), torch.stack([f.any(dim=1) for f in found]))
-    told = "yes" if planted else "no"
-    print(f"{name:38} {len(found):9} {any_:12.3f} {by_tag.double().mean():13.3f} {told:>13} {true:9}", flush=True)
+def report(name: str, selected: list[torch.Tensor], planted: bool, true: int) -> None:
+    any_selected = sum(bool(each.any()) for each in selected) / len(selected)
+    by_tag = torch.stack([each.any(dim=1) for each in selected]).double().mean()
+    answer = "yes" if planted else "no"
+    print(f"{name:38} {len(selected):9} {any_selected:12.3f} {by_tag:13.3f} {answer:>13} {true:9}", flush=True)
 
 
 if __name__ == "__main__":

@@ -29,5 +29,5 @@ def test_they_leave_results_that_the_report_is_made_of(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", told], cwd=BENCHMARKS, env=environment, capture_output=True, text=True, check=True
     )
-    assert "| C | way | times ours: min |" in done.stdout
+    assert "| C | implementation | ratio: min |" in done.stdout
     assert "Not measured." in done.stdout

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from keyneurons.cli.process import set_environment
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -44,9 +45,9 @@ class RunResult:
         """Count the key neurons shared by each pair of tags, ``[tags, tags]``."""
         from pandas import DataFrame
 
-        from keyneurons.artifacts.tables import read_matrix
+        from keyneurons.artifacts.overlap import read_overlap_counts
 
-        names, matrix = read_matrix(self.folder / "overlap_count.csv")
+        names, matrix = read_overlap_counts(self.folder)
         return DataFrame(matrix, index=names, columns=names)
 
 
@@ -63,7 +64,7 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     Raises:
         ValueError: If the configuration or the data are invalid; one line gives the reason.
     """
-    _quiet()
+    set_environment()
     from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build.experiment import build_experiment
     from keyneurons.config.compose import checked_with_choices
@@ -92,7 +93,7 @@ def load_run(run: str, *overrides: str) -> Run:
     Raises:
         ValueError: If the run does not exist.
     """
-    _quiet()
+    set_environment()
     from keyneurons.cli.commands import store_of
     from keyneurons.runs import finished as runs
 
@@ -112,7 +113,7 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
     Raises:
         ValueError: If not exactly one criterion is given, or no run matches.
     """
-    _quiet()
+    set_environment()
     from keyneurons.cli.commands import store_of
     from keyneurons.runs import finished as runs
 
@@ -124,10 +125,3 @@ def runs_table(runs: Iterable[Run]) -> DataFrame:
     from pandas import DataFrame
 
     return DataFrame([{"run": r.id, "name": r.name, **r.params, **r.metrics} for r in runs])
-
-
-def _quiet() -> None:
-    from keyneurons.cli.main import ENVIRONMENT
-
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)

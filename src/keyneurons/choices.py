@@ -1,4 +1,4 @@
-"""Names that a configuration chooses among; apart from the records, so that a typing error is told without torch."""
+"""Legal values of configuration options; a separate module, so that validation needs no torch."""
 
 from __future__ import annotations
 
@@ -10,5 +10,14 @@ Scope = Literal["layer", "model"]
 Sign = Literal["both", "positive", "negative"]
 ThresholdKind = Literal["none", "fdr", "permutation"]
 Permuted = Literal["sentences", "words"]
+
+ReadAt = Literal["word", "prediction"]
+Pooling = Literal["last", "first", "mean"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+KeptDtype = Literal["float16", "float32"]
+ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
+LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
+LesionFamily = Literal["random", "variance", "frequency", "lowest"]
+LesionPlace = Literal["everywhere", "predicted"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

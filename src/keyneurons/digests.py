@@ -1,4 +1,4 @@
-"""Digests that say whether two things are the same: files, JSON values, texts."""
+"""Digests of files, JSON values and texts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def file_digest(path: Path) -> str:
 
 
 def json_digest(value: Any) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
+    """SHA-256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def texts_digest(sentences: Iterable[Sentence]) -> str:
-    """SHA-256 of the texts and the spans of their words, whatever the tags: all that activations depend on."""
+    """SHA-256 of texts and word spans, which determine activations; tags are ignored."""
     digest = hashlib.sha256()
     for sentence in sentences:
         spans = [(word.start, word.end) for word in sentence.words]

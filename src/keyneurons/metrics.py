@@ -1,7 +1,7 @@
-"""The metrics that several stages and reports speak of, by their MLflow names, and the level of significance."""
+"""MLflow names of the metrics that several stages and reports use, and the significance level."""
 
 ALPHA = 0.05
-"""A p-value up to this counts as significant wherever a report says so in words."""
+"""Significance level: reports call a p-value up to this value significant."""
 
 ACCURACY = "probe/test_accuracy"
 DEV_ACCURACY = "probe/dev_accuracy"
@@ -17,7 +17,7 @@ HALVES_JACCARD = "stability/halves/jaccard"
 
 
 def control_accuracy(name: str) -> str:
-    """Accuracy of a control on the test words, in the mean over its draws."""
+    """Test accuracy of a control, averaged over its draws."""
     return f"control/{name}/test_accuracy"
 
 
@@ -27,11 +27,11 @@ def control_spread(name: str) -> str:
 
 
 def control_p_value(name: str) -> str:
-    """p-value of the accuracy of the key neurons among the draws of a control."""
+    """p-value of the key neurons' accuracy against the draws of a control."""
     return f"control/{name}/p_value"
 
 
 RANDOM = control_accuracy("random")
 RANDOM_SPREAD = control_spread("random")
 RANDOM_P_VALUE = control_p_value("random")
-"""Those of the control by which runs are compared with one another."""
+"""Metrics of the matched random sets, the control that comparisons of runs use."""

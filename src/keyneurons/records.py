@@ -1,4 +1,4 @@
-"""The plain facts that stages hand to one another. Nothing here computes more than a check of its own shape."""
+"""Records that stages exchange; their only logic is validation of their own shape."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keyneurons.choices import ThresholdKind as ThresholdKind
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A UD syntactic word and the characters ``text[start:end]`` of its sentence that spell it."""
+    """A UD syntactic word, spelled by the characters ``text[start:end]`` of its sentence."""
 
     form: str
     start: int
@@ -33,7 +33,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence as it was written, with its words in order."""
+    """A sentence: its original text and its words in order."""
 
     id: str
     text: str
@@ -44,9 +44,10 @@ class Sentence:
 class Treebank:
     """Tagged sentences, split by sentence.
 
-    ``shared_spans`` counts the words of multi-word ranges whose forms do not spell the surface and so share its span;
-    ``duplicates_dropped`` counts, by split, the sentences left out because their text stands in an earlier split;
-    ``unreadable_dropped`` the words left out because the tokenizer has no token for them.
+    ``shared_spans`` counts words of multi-word ranges whose forms do not spell the surface, so that
+    they share its span. ``duplicates_dropped`` counts, by split, sentences dropped because an
+    earlier split has the same text. ``unreadable_dropped`` counts words dropped because the
+    tokenizer has no token for them.
     """
 
     id: str
@@ -56,16 +57,16 @@ class Treebank:
     unreadable_dropped: int = 0
 
     def n_words(self, split: Split) -> int:
-        """Number of words of one split."""
+        """Number of words in a split."""
         return sum(len(sentence.words) for sentence in self.splits[split])
 
 
 @dataclass(frozen=True)
 class LabelledWords:
-    """The words of one split that carry a wanted tag.
+    """The words of one split that have a selected tag.
 
-    ``rows`` are positions among all words of the split in dataset order (the rows of an activation array), ``tags``
-    indices into the tag names, ``forms`` the words in lower case.
+    ``rows`` are positions among all words of the split in dataset order (the rows of an activation
+    array), ``tags`` are indices into the tag names, ``forms`` are the words in lower case.
     """
 
     rows: Int[ndarray, " words"]
@@ -73,7 +74,7 @@ class LabelledWords:
     forms: tuple[str, ...]
 
     def of(self, chosen: Bool[ndarray, " words"]) -> LabelledWords:
-        """Some of them."""
+        """The subset of the words that a mask selects."""
         return LabelledWords(self.rows[chosen], self.tags[chosen], tuple(np.array(self.forms, dtype=object)[chosen]))
 
     def __post_init__(self) -> None:
@@ -83,9 +84,9 @@ class LabelledWords:
 
 @dataclass(frozen=True)
 class Labels:
-    """One tag column of a treebank: tag names in alphabetical order and the labelled words of every split.
+    """One tag column of a treebank: tag names in alphabetical order and labelled words by split.
 
-    ``left_out`` gives the tags with too few words in train and how many they had there.
+    ``left_out`` maps each tag with too few training words to the number of its training words.
     """
 
     column: str
@@ -100,11 +101,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of all neurons of one site, the layers side by side in the order of ``layers``.
+    """Scores of all neurons of one site, layers concatenated in the order of ``layers``.
 
-    ``values`` is ``[tags, layers x neurons_per_layer]``; ``p_values`` has the same shape, or is None where the method
-    has no test of its own; ``p_bounds`` are upper bounds on p-values that hold whatever the distribution of an
-    activation, where there are any; ``effects`` the sizes of the effects tested, such as Cramer's V.
+    ``values`` is ``[tags, layers x neurons_per_layer]``. The other tables have the same shape, or
+    are None if the method does not provide them: ``p_values`` of the method's own test;
+    ``p_bounds``, upper bounds on p-values that hold for any distribution of activations;
+    ``effects``, sizes of the tested effects, such as Cramer's V.
     """
 
     site: Site
@@ -122,18 +124,19 @@ class Scores:
                 f"got scores of {self.values.shape[1]} neurons, but {len(self.layers)} layers of "
                 f"{self.neurons_per_layer} have {expected}"
             )
-        for beside in (self.p_values, self.p_bounds, self.effects):
-            if beside is not None and beside.shape != self.values.shape:
-                raise ValueError(f"got p-values or effects {tuple(beside.shape)} for scores {tuple(self.values.shape)}")
+        for table in (self.p_values, self.p_bounds, self.effects):
+            if table is not None and table.shape != self.values.shape:
+                raise ValueError(f"got p-values or effects {tuple(table.shape)} for scores {tuple(self.values.shape)}")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class KeyNeuron:
     """One selected neuron of a tag.
 
-    ``p_value`` is that of the method's own test; ``p_adjusted`` counts all neurons of all layers read: by
-    permutations where these are the threshold, else by Benjamini-Hochberg on bounds that hold for any distribution, or
-    on the p-values where there are none. ``effect`` is the size of the effect tested, where the method has one.
+    ``p_value`` is that of the method's own test. ``p_adjusted`` is corrected for all neurons of all
+    layers read: by permutations if they are the threshold, else by Benjamini-Hochberg on
+    distribution-free bounds, or on the p-values if the method has no bounds. ``effect`` is the size
+    of the tested effect, if the method has one.
     """
 
     layer: int
@@ -146,7 +149,7 @@ class KeyNeuron:
 
 @dataclass(frozen=True)
 class NeuronSets:
-    """The key neurons of every tag, strongest first, tags in alphabetical order."""
+    """The key neurons of every tag, strongest first; tags in alphabetical order."""
 
     site: Site
     layers: tuple[int, ...]
@@ -154,15 +157,15 @@ class NeuronSets:
     tags: Mapping[str, tuple[KeyNeuron, ...]]
 
     def columns(self, tag: str) -> list[int]:
-        """Positions of a tag's neurons among all neurons, the layers side by side."""
+        """Positions of a tag's neurons among the neurons of all layers, concatenated."""
         return [self.layers.index(n.layer) * self.neurons_per_layer + n.neuron for n in self.tags[tag]]
 
     def union(self) -> list[int]:
-        """Positions of the neurons of all tags together, ascending, each once."""
+        """Positions of the neurons of all tags, ascending and without duplicates."""
         return sorted({column for tag in self.tags for column in self.columns(tag)})
 
     def of_layer(self, layer: int, tags: Iterable[str]) -> NeuronSets:
-        """The neurons of one layer, of those of the tags that have a set."""
+        """The neurons of one layer, for each of the given tags that has a set."""
         own = {tag: tuple(n for n in self.tags[tag] if n.layer == layer) for tag in tags if tag in self.tags}
         return NeuronSets(self.site, (layer,), self.neurons_per_layer, own)
 

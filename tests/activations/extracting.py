@@ -32,7 +32,7 @@ if __name__ == "__main__":
     Capture.__call__ = noted
     partial.CHECKPOINT_SECONDS = -1
     model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="cpu")
-    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (0, 2), batch_tokens=30)
+    read = ActivationReader(model, "mlp", (0, 2), batch_tokens=30, store=ActivationStore(folder / "store"))
     _ = model.network
     if len(sys.argv) > 4:  # wait for the other one
         Path(sys.argv[4]).touch()

@@ -55,10 +55,10 @@ if __name__ == "__main__":
     model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="auto")
     read = ActivationReader(
         model,
-        ActivationStore(folder / store),
         "residual",
         (0, 2),
         batch_tokens=1,
+        store=ActivationStore(folder / store),
         together={"mlp": (1,)},
         processes=Processes("cpu", devices),
     )

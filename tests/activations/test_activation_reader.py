@@ -14,8 +14,8 @@ from models import sentence, sentences, tiny_tokenizer
 from keyneurons.activations import partial
 from keyneurons.activations.capture import Capture
 from keyneurons.activations.store import ActivationStore
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import ModelFolder
 
 TEXTS = sentences()
 

@@ -13,8 +13,9 @@ import pytest
 from models import sentences
 
 from keyneurons.activations import partial
+from keyneurons.activations.entry import Entry
 from keyneurons.activations.extract import plan_batches
-from keyneurons.activations.store import ActivationStore, Entry
+from keyneurons.activations.store import ActivationStore
 from keyneurons.models.language_model import LanguageModel
 
 TEXTS = sentences()
@@ -365,7 +366,7 @@ def test_a_valid_entry_needs_no_lock(reader, monkeypatch):
     def closed(*_, **__):
         raise PermissionError("another user's")
 
-    monkeypatch.setattr("keyneurons.activations.store.FileLock", closed)
+    monkeypatch.setattr("keyneurons.activations.entry.FileLock", closed)
     monkeypatch.setattr(os, "utime", closed)
     again = reader()(TEXTS, "x")
     assert all((whole[layer] == again[layer]).all() for layer in whole)

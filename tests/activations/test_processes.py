@@ -34,7 +34,7 @@ def start(folder, log, kill_after=-1, *flags):
 
 def read_here(folder, store):
     model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="cpu")
-    ActivationReader(model, ActivationStore(folder / store), "mlp", (0, 2), batch_tokens=30)(sentences(), "x")
+    ActivationReader(model, "mlp", (0, 2), batch_tokens=30, store=ActivationStore(folder / store))(sentences(), "x")
     return {p.relative_to(folder / store): p.read_bytes() for p in (folder / store).glob("*/*")}
 
 

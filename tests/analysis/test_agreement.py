@@ -1,4 +1,4 @@
-"""Agreement against the infinite sum of rank-biased overlap, a loop over pairs for tau, and planted methods."""
+"""Agreement against the infinite sum of rank-biased overlap, a tau loop, and planted methods."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def ranking(items: str) -> np.ndarray:
 
 
 def infinite_sum(agreement_at: list[float], p: float) -> float:
-    """``(1-p) sum_d p^(d-1) A_d``, the definition; what is beyond the given depths weighs nothing."""
+    """The definition ``(1-p) sum_d p^(d-1) A_d``, truncated at a depth of negligible weight."""
     assert p ** len(agreement_at) < 1e-12
     return (1 - p) * sum(p**d * share for d, share in enumerate(agreement_at))
 
 
 def extrapolated(first: np.ndarray, second: np.ndarray, p: float) -> float:
-    """The definition, on rankings whose share of agreement goes on as it was where each of them ends."""
+    """The definition, with the share of agreement constant beyond the end of each ranking."""
     shorter, longer = sorted((first.tolist(), second.tolist()), key=len)
     shares = []
     for d in range(1, 3000):
@@ -39,7 +39,7 @@ def extrapolated(first: np.ndarray, second: np.ndarray, p: float) -> float:
 
 
 def bounds(first: np.ndarray, second: np.ndarray, p: float) -> tuple[float, float]:
-    """The definition on rankings of even length that go on with nothing shared, and with all that can be shared."""
+    """The definition on rankings of equal length, extended with nothing or everything in common."""
     k, depth = len(first), 400
     fresh = list(range(10_000, 10_000 + 2 * depth))
     apart = [*first, *fresh[:depth]], [*second, *fresh[depth:]]
@@ -52,7 +52,7 @@ def bounds(first: np.ndarray, second: np.ndarray, p: float) -> tuple[float, floa
 
 
 class TestRankBiasedOverlap:
-    def test_identical_is_one_and_disjoint_nothing(self):
+    def test_identical_rankings_give_one_and_disjoint_ones_zero(self):
         rng = np.random.default_rng(0)
         for length in (1, 2, 17, 1000):
             items = rng.permutation(5000)[: 2 * length]
@@ -61,7 +61,7 @@ class TestRankBiasedOverlap:
                 assert rank_biased_overlap(items[:length], items[length:], p) == 0
 
     def test_example_of_the_paper(self):
-        """Webber et al., figure 5: the agreement at depths 1 to 7 is 0, 0, 2/3, 1/2, 2/5, 1/3, 2/7."""
+        """Webber et al., figure 5: agreement at depths 1 to 7 is 0, 0, 2/3, 1/2, 2/5, 1/3, 2/7."""
         shares = [0, 0, 2 / 3, 1 / 2, 2 / 5, 1 / 3, 2 / 7]
         by_hand = 0.1 * sum(0.9**d * share for d, share in enumerate(shares)) + 0.9**7 * 2 / 7
         assert rank_biased_overlap(ranking("abcdefg"), ranking("zcavwxy")) == pytest.approx(by_hand, rel=1e-12)
@@ -84,7 +84,7 @@ class TestRankBiasedOverlap:
             assert low - 1e-9 <= rank_biased_overlap(first, second) <= high + 1e-9
             assert high - low > 0.01
 
-    def test_the_top_weighs_most_and_order_of_arguments_nothing(self):
+    def test_top_ranks_have_most_weight_and_arguments_commute(self):
         items = np.arange(50)
         top, bottom = items.copy(), items.copy()
         top[[0, 9]], bottom[[40, 49]] = top[[9, 0]], bottom[[49, 40]]
@@ -92,7 +92,7 @@ class TestRankBiasedOverlap:
         assert rank_biased_overlap(top, bottom[:20]) == rank_biased_overlap(bottom[:20], top)
 
     def test_weight_of_the_first_ten(self):
-        """Equation 21: 86 % with p = .9; the value of a ranking that is right for 10 and wrong after, far down."""
+        """Equation 21, 86 % with p = .9: rankings that agree on the first 10 items only."""
         weight = 1 - 0.9**9 + 0.1 / 0.9 * 10 * (log(10) - sum(0.9**i / i for i in range(1, 10)))
         first, second = np.arange(600), np.r_[0:10, 1000:1590]
         assert rank_biased_overlap(first, second) == pytest.approx(weight, abs=1e-9)
@@ -103,10 +103,10 @@ class TestRankBiasedOverlap:
         for p in (0.0, 1.0, -0.1, np.nan):
             with pytest.raises(ValueError, match=f"between 0 and 1, both excluded, got {p}"):
                 rank_biased_overlap(items, items, p)
-        with pytest.raises(ValueError, match="needs an item and each once, got 3 and 0 items"):
+        with pytest.raises(ValueError, match="must be non-empty and have no duplicates, got 3 and 0 items"):
             rank_biased_overlap(items, items[:0])
         for first, second in ((np.array([1, 1]), items), (items, np.array([4, 3, 4, 5]))):
-            with pytest.raises(ValueError, match="needs an item and each once"):
+            with pytest.raises(ValueError, match="must be non-empty and have no duplicates"):
                 rank_biased_overlap(first, second)
 
 
@@ -126,14 +126,14 @@ class TestKendallTau:
                 x, y = np.maximum(x, 0), np.round(y)
             assert kendall_tau(x, y) == pytest.approx(tau_b(x, y), rel=1e-12)
 
-    def test_same_order_is_one_and_no_relation_is_nothing(self):
+    def test_equal_order_gives_one_and_independence_zero(self):
         rng = np.random.default_rng(0)
         x = rng.normal(size=3000)
         assert kendall_tau(x, np.exp(x)) == pytest.approx(1, rel=1e-12)
         assert kendall_tau(x, -x) == pytest.approx(-1, rel=1e-12)
         assert kendall_tau(x, rng.normal(size=3000)) == pytest.approx(0, abs=0.05)
 
-    def test_constant_has_none(self):
+    def test_constant_vectors_have_no_tau(self):
         x = np.arange(4.0)
         assert kendall_tau(x, np.full(4, 0.1)) is None
         assert kendall_tau(np.full(4, 0.1), x) is None
@@ -146,8 +146,8 @@ class TestKendallTau:
         assert kendall_tau(x, y) == pytest.approx(1)
         assert kendall_tau(x, np.roll(y, 1)) == pytest.approx(0, abs=1e-4)
 
-    def test_not_finite_is_refused(self):
-        with pytest.raises(ValueError, match="tau needs finite vectors of one length"):
+    def test_non_finite_values_are_rejected(self):
+        with pytest.raises(ValueError, match="tau needs finite vectors of equal length"):
             kendall_tau(np.array([0.0, np.nan]), np.array([0.0, 1.0]))
 
 
@@ -155,7 +155,7 @@ TAGS = ("ADJ", "NOUN", "VERB")
 
 
 def scored(values: torch.Tensor, k: int, width: int = 20) -> tuple[Scores, NeuronSets]:
-    """Scores of two layers and their k strongest neurons; a neuron that scores 0 is never key."""
+    """Scores of two layers and their k strongest neurons; neurons with score 0 are never key."""
     top = values.abs().sort(dim=1, descending=True, stable=True).indices[:, :k].tolist()
     sets = {
         tag: tuple(KeyNeuron(3 + n // width, n % width, values[t, n].item()) for n in row if values[t, n])
@@ -188,7 +188,7 @@ def test_matrices_are_means_of_the_measures():
     assert result.kendall_tau[0, 1] > 0.2 > abs(result.kendall_tau[0, 2])
 
 
-def test_expected_jaccard_is_that_of_random_sets_on_the_diagonal_too():
+def test_expected_jaccard_is_that_of_random_sets_including_the_diagonal():
     sizes = np.array([4, 2])
     values = torch.zeros(3, 40)
     values[:, [0, 5, 6, 7, 21, 39]] = 1.0
@@ -198,16 +198,16 @@ def test_expected_jaccard_is_that_of_random_sets_on_the_diagonal_too():
     assert (result.jaccard == 1).all()
 
 
-def test_methods_of_noise_agree_as_chance_has_it():
-    """60 pairs of methods, 10 of 40 neurons: noise agrees as expected, a common signal makes it far more."""
+def test_methods_on_noise_agree_as_expected_by_chance():
+    """60 pairs of methods, 10 of 40 neurons: noise agrees as expected, a common signal far more."""
 
     def means(signal: torch.Tensor) -> tuple[float, float, float]:
         pairs = [
             agreement({"a": scored(noise(s) + signal, 10), "b": scored(noise(-s) + signal, 10)}, TAGS)
             for s in range(1, 61)
         ]
-        found = [(pair.jaccard[0, 1], pair.expected_jaccard[0, 1], pair.kendall_tau[0, 1]) for pair in pairs]
-        return tuple(np.mean(found, axis=0))
+        measures = [(pair.jaccard[0, 1], pair.expected_jaccard[0, 1], pair.kendall_tau[0, 1]) for pair in pairs]
+        return tuple(np.mean(measures, axis=0))
 
     none, some = means(0 * noise(0)), means(2 * noise(0))
     assert none[0] == pytest.approx(none[1], abs=0.02)
@@ -216,7 +216,7 @@ def test_methods_of_noise_agree_as_chance_has_it():
     assert some[2] > 0.2
 
 
-def test_signs_do_not_matter_and_nothing_is_written():
+def test_signs_do_not_matter_and_inputs_are_unchanged():
     values = noise(0)
     flipped = values * torch.where(noise(9) > 0, 1.0, -1.0)
     before = values.clone()
@@ -226,8 +226,8 @@ def test_signs_do_not_matter_and_nothing_is_written():
     assert torch.equal(values, before)
 
 
-def test_neurons_without_a_score_are_not_ranked_and_ties_go_to_the_lower():
-    """The sparse method ranks three neurons, those that the dense one ranks first; the 37 zeros rank nowhere."""
+def test_neurons_with_score_zero_are_not_ranked_and_ties_go_to_the_lower():
+    """The sparse method ranks the top three neurons of the dense one; the 37 zeros have no rank."""
     dense = torch.arange(40, 0, -1).float().expand(3, 40)
     sparse = dense * (dense > 37)
     tied = dense.clamp(max=20)
@@ -236,8 +236,8 @@ def test_neurons_without_a_score_are_not_ranked_and_ties_go_to_the_lower():
     assert result.kendall_tau[0, 1] < 0.6
 
 
-def test_only_the_first_thousand_rank():
-    """Methods that part after rank 1,000 agree wholly; those that part right before it do not."""
+def test_only_the_first_thousand_ranks_count():
+    """Methods that differ after rank 1,000 agree fully; those that differ just before do not."""
     values = torch.arange(2400, 0, -1).float().expand(3, 2400)
     after, before = values.clone(), values.clone()
     after[:, 1000:], before[:, 900:] = values[:, 1000:].flip(1), values[:, 900:].flip(1)
@@ -249,8 +249,8 @@ def test_only_the_first_thousand_rank():
     assert overlap[0, 2] == by_hand
 
 
-def test_tags_where_nothing_is_defined_are_left_out():
-    """One method finds nothing for ADJ, two nothing for NOUN; means run over the rest, and nan stands where none is."""
+def test_undefined_tags_are_excluded():
+    """ADJ is empty for one method, NOUN for two; means are over the other tags, or nan."""
     a, b, none = noise(0), noise(1), torch.zeros(3, 40)
     a[:2], b[1] = 0, 0
     result = agreement({"a": scored(a, 5), "b": scored(b, 5), "none": scored(none, 5), "nil": scored(none, 5)}, TAGS)
@@ -277,7 +277,7 @@ class TestBadMethods:
         ("site", "layers", "width"), [("residual", (3, 4), 20), ("mlp", (3, 5), 20), ("mlp", (3,), 40)]
     )
     @pytest.mark.parametrize("part", [0, 1])
-    def test_other_place(self, site, layers, width, part):
+    def test_other_site_layers_or_width(self, site, layers, width, part):
         scores, sets = scored(noise(1), 5)
         other = [scores, sets]
         other[part] = (Scores(site, layers, width, scores.values), NeuronSets(site, layers, width, {}))[part]
@@ -285,7 +285,7 @@ class TestBadMethods:
         with pytest.raises(ValueError, match=rf"a and far must share .* \('mlp', \(3, 4\), 20\) and \('{site}', "):
             agreement(methods, TAGS)
 
-    def test_tags_that_do_not_fit(self):
+    def test_tags_that_do_not_match(self):
         methods = {"a": scored(noise(0), 5), "b": scored(noise(1), 5)}
         with pytest.raises(ValueError, match=r"tags of a must be \['ADJ', 'NOUN'\], got 3 rows"):
             agreement(methods, TAGS[:2])
@@ -295,5 +295,5 @@ class TestBadMethods:
     def test_scores_that_are_not_finite(self):
         wrong = noise(1)
         wrong[1, 7] = torch.inf
-        with pytest.raises(ValueError, match="scores of b must be finite, got 1 not"):
+        with pytest.raises(ValueError, match="scores of b must be finite, got 1 that are not"):
             agreement({"a": scored(noise(0), 5), "b": scored(wrong, 5)}, TAGS)

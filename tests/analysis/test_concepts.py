@@ -1,4 +1,4 @@
-"""CAVs and CARs against scikit-learn's own kernels, and on planted directions, balls and chance."""
+"""CAVs and CARs against scikit-learn's kernels, planted directions, balls and chance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Data = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def words_along(vectors: np.ndarray, n: int = 300, seed: int = 0) -> Data:
-    """Train and test words of as many tags as vectors, each tag shifted by its vector, in noise."""
+    """Train and test words with one tag per vector, each tag shifted by its vector, with noise."""
     rng = np.random.default_rng(seed)
     tags = [rng.permutation(np.arange(n) % len(vectors)) for _ in range(2)]
     train, test = (rng.standard_normal((n, vectors.shape[1])) + vectors[t] for t in tags)
@@ -28,7 +28,7 @@ def planted(size: float, features: int = 8, n_tags: int = 3, n: int = 300, seed:
 
 
 def ball(n: int = 400, features: int = 3, seed: int = 0) -> Data:
-    """Words of tag 0 near the origin, words of tag 1 all around them."""
+    """Words of tag 0 near the origin, words of tag 1 around them."""
     rng = np.random.default_rng(seed)
 
     def sample() -> tuple[np.ndarray, np.ndarray]:
@@ -72,8 +72,8 @@ def test_equals_scikit_learn_on_the_same_words(dtype):
 
 
 @pytest.mark.slow
-def test_planted_directions_are_found():
-    """Four tags, each along its own axis: each CAV points from the others' mean to its own, with cosines -1/3."""
+def test_cavs_recover_planted_directions():
+    """Four tags on their own axes: CAVs point from the others' mean to their own, cosines -1/3."""
     result = measure(words_along(3 * np.eye(4, 10), n=3000), names="ABCD", words=500)
     for name in result.tags:
         assert result.direction[name].accuracy > 0.93
@@ -84,7 +84,7 @@ def test_planted_directions_are_found():
 
 
 def test_opposite_directions_have_cosine_minus_one():
-    """The twin: two tags with the same vector share their direction, as far as the others leave it to them."""
+    """Control: two tags with the same vector share their direction, apart from other tags."""
     vector = 2 * np.eye(8)[0]
     opposite = measure(words_along(np.array([vector, -vector, 0 * vector]), n=900), words=300)
     assert opposite.cosine[0, 1] == opposite.cosine[1, 0] < -0.95
@@ -92,16 +92,18 @@ def test_opposite_directions_have_cosine_minus_one():
     assert measure(words_along(np.array(alike), n=900), names="ABCDE", words=300).cosine[0, 1] > 0.3
 
 
-def test_a_ball_is_a_region_and_no_direction():
+def test_a_ball_is_a_region_but_not_a_direction():
     result = measure(ball(), names=("IN", "AROUND"), words=200)
     for name in result.tags:
         assert result.region[name].accuracy > 0.95
         assert result.region[name].p_value == 1 / 20
-        assert result.direction[name].accuracy < 0.75  # a cut that leaves the ball on one side takes part of the rest
+        assert (
+            result.direction[name].accuracy < 0.75
+        )  # a plane with the ball on one side has part of the rest on that side too
 
 
 @pytest.mark.parametrize("features", [20, 200])
-def test_what_is_a_direction_alone_is_not_called_a_region(features):
+def test_a_pure_direction_is_not_a_region(features):
     size = 1.2 / np.sqrt(features)
     of_kind = [measure(planted(size, features, n=1200, seed=seed), words=200, draws=1) for seed in range(3)]
     direction, region = (
@@ -113,7 +115,7 @@ def test_what_is_a_direction_alone_is_not_called_a_region(features):
 
 
 @pytest.mark.slow
-def test_chance_gives_chance():
+def test_unrelated_tags_give_chance_accuracy():
     none = [measure(planted(0.0, n=200, seed=seed), words=30) for seed in range(40)]
     some = [measure(planted(1.5, n=200, seed=seed), words=30, draws=19) for seed in range(2)]
     for kind in ("direction", "region"):
@@ -137,7 +139,7 @@ def test_rows_are_drawn_at_random_by_name_and_split_and_seed():
         assert rows[100:].mean() == pytest.approx(500, abs=120)
 
 
-def test_as_many_words_as_both_sides_have():
+def test_the_smaller_side_limits_the_sample():
     train, _, test, _ = planted(1.0, n_tags=2)
     train_tags = np.repeat([0, 1, 2], [7, 200, 93])
     test_tags = np.repeat([0, 1, 2], [1, 290, 9])
@@ -162,14 +164,14 @@ def test_scale_shift_and_constant_features_do_not_matter():
     result = measure(data)
     scale = np.array([1e-4, 1, 1e4, 3, 7, 1, 1, 0.1])
     train, test = (np.insert(x * scale - 5, [0, 3], [0.1, 7.0], axis=1) for x in (train, test))
-    test[:, 0] = 100.0  # constant in train, so it counts nowhere
+    test[:, 0] = 100.0  # constant in train, so it is ignored
     other = measure((train, train_tags, test, test_tags))
     assert other.direction == result.direction
     assert other.region == result.region
     np.testing.assert_allclose(other.cosine, result.cosine, atol=1e-6)
 
 
-def test_same_seed_same_result_and_nothing_is_written_or_warned():
+def test_reproducible_without_side_effects_or_warnings():
     data = planted(0.4)
     before = [x.copy() for x in data]
     with warnings.catch_warnings():
@@ -188,9 +190,9 @@ def test_words_and_draws_out_of_range():
         measure(planted(1.0), draws=0)
 
 
-def test_tags_that_do_not_fit_are_refused():
+def test_invalid_tags_are_rejected():
     train, train_tags, test, test_tags = data = planted(1.0)
-    with pytest.raises(ValueError, match=r"names must be different, got \['X', 'Y', 'X'\]"):
+    with pytest.raises(ValueError, match=r"names must be distinct, got \['X', 'Y', 'X'\]"):
         measure(data, names=("X", "Y", "X"))
     with pytest.raises(ValueError, match=r"train tags must lie in 0\.\.1, got 0\.\.2"):
         measure(data, names=("X", "Y"))
@@ -211,7 +213,7 @@ def test_tags_that_do_not_fit_are_refused():
         measure((train, train_tags, test, test_tags % 2))
 
 
-def test_activations_that_cannot_be_told_apart_are_refused():
+def test_indistinguishable_activations_are_rejected():
     train, train_tags, test, test_tags = planted(1.0)
     with pytest.raises(ValueError, match="needs a feature that varies in train, got 8 constant ones"):
         measure((np.full_like(train, 0.1), train_tags, test, test_tags))
@@ -222,6 +224,6 @@ def test_activations_that_cannot_be_told_apart_are_refused():
     with pytest.raises(ValueError, match="needs train words, got 0"):
         measure((train[:0], train_tags[:0], test, test_tags))
     alike = np.full_like(train, 0.1)
-    alike[np.flatnonzero(train_tags == 1)[0]] = 1  # the one word that differs is in no sample
-    found = measure((alike, train_tags, test, test_tags), words=2)
-    assert np.isnan(found.cosine[0, 1:]).all()  # no direction, so no angle
+    alike[np.flatnonzero(train_tags == 1)[0]] = 1  # the only word that differs is in no sample
+    actual = measure((alike, train_tags, test, test_tags), words=2)
+    assert np.isnan(actual.cosine[0, 1:]).all()  # no direction, so no cosine

@@ -1,4 +1,4 @@
-"""Partial correlations against the inverted correlation matrix, and key neurons that only seem to mark a tag."""
+"""Partial correlations against matrix inversion, and confounded key neurons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def noise(words: int, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def by_inversion(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
-    """``-P_xy / sqrt(P_xx P_yy)``, P the inverse of the correlation matrix of x, y and the confounds."""
+    """``-P_xy / sqrt(P_xx P_yy)``, P the inverse correlation matrix of x, y and the confounds."""
     precision = np.linalg.inv(np.corrcoef(np.column_stack([x, y, given]), rowvar=False))
     return -precision[0, 1] / np.sqrt(precision[0, 0] * precision[1, 1])
 
@@ -40,7 +40,7 @@ def test_constant_columns_give_zero():
     assert (r[1].tolist(), p[1].tolist()) == ([0.0, 0.0, 0.0], [1.0, 1.0, 1.0])
 
 
-def test_partial_correlation_is_that_of_the_inverted_correlation_matrix():
+def test_partial_correlation_equals_matrix_inversion():
     given = noise(80, 3)
     x = given @ noise(3, 4, seed=1) + noise(80, 4, seed=2)
     y = given @ noise(3, 2, seed=3) + x[:, :2] * 0.4 + noise(80, 2, seed=4)
@@ -68,23 +68,23 @@ def test_constant_and_collinear_confounds_are_harmless():
         np.testing.assert_allclose(ours, oracle, rtol=1e-9)
 
 
-def test_shift_and_scale_of_anything_change_nothing():
+def test_invariant_to_shift_and_scale():
     x, y, given = noise(50, 2), noise(50, 2, seed=1), noise(50, 2, seed=2)
     moved = partial_correlations(x * 1e-6 + 3, y * 50 - 1e3, given * [1e5, 1e-5] + 9)
     for ours, oracle in zip(moved, partial_correlations(x, y, given), strict=True):
         np.testing.assert_allclose(ours, oracle, rtol=1e-6)
 
 
-def test_what_the_confounds_explain_wholly_is_nothing():
+def test_fully_explained_neurons_have_no_partial_correlation():
     given = noise(50, 2)
     x = np.column_stack([given @ [1.0, 2.0], given @ [1.0, 2.0] + 1e-3 * noise(50, 1, seed=1)[:, 0]])
     r, p = partial_correlations(x, x, given)
     assert r[0].tolist() == [0.0, 0.0]
     assert p[0].tolist() == [1.0, 1.0]
-    assert r[1, 1] == pytest.approx(1)  # twin: a thousandth that is the neuron's own still counts
+    assert r[1, 1] == pytest.approx(1)  # control: a thousandth of independent variance still counts
 
 
-def test_p_values_are_uniform_where_a_confound_makes_the_correlation():
+def test_p_values_are_uniform_if_a_confound_causes_the_correlation():
     given = noise(400, 1)
     x, y = given + noise(400, 1000, seed=1), given + noise(400, 1, seed=2)
     assert pearson(x, y).min() > 0.3
@@ -93,7 +93,7 @@ def test_p_values_are_uniform_where_a_confound_makes_the_correlation():
     assert p.mean() == pytest.approx(0.5, abs=0.04)
 
 
-def test_too_few_words_are_refused():
+def test_too_few_words_are_rejected():
     three = noise(6, 3)
     assert partial_correlations(noise(6, 1), noise(6, 1, seed=1), three)[1] < 1
     with pytest.raises(ValueError, match="given 3 independent confounds needs at least 6 words, got 5"):
@@ -109,7 +109,7 @@ MARKS, FOLLOWS, TURNS, OTHER = range(4)
 
 
 def planted() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neuron MARKS marks NOUN; FOLLOWS a confound that goes with NOUN; TURNS marks it against that confound."""
+    """MARKS marks NOUN; FOLLOWS follows a confound of NOUN; TURNS marks NOUN against it."""
     rng = np.random.default_rng(0)
     tags = rng.integers(3, size=600)
     noun = tags == 1
@@ -124,16 +124,16 @@ def sets_of(**tags: list[int]) -> NeuronSets:
     return NeuronSets("mlp", (3,), 50, {tag: tuple(KeyNeuron(3, 10 + n, 1.0) for n in tags[tag]) for tag in tags})
 
 
-def test_confounded_neurons_are_told_from_those_that_mark_the_tag():
+def test_confounded_neurons_are_distinguished_from_marking_ones():
     activations, tags, features = planted()
-    found = confounds_of(
+    result = confounds_of(
         sets_of(ADJ=[], NOUN=[TURNS, MARKS, FOLLOWS], VERB=[OTHER]), activations, tags, NAMES, features
     )
-    assert list(found) == ["ADJ", "NOUN", "VERB"]
-    assert found["ADJ"] == ()
-    turns, marks, follows = found["NOUN"]
+    assert list(result) == ["ADJ", "NOUN", "VERB"]
+    assert result["ADJ"] == ()
+    turns, marks, follows = result["NOUN"]
     plain = pearson(activations, (tags == 1)[:, None].astype(float))[:, 0]
-    assert (plain[[TURNS, MARKS, FOLLOWS]] > 0.4).all()  # all three seem to mark it
+    assert (plain[[TURNS, MARKS, FOLLOWS]] > 0.4).all()  # all three correlate with it
     assert [record.vanishes for record in (turns, marks, follows)] == [True, False, True]
     assert turns.partial < -0.5
     assert turns.p_adjusted < 1e-6
@@ -150,17 +150,17 @@ def test_p_values_are_adjusted_over_all_pairs_of_all_tags():
     activations, tags, features = planted()
     sets = sets_of(VERB=[OTHER, MARKS], NOUN=[MARKS, FOLLOWS], ADJ=[FOLLOWS])
     narrow = activations[:, [MARKS, FOLLOWS, OTHER]]
-    found = confounds_of(sets, narrow, tags, NAMES, features)
+    result = confounds_of(sets, narrow, tags, NAMES, features)
     p = partial_correlations(narrow, (tags[:, None] == np.arange(3)).astype(float), features)[1]
     oracle = false_discovery_control([p[2, 2], p[0, 2], p[0, 1], p[1, 1], p[1, 0]])
-    ours = [record.p_adjusted for tag in ("VERB", "NOUN", "ADJ") for record in found[tag]]
+    ours = [record.p_adjusted for tag in ("VERB", "NOUN", "ADJ") for record in result[tag]]
     assert ours == pytest.approx(oracle.tolist(), rel=1e-9)
-    assert [record.vanishes for tag in found for record in found[tag]] == [p > 0.05 for p in ours]
+    assert [record.vanishes for tag in result for record in result[tag]] == [p > 0.05 for p in ours]
     strict = confounds_of(sets, narrow, tags, NAMES, features, alpha=1e-300)
     assert all(record.vanishes for tag in strict for record in strict[tag])
 
 
-def test_no_key_neuron_at_all():
+def test_no_key_neurons():
     _, tags, features = planted()
     assert confounds_of(sets_of(NOUN=[], VERB=[]), np.empty((600, 0)), tags, NAMES, features) == {
         "NOUN": (),
@@ -168,7 +168,7 @@ def test_no_key_neuron_at_all():
     }
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     activations, tags, features = planted()
     activations = activations.astype(np.float64)
     before = [array.copy() for array in (activations, tags, features)]
@@ -185,7 +185,7 @@ def test_input_is_untouched():
         ({"tags": np.zeros(600, dtype=int)}, "every tag with key neurons needs a word, got none for NOUN"),
     ],
 )
-def test_what_does_not_fit_is_refused(changes, message):
+def test_invalid_input_is_rejected(changes, message):
     activations, tags, features = planted()
     arguments = {"activations": activations, "tags": tags, "tag_names": NAMES, "features": features, **changes}
     with pytest.raises(ValueError, match=message):

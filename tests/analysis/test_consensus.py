@@ -1,4 +1,4 @@
-"""Agreement and consensus of many runs against direct loops, and chance against draws of random sets."""
+"""Agreement and consensus of runs against direct loops, and chance against random sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keyneurons.analysis.best_runs import best_runs
-from keyneurons.analysis.consensus import consensus, found_neurons, needed, tally
+from keyneurons.analysis.consensus import consensus, runs_needed, selected_neurons, tally
 from keyneurons.analysis.set_agreement import set_agreement
 from keyneurons.analysis.stability import expected_jaccard
 from keyneurons.records import KeyNeuron, NeuronSets
@@ -44,67 +44,67 @@ def places(own: NeuronSets, tag: str) -> set[tuple[int, int]]:
 
 
 class TestAgreement:
-    def test_is_that_of_a_loop_over_sets(self):
+    def test_agreement_equals_a_loop_over_sets(self):
         runs = some_runs()
-        found = set_agreement(runs)
-        assert (found.runs, found.tags) == (tuple(runs), ("A", "B", "C"))
+        result = set_agreement(runs)
+        assert (result.runs, result.tags) == (tuple(runs), ("A", "B", "C"))
         for (i, a), (j, b) in combinations(enumerate(runs.values()), 2):
             if not set(a.layers) & set(b.layers):
-                assert np.isnan(found.jaccard[i, j])
-                assert np.isnan(found.jaccard_by_tag[:, i, j]).all()
+                assert np.isnan(result.jaccard[i, j])
+                assert np.isnan(result.jaccard_by_tag[:, i, j]).all()
                 continue
             by_tag = [len(places(a, t) & places(b, t)) / len(places(a, t) | places(b, t)) for t in "AB"]
-            assert found.jaccard_by_tag[:2, i, j] == pytest.approx(by_tag)
-            assert found.jaccard[i, j] == found.jaccard[j, i] == pytest.approx(fmean(by_tag))
-            assert np.isnan(found.jaccard_by_tag[2, i, j])  # only one of them knows the tag
-        assert np.diag(found.jaccard) == pytest.approx(1)
+            assert result.jaccard_by_tag[:2, i, j] == pytest.approx(by_tag)
+            assert result.jaccard[i, j] == result.jaccard[j, i] == pytest.approx(fmean(by_tag))
+            assert np.isnan(result.jaccard_by_tag[2, i, j])  # only one of them has the tag
+        assert np.diag(result.jaccard) == pytest.approx(1)
 
-    def test_chance_is_that_of_the_layers_in_common(self):
-        found = set_agreement(some_runs())
-        assert found.expected[0, 1] == pytest.approx(expected_jaccard(np.array([4]), np.array([6]), WIDTH))
-        assert found.expected[0, 2] == pytest.approx(expected_jaccard(np.array([4, 0]), np.array([3, 3]), WIDTH))
-        assert np.isnan(found.expected[0, 3])
-        assert found.expected[0, 0] == pytest.approx(expected_jaccard(np.array([4]), np.array([4]), WIDTH))
+    def test_chance_covers_common_layers_only(self):
+        result = set_agreement(some_runs())
+        assert result.expected[0, 1] == pytest.approx(expected_jaccard(np.array([4]), np.array([6]), WIDTH))
+        assert result.expected[0, 2] == pytest.approx(expected_jaccard(np.array([4, 0]), np.array([3, 3]), WIDTH))
+        assert np.isnan(result.expected[0, 3])
+        assert result.expected[0, 0] == pytest.approx(expected_jaccard(np.array([4]), np.array([4]), WIDTH))
 
     @pytest.mark.slow
     def test_chance_is_the_mean_over_random_sets(self):
         rng = np.random.default_rng(0)
         drawn, chance = [], 0.0
         for _ in range(2000):
-            found = set_agreement({"a": at_random(rng, (1, 5), 3, "A"), "b": at_random(rng, (5,), 6, "A")})
-            drawn.append(found.jaccard[0, 1])
-            chance = found.expected[0, 1]
+            result = set_agreement({"a": at_random(rng, (1, 5), 3, "A"), "b": at_random(rng, (5,), 6, "A")})
+            drawn.append(result.jaccard[0, 1])
+            chance = result.expected[0, 1]
         assert fmean(drawn) == pytest.approx(chance, abs=4 * np.std(drawn) / len(drawn) ** 0.5)
 
-    def test_the_same_set_agrees_whole_and_beyond_chance(self):
+    def test_equal_sets_agree_fully_and_beyond_chance(self):
         own = at_random(np.random.default_rng(1), (1,), 4)
-        found = set_agreement({"a": own, "b": own})
-        assert found.jaccard[0, 1] == 1
-        assert found.expected[0, 1] < 0.3
+        result = set_agreement({"a": own, "b": own})
+        assert result.jaccard[0, 1] == 1
+        assert result.expected[0, 1] < 0.3
 
     def test_two_empty_sets_are_not_compared(self):
         one, other = sets((1,), {"A": [], "B": [(1, 2)]}), sets((1,), {"A": [], "B": [(1, 2)]})
-        found = set_agreement({"a": one, "b": other})
-        assert np.isnan(found.jaccard_by_tag[0, 0, 1])
-        assert found.jaccard[0, 1] == 1
+        result = set_agreement({"a": one, "b": other})
+        assert np.isnan(result.jaccard_by_tag[0, 0, 1])
+        assert result.jaccard[0, 1] == 1
 
-    def test_one_run_agrees_with_nobody(self):
+    def test_one_run_is_rejected(self):
         with pytest.raises(ValueError, match=r"at least 2 runs, got \['one'\]"):
             set_agreement({"one": some_runs()["one"]})
 
-    @pytest.mark.parametrize("function", [set_agreement, found_neurons, tally, consensus])
-    def test_another_width_is_refused(self, function):
+    @pytest.mark.parametrize("function", [set_agreement, selected_neurons, tally, consensus])
+    def test_another_width_is_rejected(self, function):
         one, other = sets((1,), {"A": [(1, 2)]}), sets((1,), {"A": [(1, 2)]}, width=20)
         with pytest.raises(ValueError, match=r"a and b must share site and width, got \('mlp', 12\) and \('mlp', 20\)"):
             function({"a": one, "b": other})
 
 
 class TestConsensus:
-    def test_counts_are_those_of_a_loop(self):
+    def test_counts_equal_a_direct_loop(self):
         runs = some_runs()
-        found = found_neurons(runs)
-        by_place = {(f.tag, f.layer, f.neuron): f for f in found}
-        assert len(by_place) == len(found)
+        result = selected_neurons(runs)
+        by_place = {(f.tag, f.layer, f.neuron): f for f in result}
+        assert len(by_place) == len(result)
         for tag in "ABC":
             for layer in (1, 5):
                 able = [own for own in runs.values() if tag in own.tags and layer in own.layers]
@@ -116,7 +116,7 @@ class TestConsensus:
                     if one is not None:
                         assert (one.runs, one.of, one.share) == (count, len(able), count / len(able))
                         assert one.expected == pytest.approx(chance)
-        assert [f.tag for f in found] == sorted(f.tag for f in found)
+        assert [f.tag for f in result] == sorted(f.tag for f in result)
 
     def test_the_tally_by_chance_is_the_mean_over_random_sets(self):
         rng = np.random.default_rng(0)
@@ -140,24 +140,24 @@ class TestConsensus:
             "b": sets((1,), {"A": [(1, 0), (1, 2)]}),
             "c": sets((1,), {"A": [(1, 0), (1, 1)]}),
         }
-        found = consensus(runs)
-        assert [(n.layer, n.neuron, n.score) for n in found.tags["A"]] == [(1, 0, 1.0), (1, 1, pytest.approx(2 / 3))]
+        result = consensus(runs)
+        assert [(n.layer, n.neuron, n.score) for n in result.tags["A"]] == [(1, 0, 1.0), (1, 1, pytest.approx(2 / 3))]
         assert [(n.layer, n.neuron) for n in consensus(runs, 1.0).tags["A"]] == [(1, 0)]
         p = [2 / WIDTH] * 3
         at_least_two = 3 * p[0] ** 2 * (1 - p[0]) + p[0] ** 3
-        assert found.expected["A"] == pytest.approx(WIDTH * at_least_two)  # layer 5 has one reader: no consensus
+        assert result.expected["A"] == pytest.approx(WIDTH * at_least_two)  # one run reads layer 5: no consensus
         assert consensus(runs, 1.0).expected["A"] == pytest.approx(WIDTH * p[0] ** 3)
 
-    def test_runs_that_share_nothing_have_none(self):
-        found = consensus({"a": sets((1,), {"A": [(1, 0)]}), "b": sets((1,), {"A": [(1, 1)]})})
-        assert found.tags == {"A": ()}
+    def test_runs_that_share_nothing_have_no_consensus(self):
+        result = consensus({"a": sets((1,), {"A": [(1, 0)]}), "b": sets((1,), {"A": [(1, 1)]})})
+        assert result.tags == {"A": ()}
 
-    def test_how_many_are_needed(self):
-        assert [needed(n, None) for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 3, 3]
-        assert [needed(10, share) for share in (0.05, 0.3, 0.31, 1.0)] == [2, 3, 4, 10]
+    def test_number_of_runs_needed(self):
+        assert [runs_needed(n, None) for n in (1, 2, 3, 4, 5)] == [2, 2, 2, 3, 3]
+        assert [runs_needed(10, share) for share in (0.05, 0.3, 0.31, 1.0)] == [2, 3, 4, 10]
 
     @pytest.mark.parametrize("share", [0.0, -1.0, 1.1])
-    def test_a_share_out_of_range_is_refused(self, share):
+    def test_a_share_out_of_range_is_rejected(self, share):
         with pytest.raises(ValueError, match=f"share must lie above 0 and be at most 1, got {share}"):
             consensus(some_runs(), share)
 
@@ -175,26 +175,26 @@ class TestBestRuns:
               "control/random/test_accuracy_std": 0.01},
     }  # fmt: skip
 
-    def test_every_question_has_its_run(self):
+    def test_the_best_run_by_every_criterion(self):
         best = {each.question: each for each in best_runs(self.METRICS)}
         assert {question: each.run for question, each in best.items()} == {
-            "accuracy": "c",  # as good as a with fewer neurons
+            "accuracy": "c",  # as good as a, with fewer neurons
             "dev": "b",
             "advantage": "a",
             "selectivity": "b",
-            "overlap": "b",  # c overlaps less, and is no better than random sets
+            "overlap": "b",  # c overlaps less but does not beat random sets
             "small_union": "b",  # within a's 0.03 of the largest advantage
         }
         assert best["accuracy"].ties == ("a",)
         assert (best["overlap"].of, best["small_union"].of, best["advantage"].of) == (2, 2, 3)
         assert best["small_union"].value == 10
 
-    def test_where_no_run_beats_random_sets_overlap_asks_all(self):
+    def test_overlap_compares_all_runs_if_none_beats_random_sets(self):
         runs = {run: {**own, "control/random/p_value": 0.5} for run, own in self.METRICS.items()}
         [overlap] = [each for each in best_runs(runs) if each.question == "overlap"]
         assert (overlap.run, overlap.of) == ("c", 3)
 
-    def test_runs_without_a_metric_do_not_answer(self):
+    def test_runs_without_a_metric_are_ignored(self):
         assert best_runs({"a": {}, "b": {"probe/test_accuracy": float("nan")}}) == ()
         [best] = best_runs({"a": {}, "b": {"probe/test_accuracy": 0.5}})
         assert (best.run, best.of) == ("b", 1)

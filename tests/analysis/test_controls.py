@@ -1,4 +1,4 @@
-"""Controls: matched where they must be, random elsewhere."""
+"""Controls are matched where required and random otherwise."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def test_random_sets_match_layer_by_layer():
     assert all(np.bincount(row // 10, minlength=3).tolist() == [2, 1, 4] for row in sets)
 
 
-def test_random_sets_draw_every_neuron_alike():
+def test_random_sets_draw_every_neuron_equally_often():
     sets = matched_random_sets(COLUMNS, 10, 3, 4000, seed=0)
     share = np.bincount(sets.ravel(), minlength=30) / 4000
     np.testing.assert_allclose(share, np.repeat([0.2, 0.1, 0.4], 10), atol=0.03)
 
 
-def test_random_sets_follow_the_seed():
+def test_random_sets_depend_on_the_seed():
     one, again, other = (matched_random_sets(COLUMNS, 10, 3, 5, seed=seed) for seed in (4, 4, 5))
     assert (one == again).all()
     assert (one != other).any()
@@ -42,8 +42,8 @@ def test_random_set_of_a_whole_layer_is_the_layer():
 
 
 @pytest.mark.parametrize("columns", [[30], [-1], [4, 4]])
-def test_random_sets_of_impossible_columns(columns):
-    with pytest.raises(ValueError, match=r"different and lie in 0\.\.29, got"):
+def test_random_sets_reject_invalid_columns(columns):
+    with pytest.raises(ValueError, match=r"distinct and lie in 0\.\.29, got"):
         matched_random_sets(columns, 10, 3, 1, seed=0)
 
 
@@ -67,7 +67,7 @@ def test_word_type():
         word_type_predictions(["a"], np.array([0, 1]), [], 2)
 
 
-def test_control_task_has_one_tag_a_type_in_all_splits():
+def test_control_task_has_one_tag_per_type_in_all_splits():
     train, test = ["a", "b", "a", "c", "b"], ["c", "a", "d", "d"]
     tags = np.array([0, 1, 1, 0, 2])
     in_train, in_test = control_task_tags([train, test], tags, 3, seed=0)
@@ -100,8 +100,8 @@ def test_empirical_p_value():
         empirical_p_value(np.nan, control)
 
 
-def test_control_task_is_fixed_for_good():
-    """The draw depends on nothing but seed and form: not on Python's hash seed, process or library versions."""
+def test_control_task_is_reproducible_everywhere():
+    """The draw depends only on seed and form, not on process, hash seed or library versions."""
     assert control_task_tags([["the", "of", "and", "light"]], np.arange(100), 100, seed=0)[0].tolist() == [
         25,
         41,

@@ -20,60 +20,62 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def centred(matrix: np.ndarray) -> np.ndarray:
-    found = np.empty_like(matrix)
+    result = np.empty_like(matrix)
     for i, j in np.ndindex(matrix.shape):
-        found[i, j] = matrix[i, j] - matrix[i].mean() - matrix[:, j].mean() + matrix.mean()
-    return found
+        result[i, j] = matrix[i, j] - matrix[i].mean() - matrix[:, j].mean() + matrix.mean()
+    return result
 
 
 def test_changes_are_averaged_by_tag():
     tags = np.array([0, 1, 1, 0, 2])
     changes = noise(3, 5)
-    for row, told in zip(mean_changes(changes, tags, 3), changes, strict=True):
-        assert row.tolist() == pytest.approx([told[[0, 3]].mean(), told[[1, 2]].mean(), told[4]])
-    with pytest.raises(ValueError, match="tag 3 has no word"):
+    for row, values in zip(mean_changes(changes, tags, 3), changes, strict=True):
+        assert row.tolist() == pytest.approx([values[[0, 3]].mean(), values[[1, 2]].mean(), values[4]])
+    with pytest.raises(ValueError, match="tag 3 has no words"):
         mean_changes(changes, tags, 4)
     with pytest.raises(ValueError, match=r"tags must lie in 0\.\.1, got 0\.\.2"):
         mean_changes(changes, tags, 2)
 
 
-def test_row_and_column_effects_are_taken_out_and_change_nothing():
+def test_row_and_column_effects_are_removed():
     lesioned, controls = noise(4, 4), noise(20, 4, 4, seed=1)
-    found = dissociation(lesioned, controls, NAMES, **OPTIONS)
-    np.testing.assert_allclose(found.beyond, lesioned - controls.mean(axis=0))
-    np.testing.assert_allclose(found.interaction, centred(found.beyond), atol=1e-12)
+    result = dissociation(lesioned, controls, NAMES, **OPTIONS)
+    np.testing.assert_allclose(result.beyond, lesioned - controls.mean(axis=0))
+    np.testing.assert_allclose(result.interaction, centred(result.beyond), atol=1e-12)
     off = ~np.eye(4, dtype=bool)
-    assert found.diagonal_advantage == pytest.approx(np.diag(found.interaction).mean() - found.interaction[off].mean())
+    assert result.diagonal_advantage == pytest.approx(
+        np.diag(result.interaction).mean() - result.interaction[off].mean()
+    )
     shifted = lesioned + np.array([[5.0], [-3], [0], [1]]) + np.array([0, 2.0, 9, -4])
     again = dissociation(shifted, controls, NAMES, **OPTIONS)
-    np.testing.assert_allclose(again.interaction, found.interaction, atol=1e-12)
-    assert again.p_value == found.p_value
-    assert again.diagonal_advantage == pytest.approx(found.diagonal_advantage)
+    np.testing.assert_allclose(again.interaction, result.interaction, atol=1e-12)
+    assert again.p_value == result.p_value
+    assert again.diagonal_advantage == pytest.approx(result.diagonal_advantage)
 
 
-def test_the_exact_p_value_is_that_of_all_permutations():
+def test_the_exact_p_value_enumerates_all_permutations():
     for seed in range(10):
         lesioned, controls = noise(4, 4, seed=seed), noise(5, 4, 4, seed=100 + seed)
-        found = dissociation(lesioned, controls, NAMES, **OPTIONS)
-        every = [sum(found.interaction[i, order[i]] for i in range(4)) for order in itertools.permutations(range(4))]
-        assert found.p_value == pytest.approx(np.mean(np.array(every) >= every[0] - 1e-9))
+        result = dissociation(lesioned, controls, NAMES, **OPTIONS)
+        every = [sum(result.interaction[i, order[i]] for i in range(4)) for order in itertools.permutations(range(4))]
+        assert result.p_value == pytest.approx(np.mean(np.array(every) >= every[0] - 1e-9))
 
 
-def test_a_planted_diagonal_is_found_and_its_twin_is_not():
+def test_a_planted_diagonal_is_significant_and_its_control_is_not():
     lesioned, controls = 0.1 * noise(4, 4, seed=3), 0.1 * noise(200, 4, 4, seed=4)
     planted = dissociation(lesioned + np.diag([2.0, 2, 0, 0]), controls, NAMES, **OPTIONS)
     assert {pair.tags for pair in planted.pairs} == {("ADJ", "ADV")}
     assert planted.pairs[0].contrast == pytest.approx(4, abs=1)
     assert planted.pairs[0].p_value == pytest.approx(1 / 201)
     few = dissociation(lesioned + np.diag([2.0, 2, 0, 0]), controls[:20], NAMES, **OPTIONS)
-    assert not few.pairs  # 1/21 does not stand alone among six pairs
+    assert not few.pairs  # 1/21 alone is not significant among six pairs
     assert planted.p_value <= 3 / 24
     assert dissociation(lesioned + np.diag([2.0] * 4), controls, NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
     assert not dissociation(lesioned, controls, NAMES, **OPTIONS).pairs
 
 
-def test_changes_of_lesions_alone_or_of_words_alone_are_no_advantage():
-    """Rounding must not part what ties: nothing but row and column effects, in changes or in controls, gives p = 1."""
+def test_pure_row_and_column_effects_are_not_significant():
+    """Ties survive rounding: pure row and column effects, in changes or in controls, give p = 1."""
     shifts = np.array([[5.1], [-3.3], [0.7], [1.9]]) + np.array([0, 2.3, 9.1, -4.7])
     for lesioned, control in ((shifts, 0 * shifts), (0 * shifts, shifts), (shifts, shifts)):
         assert dissociation(lesioned, np.stack([control] * 7), NAMES, **OPTIONS).p_value == 1
@@ -81,8 +83,8 @@ def test_changes_of_lesions_alone_or_of_words_alone_are_no_advantage():
     assert dissociation(planted, np.stack([shifts] * 7), NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
 
 
-def test_one_lesion_that_hurts_its_own_words_is_rarely_called_double():
-    """The contrast of the pair alone is as large as of a double one: it would be called so every other time."""
+def test_a_single_dissociation_is_rarely_called_double():
+    """The contrast equals that of a true pair; alone it would be called double half the time."""
     called, by_contrast = 0, 0
     for seed in range(200):
         lesioned, controls = 0.1 * noise(2, 2, seed=seed), 0.1 * noise(99, 2, 2, seed=1000 + seed)
@@ -92,17 +94,17 @@ def test_one_lesion_that_hurts_its_own_words_is_rarely_called_double():
         large = (sign * lesioned).sum() > (sign * controls).sum(axis=(1, 2)).max()
         beyond = lesioned - controls.mean(axis=0)
         by_contrast += large and beyond[1, 1] > beyond[1, 0]
-    assert called <= 21  # 10 expected at most; more in one of a thousand repeats
+    assert called <= 21  # at most 10 expected; exceeded once in a thousand repeats
     assert by_contrast > 70
 
 
-def test_one_sided_damage_is_no_double_dissociation():
+def test_one_sided_damage_is_not_a_double_dissociation():
     lesioned = np.zeros((4, 4))
-    lesioned[0] = 3.0  # the lesion of ADJ hurts everything
+    lesioned[0] = 3.0  # the lesion of ADJ hurts all tags
     assert not dissociation(lesioned, 0.01 * noise(40, 4, 4), NAMES, **OPTIONS).pairs
 
 
-def test_with_nothing_planted_p_is_uniform():
+def test_p_is_uniform_under_the_null():
     names = tuple("ABCDEF")
     p = [
         dissociation(
@@ -111,24 +113,24 @@ def test_with_nothing_planted_p_is_uniform():
         for i in range(200)
     ]
     assert kstest(p, "uniform").pvalue > 0.01
-    assert sum(value <= 0.05 for value in p) <= 20  # 10 expected; more in one of a thousand repeats
+    assert sum(value <= 0.05 for value in p) <= 20  # 10 expected; exceeded once in a thousand repeats
 
 
 def test_renaming_tags_renames_the_result():
     lesioned, controls = noise(4, 4) + np.diag([9.0] * 4), noise(40, 4, 4, seed=1)
     order = [2, 0, 3, 1]
-    found = dissociation(lesioned, controls, NAMES, **OPTIONS)
+    result = dissociation(lesioned, controls, NAMES, **OPTIONS)
     names = [NAMES[i] for i in order]
     moved = dissociation(lesioned[np.ix_(order, order)], controls[:, order][:, :, order], names, **OPTIONS)
-    np.testing.assert_allclose(moved.interaction, found.interaction[np.ix_(order, order)])
-    assert {frozenset(pair.tags) for pair in moved.pairs} == {frozenset(pair.tags) for pair in found.pairs}
-    assert len(found.pairs) == 6
+    np.testing.assert_allclose(moved.interaction, result.interaction[np.ix_(order, order)])
+    assert {frozenset(pair.tags) for pair in moved.pairs} == {frozenset(pair.tags) for pair in result.pairs}
+    assert len(result.pairs) == 6
 
 
 def test_intervals_draw_whole_sentences():
     rng = np.random.default_rng(0)
     sentences = np.repeat(np.arange(30), 20)
-    changes = rng.normal(size=30)[sentences] + 0.1 * rng.normal(size=600)  # words of a sentence are alike
+    changes = rng.normal(size=30)[sentences] + 0.1 * rng.normal(size=600)  # words of a sentence are equal
     low, high = bootstrap_interval(changes, sentences, draws=2000, level=0.95, seed=0)
     assert low < changes.mean() < high
     by_word = bootstrap_interval(changes, np.arange(600), draws=2000, level=0.95, seed=0)
@@ -149,17 +151,17 @@ def test_intervals_cover_the_mean():
     assert 180 <= covered <= 199
 
 
-def test_effects_stand_beside_their_controls():
+def test_effects_are_compared_with_their_controls():
     controls = np.array([1.0, 2, 3, 4])
-    found = effect(4.0, controls)
-    assert (found.change, found.control_mean, found.p_value) == (4.0, 2.5, 2 / 5)
-    assert found.control_std == pytest.approx(np.std(controls, ddof=1))
-    assert found.effect_size == pytest.approx(1.5 / found.control_std)
+    result = effect(4.0, controls)
+    assert (result.change, result.control_mean, result.p_value) == (4.0, 2.5, 2 / 5)
+    assert result.control_std == pytest.approx(np.std(controls, ddof=1))
+    assert result.effect_size == pytest.approx(1.5 / result.control_std)
     assert effect(1.0, np.ones(3)).effect_size == 0
     assert effect(2.0, np.ones(3)).effect_size is None
-    assert effect(0.1, np.full(3, 0.1)).effect_size == 0  # whose mean is not 0.1 in floats
+    assert effect(0.1, np.full(3, 0.1)).effect_size == 0  # the float mean is not exactly 0.1
     assert effect(0.3, np.full(7, 0.1)).effect_size is None
-    with pytest.raises(ValueError, match="an effect needs 2 control sets, got 1"):
+    with pytest.raises(ValueError, match="an effect needs at least 2 control sets, got 1"):
         effect(1.0, np.ones(1))
 
 
@@ -172,14 +174,14 @@ def test_effects_stand_beside_their_controls():
         (np.zeros((4, 4)), np.zeros((3, 4, 4)), {"permutations": 0}, "permutations must be at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused(lesioned, controls, options, message):
+def test_invalid_input_is_rejected(lesioned, controls, options, message):
     with pytest.raises(ValueError, match=message):
         dissociation(lesioned, controls, NAMES[: len(lesioned)], **{**OPTIONS, **options})
     with pytest.raises(ValueError, match="an interval needs words"):
         bootstrap_interval(np.zeros(3), np.arange(3), draws=0, level=0.9, seed=0)
 
 
-def test_words_that_were_not_measured_are_refused():
+def test_non_finite_changes_are_rejected():
     with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):
         bootstrap_interval(np.array([0, np.nan]), np.arange(2), draws=5, level=0.9, seed=0)
     with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):

@@ -1,4 +1,4 @@
-"""Control sets that are alike in a covariate, or the lowest ranked."""
+"""Control sets matched in a covariate, and sets of the lowest-ranked neurons."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def per_layer(row: np.ndarray) -> list[int]:
 
 
 @pytest.mark.parametrize("draw", [matched_sets, lowest_sets])
-def test_sets_have_as_many_neurons_of_each_layer_and_none_of_the_given(draw):
-    found = draw(OWN, COVARIATE, WIDTH, 20, 7)
-    for row in found:
+def test_sets_match_in_size_by_layer_and_exclude_the_given_set(draw):
+    result = draw(OWN, COVARIATE, WIDTH, 20, 7)
+    for row in result:
         assert per_layer(row) == per_layer(OWN)
         assert sorted(set(row.tolist())) == row.tolist()
         assert not set(row.tolist()) & set(OWN)
-    assert len({tuple(row) for row in found.tolist()}) == 20
-    np.testing.assert_array_equal(found, draw(OWN, COVARIATE, WIDTH, 20, 7))
-    assert not np.array_equal(found, draw(OWN, COVARIATE, WIDTH, 20, 8))
+    assert len({tuple(row) for row in result.tolist()}) == 20
+    np.testing.assert_array_equal(result, draw(OWN, COVARIATE, WIDTH, 20, 7))
+    assert not np.array_equal(result, draw(OWN, COVARIATE, WIDTH, 20, 8))
 
 
 def test_the_first_sets_do_not_depend_on_how_many_are_drawn():
@@ -35,7 +35,7 @@ def test_the_first_sets_do_not_depend_on_how_many_are_drawn():
     np.testing.assert_array_equal(few, many[:4])
 
 
-def test_matched_sets_are_alike_and_random_ones_are_not():
+def test_matched_sets_are_similar_and_random_ones_are_not():
     spread = [int(c) for c in np.argsort(COVARIATE[:WIDTH])[-120::4]]  # of the upper third
     matched, random = matched_sets(spread, COVARIATE, WIDTH, 20, 0), matched_random_sets(spread, WIDTH, 3, 20, 0)
     own = COVARIATE[spread].mean()
@@ -56,39 +56,39 @@ def test_candidates_are_the_nearest_in_rank():
     np.testing.assert_array_equal(scaled, matched_sets([10], covariate, 20, 5, 0, pool=4))
 
 
-def test_a_crowded_corner_is_matched_with_what_is_next():
+def test_the_next_nearest_neurons_are_used_if_candidates_run_out():
     own = list(range(10, 20))
-    found = matched_sets(own, np.arange(20.0), 20, 10, 0, pool=2)
-    assert all(row.tolist() == list(range(10)) for row in found)  # all that there are
-    with pytest.raises(ValueError, match="layer 0 has 9 other neurons to match 11 with"):
+    result = matched_sets(own, np.arange(20.0), 20, 10, 0, pool=2)
+    assert all(row.tolist() == list(range(10)) for row in result)  # all available neurons
+    with pytest.raises(ValueError, match="layer 0 needs 11 other neurons to match, got 9"):
         matched_sets(list(range(9, 20)), np.arange(20.0), 20, 1, 0)
-    with pytest.raises(ValueError, match="layer 0 has 9 other neurons, 11 are wanted"):
+    with pytest.raises(ValueError, match="layer 0 needs 11 other neurons, got 9"):
         lowest_sets(list(range(9, 20)), np.arange(20.0), 20, 1, 0)
 
 
 def test_the_lowest_come_from_the_lowest_tenth():
-    found = lowest_sets(OWN, COVARIATE, WIDTH, 20, 0)
+    result = lowest_sets(OWN, COVARIATE, WIDTH, 20, 0)
     for layer in (0, 2):
         lowest = np.argsort(COVARIATE[layer * WIDTH :][:WIDTH])[:40] + layer * WIDTH
-        assert set(found[found // WIDTH == layer].tolist()) <= set(lowest.tolist())
+        assert set(result[result // WIDTH == layer].tolist()) <= set(lowest.tolist())
 
 
 @pytest.mark.parametrize(
     ("columns", "covariate", "n_sets", "message"),
     [
-        ([0, 0], COVARIATE, 1, "columns must be different"),
+        ([0, 0], COVARIATE, 1, "columns must be distinct"),
         ([1200], COVARIATE, 1, r"lie in 0\.\.1199"),
         ([0], COVARIATE, 0, "n_sets"),
         ([0], np.full(400, np.nan), 1, "finite"),
         ([0], COVARIATE[:-1], 1, "covariate|columns"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(columns, covariate, n_sets, message):
+def test_impossible_draws_are_rejected(columns, covariate, n_sets, message):
     with pytest.raises(ValueError, match=message):
         matched_sets(columns, covariate, WIDTH, n_sets, 0)
 
 
-def test_inputs_are_not_written_to():
+def test_inputs_are_unchanged():
     before = COVARIATE.copy()
     matched_sets(OWN, COVARIATE, WIDTH, 3, 0)
     lowest_sets(OWN, COVARIATE, WIDTH, 3, 0)

@@ -11,8 +11,10 @@ from keyneurons.records import KeyNeuron, NeuronSets
 
 
 def sets_of(width: int, layers: tuple[int, ...], **tags: list[tuple[int, int]]) -> NeuronSets:
-    found = {tag: tuple(KeyNeuron(layer, neuron, 1.0) for layer, neuron in places) for tag, places in tags.items()}
-    return NeuronSets("mlp", layers, width, found)
+    key_neurons = {
+        tag: tuple(KeyNeuron(layer, neuron, 1.0) for layer, neuron in places) for tag, places in tags.items()
+    }
+    return NeuronSets("mlp", layers, width, key_neurons)
 
 
 def test_numbers_of_methods_md():
@@ -39,7 +41,7 @@ def test_critical_value_of_methods_md():
     assert chance_of_at_least(18, k, k, 768) > 0.05 > chance_of_at_least(19, k, k, 768)
 
 
-def test_one_layer_is_the_hypergeometric_far_into_the_tail():
+def test_one_layer_is_hypergeometric_in_the_far_tail():
     for count in (0, 1, 5, 20, 50):
         ours = chance_of_at_least(count, np.array([50]), np.array([60]), 1536)
         assert ours == pytest.approx(hypergeom.sf(count - 1, 1536, 50, 60), rel=1e-8)
@@ -56,8 +58,8 @@ def test_layers_equal_random_draws():
         assert chance_of_at_least(count, first, second, width) == pytest.approx(share, abs=0.015)
 
 
-def test_concentration_on_a_layer_is_no_overlap():
-    """Both tags live in layer 1 alone: within it they share what chance gives; over both layers it would look much."""
+def test_concentration_on_a_layer_is_not_overlap():
+    """Both tags are in layer 1 only and share what is expected there, but not over two layers."""
     a, b = [(1, n) for n in range(10)], [(1, n) for n in range(5, 15)]
     result = overlap(sets_of(20, (0, 1), A=a, B=b))
     assert result.expected[0, 1] == 5
@@ -73,7 +75,7 @@ def test_same_index_in_another_layer_is_another_neuron():
 
 
 def test_empty_sets():
-    """Nothing is shared with an empty set; what divides by its size is nan, and the others are as without it."""
+    """An empty set shares nothing; ratios with its size are nan, and other sets are unaffected."""
     full = {"A": [(0, 1), (0, 2)], "C": [(0, 2), (1, 3)]}
     result, without = overlap(sets_of(10, (0, 1), **full, B=[], D=[])), overlap(sets_of(10, (0, 1), **full))
     nan = pytest.approx(np.nan, nan_ok=True)
@@ -91,7 +93,7 @@ def test_empty_sets():
     assert mean_off_diagonal(result.coefficient) == 0.5
 
 
-def test_no_tag_is_refused():
+def test_zero_tags_are_rejected():
     with pytest.raises(ValueError, match="at least 1 tag, got 0"):
         overlap(sets_of(10, (0,)))
 
@@ -102,13 +104,13 @@ def test_shared_count_pmf_is_a_distribution_with_the_known_mean():
     assert len(pmf) == 3 + 0 + 2 + 7 + 1
     assert pmf.sum() == pytest.approx(1, rel=1e-12)
     assert pmf @ np.arange(len(pmf)) == pytest.approx((first * second).sum() / 12, rel=1e-12)
-    assert pmf[:7].max() < 1e-15 < pmf[7]  # the last layer is taken whole, so its 7 are always shared
+    assert pmf[:7].max() < 1e-15 < pmf[7]  # the first set has all of the last layer, so its 7 neurons are always shared
     np.testing.assert_array_equal(pmf, shared_count_pmf(second, first, 12))
     assert shared_count_pmf(first, second * 0, 12).tolist() == [1]
 
 
 @pytest.mark.parametrize("wrong", [13, -1])
-def test_layer_without_room_is_refused(wrong):
+def test_sets_larger_than_the_layer_are_rejected(wrong):
     with pytest.raises(ValueError, match=rf"must lie in 0\.\.12, got \[2\] and \[{wrong}\]"):
         shared_count_pmf(np.array([2]), np.array([wrong]), 12)
 
@@ -117,10 +119,10 @@ def test_mean_off_diagonal():
     assert mean_off_diagonal(np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 3.0], [2.0, 3.0, 9.0]])) == 2
     with pytest.raises(ValueError, match="at least 2 tags, got 1"):
         mean_off_diagonal(np.ones((1, 1)))
-    with pytest.raises(ValueError, match="not nan, got 2 tags without one"):
+    with pytest.raises(ValueError, match="not nan, got only nan for 2 tags"):
         mean_off_diagonal(np.array([[1, np.nan], [np.nan, 1]]))
 
 
-def test_mean_off_diagonal_leaves_nan_out():
+def test_mean_off_diagonal_ignores_nan():
     matrix = np.array([[np.nan, 1.0, np.nan], [1.0, 9.0, 3.0], [np.nan, 3.0, np.nan]])
     assert mean_off_diagonal(matrix) == 2

@@ -1,4 +1,4 @@
-"""Groups, dimensions and angles against scipy, scikit-learn and direct loops, and on planted copies."""
+"""Clusters, dimensions and angles against scipy, scikit-learn, direct loops and planted copies."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def noise(words: int, columns: int, seed: int = 0) -> np.ndarray:
 
 
 def families(words: int = 300, seed: int = 0) -> np.ndarray:
-    """Columns 0, 3 and 5 say the same, one of them with the other sign; 1 and 4 too; 2 is alone."""
+    """Columns 0, 3 and 5 are copies, one with opposite sign; so are 1 and 4; 2 is independent."""
     x = noise(words, 3, seed)[:, [0, 1, 2, 0, 1, 0]] * [1, 1, 1, -20, 1, 1] + [0, 5, 0, 1000, 0, 0]
     return x + 0.3 * noise(words, 6, seed + 1)
 
 
-def test_planted_families_are_found_with_the_best_in_front():
+def test_planted_families_are_clustered_with_the_best_first():
     rank = np.array([5, 1, 3, 0, 4, 2])
     assert clusters(families(), rank) == [(3, 5, 0), (1, 4), (2,)]
     shuffled = np.random.default_rng(0).permutation(noise(300, 6), axis=1)
@@ -51,19 +51,19 @@ def test_renaming_neurons_renames_clusters():
     assert [tuple(order[list(cluster)].tolist()) for cluster in renamed] == clusters(x, np.arange(6))
 
 
-def test_constant_neurons_are_alone():
+def test_constant_neurons_are_singletons():
     x = families()
     x[:, [0, 3]] = 0.1
     assert clusters(x, np.arange(6)) == [(0,), (1, 4), (2,), (3,), (5,)]
     assert {(0,), (3,)} <= set(clusters(x, np.arange(6), threshold=0.01))
 
 
-def test_one_neuron_and_none():
+def test_one_neuron_and_no_neurons():
     assert clusters(noise(9, 1), np.array([3])) == [(0,)]
     assert clusters(noise(9, 0), np.array([], dtype=int)) == []
 
 
-def test_participation_ratio_is_that_of_the_eigenvalues():
+def test_participation_ratio_equals_the_eigenvalue_formula():
     x = noise(100, 5) @ noise(5, 12, seed=1) + noise(100, 12, seed=2)
     eigenvalues = np.linalg.eigvalsh(np.corrcoef(x, rowvar=False))
     assert participation_ratio(x) == pytest.approx(eigenvalues.sum() ** 2 / (eigenvalues**2).sum(), rel=1e-10)
@@ -71,7 +71,7 @@ def test_participation_ratio_is_that_of_the_eigenvalues():
     assert participation_ratio(np.column_stack([x, np.full(100, 0.1)])) == participation_ratio(x)
 
 
-def test_participation_ratio_counts_what_is_different():
+def test_participation_ratio_counts_independent_neurons():
     x = noise(20_000, 6)
     assert participation_ratio(x) == pytest.approx(6, abs=0.01)
     assert participation_ratio(x[:, [0] * 6]) == pytest.approx(1)
@@ -94,14 +94,14 @@ def test_angles_equal_scipy(shared):
     assert (angles[shared:] > 30).all()
 
 
-def test_angle_of_two_neurons_is_that_of_their_correlation():
+def test_angle_of_two_neurons_is_the_arccosine_of_their_correlation():
     first, second = noise(50, 1), noise(50, 1) - 0.5 * noise(50, 1, seed=1)
     r = np.corrcoef(first[:, 0], second[:, 0])[0, 1]
     assert principal_angles(first, second).tolist() == pytest.approx([np.degrees(np.arccos(r))], rel=1e-9)
     assert principal_angles(first, -second).tolist() == pytest.approx([np.degrees(np.arccos(r))], rel=1e-9)
 
 
-def test_angles_depend_on_the_space_alone():
+def test_angles_depend_only_on_the_space():
     first, second = noise(60, 4), noise(60, 3, seed=1)
     mixed = np.column_stack([first @ noise(4, 4, seed=2), first, np.full(60, 0.1)])
     assert np.linalg.matrix_rank(mixed) == 5
@@ -134,7 +134,7 @@ SETS = sets_of(VERB=[key(62), key(5), key(30)], NOUN=[key(30), key(7, -3.0), key
 UNION = [5, 7, 8, 30, 41, 62]
 
 
-def test_redundancy_says_what_its_parts_say():
+def test_redundancy_equals_its_parts():
     x = families()
     assert SETS.union() == UNION
     result = redundancy(SETS, x.astype(np.float32))
@@ -151,8 +151,8 @@ def test_redundancy_says_what_its_parts_say():
     assert result.angles["NOUN", "VERB"][1] > 10
 
 
-def test_neurons_rank_by_place_then_score_then_column():
-    """Place 0: 8, 30, 62; place 1: 7 (score -3), then 5; place 2: 41."""
+def test_neurons_rank_by_position_then_score_then_column():
+    """First in a set: 8, 30, 62; second: 7 (score -3), then 5; third: 41."""
     alone = redundancy(SETS, noise(300, 6))
     assert alone.clusters == ((8,), (30,), (62,), (7,), (5,), (41,))
     assert redundancy(SETS, families()).clusters == ((8,), (30, 62, 5), (7, 41))
@@ -183,13 +183,13 @@ def test_constant_key_neurons():
     assert result.effective_dimension == pytest.approx(participation_ratio(x[:, [0, 1, 3, 4, 5]]), rel=1e-9)
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     x = families()
     redundancy(SETS, x)
     assert np.array_equal(x, families())
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_input_is_rejected():
     with pytest.raises(ValueError, match="got activations of 5 neurons, but the key sets together have 6"):
         redundancy(SETS, noise(30, 5))
     for threshold in (0.0, 1.0):

@@ -9,7 +9,7 @@ import pytest
 
 from keyneurons.analysis.resampling import bootstraps, permuted_tags, split_halves
 
-SENTENCES = np.repeat([3, 4, 9, 10, 50], [4, 1, 3, 2, 5])  # numbers as they come, 15 words
+SENTENCES = np.repeat([3, 4, 9, 10, 50], [4, 1, 3, 2, 5])  # arbitrary sentence numbers, 15 words
 MANY = np.repeat(np.arange(60), np.random.default_rng(0).integers(1, 9, size=60))
 
 
@@ -17,7 +17,7 @@ def words_by_sentence(sentence_of_word: np.ndarray) -> list[list[int]]:
     return [[*words] for _, words in groupby(range(len(sentence_of_word)), key=lambda word: sentence_of_word[word])]
 
 
-def test_halves_part_the_sentences_and_never_one():
+def test_halves_partition_the_sentences():
     for first, second in split_halves(SENTENCES, 40, seed=0):
         assert sorted([*first, *second]) == list(range(15))
         assert (np.diff(first) > 0).all()
@@ -28,7 +28,7 @@ def test_halves_part_the_sentences_and_never_one():
     assert [len({*MANY[half]}) for half in split_halves(MANY, 1, seed=0)[0]] == [30, 30]
 
 
-def test_every_sentence_is_as_often_in_the_first_half():
+def test_every_sentence_is_equally_often_in_the_first_half():
     draws = split_halves(SENTENCES, 4000, seed=1)
     share = np.array([np.isin(range(15), first) for first, _ in draws]).mean(axis=0)
     np.testing.assert_allclose(share, 3 / 5, atol=0.03)
@@ -50,15 +50,15 @@ def test_bootstraps_repeat_whole_sentences_copy_by_copy():
     assert repeated
 
 
-def test_bootstraps_draw_every_sentence_alike():
+def test_bootstraps_draw_every_sentence_equally_often():
     draws = bootstraps(SENTENCES, 4000, seed=1)
     copies = np.array([np.bincount(words, minlength=15) for words in draws])
     np.testing.assert_allclose(copies.mean(axis=0), 1, atol=0.05)
     np.testing.assert_allclose((copies == 0).mean(axis=0), 0.8**5, atol=0.03)
 
 
-def test_variance_by_sentence_is_that_of_dependent_words():
-    """All words of a sentence alike: the spread of the mean is that of 60 sentences, not of the words."""
+def test_bootstrap_variance_accounts_for_dependent_words():
+    """Words of a sentence are equal, so the mean varies as that of 60 sentences."""
     rng = np.random.default_rng(0)
     sentences = np.repeat(np.arange(60), 10)
     values = rng.normal(size=60)[sentences]
@@ -75,7 +75,7 @@ class TestStreams:
             [np.asarray(part).tolist() for part in (draw if isinstance(draw, tuple) else (draw,))] for draw in draws
         ]
 
-    def test_a_draw_depends_on_seed_and_number_alone(self, draw):
+    def test_a_draw_depends_only_on_seed_and_number(self, draw):
         three, ten = self.flat(draw(MANY, 3, 7)), self.flat(draw(MANY, 10, 7))
         assert ten[:3] == three
         assert ten == self.flat(draw(MANY * 2 + 5, 10, 7))
@@ -84,21 +84,21 @@ class TestStreams:
         both = self.flat(draw(MANY, 10, 7)) + self.flat(draw(MANY, 10, 8))
         assert all(one != other for i, one in enumerate(both) for other in both[:i])
 
-    def test_one_sentence_is_refused(self, draw):
+    def test_one_sentence_is_rejected(self, draw):
         with pytest.raises(ValueError, match="at least 2 sentences, got 1"):
             draw(np.array([4, 4, 4]), 2, 0)
         with pytest.raises(ValueError, match="at least 2 sentences, got 0"):
             draw(np.array([], dtype=np.int64), 2, 0)
 
-    def test_descending_sentences_are_refused(self, draw):
+    def test_descending_sentences_are_rejected(self, draw):
         with pytest.raises(ValueError, match="must not descend, got 5 and then 2"):
             draw(np.array([1, 5, 2, 2]), 2, 0)
 
-    def test_no_draw_is_refused(self, draw):
+    def test_zero_draws_are_rejected(self, draw):
         with pytest.raises(ValueError, match="n must be at least 1, got 0"):
             draw(MANY, 0, 0)
 
-    def test_input_is_untouched(self, draw):
+    def test_input_is_unchanged(self, draw):
         before = MANY.copy()
         draw(MANY, 2, 0)
         assert (before == MANY).all()
@@ -122,8 +122,8 @@ def test_within_is_uniform():
     assert len({tuple(row) for row in drawn}) == 24
 
 
-def test_between_lays_whole_sequences_one_after_another():
-    """Tags that name their sentence and their place in it come back as whole sentences in some order."""
+def test_between_concatenates_whole_sequences():
+    """Tags that encode sentence and position come back as whole sentences in some order."""
     by_sentence = words_by_sentence(SENTENCES)
     tags = np.arange(15) * 2
     orders, rng = set(), np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_between_lays_whole_sequences_one_after_another():
 
 
 def test_between_keeps_the_order_of_tags_and_within_breaks_it():
-    """Tag 1 always follows tag 0 in the text; so it does after whole sentences moved, not after a shuffle."""
+    """Tag 1 always follows tag 0 in the text, also after moving sentences, not after shuffling."""
     tags = np.tile([0, 1, 2], 200)
     sentences = np.repeat(np.arange(100), 6)
 
@@ -160,7 +160,7 @@ def test_permuted_tags_keep_counts_input_and_seed(within):
     assert (tags == before).all()
 
 
-def test_permuted_tags_of_bad_input():
+def test_permuted_tags_reject_bad_input():
     rng, one = np.random.default_rng(0), np.array([2, 2, 2])
     assert sorted(permuted_tags(np.array([0, 1, 2]), one, True, rng)) == [0, 1, 2]
     with pytest.raises(ValueError, match="at least 2 sentences, got 1"):

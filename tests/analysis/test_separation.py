@@ -1,4 +1,4 @@
-"""AUROC against scikit-learn and a direct count of pairs; the controls against planted neurons."""
+"""AUROC against scikit-learn and a direct count of pairs; controls against planted neurons."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def words(n=200, neurons=4, seed=0):
     return rng.normal(size=(n, neurons)), tags
 
 
-def test_the_area_is_that_of_scikit_learn_with_many_ties():
+def test_the_area_equals_scikit_learn_with_many_ties():
     from sklearn.metrics import roc_auc_score
 
     values, tags = words()
@@ -35,13 +35,13 @@ def test_the_area_is_the_share_of_pairs_in_order_with_ties_as_halves():
     assert auroc(values, tags, N_TAGS)[1, 0] == pytest.approx((pairs > 0).mean() + (pairs == 0).mean() / 2, abs=1e-12)
 
 
-def test_a_neuron_turned_round_has_the_other_area_and_a_constant_one_a_half():
+def test_a_negated_neuron_has_the_complement_and_a_constant_one_half():
     values, tags = words()
     np.testing.assert_allclose(auroc(-values, tags, N_TAGS), 1 - auroc(values, tags, N_TAGS), atol=1e-12)
     assert (auroc(np.full_like(values, 3.5), tags, N_TAGS) == 0.5).all()
 
 
-def test_half_precision_is_ranked_as_it_is():
+def test_half_precision_is_ranked_exactly():
     values, tags = words()
     half = values.astype(np.float16)
     np.testing.assert_array_equal(auroc(half, tags, N_TAGS), auroc(half.astype(np.float64), tags, N_TAGS))
@@ -50,11 +50,11 @@ def test_half_precision_is_ranked_as_it_is():
 def test_a_planted_neuron_beats_the_others_and_one_of_the_others_does_not():
     values, tags = words(n=600, neurons=61)
     planted = values[:, 0] - 2.0 * (tags == 1)
-    found = separation(planted, values[:, 1:], tags, N_TAGS)
-    assert found.auroc[1] < 0.2
-    assert found.either_way[1] == 1 - found.auroc[1]
-    assert found.either_way[1] > found.control_high[1]
-    assert found.share_as_good[1] == 0
+    result = separation(planted, values[:, 1:], tags, N_TAGS)
+    assert result.auroc[1] < 0.2
+    assert result.either_way[1] == 1 - result.auroc[1]
+    assert result.either_way[1] > result.control_high[1]
+    assert result.share_as_good[1] == 0
     plain = separation(values[:, 0], values[:, 1:], tags, N_TAGS)
     assert plain.either_way[1] < 0.6
     assert plain.share_as_good[1] > 0.05
@@ -62,12 +62,12 @@ def test_a_planted_neuron_beats_the_others_and_one_of_the_others_does_not():
 
 def test_the_controls_are_quantiles_of_the_others_either_way():
     values, tags = words(neurons=41)
-    found = separation(values[:, 0], values[:, 1:], tags, N_TAGS)
+    result = separation(values[:, 0], values[:, 1:], tags, N_TAGS)
     areas = auroc(values[:, 1:], tags, N_TAGS)
     folded = np.where(areas < 0.5, 1 - areas, areas)
-    for quantile, given in ((0.025, found.control_low), (0.5, found.control_median), (0.975, found.control_high)):
+    for quantile, given in ((0.025, result.control_low), (0.5, result.control_median), (0.975, result.control_high)):
         np.testing.assert_allclose(given, np.quantile(folded, quantile, axis=1))
-    assert found.n_controls == 40
+    assert result.n_controls == 40
 
 
 def test_a_neuron_is_as_good_as_its_copies():
@@ -75,13 +75,13 @@ def test_a_neuron_is_as_good_as_its_copies():
     assert (separation(values[:, 0], np.repeat(values, 5, axis=1), tags, N_TAGS).share_as_good == 1).all()
 
 
-def test_spread_is_the_quantiles_of_each_tag():
+def test_spread_gives_the_quantiles_of_each_tag():
     values, tags = words(neurons=1)
-    found = spread(values[:, 0], tags, N_TAGS)
+    result = spread(values[:, 0], tags, N_TAGS)
     for tag in range(N_TAGS):
         own = values[tags == tag, 0]
-        np.testing.assert_allclose(found[tag], np.quantile(own, QUANTILES))
-        assert (found[tag, 0], found[tag, -1]) == (own.min(), own.max())
+        np.testing.assert_allclose(result[tag], np.quantile(own, QUANTILES))
+        assert (result[tag, 0], result[tag, -1]) == (own.min(), own.max())
 
 
 def test_bad_input():
@@ -92,7 +92,7 @@ def test_bad_input():
         auroc(values, np.zeros_like(tags), 1)
     with pytest.raises(ValueError, match="each of 4 tags needs words, got none of tag 3"):
         spread(values[:, 0], tags, 4)
-    with pytest.raises(ValueError, match="at least one other neuron is needed to compare with, got none"):
+    with pytest.raises(ValueError, match="comparison needs at least 1 other neuron, got 0"):
         separation(values[:, 0], values[:, :0], tags, N_TAGS)
     values[3, 1] = np.nan
     with pytest.raises(ValueError, match="1 activations are not finite"):

@@ -16,8 +16,10 @@ Places = list[tuple[int, int]]
 
 
 def sets_of(width: int, layers: tuple[int, ...], **tags: Places) -> NeuronSets:
-    found = {tag: tuple(KeyNeuron(layer, neuron, 1.0) for layer, neuron in places) for tag, places in tags.items()}
-    return NeuronSets("mlp", layers, width, found)
+    key_neurons = {
+        tag: tuple(KeyNeuron(layer, neuron, 1.0) for layer, neuron in places) for tag, places in tags.items()
+    }
+    return NeuronSets("mlp", layers, width, key_neurons)
 
 
 def every_set(sizes: tuple[int, ...], width: int) -> list[frozenset[tuple[int, int]]]:
@@ -48,14 +50,14 @@ def test_expected_jaccard_of_thirty_layers_equals_random_draws():
     assert expected_jaccard(sizes, sizes, 40) == pytest.approx(np.mean(values), abs=4 * error)
 
 
-def test_expected_jaccard_of_whole_layers_is_certain():
+def test_expected_jaccard_of_whole_layers_is_exact():
     assert expected_jaccard(np.array([10, 10]), np.array([10, 10]), 10) == pytest.approx(1, rel=1e-14)
     assert expected_jaccard(np.array([10, 0]), np.array([10, 10]), 10) == pytest.approx(0.5, rel=1e-14)
 
 
-def test_expected_jaccard_of_bad_sizes():
+def test_expected_jaccard_rejects_bad_sizes():
     empty, full = np.array([0, 0]), np.array([0, 11])
-    with pytest.raises(ValueError, match="at least one of the sets, got 0 and 0"):
+    with pytest.raises(ValueError, match="non-empty set, got sizes 0 and 0"):
         expected_jaccard(empty, empty, 10)
     with pytest.raises(ValueError, match=r"must lie in 0\.\.10, got \[ 0 11\] and \[0 0\]"):
         expected_jaccard(full, empty, 10)
@@ -66,20 +68,20 @@ B = sets_of(10, (2, 7), X=[(7, 1), (2, 1), (7, 3), (2, 9)], E=[], HALF=[], ONLY_
 
 
 def test_jaccard_by_hand():
-    """2 of 5 are shared; the same index in another layer is another neuron; empty beside full is 0; two empty: none."""
+    """2 of 5 are shared; layers matter; empty and non-empty give 0; both empty give none."""
     assert jaccard(A, B) == jaccard(B, A) == {"HALF": 0, "X": 0.4}
     assert jaccard(A, A) == {"HALF": 1, "ONLY_A": 1, "X": 1}
     assert list(jaccard(A, B)) == ["HALF", "X"]
 
 
-def test_expected_jaccards_are_those_of_the_sizes():
+def test_expected_jaccards_depend_on_the_sizes():
     expected = expected_jaccards(A, B)
     assert expected == {"HALF": 0, "X": expected_jaccard(np.array([2, 1]), np.array([2, 2]), 10)}
     assert 0 < expected["X"] < 0.4
 
 
 @pytest.mark.parametrize("compare", [jaccard, expected_jaccards])
-def test_sets_of_another_place_are_refused(compare):
+def test_sets_of_another_site_or_layer_are_rejected(compare):
     a = sets_of(10, (0,), X=[(0, 1)])
     for b in (
         sets_of(11, (0,), X=[(0, 1)]),
@@ -90,7 +92,7 @@ def test_sets_of_another_place_are_refused(compare):
             compare(a, b)
 
 
-def test_means_leave_out_the_pairs_without_the_tag():
+def test_means_ignore_pairs_without_the_tag():
     c = sets_of(10, (2, 7), X=[(2, 1)], HALF=[(2, 0)], E=[])
     result = stability([(A, B), (A, c), (B, c)])
     assert result.jaccard == pytest.approx({"HALF": (0 + 1 + 0) / 3, "X": (2 / 5 + 1 / 3 + 1 / 4) / 3})
@@ -102,8 +104,8 @@ def test_means_leave_out_the_pairs_without_the_tag():
 
 
 @pytest.mark.slow
-def test_random_sets_are_as_stable_as_chance_and_planted_sets_more():
-    """Half of each planted set comes back in every resample; sets drawn anew have the expected Jaccard."""
+def test_random_sets_have_chance_stability_and_planted_sets_more():
+    """Half of each planted set recurs in every resample; random sets have the expected Jaccard."""
     places = [(layer, n) for layer in range(3) for n in range(8)]
     kept = [place for place in places if place[1] < 4]
     random = random_places(places, 30, 3, 60, seed=0)

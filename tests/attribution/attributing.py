@@ -1,4 +1,4 @@
-"""Words that a tiny model predicts, and whole forward passes to compare with."""
+"""Words that a tiny model predicts, and full forward passes as reference."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from keyneurons.attribution.recording import Positions, Recording, record
 from keyneurons.models.language_model import LanguageModel
 
 TEXTS = sentences()
-# sentence and word; two of one sentence, one at its very start
+# sentence and word; two in one sentence, one at its start
 WORDS = ((0, 3), (0, 6), (1, 9), (2, 0))
 ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Some words in a batch of sentences, and what predicts them."""
+    """Some words in a batch of sentences, and the tokens that predict them."""
 
     model: LanguageModel
     site: str
@@ -36,18 +36,19 @@ class Predicted:
 
     @property
     def recording(self) -> Recording:
-        """What the model carried where it predicts them."""
+        """The recording at the positions that predict the words."""
         base, family = self.model.predictor.base, self.model.family
         return record(base, family, self.site, self.layers, self.inputs, self.positions)
 
     def differentiator(self, target: str = "log_probability", head_rows: int = 3) -> Differentiator:
-        """Goes on from the recording."""
+        """The differentiator of the model."""
         return Differentiator(self.model.predictor, self.model.family, self.site, target, head_rows)
 
     def whole(self, changed: Mapping[int, Tensor] | None = None, *, copies: int = 1) -> Tensor:
-        """Log-probability ``[words, copies]`` by whole passes, each copy in a row of its own.
+        """Log-probability ``[words, copies]`` by full forward passes, one row per copy.
 
-        ``changed`` has, by layer, the activations ``[words, copies, neurons]`` put where the words are predicted.
+        ``changed`` maps layers to the activations ``[words, copies, neurons]`` substituted at the
+        positions that predict the words.
         """
         rows = self.positions.sentence.repeat_interleave(copies)
         token = self.positions.token.repeat_interleave(copies)
@@ -77,7 +78,7 @@ def predicted(
     pad_left: bool = False,
     beside: Sequence[int] = (),
 ) -> Predicted:
-    """Words (sentence, word) by the tokens before them; further sentences may lie in the batch beside theirs."""
+    """Words (sentence, word) by their predicting tokens; the batch may have further sentences."""
     chosen = sorted({sentence for sentence, _ in words} | set(beside))
     encoded = Encoder(model.tokenizer, bos=1, read_at="prediction")([TEXTS[i] for i in chosen])
     batch = make_batch(encoded, [0] * len(chosen), pad_left)
@@ -91,5 +92,5 @@ def predicted(
 
 
 def n_hooks(network: torch.nn.Module) -> int:
-    """Hooks on all modules together."""
+    """Number of hooks on all modules."""
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) + len(m._backward_hooks) for m in network.modules())

@@ -10,5 +10,5 @@ from keyneurons.models.sources import LocalModel
 
 @pytest.fixture(scope="session")
 def llama(tiny_folder, tmp_path_factory) -> LanguageModel:
-    """The plain tiny model, loaded once; leave its weights and its settings as they are."""
+    """The plain tiny model, loaded once; tests must not change its weights or settings."""
     return LanguageModel(LocalModel(tiny_folder("llama"), tmp_path_factory.mktemp("cache")).fetch(), device="cpu")

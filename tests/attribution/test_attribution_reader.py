@@ -1,4 +1,4 @@
-"""Attributions from the cache are those of the model; what they depend on is in their key."""
+"""Cached attributions equal those of the model; the cache key has everything they depend on."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MB = 2**20
 
 
 class Unloadable(LanguageModel):
-    """A model whose weights must not be asked for."""
+    """A model that raises if its weights are loaded."""
 
     network = property(lambda self: pytest.fail("the model was loaded"))
     predictor = property(lambda self: pytest.fail("the model was loaded"))
@@ -44,12 +44,12 @@ class Unloadable(LanguageModel):
 
 @pytest.fixture
 def reader(llama, tmp_path):
-    """Reads the feed-forward neurons of layers 0 and 2, unless said otherwise."""
+    """Reads the feed-forward neurons of layers 0 and 2 by default."""
 
     def make(method="layer", *, memory=MB // 4, model=None, **options):
         store = ActivationStore(tmp_path / "store")
         chosen = {"site": "mlp", "layers": (0, 2), "read_at": "prediction", "dtype": "float32", **options}
-        read = ActivationReader(model or llama, store, **chosen)
+        read = ActivationReader(model or llama, store=store, **chosen)
         return AttributionReader(read, METHODS[method] if isinstance(method, str) else method, memory)
 
     return make
@@ -62,7 +62,7 @@ def unloadable(llama):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Grows by the number of words with every batch that is attributed."""
+    """List of the number of words in every attributed batch."""
     seen = []
     for kind in (LayerPath, JointPath, GradientPath):
 
@@ -94,11 +94,11 @@ def equal(one, other):
     return one.keys() == other.keys() and all(np.array_equal(array, other[layer]) for layer, array in one.items())
 
 
-def left_in(reader):
+def files_in(reader):
     return [path.name for path in reader.read.store.folder.rglob("*") if path.suffix != ".lock"]
 
 
-def test_the_sample_is_of_words_that_can_be_attributed(reader):
+def test_the_sample_has_only_attributable_words(reader):
     read = reader()
     targets, position = read.sample(TEXTS, WORDS, NAMES, 0)
     assert np.bincount(WORDS.tags[position]).tolist() == [DRAWN, DRAWN]
@@ -119,10 +119,10 @@ def test_a_sample_needs_no_model(reader, unloadable):
 @pytest.mark.parametrize(
     ("method", "target"), [("layer", "probability"), ("joint", "log_probability"), ("gradient", "log_probability")]
 )
-def test_what_is_kept_is_each_words_own(reader, llama, method, target):
+def test_cached_attributions_belong_to_their_words(reader, llama, method, target):
     read = reader(replace(METHODS[method], target=target))
     targets = drawn(read)
-    found, model = read(TEXTS, targets, WORDS), llama
+    result, model = read(TEXTS, targets, WORDS), llama
     along = {"layer": LayerPath, "joint": JointPath}.get(method, lambda _: GradientPath())(
         Quadrature("gauss_legendre", 4)
     )
@@ -131,7 +131,7 @@ def test_what_is_kept_is_each_words_own(reader, llama, method, target):
         alone = along(
             word.differentiator(target), word.recording, word.tokens, dict.fromkeys((0, 2), torch.zeros(48)), 5
         )
-        for layer, array in found.items():
+        for layer, array in result.items():
             assert array.shape == (2 * DRAWN, 48 + (method != "gradient"))
             assert array.dtype == np.float32
             expected = alone.by_layer[layer][0]
@@ -147,7 +147,7 @@ def test_a_second_call_loads_no_model(reader, unloadable, method):
     assert equal(first, again)
 
 
-def test_a_damaged_array_is_made_again(reader, passes):
+def test_a_damaged_array_is_recomputed(reader, passes):
     read = reader()
     targets = drawn(read)
     before = arrays_of(read, targets)
@@ -161,7 +161,7 @@ def test_a_damaged_array_is_made_again(reader, passes):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_stream_is_what_would_be_stored(reader, method):
+def test_a_stream_equals_the_stored_attributions(reader, method):
     read = reader(method)
     targets = drawn(read)
     streamed, seen = {layer: np.full((2 * DRAWN, read._columns), np.nan, np.float32) for layer in (0, 2)}, []
@@ -170,7 +170,7 @@ def test_a_stream_is_what_would_be_stored(reader, method):
         for layer, value in values.items():
             streamed[layer][rows] = value.numpy()
     assert len(seen) > 1
-    assert left_in(read) == []
+    assert files_in(read) == []
     assert equal(streamed, arrays_of(read, targets))
 
 
@@ -184,7 +184,7 @@ def test_the_longest_sentences_come_first(reader):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_attribution_goes_on_where_it_stopped(reader, tiny, method, passes, monkeypatch):
+def test_an_interrupted_attribution_resumes(reader, tiny, method, passes, monkeypatch):
     monkeypatch.setattr(partial, "CHECKPOINT_SECONDS", -1.0)
     memory = 160_000 if method == "gradient" else MB // 4
     read = reader(method, memory=memory)
@@ -214,7 +214,7 @@ def test_an_interrupted_attribution_goes_on_where_it_stopped(reader, tiny, metho
     assert not list(folder_of(read, targets).glob("partial-*"))
 
 
-def test_an_interrupted_attribution_starts_anew_by_another_plan(reader, passes, monkeypatch):
+def test_an_interrupted_attribution_restarts_with_another_plan(reader, passes, monkeypatch):
     monkeypatch.setattr(partial, "CHECKPOINT_SECONDS", -1.0)
     read, other = reader(memory=MB // 4), reader(memory=MB // 2)
     targets = drawn(read)
@@ -249,13 +249,13 @@ def test_more_layers_add_arrays_only(reader, passes):
     assert passes == []
 
 
-def test_what_is_scaled_jointly_is_kept_jointly(reader):
+def test_jointly_scaled_layers_are_cached_together(reader):
     two, three = reader("joint"), reader("joint", layers=(0, 1, 2))
     assert folder_of(two) != folder_of(three)
     assert not np.allclose(arrays_of(two)[2], arrays_of(three)[2], rtol=0.01, atol=0)
 
 
-def test_jointly_means_all_again_where_one_array_is_lost(reader, passes):
+def test_a_lost_array_of_a_joint_path_recomputes_all_layers(reader, passes):
     read = reader("joint")
     targets = drawn(read)
     before = arrays_of(read, targets)
@@ -264,7 +264,7 @@ def test_jointly_means_all_again_where_one_array_is_lost(reader, passes):
 
 
 def mean_by_hand(model, layer, rows):
-    """Mean of the feed-forward neurons where words are predicted, one forward pass of the whole model a sentence."""
+    """Mean feed-forward activations at predicting positions, one forward pass per sentence."""
     plain = AutoModelForCausalLM.from_pretrained(model.files.path).eval()
     kept = []
     plain.model.layers[layer].mlp.down_proj.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0][0]))
@@ -283,17 +283,17 @@ def test_the_mean_over_the_labelled_words_is_the_baseline(reader, llama, method)
     read = reader(replace(METHODS[method], baseline="mean"))
     targets, model = drawn(read), llama
     start = {layer: mean_by_hand(model, layer, WORDS.rows) for layer in (0, 2)}
-    found, from_zero = arrays_of(read, targets), arrays_of(reader(method), targets)
+    result, from_zero = arrays_of(read, targets), arrays_of(reader(method), targets)
     word = predicted(model, layers=(0, 2), words=[PLACES[row] for row in targets.rows])
     along = read.method.along
     expected = along(word.differentiator("probability"), word.recording, word.tokens, start, 5).by_layer
     for layer in (0, 2):
         largest = float(expected[layer].abs().max())
-        np.testing.assert_allclose(found[layer][:, :48], expected[layer], rtol=0, atol=1e-5 * largest)
-        assert np.abs(from_zero[layer] - found[layer]).max() > 0.01 * largest
+        np.testing.assert_allclose(result[layer][:, :48], expected[layer], rtol=0, atol=1e-5 * largest)
+        assert np.abs(from_zero[layer] - result[layer]).max() > 0.01 * largest
 
 
-def test_the_key_depends_on_all_that_attributions_depend_on(reader, tiny):
+def test_the_key_has_everything_that_determines_attributions(reader, tiny):
     plain, targets = reader(), drawn(reader())
     fewer = LabelledWords(WORDS.rows[:-1], WORDS.tags[:-1], WORDS.forms[:-1])
 
@@ -320,7 +320,7 @@ def test_the_key_depends_on_all_that_attributions_depend_on(reader, tiny):
         changed(options={"model": tiny("gpt2")}),
         changed(options={"model": tiny(random_weights=True)}),
         changed(options={"model": tiny(dtype="bfloat16")}),
-        plain.read.store.entry(plain.read.key(TEXTS)).folder,  # the activations' own
+        plain.read.store.entry(plain.read.key(TEXTS)).folder,  # the key of the activations
     ]
     assert len(set(folders)) == len(folders)
 
@@ -333,15 +333,15 @@ def test_the_key_depends_on_all_that_attributions_depend_on(reader, tiny):
 def test_the_key_does_not_depend_on(reader, options):
     targets = drawn(reader())
     assert folder_of(reader(**options), targets) == folder_of(reader(), targets)
-    # from zero it is the same whatever else is labelled, and however key neurons are chosen
+    # with a zero baseline, neither other labels nor the selection of key neurons matter
     fewer = LabelledWords(WORDS.rows[:-1], WORDS.tags[:-1], WORDS.forms[:-1])
     assert folder_of(reader(), targets, fewer) == folder_of(reader(), targets)
     other = replace(METHODS["layer"], share=0.2, signed=False, min_cramers_v=0.5)
     assert folder_of(reader(other), targets) == folder_of(reader(), targets)
 
 
-# the mean of rounded activations is another baseline
-def test_a_mean_of_activations_of_half_precision_is_another_baseline(reader):
+# the mean of rounded activations is a different baseline
+def test_half_precision_changes_the_mean_baseline(reader):
     method = replace(METHODS["gradient"], baseline="mean")
     targets = drawn(reader(method))
     full, half = (reader(method, dtype=dtype) for dtype in ("float32", "float16"))
@@ -352,18 +352,18 @@ def test_a_mean_of_activations_of_half_precision_is_another_baseline(reader):
 
 
 def probabilities(model):
-    """By row, the probability of every word's first token given what stands before, from the whole model's logits."""
+    """By row, the probability of every word's first token, from the logits of the whole model."""
     plain = AutoModelForCausalLM.from_pretrained(model.files.path).eval()
-    found = []
+    result = []
     for sentence, text in enumerate(TEXTS):
         one = predicted(model, words=[(sentence, word) for word in range(len(text.words))])
         with torch.no_grad():
             logits = plain(one.inputs["input_ids"]).logits[0, one.positions.token]
-        found += logits.softmax(1)[torch.arange(len(text.words)), one.tokens].tolist()
-    return np.array(found)
+        result += logits.softmax(1)[torch.arange(len(text.words)), one.tokens].tolist()
+    return np.array(result)
 
 
-def test_unlikely_words_are_left_out(reader, llama, unloadable):
+def test_unlikely_words_are_excluded(reader, llama, unloadable):
     likely = probabilities(llama)
     rows = drawn(reader(replace(METHODS["layer"], min_context=1, words_per_tag=30))).rows
     threshold = float(np.median(likely[rows]))
@@ -374,13 +374,13 @@ def test_unlikely_words_are_left_out(reader, llama, unloadable):
     # without a threshold some would be below it
     plain = drawn(reader(replace(choosy, min_probability=0.0)))
     assert (likely[plain.rows] < threshold).any()
-    # all that can be drawn are those above it
+    # only words above it can be drawn
     can = [i for i, row in enumerate(WORDS.rows) if row in all_predictable(reader()) and likely[row] >= threshold]
     every = reader(replace(choosy, words_per_tag=1000)).sample(TEXTS, WORDS, NAMES, 0)[1]
     counts = np.bincount(WORDS.tags[can])
     assert np.bincount(WORDS.tags[every]).tolist() == [counts.min()] * 2
     assert set(every.tolist()) <= set(can)
-    # asked again, or for another threshold, the model is not run
+    # repeated calls and other thresholds do not run the model
     assert np.array_equal(drawn(reader(choosy, model=unloadable)).rows, targets.rows)
     drawn(reader(replace(choosy, min_probability=threshold / 2), model=unloadable))
 
@@ -391,14 +391,14 @@ def all_predictable(reader):
     return set(predictable(reader.encoded(TEXTS), WORDS.rows, 1).rows.tolist())
 
 
-def test_where_no_word_can_be_attributed_the_tag_is_named(reader):
+def test_a_tag_without_attributable_words_is_named(reader):
     for threshold in (0.0, 0.1):
         none = replace(METHODS["layer"], min_context=99, min_probability=threshold)
-        with pytest.raises(ValueError, match="^tag long has 0 words that can be attributed"):
+        with pytest.raises(ValueError, match="^tag long needs at least 2 attributable words, got 0"):
             drawn(reader(none))
 
 
-def test_what_is_not_finite_names_layer_and_neuron(reader):
+def test_a_non_finite_attribution_names_layer_and_neuron(reader):
     read = reader("gradient")
     targets, attributor = drawn(read), read._attributor
     start = {layer: torch.zeros(48) for layer in (0, 2)}
@@ -409,10 +409,10 @@ def test_what_is_not_finite_names_layer_and_neuron(reader):
         list(attributor.passes(encoded, targets, (0, 2), start, plan))
 
 
-def test_a_word_whose_probability_is_not_finite_leaves_nothing_behind(reader, tiny):
+def test_a_non_finite_probability_leaves_no_files(reader, tiny):
     read = reader(model=tiny())
     targets = drawn(read)
-    # of a token that stands in the shortest sentence only, which comes last
+    # of a token that occurs only in the shortest sentence, which is last
     sentences = [set(e.ids) for e in read.encoded(TEXTS)]
     last = min(set(targets.sentence.tolist()), key=lambda s: len(read.encoded(TEXTS)[s].ids))
     rare = sentences[last] - set().union(*(ids for s, ids in enumerate(sentences) if s != last))
@@ -420,11 +420,11 @@ def test_a_word_whose_probability_is_not_finite_leaves_nothing_behind(reader, ti
         read.read.model.predictor.base.embed_tokens.weight[list(rare)] = float("inf")
     with pytest.raises(ValueError, match="^attribution to mlp layer 0 neuron 0 is not finite$"):
         read(TEXTS, targets, WORDS)
-    assert left_in(read) == []
+    assert files_in(read) == []
 
 
-# every word is nan: that it cannot be run block by block is not what is wrong
-def test_a_model_of_nan_says_so(reader, tiny):
+# every word is nan: the error must not be about running block by block
+def test_nan_weights_are_reported(reader, tiny):
     read = reader(model=tiny())
     with torch.no_grad():
         read.read.model.predictor.base.layers[1].mlp.up_proj.weight[7] = float("inf")
@@ -432,7 +432,7 @@ def test_a_model_of_nan_says_so(reader, tiny):
         read(TEXTS, drawn(read), WORDS)
 
 
-def test_a_model_that_cannot_be_gone_on_with_is_refused(reader, tiny):
+def test_a_model_that_cannot_be_run_block_by_block_is_rejected(reader, tiny):
     own = {"blocks": "layers", "mlp": "mlp.down_proj", "mlp_gate": "mlp.act_fn", "attention": "self_attn.o_proj"}
     wrong = tiny(modules={**own, "norm": "layers.1.input_layernorm"})
     with torch.no_grad():
@@ -446,16 +446,16 @@ def test_a_model_that_cannot_be_gone_on_with_is_refused(reader, tiny):
     assert equal(arrays_of(right), arrays_of(reader()))
 
 
-def test_too_little_memory_leaves_nothing_behind(reader):
+def test_too_little_memory_leaves_no_files(reader):
     read = reader(memory=1000)
     with pytest.raises(ValueError, match="activations.memory_mb must be at least 1 for one word, got 0"):
         read(TEXTS, drawn(read), WORDS)
-    assert left_in(read) == []
+    assert files_in(read) == []
 
 
 @pytest.mark.parametrize("method", ["layer", "joint"])
 @pytest.mark.parametrize("memory", [250_000, 8 * MB])
-def test_memory_changes_nothing(reader, method, memory):
+def test_attributions_do_not_depend_on_the_memory(reader, method, memory):
     read, usual = reader(method, memory=memory), reader(method)
     targets = drawn(read).of(np.arange(4))
     (rows, values), (usual_rows, usual_values) = stream(read, targets), stream(usual, targets)
@@ -466,13 +466,13 @@ def test_memory_changes_nothing(reader, method, memory):
 
 
 def stream(reader, targets):
-    """All batches as one: positions of targets, and by layer their attributions."""
+    """All batches combined: positions of targets, and by layer their attributions."""
     rows, values = zip(*reader.stream(TEXTS, targets, WORDS), strict=True)
     return np.concatenate(rows), {layer: torch.cat([each[layer] for each in values]) for layer in values[0]}
 
 
-def test_words_are_attributed_where_they_are_predicted(reader):
-    with pytest.raises(ValueError, match="^attribution is to predictions, got read_at=word$"):
+def test_attribution_needs_activations_at_predictions(reader):
+    with pytest.raises(ValueError, match="^attribution needs read_at=prediction, got read_at=word$"):
         reader(read_at="word")
 
 

@@ -1,4 +1,4 @@
-"""Batches fit the memory they may take, and say so where nothing does."""
+"""Batches fit the memory budget; a budget too small for one word raises."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def by_name(path):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_a_plan_is_of_whole_words_within_the_budget(llama, path):
+def test_a_plan_has_all_copies_of_its_words_within_the_budget(llama, path):
     plan = plan_of(llama, path, 4 * MB)
     assert plan.copies == path.copies
     assert plan.words > 1
@@ -58,16 +58,16 @@ def test_all_layers_jointly_take_more_than_the_deepest_pass(llama):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_half_the_budget_holds_half_the_words(llama, path):
+def test_half_the_budget_fits_half_the_words(llama, path):
     plans = [plan_of(llama, path, budget) for budget in (16 * MB, 8 * MB, 4 * MB, 2 * MB, MB)]
     for whole, half in itertools.pairwise(plans):
         assert half.copies == whole.copies
         assert whole.words / 2 - 0.5 <= half.words <= whole.words / 2 + 0.5
 
 
-# what the trial counts must not hang on where freed memory is used again: an interrupted run goes on by the same plan
+# the trial must not depend on reused addresses: an interrupted run resumes with the same plan
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_the_same_plan_every_time(llama, path):
+def test_plans_are_reproducible(llama, path):
     ballast = []
     plans = []
     for i in range(12):
@@ -83,7 +83,7 @@ def test_longer_sentences_take_more(llama, path, monkeypatch):
     assert plan_of(llama, path, 4 * MB).words < short.words
 
 
-def test_what_holds_less_than_a_word_splits_its_copies(llama):
+def test_a_budget_below_one_word_splits_its_copies(llama):
     path = PATHS[0]
     for_one = plan_of(llama, path, 8 * MB).estimate / plan_of(llama, path, 8 * MB).words
     plan = plan_of(llama, path, int(for_one))
@@ -102,7 +102,7 @@ def test_what_holds_less_than_a_word_splits_its_copies(llama):
 
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
 @pytest.mark.parametrize("long", [False, True])
-def test_too_little_names_what_suffices(llama, path, long, monkeypatch):
+def test_a_budget_that_is_too_small_names_the_minimum(llama, path, long, monkeypatch):
     if long:
         monkeypatch.setattr(attributing, "TEXTS", (LONG,))
     with pytest.raises(ValueError, match=r"^activations.memory_mb must be at least \d+ for one word, got 0$") as error:
@@ -116,21 +116,21 @@ def test_too_little_names_what_suffices(llama, path, long, monkeypatch):
             plan_of(llama, path, (least - 1) * MB)
 
 
-def test_the_head_sees_at_least_one_row():
+def test_the_head_processes_at_least_one_row():
     assert head_rows(1, 400) == 1
     assert head_rows(64 * MB, 400) == 64 * MB // 4 // (4 * 4 * 400)
     assert head_rows(512 * MB, 128_000) < head_rows(1024 * MB, 128_000)
 
 
-# a quarter of the budget is theirs, and they live for some rows at a time
+# they have a quarter of the budget and are computed for some rows at a time
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
-def test_logits_are_in_no_words_estimate(llama, path):
+def test_the_estimate_of_a_word_excludes_logits(llama, path):
     few, many = (plan_of(llama, path, 4 * MB, head=rows) for rows in (1, 50))
     assert few == many
 
 
-def kept_for_the_way_back(words, path, plan):
-    """Bytes that the largest pass over some words holds on to, weights apart."""
+def saved_bytes(words, path, plan):
+    """Bytes saved for the backward pass by the largest pass over some words, without weights."""
     base, held, recording = words.model.predictor.base, {}, words.recording
     weights = {weight.untyped_storage().data_ptr() for weight in base.parameters()}
 
@@ -148,25 +148,25 @@ def kept_for_the_way_back(words, path, plan):
     return sum(held.values())
 
 
-# what each copy keeps of its attention to a long sentence is more, and so is what a word's keys and values take,
+# long sentences need more memory for the attention of each copy and the keys and values of a word,
 # repeated for the heads that share them; the first target is in a short sentence
 @pytest.mark.parametrize("path", PATHS, ids=by_name)
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(("long", "word"), [(False, 20), (True, 398)], ids=["short", "long"])
-def test_a_batch_holds_no_more_than_the_budget(tiny, monkeypatch, attention, path, long, word):
+def test_a_batch_stays_within_the_budget(tiny, monkeypatch, attention, path, long, word):
     texts = (*TEXTS[:1], LONG) if long else TEXTS[:1]
     monkeypatch.setattr(attributing, "TEXTS", texts)
     model = tiny()
     model.predictor.base.set_attn_implementation(attention)
     encoded = Encoder(model.tokenizer, bos=1, pooling="mean")(texts)
     n_words = len(encoded[0].reads)
-    rows = np.array([6, n_words * long + word])  # the first is of a short sentence
+    rows = np.array([6, n_words * long + word])  # the first is in a short sentence
     budget = 16 * MB if long else 4 * MB
     plan = Attributor(model, "mlp", path, "probability", budget).plan(
         encoded, predictable(encoded, rows, 1), (0, 1, 2, 3)
     )
     assert plan.words > 1
     words = predicted(model, words=[(int(long), word)] * plan.words)
-    kept = kept_for_the_way_back(words, path, plan)
+    kept = saved_bytes(words, path, plan)
     assert kept <= budget
-    assert kept > 0.05 * budget  # and not much less
+    assert kept > 0.05 * budget  # and most of it

@@ -1,4 +1,4 @@
-"""Attributions against whole forward passes, autograd, captum, and neurons taken out one by one."""
+"""Attributions against full forward passes, autograd, captum, and lesions of single neurons."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LAYERS = (0, 1, 2, 3)
 
 
 def baseline_of(words, kind):
-    """Zeros, or something else that differs from neuron to neuron."""
+    """Zeros, or values that differ between neurons."""
     generator = torch.Generator().manual_seed(5)
     return {
         layer: torch.randn(each.shape[1], generator=generator) * each.std() * (kind == "other")
@@ -42,7 +42,7 @@ def value(log_probability, target):
 
 
 def whole_change(words, target, changed):
-    """How far the target rises, by two whole forward passes, when some layers come back from other values."""
+    """Change of the target between two full forward passes when layers change from other values."""
     with torch.no_grad():
         put = {layer: each.expand(len(words.tokens), 1, -1) for layer, each in changed.items()}
         return (value(words.whole(), target) - value(words.whole(put), target))[:, 0]
@@ -51,38 +51,38 @@ def whole_change(words, target, changed):
 @pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("site", "steps"), [("mlp", 20), ("mlp_gate", 20), ("attention", 100)])
-def test_a_layers_attributions_sum_to_its_change(llama, site, steps, target, baseline):
+def test_attributions_of_a_layer_sum_to_its_change(llama, site, steps, target, baseline):
     words = predicted(llama, site)
     start = baseline_of(words, baseline)
-    found = attributions(words, LayerPath(Quadrature("gauss_legendre", steps)), target, start)
+    actual = attributions(words, LayerPath(Quadrature("gauss_legendre", steps)), target, start)
     for layer in LAYERS:
         change = whole_change(words, target, {layer: start[layer]})
         assert change.abs().min() > 1e-6
-        torch.testing.assert_close(found.change[layer], change, rtol=1e-4, atol=1e-6)
-        torch.testing.assert_close(found.by_layer[layer].sum(1), change, rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(actual.change[layer], change, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(actual.by_layer[layer].sum(1), change, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("site", "steps"), [("mlp", 20), ("mlp_gate", 20), ("attention", 100)])
-def test_all_layers_attributions_sum_to_their_joint_change(llama, site, steps, target, baseline):
+def test_attributions_of_all_layers_sum_to_their_joint_change(llama, site, steps, target, baseline):
     words = predicted(llama, site)
     start = baseline_of(words, baseline)
-    found = attributions(words, JointPath(Quadrature("gauss_legendre", steps)), target, start)
+    actual = attributions(words, JointPath(Quadrature("gauss_legendre", steps)), target, start)
     change = whole_change(words, target, start)
     assert change.abs().min() > 1e-6
     for layer in LAYERS:
-        torch.testing.assert_close(found.change[layer], change, rtol=1e-4, atol=1e-6)
-    total = sum(each.sum(1) for each in found.by_layer.values())
+        torch.testing.assert_close(actual.change[layer], change, rtol=1e-4, atol=1e-6)
+    total = sum(each.sum(1) for each in actual.by_layer.values())
     torch.testing.assert_close(total, change, rtol=1e-3, atol=1e-6)
-    # one layer at a time is something else
+    # one layer at a time gives another result
     alone = attributions(words, LayerPath(TWENTY), target, start)
     assert not torch.allclose(sum(each.sum(1) for each in alone.by_layer.values()), change, rtol=0.05, atol=0)
 
 
 @pytest.mark.parametrize("baseline", BASELINES)
 @pytest.mark.parametrize("joint", [False, True], ids=["layer", "joint"])
-def test_integrals_by_whole_forward_passes(llama, joint, baseline):
+def test_integrals_equal_full_forward_passes(llama, joint, baseline):
     words = predicted(llama, "mlp", (1, 3))
     start, held = baseline_of(words, baseline), words.recording.activations
     roots, weights = roots_legendre(7)
@@ -94,17 +94,17 @@ def test_integrals_by_whole_forward_passes(llama, joint, baseline):
             for layer, slope in zip(group, slopes, strict=True):
                 expected[layer] += weight / 2 * slope[:, 0] * (held[layer] - start[layer])
     path = (JointPath if joint else LayerPath)(Quadrature("gauss_legendre", 7))
-    found = attributions(words, path, "probability", start)
+    actual = attributions(words, path, "probability", start)
     for layer in held:
         largest = float(expected[layer].abs().max())
-        torch.testing.assert_close(found.by_layer[layer], expected[layer], rtol=0, atol=1e-5 * largest)
+        torch.testing.assert_close(actual.by_layer[layer], expected[layer], rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_gradient_times_activation_is_that_of_the_whole_model(llama, target):
+def test_gradient_times_activation_equals_that_of_the_whole_model(llama, target):
     words = predicted(llama)
-    found = attributions(words, GradientPath(), target)
-    assert found.change is None
+    actual = attributions(words, GradientPath(), target)
+    assert actual.change is None
     plain = AutoModelForCausalLM.from_pretrained(words.model.files.path).eval()
     kept = {}
 
@@ -114,7 +114,7 @@ def test_gradient_times_activation_is_that_of_the_whole_model(llama, target):
 
     for layer in LAYERS:
         plain.model.layers[layer].mlp.down_proj.register_forward_pre_hook(functools.partial(keep, layer))
-    for i in range(len(WORDS)):  # one by one: a word's slope has nothing of another's
+    for i in range(len(WORDS)):  # one by one: gradients of words are independent
         at = words.positions.sentence[i], words.positions.token[i]
         logits = plain(**words.inputs).logits[at]
         target_value = value(logits.log_softmax(0)[words.tokens[i]], target)
@@ -123,7 +123,7 @@ def test_gradient_times_activation_is_that_of_the_whole_model(llama, target):
             expected = (kept[layer] * kept[layer].grad)[at].detach()
             largest = float(expected.abs().max())
             assert largest > 0
-            torch.testing.assert_close(found.by_layer[layer][i], expected, rtol=0, atol=1e-5 * largest)
+            torch.testing.assert_close(actual.by_layer[layer][i], expected, rtol=0, atol=1e-5 * largest)
 
 
 def test_gradient_from_a_baseline(llama):
@@ -136,9 +136,9 @@ def test_gradient_from_a_baseline(llama):
 
 
 class OnePosition(nn.Module):
-    """A model in which the activation of one layer that predicts one word is a module's output, for captum to scale.
+    """Model whose submodule outputs one layer's activation for one word, for captum to scale.
 
-    Its input goes from 0, which gives the baseline there, to 1, which gives the activation.
+    The input goes from 0, which gives the baseline, to 1, which gives the activation.
     """
 
     def __init__(self, words, layer, baseline):
@@ -174,14 +174,14 @@ def test_captum_agrees(llama, site, rule, method, baseline):
     expected = LayerIntegratedGradients(model, model.probe).attribute(
         torch.ones(1, 1), torch.zeros(1, 1), n_steps=20, method=method
     )
-    found = attributions(words, LayerPath(Quadrature(rule, 20)), "probability", start).by_layer[1]
+    actual = attributions(words, LayerPath(Quadrature(rule, 20)), "probability", start).by_layer[1]
     largest = float(expected.abs().max())
     assert largest > 1e-6
-    torch.testing.assert_close(found, expected.detach(), rtol=0, atol=1e-5 * largest)
+    torch.testing.assert_close(actual, expected.detach(), rtol=0, atol=1e-5 * largest)
 
 
 def removed(words, layer):
-    """The change of log-probability by every neuron: what is lost where it alone is 0, by whole forward passes."""
+    """Change of log-probability when a single neuron is set to 0, by full forward passes."""
     held = words.recording.activations[layer]
     n = held.shape[1]
     without = held[:, None].repeat(1, n, 1)
@@ -191,33 +191,33 @@ def removed(words, layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_small_neurons_do_what_the_gradient_says_when_taken_out(llama, layer):
+def test_lesions_of_small_neurons_match_the_gradient(llama, layer):
     words = predicted(llama, layers=(layer,))
     held, effect = words.recording.activations[layer], removed(words, layer)
     guess = attributions(words, GradientPath(), "log_probability").by_layer[layer]
     for word in range(len(WORDS)):
         small = held[word].abs().argsort()[:24]
-        measurable = small[effect[word, small].abs() > 1e-5]  # above the rounding of float32
+        measurable = small[effect[word, small].abs() > 1e-5]  # above float32 rounding
         assert len(measurable) > 10
         assert spearmanr(guess[word, measurable], effect[word, measurable])[0] > 0.9
         assert (guess[word, measurable].sign() == effect[word, measurable].sign()).float().mean() > 0.9
 
 
-def test_a_neuron_scaled_alone_is_attributed_what_is_lost_without_it(llama):
+def test_a_neuron_scaled_alone_is_attributed_its_lesion_effect(llama):
     words = predicted(llama, layers=(2,), words=WORDS[:1])
     held, effect = words.recording.activations[2], removed(words, 2)[0]
     for neuron in effect.abs().topk(5).indices.tolist():
         start = {2: held[0].clone()}
         start[2][neuron] = 0
 
-        def found(rule, steps, start=start):
+        def actual(rule, steps, start=start):
             path = LayerPath(Quadrature(rule, steps))
             return attributions(words, path, "log_probability", start).by_layer[2][0]
 
-        exact = found("gauss_legendre", 20)
+        exact = actual("gauss_legendre", 20)
         assert float(exact[neuron]) == pytest.approx(float(effect[neuron]), abs=1e-5)
         assert exact.count_nonzero() == 1
-        errors = [abs(float(found("left", steps)[neuron] - effect[neuron])) for steps in (4, 32, 256)]
+        errors = [abs(float(actual("left", steps)[neuron] - effect[neuron])) for steps in (4, 32, 256)]
         assert errors[0] > errors[1] > errors[2]
 
 
@@ -226,22 +226,22 @@ PATHS = (LayerPath(FEW), JointPath(FEW), GradientPath())
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
-def test_a_words_attributions_depend_on_no_other_word(llama, path):
+def test_attributions_of_a_word_are_independent_of_other_words(llama, path):
     whole = attributions(predicted(llama), path)
     for i, word in enumerate(WORDS):
         for beside in ((), (max(range(len(TEXTS)), key=lambda s: len(TEXTS[s].text)),)):
             for pad_left in (False, True):
                 alone = predicted(llama, words=[word], beside=beside, pad_left=pad_left)
-                found = attributions(alone, path)
+                actual = attributions(alone, path)
                 for layer in LAYERS:
                     expected = whole.by_layer[layer][i]
                     largest = float(expected.abs().max())
-                    torch.testing.assert_close(found.by_layer[layer][0], expected, rtol=0, atol=1e-5 * largest)
+                    torch.testing.assert_close(actual.by_layer[layer][0], expected, rtol=0, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize("path", PATHS[:2], ids=lambda path: type(path).__name__)
 @pytest.mark.parametrize("copies", [1, 4, 6])
-def test_copies_may_go_through_the_model_apart(llama, path, copies):
+def test_copies_may_be_split_into_batches(llama, path, copies):
     words = predicted(llama)
     together, apart = attributions(words, path), attributions(words, path, copies=copies)
     for layer in LAYERS:
@@ -251,7 +251,7 @@ def test_copies_may_go_through_the_model_apart(llama, path, copies):
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: type(path).__name__)
-def test_attributions_are_to_the_words_own_token(llama, path):
+def test_attributions_are_to_the_token_of_the_word(llama, path):
     words = predicted(llama)
     right, wrong = (
         path(words.differentiator(), words.recording, tokens, baseline_of(words, "zero"), 21).by_layer
@@ -262,16 +262,16 @@ def test_attributions_are_to_the_words_own_token(llama, path):
             assert (mine - other).abs().max() > 0.1 * mine.abs().max()
 
 
-def test_a_layer_alone_is_the_same_whatever_else_is_read(llama):
+def test_layer_attributions_do_not_depend_on_other_layers(llama):
     every = attributions(predicted(llama), LayerPath(TWENTY))
     alone = attributions(predicted(llama, layers=(2,)), LayerPath(TWENTY))
     assert torch.equal(alone.by_layer[2], every.by_layer[2])
-    # what is scaled jointly depends on what else is scaled
+    # joint attributions depend on the other layers
     every, alone = (attributions(predicted(llama, layers=layers), JointPath(TWENTY)) for layers in (LAYERS, (2,)))
     assert not torch.allclose(alone.by_layer[2], every.by_layer[2], rtol=0.01, atol=0)
 
 
-def test_layers_are_attributed_in_half_precision_too(tiny):
+def test_attribution_in_half_precision(tiny):
     full, half = (predicted(tiny(dtype=dtype)) for dtype in ("float32", "bfloat16"))
     for path in PATHS:
         exact, rough = (attributions(words, path, "log_probability").by_layer for words in (full, half))
@@ -281,18 +281,18 @@ def test_layers_are_attributed_in_half_precision_too(tiny):
             assert correlation > 0.95
 
 
-def test_the_residual_is_attributed_between_two_of_its_own_values(llama):
-    # not from 0: there the norm above makes the target jump, and no sum of some steps follows it
+def test_the_residual_is_attributed_between_two_of_its_values(llama):
+    # not from 0, where the next norm makes the target discontinuous
     words = predicted(llama, "residual")
     start = {layer: each.roll(1, 0)[0] for layer, each in words.recording.activations.items()}
-    found = attributions(words, LayerPath(Quadrature("gauss_legendre", 60)), "log_probability", start)
+    actual = attributions(words, LayerPath(Quadrature("gauss_legendre", 60)), "log_probability", start)
     for layer in LAYERS:
         change = whole_change(words, "log_probability", {layer: start[layer]})[:-1]
-        torch.testing.assert_close(found.by_layer[layer].sum(1)[:-1], change, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(actual.by_layer[layer].sum(1)[:-1], change, rtol=1e-3, atol=1e-4)
 
 
 def test_the_residual_cannot_be_scaled_jointly(llama):
-    # held in one layer, it no longer depends on those below: all but the last layer read have nothing to say
+    # fixed in one layer, it is independent of lower layers: only the last would have attributions
     words = predicted(llama, "residual")
     with pytest.raises(ValueError, match="residual"):
         attributions(words, JointPath(TWENTY))

@@ -1,4 +1,4 @@
-"""Going on from what was recorded is a whole forward pass with other activations, in value and in slope."""
+"""Resuming from a recording equals a full forward pass with other activations, with gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIKE_LLAMA = {
 }
 SLIDING = {"mistral", "gemma2", "gemma3_text"}
 WINDOW = {"sliding_window": 6}
-# gemma 2 caps attention scores, which sdpa cannot
+# gemma 2 caps attention scores, which sdpa does not support
 ATTENTION = [
     (kind, way) for kind in (*KINDS, "starcoder2") for way in ("sdpa", "eager") if (kind, way) != ("gemma2", "sdpa")
 ]
@@ -34,7 +34,7 @@ TOLERANCE = 1e-5  # float32, some ten matrix products
 
 
 def loaded(tiny, kind, attention=None, **changes):
-    """A model with the attention computed in one way or the other."""
+    """A model with either attention implementation."""
     options = {"modules": LIKE_LLAMA} if kind == "starcoder2" else {}
     model = tiny(kind, {**(WINDOW if kind in SLIDING else {}), **changes}, **options)
     if attention is not None:
@@ -44,29 +44,29 @@ def loaded(tiny, kind, attention=None, **changes):
 
 @pytest.mark.parametrize("pad_left", [False, True], ids=["right", "left"])
 @pytest.mark.parametrize(("kind", "attention"), ATTENTION)
-def test_goes_on_as_a_whole_forward_pass(tiny, kind, attention, pad_left):
+def test_resuming_equals_a_full_forward_pass(tiny, kind, attention, pad_left):
     model = loaded(tiny, kind, attention)
     assert model.predictor.base.config._attn_implementation == attention
     for site in SITES:
         words = predicted(model, site, (0, 3), pad_left=pad_left)
         recording = words.recording
-        assert words.inputs["attention_mask"].min() == 0  # there is padding to get wrong
+        assert words.inputs["attention_mask"].min() == 0  # sanity check: there is padding
         for layer, activation in recording.activations.items():
             copies = torch.stack([activation, activation / 2 + activation.roll(1, 1)], 1)
-            found = words.differentiator()(recording, ALL, words.tokens, {layer: copies}, 2)
+            result = words.differentiator()(recording, ALL, words.tokens, {layer: copies}, 2)
             leaf = copies.clone().requires_grad_()
             target = words.whole({layer: leaf}, copies=2)
             slope = torch.autograd.grad(target.sum(), leaf)[0]
-            torch.testing.assert_close(found.target, target.detach(), rtol=0, atol=TOLERANCE)
+            torch.testing.assert_close(result.target, target.detach(), rtol=0, atol=TOLERANCE)
             largest = slope.abs().amax(2, keepdim=True)
             assert (largest > 0).all()
-            assert ((found.by_layer[layer] - slope).abs() <= TOLERANCE * largest).all(), (site, layer)
-            # what was put there does matter
+            assert ((result.by_layer[layer] - slope).abs() <= TOLERANCE * largest).all(), (site, layer)
+            # sanity check: the substitution has an effect
             assert (target[:, 1] - target[:, 0]).abs().max() > 100 * TOLERANCE
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_several_layers_at_once_each_in_the_place_of_its_own(tiny, kind):
+def test_several_layers_are_substituted_at_once(tiny, kind):
     words = predicted(loaded(tiny, kind), "mlp", (1, 2, 3))
     recording = words.recording
     leaves = {
@@ -74,15 +74,15 @@ def test_several_layers_at_once_each_in_the_place_of_its_own(tiny, kind):
         for layer, each in recording.activations.items()
     }
     held = {layer: leaf.detach() for layer, leaf in leaves.items()}
-    found = words.differentiator()(recording, ALL, words.tokens, held, 3)
+    result = words.differentiator()(recording, ALL, words.tokens, held, 3)
     target = words.whole(leaves, copies=3)
-    torch.testing.assert_close(found.target, target.detach(), rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(result.target, target.detach(), rtol=0, atol=TOLERANCE)
     for layer, slope in zip(leaves, torch.autograd.grad(target.sum(), list(leaves.values())), strict=True):
-        torch.testing.assert_close(found.by_layer[layer], slope, rtol=0, atol=TOLERANCE * float(slope.abs().max()))
+        torch.testing.assert_close(result.by_layer[layer], slope, rtol=0, atol=TOLERANCE * float(slope.abs().max()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_put_there_leaves_the_words_as_the_model_gives_them(tiny, kind):
+def test_resuming_without_substitutes_reproduces_the_model(tiny, kind):
     words = predicted(loaded(tiny, kind), "residual")
     recording, differentiate = words.recording, words.differentiator()
     whole = words.whole().detach()[:, 0]
@@ -94,17 +94,17 @@ def test_nothing_put_there_leaves_the_words_as_the_model_gives_them(tiny, kind):
     torch.testing.assert_close(probability, whole.exp(), rtol=TOLERANCE, atol=0)
 
 
-def test_some_of_the_words(tiny):
+def test_a_subset_of_words(tiny):
     words = predicted(loaded(tiny, "llama"))
     recording, differentiate = words.recording, words.differentiator()
     every = differentiate(recording, ALL, words.tokens, {1: recording.activations[1][:, None] / 2})
     for some in (slice(0, 1), slice(1, 3), slice(3, 4)):
-        found = differentiate(recording, some, words.tokens, {1: recording.activations[1][some][:, None] / 2})
-        torch.testing.assert_close(found.target, every.target[some], rtol=0, atol=TOLERANCE)
-        torch.testing.assert_close(found.by_layer[1], every.by_layer[1][some], rtol=0, atol=TOLERANCE)
+        result = differentiate(recording, some, words.tokens, {1: recording.activations[1][some][:, None] / 2})
+        torch.testing.assert_close(result.target, every.target[some], rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(result.by_layer[1], every.by_layer[1][some], rtol=0, atol=TOLERANCE)
 
 
-def test_the_head_may_see_any_number_of_rows(tiny):
+def test_the_head_may_process_any_number_of_rows(tiny):
     words = predicted(loaded(tiny, "gemma2"))
     recording = words.recording
     copies = {2: recording.activations[2][:, None] * torch.tensor([0.2, 0.7])[:, None]}
@@ -116,13 +116,13 @@ def test_the_head_may_see_any_number_of_rows(tiny):
 
 
 @pytest.mark.parametrize(("kind", "attention"), [pair for pair in ATTENTION if pair[0] in SLIDING])
-def test_sliding_windows_do_matter(tiny, kind, attention):
+def test_sliding_windows_have_an_effect(tiny, kind, attention):
     short, long = (predicted(loaded(tiny, kind, attention, sliding_window=w)) for w in (6, 512))
     assert int(short.positions.token.max()) > 6
     assert not torch.allclose(short.whole(), long.whole(), rtol=0, atol=100 * TOLERANCE)
 
 
-def test_what_is_recorded_is_what_was_carried(tiny):
+def test_recorded_activations_equal_those_of_the_model(tiny):
     words = predicted(loaded(tiny, "llama"), "residual")
     with torch.no_grad():
         states = words.model.predictor.base(**words.inputs, output_hidden_states=True).hidden_states
@@ -135,7 +135,7 @@ def test_what_is_recorded_is_what_was_carried(tiny):
     torch.testing.assert_close(recording.final, final, rtol=0, atol=TOLERANCE)
 
 
-def test_the_model_is_as_it_was(tiny):
+def test_the_model_is_unchanged(tiny):
     words = predicted(loaded(tiny, "llama"))
     base = words.model.predictor.base
     hooks, before = n_hooks(base), words.whole()
@@ -147,7 +147,7 @@ def test_the_model_is_as_it_was(tiny):
     assert torch.is_grad_enabled()
 
 
-def test_hooks_are_gone_after_an_error(tiny):
+def test_hooks_are_removed_after_an_error(tiny):
     words = predicted(loaded(tiny, "llama"))
     recording, base, before = words.recording, words.model.predictor.base, words.whole()
     hooks = n_hooks(base)
@@ -190,12 +190,12 @@ def test_final_logits_are_capped_as_gemma_2_does(tiny):
         logits = plain(**words.inputs).logits[at.sentence, at.token]
         uncapped = plain.lm_head(hidden)
     row = torch.arange(len(WORDS))
-    found = words.differentiator().recorded(words.recording, words.tokens)
-    torch.testing.assert_close(found, logits.log_softmax(1)[row, words.tokens], rtol=0, atol=TOLERANCE)
-    assert not torch.allclose(found, uncapped.log_softmax(1)[row, words.tokens], rtol=0, atol=0.01)
+    result = words.differentiator().recorded(words.recording, words.tokens)
+    torch.testing.assert_close(result, logits.log_softmax(1)[row, words.tokens], rtol=0, atol=TOLERANCE)
+    assert not torch.allclose(result, uncapped.log_softmax(1)[row, words.tokens], rtol=0, atol=0.01)
 
 
-def test_one_copy_of_the_network_is_held(tiny):
+def test_the_network_is_loaded_once(tiny):
     model = tiny()
     alone = model.network
     assert model.predictor.base is not alone
@@ -217,29 +217,29 @@ def test_random_weights_are_the_same_with_and_without_a_head(tiny, kind):
     assert not all(torch.equal(value, trained[name]) for name, value in base.items())
 
 
-def test_a_model_without_a_last_norm_says_so(tiny):
+def test_a_model_without_a_last_norm_is_rejected(tiny):
     modules = {name: path for name, path in LIKE_LLAMA.items() if name != "norm"}
     model = tiny("starcoder2", modules=modules)
     with pytest.raises(ValueError, match=r"^tiny \(starcoder2\) lacks model.modules.norm, its last norm$"):
         _ = model.predictor
-    assert n_hooks(model.network) == 0  # still of use for all else
+    assert n_hooks(model.network) == 0  # still usable for everything else
 
 
-def test_a_model_that_does_not_predict_says_so(tiny):
+def test_a_model_without_a_head_is_rejected(tiny):
     with pytest.raises(ValueError, match=r"^tiny \(bert\) does not predict the next token$"):
         _ = tiny("bert").predictor
 
 
-def test_a_head_that_scales_its_logits_is_not_passed_over(tiny, monkeypatch):
-    # granite divides its logits: what is not known about a head must be refused, not left out
+def test_a_head_that_scales_its_logits_is_rejected(tiny, monkeypatch):
+    # granite divides its logits: unsupported heads must raise
     monkeypatch.setitem(SHAPES, "granite", {**GATED, "logits_scaling": 8.0})
     modules = {**LIKE_LLAMA, "mlp": "mlp.down_proj", "mlp_gate": "mlp.act_fn"}
     encoded = Encoder(tiny_tokenizer(), bos=1, pooling="mean")(TEXTS)
     targets = predictable(encoded, np.arange(20), 2)
-    known, scaled = (
+    plain, scaled = (
         Attributor(model, "mlp", GradientPath(), "probability", 2**24)
         for model in (tiny(), tiny("granite", modules=modules))
     )
-    assert known.plan(encoded, targets, (0, 1)).words
+    assert plain.plan(encoded, targets, (0, 1)).words
     with pytest.raises(ValueError, match="cannot be run block by block"):
         scaled.plan(encoded, targets, (0, 1))

@@ -158,7 +158,7 @@ def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, pla
         ended = command(tmp_path, "selection=integrated_gradients", override, *place.small)
         assert ended.error == f"keyneurons: error: {told}"
     turned = command(tmp_path, "selection=bottom", "selection@selection.of=integrated_gradients", *place.small)
-    assert "bottom turns round methods that score activations, not attributions" in turned.error
+    assert "bottom reverses methods that score activations, not attributions" in turned.error
 
 
 def test_a_model_that_does_not_predict_has_no_attributions(call, place):

@@ -19,7 +19,7 @@ from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
-from keyneurons.sweeps.session import jobs_of
+from keyneurons.sweeps.jobs import jobs_of
 
 CONF = conf_folder()
 GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "tracking", "lesion")

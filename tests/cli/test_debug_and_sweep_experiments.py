@@ -66,6 +66,16 @@ def test_an_experiment_that_is_a_sweep(
     assert sorted((key, run.data.params[key]) for run in children) == sorted(jobs)
 
 
+def test_an_experiment_that_is_a_sweep_is_resumed(call: Command, place: Place) -> None:
+    changes = ["top_k=3", "hydra.sweeper.params.layer='0,2'"]
+    assert call("experiment=layer_sweep", *tiny(place, "layer", "top_k"), *QUICK, *changes).status == 0
+    [parent] = [run for run in runs_in(Path.cwd()) if "mlflow.parentRunId" not in run.data.tags]
+    ended = call("-m", f"resume={parent.info.run_id}")
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
+    assert len(runs_in(Path.cwd())) == 3
+
+
 def test_what_an_experiment_sweeps_over_is_not_given_twice(call: Command) -> None:
     ended = call("experiment=layer_sweep", "layer=4,8")
     assert ended.status == 1

@@ -22,7 +22,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second job can not write its tables, the third can not send them; then there is space again."""
-    write, send, done = job.write_tables, run_module.send_folder, []
+    write, send, done = job.write_run_files, run_module.send_folder, []
 
     def writing(*arguments: Any) -> None:
         done.append("written")
@@ -36,7 +36,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
         send(client, run_id, folder)
 
     with monkeypatch.context() as full:
-        full.setattr(job, "write_tables", writing)
+        full.setattr(job, "write_run_files", writing)
         full.setattr(run_module, "send_folder", sending_as_mlflow(sending))
         ended = call("-m", *place.small, "top_k=2,3,4")
     assert ended.status == 1
@@ -45,11 +45,11 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     assert second.startswith("keyneurons: error: #2: MLflow at sqlite:///")
     assert "database or disk is full; the run is complete in its folder, send it later with: " in second
     parent, *children = sorted(runs_in(tmp_path), key=lambda run: PARENT in run.data.tags)
-    assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
+    assert last.endswith(f"resume with: keyneurons -m resume={parent.info.run_id}")
     assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED"]
     resumed = call("-m", f"resume={parent.info.run_id}")
     assert (resumed.status, resumed.err) == (0, "")
-    assert resumed.out.startswith("going on with a sweep: 2 of 3 jobs are done\n")
+    assert resumed.out.startswith("resuming a sweep: 2 of 3 jobs are done\n")
     assert "sent now" in resumed.out
     statuses = {run.info.run_name: run.info.status for run in runs_in(tmp_path) if run.info.status == "FINISHED"}
     assert len(statuses) == 4  # the parent and three jobs

@@ -162,7 +162,7 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     finally:
         process.kill()
     [parent] = [run for run in runs_in(tmp_path) if PARENT not in run.data.tags]
-    go_on = f"go on with: keyneurons -m resume={parent.info.run_id}"
+    go_on = f"resume with: keyneurons -m resume={parent.info.run_id}"
     assert process.returncode == 1
     assert err.splitlines()[0] == (  # Python may warn of the semaphores that the worker held
         f"keyneurons: error: TerminatedWorkerError: the process of a job ended before the job; {go_on}"
@@ -180,7 +180,7 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     assert why.startswith(f"keyneurons: error: #0: {tmp_path / 'broken.conllu'}:1: expected 10 columns")
     assert last == f"keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; {go_on}"
     first, compared = ended.out.splitlines()
-    assert first == "going on with a sweep: 0 of 2 jobs are done"
+    assert first == "resuming a sweep: 0 of 2 jobs are done"
     assert compared.startswith("compared in ")
     assert statuses_in(tmp_path) == ("FAILED", ["FAILED", "FINISHED", "FINISHED", "KILLED"])
     assert results_in(tmp_path) == expected

@@ -12,7 +12,7 @@ from user import artifacts_of, output_folders, runs_in
 
 from keyneurons.config.compose import checked
 from keyneurons.pipeline import experiment
-from keyneurons.sweeps.session import check_jobs
+from keyneurons.sweeps.jobs import check_jobs
 
 FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
 

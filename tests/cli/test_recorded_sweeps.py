@@ -1,4 +1,4 @@
-"""A sweep's record that somebody else wrote: going on with it runs no code of theirs, reads and sends nothing."""
+"""A sweep's record that somebody else wrote: resuming it runs no code of theirs, reads and sends nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import pytest
 from user import QUICK, Command, Place, client_of, runs_in
 
 from keyneurons.config.overrides import check_recorded
-from keyneurons.sweeps import session as sweep
 
 MARK = Path("PWNED")
 
@@ -20,11 +19,6 @@ MARK = Path("PWNED")
 class Opened:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (str(MARK),)
-
-
-@pytest.fixture(autouse=True)
-def nothing_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "RESUMED", None)
 
 
 def record(place: Place, *overrides: str, parent: str | None = None) -> Path:
@@ -43,7 +37,7 @@ RUNS_CODE = [
     ["+selection.of={_target_: os.mkdir, path: PWNED}"],
     ["+selection.of=[{_target_: os.mkdir, path: PWNED}]"],
     ["+selection.of={a: {_target_: os.mkdir, path: PWNED}}"],
-    ["selection._target_=keyneurons.runs.job.subprocess.run", "+selection.args=[touch,PWNED]"],
+    ["selection._target_=keyneurons.runs.provenance.subprocess.run", "+selection.args=[touch,PWNED]"],
     ["selection._target_=keyneurons.selection.methods.correlation.torch.load"],
     ["selection._target_=os.mkdir,os.mkdir", "+selection.path=PWNED"],
     ["probe.optimizer._target_=os.mkdir", "+probe.optimizer.path=PWNED"],
@@ -117,7 +111,6 @@ def test_what_the_command_line_names_itself_is_its_own_affair(call: Command, pla
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(tmp_path))
         assert "give it on the command line" in call("-m", f"resume={folder}").error
-        sweep.RESUMED = None
         ended = call("-m", f"resume={folder}", own)
         assert (ended.status, ended.err) == (0, "")
         options = tmp_path / "options" / "selection"
@@ -127,6 +120,35 @@ def test_what_the_command_line_names_itself_is_its_own_affair(call: Command, pla
         folder = record(place, "selection=mine")
         ended = call("--config-dir", "options", "-m", f"resume={folder}")
         assert (ended.status, ended.err) == (0, "")
+
+
+def test_a_folder_of_options_is_recorded_and_given_again(call: Command, place: Place, tmp_path: Path) -> None:
+    options = tmp_path / "options"
+    (options / "selection").mkdir(parents=True)
+    (options / "selection" / "mine.yaml").write_text("defaults: [correlation]\n", "utf-8")
+    assert call("--config-dir", "options", "-m", *place.small, *QUICK, "selection=mine", "top_k=2,3").status == 0
+    [folder] = tmp_path.glob("outputs/*/*-sweep")
+    parent, *_ = runs_in(tmp_path)
+    for which in (str(folder), parent.info.run_id):
+        told = call("-m", f"resume={which}").error
+        assert f"options of the folder '{options}'; if it is yours, give it again: --config-dir FOLDER" in told
+        ended = call("--config-dir", "options", "-m", f"resume={which}")
+        assert (ended.status, ended.err) == (0, "")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
+
+
+def test_what_goes_on_with_a_sweep_names_its_folder_of_options(call: Command, place: Place, tmp_path: Path) -> None:
+    (tmp_path / "options" / "selection").mkdir(parents=True)
+    (tmp_path / "options" / "selection" / "mine.yaml").write_text("defaults: [correlation]\n", "utf-8")
+    broken = tmp_path / "broken.conllu"
+    broken.write_text("1\tdog\n\n", encoding="utf-8")
+    given = [*place.small, *QUICK, "selection=mine", f"dataset.file={broken},{place.treebank}"]
+    ended = call("--config-dir", "options", "-m", *given)
+    assert ended.status == 1
+    parent, *_ = runs_in(tmp_path)
+    assert ended.err.strip().endswith(
+        f"resume with: keyneurons --config-dir {tmp_path / 'options'} -m resume={parent.info.run_id}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +180,6 @@ def test_a_store_that_others_write_names_no_folder_of_mine(call: Command, place:
     ended = call("-m", f"resume={parent.info.run_id}")
     assert (ended.status, ended.err) == (0, "")
     assert list((tmp_path / "private").iterdir()) == []
-    sweep.RESUMED = None
     client.set_tag(parent.info.run_id, "overrides", "top_k=2 'selection._target_=os.mkdir' '+selection.path=PWNED'")
     assert "names code" in call("-m", f"resume={parent.info.run_id}").error
     assert not MARK.exists()

@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in, write_treebank
 
-from keyneurons.sweeps import session as sweep
-
 PARENT = "mlflow.parentRunId"
 
 
@@ -56,7 +54,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     assert why.startswith(f"keyneurons: error: #0: {broken}:1: expected 10 columns")
     parent, failed, finished = runs_in(tmp_path)
     assert end == (
-        "keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; go on with: "
+        "keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; resume with: "
         f"keyneurons -m resume={parent.info.run_id}"
     )
     assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "compared"]
@@ -69,7 +67,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
     first, *lines, last = ended.out.splitlines()
-    assert first == "going on with a sweep: 1 of 2 jobs are done"
+    assert first == "resuming a sweep: 1 of 2 jobs are done"
     assert last.startswith("compared in ")
     assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: Key neurons ")
     assert lines[1:] == [
@@ -100,7 +98,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
     ended = command(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0] == f"going on with a sweep: {len(done)} of 4 jobs are done"
+    assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs are done"
     assert sum("done before, as run" in line for line in lines) == len(done) > 0
     parent, *children = runs_in(tmp_path)
     statuses = [run.info.status for run in children]
@@ -137,7 +135,7 @@ def test_what_cannot_be_resumed_is_told_in_one_line(call: Command, place: Place,
     tags = {"overrides": "top_k=2,3", "process": f"process {os.getppid()} on {socket.gethostname()}"}
     running = client.create_run(run.info.experiment_id, tags=tags).info.run_id
     assert f"sweep {running} is still running (process {os.getppid()} on" in call("-m", f"resume={running}").error
-    assert call("resume=nowhere").error.endswith("resume goes on with a sweep: keyneurons -m resume=nowhere")
+    assert call("resume=nowhere").error.endswith("resume= needs -m: keyneurons -m resume=nowhere")
 
 
 @pytest.mark.parametrize("name", ['it\'s "$HOME" {a}=[1]', "what? My%20Data -~#\\ "])
@@ -153,14 +151,12 @@ def test_a_folder_may_have_any_name(
     [folder] = (path.relative_to(home) for path in home.glob("outputs/*/*-sweep"))
     parent = next(run for run in runs_in(home) if "overrides" in run.data.tags)
     for which in (folder, folder.absolute(), parent.info.run_id):
-        monkeypatch.setattr(sweep, "RESUMED", None)
         ended = call("-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert list(tmp_path.iterdir()) == [home]
     assert {path.name for path in home.iterdir()} == {"mlruns", "outputs"}
     assert len(runs_in(home)) == 4
-    monkeypatch.setattr(sweep, "RESUMED", None)
     uri = "tracking.uri=http://127.0.0.1:9"
     away = call("-m", *place.small, *few, "tracking=server", uri, "top_k=2,3", "hydra.sweep.dir='a sweep'")
     hint = next(line for line in away.out.splitlines() if "send this run later with: " in line)

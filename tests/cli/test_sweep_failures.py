@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 from user import QUICK, Command, Place, client_of, runs_in, write_treebank
 
 from keyneurons.activations.partial import PartialArrays
-from keyneurons.sweeps import session as sweep
 
 PARENT = "mlflow.parentRunId"
 
@@ -59,7 +58,6 @@ def swept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def kept(swept: Kept, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
     """A copy of it to spoil, in the folder that commands are called from."""
-    monkeypatch.setattr(sweep, "RESUMED", None)
     shutil.copytree(swept.folder, tmp_path, dirs_exist_ok=True)
     kept = Kept(tmp_path, swept.parent, swept.runs)
     with closing(sqlite3.connect(kept.database)) as database, database:
@@ -182,7 +180,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
         ("compare", f"sweep={kept.parent[:8]}"): f"has no run '{kept.parent[:8]}'",
         ("compare", kept.parent): "compare takes one of sweep=ID, experiment=NAME and filter=..., got none",
         ("compare", f"sweep={kept.parent}", "top_k=3"): "compare takes share= and tracking.uri=, got top_k=3",
-        ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has uri, ",
+        ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
         ("compare", f"filter=attributes.run_id = '{failed}'"): f"(status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",
         ("inspect", run): "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none",
@@ -202,7 +200,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
 def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept: Kept) -> None:
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("going on with a sweep: 2 of 2 jobs are done\n")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert ended.out.count("done before, as run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 
@@ -212,7 +210,6 @@ def test_what_was_finished_outlives_a_full_disk(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """The disk is full in the second job of a sweep; later there is space again."""
-    monkeypatch.setattr(sweep, "RESUMED", None)
     treebanks = f"{place.treebank},{write_treebank(tmp_path / 'other.conllu', seed=1)}"
     small = [override for override in place.small if not override.startswith("dataset.file")]
     given = [*small, *QUICK, f"dataset.file={treebanks}", f"cache={tmp_path / 'cache'}"]
@@ -229,7 +226,7 @@ def test_what_was_finished_outlives_a_full_disk(
         [] if where == "outputs" else [f"keyneurons: error: #1: {told}{later}"]
     )
     assert last.startswith(f"keyneurons: error: {f'{told}: ' if where == 'outputs' else '1 of the jobs failed (#1); '}")
-    assert last.endswith(f"go on with: keyneurons -m resume={parent.info.run_id}")
+    assert last.endswith(f"resume with: keyneurons -m resume={parent.info.run_id}")
     assert (parent.info.status, done.info.status) == ("FAILED", "FINISHED")
     assert [run.info.status for run in failed] == ([] if where == "outputs" else ["FAILED"])
     assert call("compare", f"sweep={parent.info.run_id}").out.startswith("1 run compared: ")

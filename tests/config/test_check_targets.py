@@ -37,7 +37,7 @@ BAD = [
     "keyneurons",
     "keyneurons.build.components.instantiate",
     "keyneurons.atomic_files.write_text",
-    "keyneurons.runs.job.subprocess.run",
+    "keyneurons.runs.provenance.subprocess.run",
     "keyneurons.selection.methods.correlation.Tensor",
     "keyneurons.selection.methods.correlation.torch.load",
     "keyneurons.selection.nowhere.Correlation",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from keyneurons.cli.command_line import split
+from keyneurons.cli.command_line import parse
 from keyneurons.cli.commands import _config
 from keyneurons.cli.errors import is_mistake, one_line
 from keyneurons.config.overrides import override
@@ -231,15 +231,14 @@ def means_what_it_says(text: str, config: Config) -> None:
     ],
 )
 def test_a_flag_may_stand_anywhere(arguments: list[str]) -> None:
-    flags, overrides, config_dir = split(arguments)
-    assert (len(flags), config_dir) == (1, None)
-    assert overrides == ["top_k=1", "layer=2", "seed=3"]
+    line = parse(arguments)
+    assert (len(line.flags), line.config_dir, line.multirun, line.runs) == (1, None, True, True)
+    assert line.overrides == ("top_k=1", "layer=2", "seed=3")
 
 
 def test_a_flag_keeps_its_value() -> None:
     given = ["top_k=1", "--config-dir", "mine", "layer=2", "-cn", "other", "--cfg", "job"]
-    assert split(given) == (
-        ["--config-dir", "mine", "-cn", "other", "--cfg", "job"],
-        ["top_k=1", "layer=2"],
-        Path("mine"),
-    )
+    line = parse(given)
+    assert line.flags == ("--config-dir", "mine", "-cn", "other", "--cfg", "job")
+    assert line.overrides == ("top_k=1", "layer=2")
+    assert (line.config_dir, line.config_name, line.runs) == (Path("mine").absolute(), "other", False)

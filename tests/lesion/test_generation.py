@@ -10,7 +10,8 @@ from planted_model import LAYER, NAMES, NEURONS, TRIGGERS, labels_of, save_plant
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion import modes
+from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.generation import Generation, continuations, read_prompts
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
@@ -26,7 +27,7 @@ def model(tmp_path_factory) -> LanguageModel:
 
 
 def silenced(tag: str) -> Condition:
-    return Condition({LAYER: torch.tensor([NEURONS[tag]])}, {LAYER: Change()})
+    return Condition({LAYER: torch.tensor([NEURONS[tag]])}, {LAYER: modes.silenced})
 
 
 def written(model: LanguageModel, condition: Condition, **options) -> tuple[str, ...]:
@@ -61,18 +62,18 @@ def test_sampling_depends_on_the_seed_alone(model):
 
 def test_hooks_are_gone_afterwards(model):
     with pytest.raises(IndexError):
-        written(model, Condition({LAYER: torch.tensor([999])}, {LAYER: Change()}))
+        written(model, Condition({LAYER: torch.tensor([999])}, {LAYER: modes.silenced}))
     written(model, silenced("NOUN"))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.predictor.base.modules())
 
 
 def test_shares_count_the_words_that_train_knows(model, tmp_path):
-    read = ActivationReader(model, ActivationStore(tmp_path), "mlp", (LAYER,))
+    read = ActivationReader(model, "mlp", (LAYER,), store=ActivationStore(tmp_path))
     labels = labels_of(treebank())
     lexicon = lexicon_of(labels.splits["train"], labels.names)
     assert lexicon["noun3"] == "NOUN"
     keys = [silenced(tag) for tag in NAMES]
-    harmless = [Condition({LAYER: torch.tensor([1])}, {LAYER: Change()})] * 4
+    harmless = [Condition({LAYER: torch.tensor([1])}, {LAYER: modes.silenced})] * 4
     found = generate(read, Generation(TRIGGERS, 1, 0.0, 0), NAMES, keys, harmless, lexicon)
     for tag in NAMES:
         intact, lesioned, control = found.shares[tag]

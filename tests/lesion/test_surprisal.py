@@ -13,7 +13,8 @@ from torch import Tensor
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.capture import passing
-from keyneurons.lesion.conditions import Change, Condition
+from keyneurons.lesion.conditions import Condition, Replacement
+from keyneurons.lesion.modes import borrowed, held_at, scaled_by, silenced
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.models.families import FAMILIES, block_modules, submodule
@@ -23,11 +24,10 @@ from keyneurons.models.sources import LocalModel
 TEXTS = sentences()
 KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]
 INTACT = Condition({}, {})
-ZERO = Change()
 
 
-def lesion(neurons: dict[int, list[int]], change: Change = ZERO, *, kept: bool = False) -> Condition:
-    return Condition({layer: torch.tensor(n) for layer, n in neurons.items()}, dict.fromkeys(neurons, change), kept)
+def lesion(neurons: dict[int, list[int]], change: Replacement = silenced) -> Condition:
+    return Condition({layer: torch.tensor(n) for layer, n in neurons.items()}, dict.fromkeys(neurons, change))
 
 
 @pytest.fixture(scope="module")
@@ -70,23 +70,24 @@ def by_hand(model: LanguageModel, encoded, words: Words, through=None, site="mlp
 @pytest.mark.parametrize("kind", KINDS)
 def test_conditions_side_by_side_are_whole_passes_one_by_one(models, encoded, words, kind):
     model = models(kind)
-    mean = torch.linspace(-1, 1, model.width("mlp"))
+    mean = torch.linspace(-1, 1, 2)
     conditions = [
         INTACT,
         lesion({2: [0, 5, 7]}),
-        lesion({1: [3], 3: [4, 9]}, Change(0.0, mean)),
-        lesion({0: [1, 2, 3, 4]}, Change(-2.0)),
-        lesion({3: [1, 2]}, kept=True),
+        lesion({1: [3, 8], 3: [4, 9]}, held_at(mean)),
+        lesion({0: [1, 2, 3, 4]}, scaled_by(-2.0)),
+        lesion({3: [n for n in range(model.width("mlp")) if n not in {1, 2}]}),
     ]
 
+    by_gain = [(1.0, 0.0), (0.0, 0.0), (0.0, mean), (-2.0, 0.0), (0.0, 0.0)]
+
     def hooks(condition: Condition):
+        gain, shift = by_gain[next(i for i, each in enumerate(conditions) if each is condition)]
+
         def change(layer: int):
             def through(value: Tensor) -> Tensor:
-                value, chosen, how = value.clone(), condition.neurons[layer], condition.change[layer]
-                if condition.kept:
-                    chosen = torch.tensor([n for n in range(value.shape[2]) if n not in chosen.tolist()])
-                shift = 0 if how.shift is None else how.shift[chosen]
-                value[:, :, chosen] = value[:, :, chosen] * how.gain + shift
+                value, chosen = value.clone(), condition.neurons[layer]
+                value[:, :, chosen] = value[:, :, chosen] * gain + shift
                 return value
 
             return through
@@ -109,7 +110,7 @@ def test_how_conditions_are_batched_changes_nothing(models, encoded, words):
 @pytest.mark.parametrize("site", ["mlp", "residual", "attention", "mlp_gate"])
 def test_a_lesion_of_nothing_changes_nothing_bit_for_bit(models, encoded, words, site):
     measure = Surprisal(models(), site, 60, 10_000)
-    nothing = Condition({1: torch.tensor([], dtype=torch.long)}, {1: ZERO})
+    nothing = Condition({1: torch.tensor([], dtype=torch.long)}, {1: silenced})
     intact, lesioned = (measure(encoded, words, [condition]) for condition in (INTACT, nothing))
     assert np.array_equal(intact, lesioned)
     np.testing.assert_allclose(intact[0], by_hand(models(), encoded, words), atol=1e-5)
@@ -162,7 +163,7 @@ def test_hooks_are_gone_after_an_exception(models, encoded, words):
 def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models, encoded, words):
     rng = np.random.default_rng(0)
     donors = {2: torch.from_numpy(rng.normal(size=(10, 48)).astype(np.float32))}
-    borrowing = lesion({2: [1, 4, 6]}, Change(borrow=True))
+    borrowing = lesion({2: [1, 4, 6]}, borrowed)
     many = Surprisal(models(), "mlp", 200, 2000, donors, 3)(encoded, words, [INTACT, borrowing])
     single = Surprisal(models(), "mlp", 1, 1, donors, 3)(encoded, words, [borrowing])
     np.testing.assert_allclose(many[1], single[0], atol=1e-5)

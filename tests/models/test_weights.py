@@ -165,7 +165,7 @@ def test_the_wrong_family_is_refused_before_memory_is_taken(folder, monkeypatch)
     """The sizes that its config does not name would be those of a model of billions of parameters."""
     place = folder("gpt2")
     configure(place, model_type="mistral")
-    monkeypatch.setattr("keyneurons.models.sources.check_undamaged", None)  # comes after the comparison of sizes
+    monkeypatch.setattr("keyneurons.models.folders.check_undamaged", None)  # comes after the comparison of sizes
     refused(place, "missing")
 
 

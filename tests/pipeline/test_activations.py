@@ -46,7 +46,7 @@ def labels(treebank) -> Labels:
 def reader(tmp_path_factory) -> ActivationReader:
     folder: Path = tmp_path_factory.mktemp("streamed")
     model = LanguageModel(LocalModel(save_tiny_model(folder / "tiny"), folder).fetch(), device="cpu")
-    return ActivationReader(model, ActivationStore(folder / "store"), "mlp", (1, 3), batch_tokens=40)
+    return ActivationReader(model, "mlp", (1, 3), batch_tokens=40, store=ActivationStore(folder / "store"))
 
 
 @pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), Bottom(Correlation())], ids=repr)
@@ -70,7 +70,7 @@ def test_columns_are_those_of_stored_activations(reader, treebank, labels):
 
 
 def test_nothing_is_kept(reader, treebank, labels, tmp_path):
-    own = ActivationReader(reader.model, ActivationStore(tmp_path / "own"), "mlp", (1, 3))
+    own = ActivationReader(reader.model, "mlp", (1, 3), store=ActivationStore(tmp_path / "own"))
     activations = StreamedActivations(own, treebank)
     Correlation().scores(activations.source(labels, "layer", 2**24), labels.splits["train"].tags)
     activations.columns(labels, COLUMNS)
@@ -95,5 +95,5 @@ def test_what_needs_more_than_sums_is_refused(reader, treebank, labels):
     source, tags = StreamedActivations(reader, treebank).source(labels, "layer", 2**24), labels.splits["train"].tags
     with pytest.raises(ValueError, match="needs stored activations: activations.store=true"):
         scoring_of(MutualInformation()).scores(source, tags)
-    with pytest.raises(ValueError, match="resamples of words need stored activations"):
+    with pytest.raises(ValueError, match="resampling words needs stored activations"):
         source.of_words(np.arange(3), 2)

@@ -66,7 +66,7 @@ def test_the_null_is_that_of_a_direct_loop_and_its_start_does_not_depend_on_its_
 
 def test_a_tag_that_is_refused_is_named():
     activations, labels = planted(strength=3)
-    with pytest.raises(ValueError, match=r"tag (ADJ|NOUN|VERB) has \d+ weights other than 0 at C=1e-05"):
+    with pytest.raises(ValueError, match=r"tag (ADJ|NOUN|VERB) has \d+ non-zero weights at C=1e-05"):
         find_key_neurons(replace(FEW, scorer=L1Probe(3, C=1e-5)), ScoredWords(activations, labels, SENTENCES))
 
 
@@ -89,7 +89,5 @@ def test_an_activation_that_is_not_finite_names_its_neuron():
     activations, labels = planted(strength=0)
     activations.arrays["train"][LAYERS[1]][17, 3] = np.nan
     for scorer in (Correlation(), AveragePrecision(), L1Probe(3)):
-        with pytest.raises(
-            ValueError, match=r"neuron 3 of layer 4 \(site mlp\) holds an activation that is not finite"
-        ):
+        with pytest.raises(ValueError, match=r"neuron 3 of layer 4 \(site mlp\) has an activation that is not finite"):
             find_key_neurons(replace(FEW, scorer=scorer), ScoredWords(activations, labels, SENTENCES))

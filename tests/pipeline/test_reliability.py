@@ -60,6 +60,6 @@ def test_a_tag_that_the_scorer_refuses_in_a_resample_is_left_out_there():
     selection = replace(ONE, scorer=L1Probe(4, C=0.005))
     activations, labels = planted(0)
     driver = activations.source(labels, "model", 2**24)
-    with pytest.raises(ValueError, match="weights other than 0"):
+    with pytest.raises(ValueError, match="non-zero weights"):
         driver.scores(selection.scorer, labels.splits["train"].tags)
     assert stability_of(0, selection) == {}

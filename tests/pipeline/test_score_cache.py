@@ -58,7 +58,7 @@ def uncalled() -> None:
 
 @pytest.fixture
 def memo() -> Memo:
-    return Memo(held_bytes=2 * 2 * 4 * 8)  # two tables of 2 tags x 4 neurons
+    return Memo(max_bytes=2 * 2 * 4 * 8)  # two tables of 2 tags x 4 neurons
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def read(tmp_path_factory):
     def of(method: Attribution) -> AttributionReader:
         model = LanguageModel(LocalModel(folder / "tiny", folder).fetch(), device="cpu")
         activations = ActivationReader(
-            model, ActivationStore(folder / "store"), "mlp", (1, 3), read_at="prediction", batch_tokens=40
+            model, "mlp", (1, 3), read_at="prediction", batch_tokens=40, store=ActivationStore(folder / "store")
         )
         return AttributionReader(activations, method, 2**26)
 
@@ -106,14 +106,14 @@ def test_residuals_say_where_attributions_are_not_complete(read, treebank, label
     with caplog.at_level(logging.WARNING):
         coarse = attributed_words(read(replace(INTEGRALS, steps=2, rule="left")), labels, treebank, store=True, seed=0)
     assert min(coarse.residuals.values()) > 0.01
-    assert "attributions are off their sum by more than 0.01 of it: layer_1" in caplog.text
+    assert "completeness error of attributions exceeds 0.01: layer_1" in caplog.text
     joint = attributed_words(read(METHODS[1]), labels, treebank, store=True, seed=0)
     assert set(joint.residuals) == {"joint"}
     assert not attributed_words(read(METHODS[3]), labels, treebank, store=True, seed=0).residuals
 
 
 def test_a_tag_without_words_to_attribute_is_named(read, treebank, labels):
-    with pytest.raises(ValueError, match=r"tag [ABC] has [01] words that can be attributed, and needs 2"):
+    with pytest.raises(ValueError, match=r"tag [ABC] needs at least 2 attributable words, got [01]"):
         attributed_words(read(replace(INTEGRALS, min_context=29)), labels, treebank, store=True, seed=0)
 
 

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, normalizers
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.data.digests import treebank_digest
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import ModelFolder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.records import SPLITS, Sentence, Treebank, Word
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def read(folder: Path, tmp_path: Path) -> ActivationReader:
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
-    return ActivationReader(model, ActivationStore(tmp_path / "cache"), "mlp", (1,))
+    return ActivationReader(model, "mlp", (1,), store=ActivationStore(tmp_path / "cache"))
 
 
 def dataset(treebank: Treebank, unreadable_words: str) -> Dataset:
@@ -101,7 +101,7 @@ def test_an_unreadable_word_is_refused_before_the_first_pass(read: ActivationRea
         ValueError, match=r"sentence .*'the .u200b dog'.* word '.u200b'; dataset\.unreadable_words=drop"
     ):
         StoredActivations.of(read, treebank)
-    assert not read.kept(treebank.splits["train"])
+    assert read.missing(treebank.splits["train"]) == (1,)
     assert "network" not in vars(read.model)  # it was never loaded
 
 

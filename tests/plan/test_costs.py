@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keyneurons.activations.entry import array_bytes
 from keyneurons.plan.costs import (
     Passes,
     Shape,
-    array_bytes,
     batch_bytes,
     captured_bytes,
     forward_flops,
@@ -38,10 +38,10 @@ def test_an_array_takes_what_numpy_writes(tmp_path, shape, dtype):
     small = (min(shape[0], 100), shape[1])
     np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=dtype, shape=small)
     item = np.dtype(dtype).itemsize
-    assert array_bytes(*small, item) == (tmp_path / "a.npy").stat().st_size
+    assert array_bytes(*small, dtype) == (tmp_path / "a.npy").stat().st_size
     with (tmp_path / "header").open("wb") as file:  # of the whole array, without its numbers
         np.lib.format.write_array_header_1_0(file, {"descr": f"<f{item}", "fortran_order": False, "shape": shape})
-        assert array_bytes(*shape, item) - shape[0] * shape[1] * item == file.tell()
+        assert array_bytes(*shape, dtype) - shape[0] * shape[1] * item == file.tell()
 
 
 def test_batches_are_summed_with_their_padding():

@@ -17,8 +17,12 @@ from user import QUICK, write_treebank
 RECIPES = read_recipes()
 TITLES = list(RECIPES)
 # what the run of a recipe has that no other has
-METRICS = {"A control": "control/neighbours/test_accuracy", "A metric": "overlap/over_chance"}
-FILES: dict[str, str] = {}
+METRICS = {
+    "A control": "control/neighbours/test_accuracy",
+    "A lesion mode": "lesion/mirror/change/NOUN",
+    "A metric": "overlap/over_chance",
+}
+FILES = {"An artifact": "neurons_by_layer.json"}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +104,7 @@ def test_the_command_of_a_recipe_runs(title: str, runs: dict[str, Any]) -> None:
 
 
 def test_every_kind_of_extension_has_a_recipe() -> None:
-    kinds = ["selection method", "control", "site", "architecture family", "metric"]
+    kinds = ["selection method", "control", "site", "architecture family", "lesion mode", "metric", "artifact"]
     assert sorted(title.split(" ", 1)[1] for title in TITLES) == sorted(kinds)
 
 

@@ -1,4 +1,4 @@
-"""Rules that turn scores into key neurons."""
+"""Rules that select key neurons from scores."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from scipy.stats import false_discovery_control
 
 from keyneurons.records import KeyNeuron, Scores
-from keyneurons.selection.rules import Rule, holding_mass, select, top_k_neurons
+from keyneurons.selection.rules import Rule, cumulative_mass_mask, select, top_k_neurons
 from keyneurons.selection.significance import benjamini_hochberg
 
 
@@ -30,7 +30,7 @@ def test_benjamini_hochberg_equals_scipy_row_by_row():
     )
 
 
-def test_benjamini_hochberg_refuses_what_is_no_probability():
+def test_benjamini_hochberg_rejects_values_outside_0_to_1():
     with pytest.raises(ValueError, match=r"must lie in 0\.\.1, got .*\.\.1\.5"):
         benjamini_hochberg(torch.tensor([0.5, 1.5]))
 
@@ -53,7 +53,7 @@ def test_scores_must_be_finite():
         top_k_neurons(torch.tensor([[1.0, torch.nan, -torch.inf]]), 1)
 
 
-def test_scope_layer_takes_k_in_every_layer_strongest_first():
+def test_scope_layer_selects_k_neurons_per_layer_strongest_first():
     sets = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["NOUN"], Rule(2, "layer"))
     assert [(n.layer, n.neuron, n.score) for n in sets.tags["NOUN"]] == [
         (8, 1, -0.95), (3, 1, 0.9), (8, 0, 0.8), (3, 2, -0.3),
@@ -61,7 +61,7 @@ def test_scope_layer_takes_k_in_every_layer_strongest_first():
     assert sets.columns("NOUN") == [4, 1, 3, 2]
 
 
-def test_scope_model_takes_k_over_all_layers():
+def test_scope_model_selects_k_neurons_over_all_layers():
     sets = select(scores_of([[0.1, 0.2, 0.3, 0.8, -0.95, 0.7]]), ["NOUN"], Rule(2, "model"))
     assert [(n.layer, n.neuron) for n in sets.tags["NOUN"]] == [(8, 1), (8, 0)]
 
@@ -79,7 +79,7 @@ def test_tags_come_in_alphabetical_order():
     assert [n.score for n in sets.tags["VERB"]] == [2.0, 1.0]
 
 
-def test_p_values_go_with_their_neurons():
+def test_p_values_stay_with_their_neurons():
     p = torch.tensor([[0.01, 0.04, 0.03, 0.005], [1.0, 1.0, 1.0, 0.5]], dtype=torch.float64)
     sets = select(
         scores_of([[3.0, 1.0, 2.0, 4.0]] * 2, p_values=p), ["A", "B"], Rule(1, "layer"), benjamini_hochberg(p)
@@ -88,7 +88,7 @@ def test_p_values_go_with_their_neurons():
     assert [n.p_adjusted for n in sets.tags["B"]] == [1.0, 1.0]
 
 
-def test_without_p_values_there_are_none():
+def test_scores_without_p_values_give_neurons_without_p_values():
     sets = select(scores_of([[1.0, 2.0]]), ["A"], Rule(1, "model"))
     assert sets.tags["A"] == (KeyNeuron(8, 0, 2.0, None, None),)
 
@@ -98,11 +98,11 @@ def numbers(sets, tag: str) -> list[int]:
 
 
 @pytest.mark.parametrize("scope", ["layer", "model"])
-def test_a_score_of_zero_is_never_selected_and_nothing_filled_up(scope):
+def test_scores_of_zero_are_never_selected_and_sets_are_not_padded(scope):
     sparse = scores_of([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 0.0, 4.0, 0.0, 0.0]])
     sets = select(sparse, ["A", "B"], Rule(3, scope))
     assert numbers(sets, "B") == [3, 0]
-    assert len(numbers(sets, "A")) == Rule(3, scope).asked(2)
+    assert len(numbers(sets, "A")) == Rule(3, scope).max_size(2)
 
 
 def test_all_zero_gives_empty_sets():
@@ -113,8 +113,8 @@ def test_all_zero_gives_empty_sets():
 
 @pytest.mark.parametrize(("sign", "expected"), [("both", [4, 1, 3]), ("positive", [1, 3, 5]), ("negative", [4, 2])])
 def test_sign(sign, expected):
-    found = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["A"], Rule(3, "model", sign=sign))
-    assert numbers(found, "A") == expected
+    result = select(scores_of([[0.1, 0.9, -0.3, 0.8, -0.95, 0.7]]), ["A"], Rule(3, "model", sign=sign))
+    assert numbers(result, "A") == expected
 
 
 @pytest.mark.parametrize(
@@ -126,48 +126,48 @@ def test_share_of_mass_of_methods_md(share, expected):
 
 
 def test_share_of_mass_by_tag():
-    """METHODS.md has {0, 3} for .7, its tie having gone to the higher neuron; here ties go to the lower one."""
+    """METHODS.md has {0, 3} for .7 because its tie goes to the higher neuron."""
     table = [[5.0, 1.0, 1.0, 1.0], [1.0, 4.0, 2.0, 1.0]]
 
-    def found(share: float, table: list[list[float]]) -> list[list[int]]:
+    def selected(share: float, table: list[list[float]]) -> list[list[int]]:
         sets = select(scores_of(table, layers=(3,)), ["A", "B"], Rule(4, "layer", mass=share))
         return [numbers(sets, "A"), numbers(sets, "B")]
 
-    assert found(0.5, table) == [[0], [1]]
-    assert found(0.7, table) == [[0, 1], [1, 2]]
+    assert selected(0.5, table) == [[0], [1]]
+    assert selected(0.7, table) == [[0, 1], [1, 2]]
     table[0][3] += 1e-6
-    assert found(0.7, table) == [[0, 3], [1, 2]]
+    assert selected(0.7, table) == [[0, 3], [1, 2]]
 
 
-def test_the_whole_mass_keeps_the_last_neuron_in_float32_too():
+def test_mass_of_one_includes_the_last_neuron_in_float32():
     magnitudes = (torch.rand(1, 3000, generator=torch.Generator().manual_seed(0)) + 0.1).sort(descending=True).values
     magnitudes[0, -1] = 1e-9
-    assert holding_mass(magnitudes, 1.0).all()
-    assert not holding_mass(torch.tensor([[1.0, 0.0]]), 1.0)[0, 1]
-    assert not holding_mass(torch.zeros(1, 3), 0.5).any()
+    assert cumulative_mass_mask(magnitudes, 1.0).all()
+    assert not cumulative_mass_mask(torch.tensor([[1.0, 0.0]]), 1.0)[0, 1]
+    assert not cumulative_mass_mask(torch.zeros(1, 3), 0.5).any()
 
 
-def test_top_k_is_the_most_that_mass_gives():
-    found = select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(2, "layer", mass=0.9))
-    assert numbers(found, "A") == [0, 1]
+def test_top_k_limits_the_sets_by_mass():
+    result = select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(2, "layer", mass=0.9))
+    assert numbers(result, "A") == [0, 1]
     with pytest.raises(ValueError, match=r"top_k must lie in 1\.\.4 .* got 5"):
         select(scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,)), ["A"], Rule(5, "layer", mass=0.9))
 
 
 @pytest.mark.parametrize("mass", [None, 0.5, 1.0])
 @pytest.mark.parametrize("k", [0, -1])
-def test_top_k_below_one_is_refused_with_mass_too(k, mass):
+def test_top_k_below_one_is_rejected_with_mass_too(k, mass):
     with pytest.raises(ValueError, match=f"top_k must be at least 1, got {k}"):
         Rule(k, "layer", mass=mass)
 
 
-def test_mass_counts_only_what_sign_leaves():
+def test_mass_is_computed_after_the_sign_filter():
     weights = scores_of([[4.0, -3.0, 2.0, 1.0]], layers=(3,))
-    found = select(weights, ["A"], Rule(4, "layer", sign="positive", mass=0.6))
-    assert numbers(found, "A") == [0, 2]  # 4 of 7 are not enough
+    result = select(weights, ["A"], Rule(4, "layer", sign="positive", mass=0.6))
+    assert numbers(result, "A") == [0, 2]  # 4 of 7 are too few
 
 
-def test_mass_is_shared_out_by_scope():
+def test_mass_is_computed_within_the_scope():
     table = scores_of([[4.0, -3.0, 2.0, 1.0]])
     assert numbers(select(table, ["A"], Rule(2, "layer", mass=0.5)), "A") == [0, 2]
     assert numbers(select(table, ["A"], Rule(2, "model", mass=0.5)), "A") == [0, 1]
@@ -185,17 +185,17 @@ def test_mass_out_of_range(mass):
 
 
 @pytest.mark.parametrize("threshold", ["fdr", "permutation"])
-def test_thresholds_keep_what_stands(threshold):
+def test_thresholds_keep_significant_neurons(threshold):
     table = scores_of([[3.0, 1.0, 2.0, 4.0], [3.0, 1.0, 2.0, 4.0]])
     adjusted = torch.tensor([[0.001, 0.04, 0.03, 0.2], [0.9, 0.9, 0.6, 0.9]])
     sets = select(table, ["A", "B"], Rule(2, "layer", threshold=threshold, alpha=0.05), adjusted)
-    assert numbers(sets, "A") == [0]  # .04 and .03 are above alpha times the share of tags that count
+    assert numbers(sets, "A") == [0]  # .04 and .03 exceed alpha times the share of significant tags
     assert numbers(sets, "B") == []
     assert sets.tags["A"][0].p_adjusted == pytest.approx(0.001)
-    with pytest.raises(ValueError, match=f"threshold={threshold} needs p-values, and these scores have none"):
+    with pytest.raises(ValueError, match=f"threshold={threshold} needs p-values, but these scores have none"):
         select(table, ["A", "B"], Rule(2, "layer", threshold=threshold))
 
 
-def test_names_must_fit():
-    with pytest.raises(ValueError, match="1 rows of scores need as many different names"):
+def test_tag_names_must_match_the_scores():
+    with pytest.raises(ValueError, match="1 rows of scores need as many distinct tag names"):
         select(scores_of([[1.0, 2.0]]), ["A", "B"], Rule(1, "layer"))

@@ -1,4 +1,4 @@
-"""Scoring from disk equals scoring at once, whatever the pieces."""
+"""Scoring from disk equals scoring in memory, for any block size."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def driver(arrays, scope="layer", **more) -> Driver:
 
 @dataclass
 class Recorder:
-    """A scorer that needs its neurons side by side, and remembers what it was given."""
+    """A scorer of whole layers that records its inputs."""
 
     seen: list[tuple[int, ...]] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ class Recorder:
 
 @pytest.mark.parametrize("scorer", [AveragePrecision(), MutualInformation()], ids=repr)
 @pytest.mark.parametrize("columns", [2, 5, 16, 31, 96])
-def test_blocks_of_neurons_change_nothing(arrays, scorer, columns):
+def test_scores_do_not_depend_on_the_block_size(arrays, scorer, columns):
     whole = driver(arrays).scores(scorer, TAGS)
     blocks = driver(arrays, budget_bytes=columns * BYTES_PER_VALUE * len(ROWS)).scores(scorer, TAGS)
     assert torch.equal(whole.values, blocks.values)
@@ -69,14 +69,14 @@ def test_blocks_of_neurons_change_nothing(arrays, scorer, columns):
 
 @pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(), MutualInformation()], ids=repr)
 @pytest.mark.parametrize("at_once", [1, 1000, 2**20])
-def test_words_a_few_at_a_time_change_nothing(arrays, scorer, at_once, monkeypatch):
+def test_scores_do_not_depend_on_the_number_of_words_at_a_time(arrays, scorer, at_once, monkeypatch):
     monkeypatch.setattr("keyneurons.selection.scoring.VALUES_AT_ONCE", at_once)
     side_by_side = torch.from_numpy(np.concatenate([arrays[layer][ROWS] for layer in LAYERS], axis=1))
-    found = driver(arrays).scores(scorer, TAGS).values
-    torch.testing.assert_close(found, scorer(side_by_side, torch.from_numpy(TAGS), 4), rtol=1e-9, atol=1e-12)
+    result = driver(arrays).scores(scorer, TAGS).values
+    torch.testing.assert_close(result, scorer(side_by_side, torch.from_numpy(TAGS), 4), rtol=1e-9, atol=1e-12)
 
 
-def test_layers_stand_side_by_side_and_only_the_rows_count(arrays):
+def test_layers_are_concatenated_and_other_rows_are_ignored(arrays):
     scores = driver(arrays, "model").scores(Correlation(), TAGS)
     assert (scores.site, scores.layers, scores.neurons_per_layer) == ("mlp", LAYERS, WIDTH)
     for i, layer in enumerate(LAYERS):
@@ -85,13 +85,13 @@ def test_layers_stand_side_by_side_and_only_the_rows_count(arrays):
     assert (scores.p_bounds >= scores.p_values * 0.99).all()
 
 
-def test_methods_by_sums_share_one_read(arrays):
-    found = driver(arrays).moments(np.stack([TAGS, TAGS[::-1]]), {VALUE, POSITIVE})
-    assert set(found) == {VALUE, POSITIVE}
+def test_methods_by_moments_share_one_read(arrays):
+    result = driver(arrays).moments(np.stack([TAGS, TAGS[::-1]]), {VALUE, POSITIVE})
+    assert set(result) == {VALUE, POSITIVE}
     for i, tags in enumerate((TAGS, TAGS[::-1])):
         alone = driver(arrays).moments(tags[None].copy(), [POSITIVE])[POSITIVE][0]
-        assert torch.equal(found[POSITIVE][i].sums, alone.sums)
-        assert torch.equal(found[POSITIVE][i].counts, alone.counts)
+        assert torch.equal(result[POSITIVE][i].sums, alone.sums)
+        assert torch.equal(result[POSITIVE][i].counts, alone.counts)
 
 
 def side_by_side(arrays) -> torch.Tensor:
@@ -101,56 +101,56 @@ def side_by_side(arrays) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.parametrize("test_by", ["chi_squared", "fisher"])
 @pytest.mark.parametrize("at_once", [1, 1000, 2**20])
-def test_the_strongest_of_all_layers_are_found_among_all_layers(arrays, at_once, test_by, monkeypatch):
-    """Neurons of layer 9 are stronger on the whole; from one word at a time to all in one."""
+def test_top_share_of_all_layers(arrays, at_once, test_by, monkeypatch):
+    """Neurons of layer 9 are stronger overall; pieces range from one word to all words."""
     monkeypatch.setattr("keyneurons.selection.scoring.VALUES_AT_ONCE", at_once)
     arrays = arrays | {9: arrays[9] + np.float16(0.5)}
     together, apart = (Frequency(0.1, of_all_layers, test_by=test_by) for of_all_layers in (True, False))
-    found, tags = driver(arrays).scores(together, TAGS), torch.from_numpy(TAGS)
+    result, tags = driver(arrays).scores(together, TAGS), torch.from_numpy(TAGS)
     scores, p_values = together.test(side_by_side(arrays), tags, 4)
-    assert torch.equal(found.values, scores)
-    assert torch.equal(found.p_values, p_values)
+    assert torch.equal(result.values, scores)
+    assert torch.equal(result.p_values, p_values)
     by_layer = driver(arrays).scores(apart, TAGS)
     for i, layer in enumerate(LAYERS):
         alone = apart(torch.from_numpy(arrays[layer][ROWS]), tags, 4)
         assert torch.equal(by_layer.values[:, i * WIDTH : (i + 1) * WIDTH], alone)
-    shares = [each.values.reshape(4, 3, WIDTH).sum(dim=(0, 2)) for each in (found, by_layer)]
-    assert shares[0][2] > 1.5 * shares[0][0]  # so it is another pool
+    shares = [each.values.reshape(4, 3, WIDTH).sum(dim=(0, 2)) for each in (result, by_layer)]
+    assert shares[0][2] > 1.5 * shares[0][0]  # so the pool differs
     assert shares[1].tolist() == pytest.approx([4 * round(0.1 * WIDTH)] * 3)
 
 
-def test_views_of_one_layer_and_of_all_go_together(arrays):
+def test_views_of_one_layer_and_of_all_layers_combine(arrays):
     views = [VALUE, TopShare(0.1), TopShare(0.1, of_all_layers=True)]
-    found = driver(arrays).moments(TAGS[None], views)
-    assert set(found) == set(views)
+    result = driver(arrays).moments(TAGS[None], views)
+    assert set(result) == set(views)
     for view in views:
         alone = driver(arrays).moments(TAGS[None], [view])[view][0]
         for name in ("counts", "pivot", "sums", "squares", "low", "high"):
-            assert torch.equal(getattr(found[view][0], name), getattr(alone, name))
-    assert not torch.equal(found[views[1]][0].sums, found[views[2]][0].sums)
+            assert torch.equal(getattr(result[view][0], name), getattr(alone, name))
+    assert not torch.equal(result[views[1]][0].sums, result[views[2]][0].sums)
 
 
-def test_effects_come_with_the_scores_of_a_method_that_has_them(arrays):
-    found = driver(arrays).scores(Frequency(0.1), TAGS)
-    assert (found.effects.shape, found.effects.dtype, found.p_bounds) == ((4, 3 * WIDTH), torch.float64, None)
+def test_scores_include_the_effects_of_the_method(arrays):
+    result = driver(arrays).scores(Frequency(0.1), TAGS)
+    assert (result.effects.shape, result.effects.dtype, result.p_bounds) == ((4, 3 * WIDTH), torch.float64, None)
     assert driver(arrays).scores(Bottom(Frequency(0.1)), TAGS).effects is None
     other = driver(arrays).scores(Correlation(), TAGS)
     assert other.effects is None
     assert other.p_bounds is not None
-    first = select(found, list("ABCD"), Rule(1, "model")).tags["B"][0]
-    assert first.effect == found.effects[1, LAYERS.index(first.layer) * WIDTH + first.neuron].item()
+    first = select(result, list("ABCD"), Rule(1, "model")).tags["B"][0]
+    assert first.effect == result.effects[1, LAYERS.index(first.layer) * WIDTH + first.neuron].item()
     assert select(other, list("ABCD"), Rule(1, "model")).tags["B"][0].effect is None
 
 
 @pytest.mark.parametrize("of_all_layers", [True, False])
-def test_maxima_of_frequencies_are_those_of_a_direct_loop(arrays, of_all_layers):
+def test_maxima_of_frequencies_equal_a_direct_loop(arrays, of_all_layers):
     scorer = Frequency(0.1, of_all_layers, min_cramers_v=0.05)
-    found = driver(arrays).maxima(scorer, lambda i: np.roll(TAGS, i), 3)
+    result = driver(arrays).maxima(scorer, lambda i: np.roll(TAGS, i), 3)
     by_hand = [driver(arrays).scores(scorer, np.roll(TAGS, i)).values.amax(dim=1) for i in range(3)]
-    assert torch.equal(torch.stack(list(found)), torch.stack(by_hand))
+    assert torch.equal(torch.stack(list(result)), torch.stack(by_hand))
 
 
-def test_joint_scorers_see_what_the_scope_says(arrays):
+def test_joint_scorers_receive_the_neurons_of_the_scope(arrays):
     by_layer, together = Recorder(), Recorder()
     one = driver(arrays, budget_bytes=1).scores(by_layer, TAGS)
     all_ = driver(arrays, "model", budget_bytes=1).scores(together, TAGS)
@@ -160,8 +160,8 @@ def test_joint_scorers_see_what_the_scope_says(arrays):
     assert one.p_values is None
 
 
-class Offering:
-    """A scorer of nobody's type, which says that it scores neurons one by one and has a test."""
+class PerNeuronScorer:
+    """A scorer without a base class that declares per-neuron scores and a test."""
 
     per_neuron = True
 
@@ -172,33 +172,33 @@ class Offering:
         return self(values, tags, n_tags), torch.full((n_tags, values.shape[1]), 0.5)
 
 
-def test_a_scorer_may_offer_blocks_and_a_test(arrays):
-    traits = scoring_of(Offering()).traits
+def test_a_scorer_may_declare_per_neuron_scores_and_a_test(arrays):
+    traits = scoring_of(PerNeuronScorer()).traits
     assert (traits.per_neuron, traits.tested, traits.permutable, traits.views) == (True, True, True, ())
     assert [scoring_of(Recorder()).traits.per_neuron, scoring_of(Recorder()).traits.tested] == [False, False]
-    blocks = driver(arrays, budget_bytes=10 * BYTES_PER_VALUE * len(ROWS)).scores(Offering(), TAGS)
-    expected = Offering()(side_by_side(arrays), torch.from_numpy(TAGS), 4)
+    blocks = driver(arrays, budget_bytes=10 * BYTES_PER_VALUE * len(ROWS)).scores(PerNeuronScorer(), TAGS)
+    expected = PerNeuronScorer()(side_by_side(arrays), torch.from_numpy(TAGS), 4)
     torch.testing.assert_close(blocks.values, expected, rtol=1e-12, atol=0)
     assert (blocks.p_values == 0.5).all()
 
 
 def test_a_function_is_a_scorer(arrays):
-    found = driver(arrays).scores(lambda values, tags, n_tags: Offering()(values, tags, n_tags), TAGS)
-    assert torch.equal(found.values, driver(arrays).scores(Offering(), TAGS).values)
-    assert found.p_values is None
+    result = driver(arrays).scores(lambda values, tags, n_tags: PerNeuronScorer()(values, tags, n_tags), TAGS)
+    assert torch.equal(result.values, driver(arrays).scores(PerNeuronScorer(), TAGS).values)
+    assert result.p_values is None
 
 
 @pytest.mark.parametrize(
     ("returned", "got"),
     [(lambda v: v.T, r"\(97, 600\)"), (lambda v: v[0], r"\(97,\)"), (lambda v: v[:4].numpy(), "ndarray")],
 )
-def test_what_is_no_score_for_every_tag_and_neuron_is_refused(arrays, returned, got):
+def test_results_of_the_wrong_shape_are_rejected(arrays, returned, got):
     with pytest.raises(ValueError, match=rf"must return a tensor \[tags, neurons\] of shape \(4, 97\), got {got}"):
         driver(arrays).scores(lambda values, tags, n_tags: returned(values), TAGS)
 
 
 @pytest.mark.parametrize("scorer", [Correlation(), MutualInformation()], ids=repr)
-def test_the_bottom_is_that_of_all_layers(arrays, scorer):
+def test_bottom_ranks_all_layers_together(arrays, scorer):
     top = driver(arrays).scores(scorer, TAGS)
     bottom = driver(arrays).scores(Bottom(scorer), TAGS)
     order = top.values.abs().sort(dim=1, descending=True, stable=True).indices
@@ -206,40 +206,40 @@ def test_the_bottom_is_that_of_all_layers(arrays, scorer):
     assert bottom.p_values is None
 
 
-def test_some_words_are_scored_as_if_they_were_all(arrays):
-    some = np.r_[np.arange(50, 200), np.arange(100)]  # some of them twice
-    found = driver(arrays).of_words(some, 4).scores(FTest(), TAGS[some]).values
+def test_a_subset_of_words_is_scored_as_if_it_were_all_words(arrays):
+    some = np.r_[np.arange(50, 200), np.arange(100)]  # with duplicates
+    result = driver(arrays).of_words(some, 4).scores(FTest(), TAGS[some]).values
     again = Driver(arrays, ROWS[some], 4, "mlp", "layer").scores(FTest(), TAGS[some]).values
-    assert torch.equal(found, again)
-    assert not torch.equal(found, driver(arrays).scores(FTest(), TAGS).values)
+    assert torch.equal(result, again)
+    assert not torch.equal(result, driver(arrays).scores(FTest(), TAGS).values)
 
 
 @pytest.mark.parametrize("scorer", [Correlation(), LAPE(80.0), AveragePrecision()], ids=repr)
 @pytest.mark.parametrize("budget", [40 * BYTES_PER_VALUE * len(ROWS), 2**29])  # AveragePrecision in blocks, and whole
-def test_maxima_are_those_of_a_direct_loop(arrays, scorer, budget):
+def test_maxima_equal_a_direct_loop(arrays, scorer, budget):
     taggings = [np.random.default_rng(i).permutation(TAGS) for i in range(5)]
-    found = list(driver(arrays, budget_bytes=budget).maxima(scorer, taggings.__getitem__, 5))
-    for tags, maxima in zip(taggings, found, strict=True):
+    result = list(driver(arrays, budget_bytes=budget).maxima(scorer, taggings.__getitem__, 5))
+    for tags, maxima in zip(taggings, result, strict=True):
         by_hand = driver(arrays).scores(scorer, tags).values.abs().amax(dim=1)
         torch.testing.assert_close(maxima, by_hand, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("at_once", [1, 2, 5])
 @pytest.mark.parametrize("scorer", [Correlation(), WelchT(magnitude=True), LAPE(80.0)], ids=repr)
-def test_taggings_a_few_at_a_time_change_nothing(arrays, scorer, at_once):
+def test_maxima_do_not_depend_on_the_number_of_taggings_at_a_time(arrays, scorer, at_once):
     taggings = [np.random.default_rng(i).permutation(TAGS) for i in range(5)]
-    asked = []
+    requested = []
 
     def tagging(i: int) -> np.ndarray:
-        asked.append(i)
+        requested.append(i)
         return taggings[i]
 
     budget = at_once * 2 * BYTES_PER_MOMENT * 4 * WIDTH * len(LAYERS)
-    found = driver(arrays, budget_bytes=budget).maxima(scorer, tagging, 5)
-    first = next(found)
-    assert asked == list(range(at_once))  # so it does come in pieces
+    result = driver(arrays, budget_bytes=budget).maxima(scorer, tagging, 5)
+    first = next(result)
+    assert requested == list(range(at_once))  # so there are several pieces
     by_hand = [driver(arrays).scores(scorer, tags).values.abs().amax(dim=1) for tags in taggings]
-    torch.testing.assert_close(torch.stack([first, *found]), torch.stack(by_hand), rtol=1e-12, atol=0)
+    torch.testing.assert_close(torch.stack([first, *result]), torch.stack(by_hand), rtol=1e-12, atol=0)
 
 
 def test_maxima_need_no_p_values(arrays, monkeypatch):
@@ -258,7 +258,7 @@ BY_FREQUENCY = [Frequency(0.1), Frequency(0.1, of_all_layers=True, signed=False)
 
 
 @pytest.mark.parametrize("scorer", [*ALONE, L1Probe(n_nonzero=3), Frequency(0.1), MeanAttribution()], ids=repr)
-def test_each_layer_among_several_equals_it_alone(arrays, scorer):
+def test_a_layer_among_several_scores_as_it_does_alone(arrays, scorer):
     several = driver(arrays).scores(scorer, TAGS)
     for i, layer in enumerate(LAYERS):
         alone = driver({layer: arrays[layer]}).scores(scorer, TAGS)
@@ -274,12 +274,12 @@ def test_a_planted_neuron_is_selected_in_its_layer(arrays):
     for scorer in ALONE:
         sets = select(driver(planted, "model").scores(scorer, TAGS), list("ABCD"), Rule(1, "model"))
         assert [(n.layer, n.neuron) for n in sets.tags["C"]] == [(5, 17)]
-        assert (5, 17) not in [(n.layer, n.neuron) for n in select(  # the sanity twin: it was planted
+        assert (5, 17) not in [(n.layer, n.neuron) for n in select(  # sanity check: it was planted
             driver(arrays, "model").scores(scorer, TAGS), list("ABCD"), Rule(1, "model")).tags["C"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("scorer", [*ALONE, LAPE(), Random()], ids=repr)
-def test_activations_all_alike_give_empty_sets(arrays, scorer):
+def test_constant_activations_give_empty_sets(arrays, scorer):
     alike = {layer: np.full_like(array, 0.1) for layer, array in arrays.items()}
     sets = select(driver(alike).scores(scorer, TAGS), list("ABCD"), Rule(3, "layer"))
     assert [sets.tags[tag] for tag in sets] == [(), (), (), ()]
@@ -304,7 +304,7 @@ def test_non_finite_activation_names_layer_and_neuron(arrays, scorer, scope):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][ROWS[3], 41] = np.inf
     budget = 10 * BYTES_PER_VALUE * len(ROWS)
-    with pytest.raises(ValueError, match=r"neuron 41 of layer 5 \(site mlp\) holds an activation that is not finite"):
+    with pytest.raises(ValueError, match=r"neuron 41 of layer 5 \(site mlp\) has an activation that is not finite"):
         driver(broken, scope, budget_bytes=budget).scores(scorer, TAGS)
 
 
@@ -316,11 +316,11 @@ def test_a_neuron_that_cannot_be_scored_is_named(arrays):
 
 
 def test_a_tag_that_cannot_be_scored_is_named(arrays):
-    with pytest.raises(TagError, match="tag 3 needs a word and a word without it, got 0 of 600"):
+    with pytest.raises(TagError, match="tag 3 needs at least 1 word with it and 1 without, got 0 of 600"):
         driver(arrays).scores(Correlation(), TAGS % 3)
 
 
-def test_non_finite_activation_of_an_unlabelled_word_is_no_matter(arrays):
+def test_non_finite_activation_of_an_unlabelled_word_is_ignored(arrays):
     broken = {layer: np.array(array) for layer, array in arrays.items()}
     broken[5][0, 41] = np.nan
     assert driver(broken).scores(Correlation(), TAGS).values.isfinite().all()
@@ -331,8 +331,8 @@ def test_budget_too_small_for_two_neurons(arrays):
         driver(arrays, budget_bytes=100).scores(MutualInformation(), TAGS)
 
 
-def test_layers_of_one_shape(arrays):
-    with pytest.raises(ValueError, match="layers must be given and have one shape"):
+def test_layers_must_have_the_same_shape(arrays):
+    with pytest.raises(ValueError, match="there must be at least one layer, and all must have the same shape"):
         driver({})
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         driver({**arrays, 9: arrays[9][:, :5]})

@@ -1,4 +1,4 @@
-"""Thresholds over neurons and tags, and the bound that they rest on."""
+"""Thresholds over neurons and tags, and the bounds on p-values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keyneurons.selection.significance import max_statistic_p_values, survivors
 
 
 def p_of(seed: int = 1) -> torch.Tensor:
-    """p-values of 6 tags: three full of signal, one with a little, two without any; Benjamini-Hochberg adjusted."""
+    """Adjusted p-values of 6 tags: three with strong signal, one with weak signal, two without."""
     rng = np.random.default_rng(seed)
     p = rng.uniform(size=(6, 200))
     p[:3, :100] **= 12
@@ -35,12 +35,12 @@ def test_survivors_by_hand():
     assert survivors(adjusted, 0.05).numpy().tolist() == expected.tolist()
 
 
-def test_where_every_tag_counts_each_is_held_to_alpha_itself():
+def test_each_tag_is_tested_at_alpha_if_all_are_significant():
     adjusted = p_of()[:3]
     assert torch.equal(survivors(adjusted, 0.05), adjusted <= 0.05)
 
 
-def test_one_tag_alone_pays_for_the_others():
+def test_a_single_significant_tag_is_corrected_for_the_others():
     adjusted = torch.tensor([[0.03, 0.9], [0.8, 0.9], [0.7, 0.9]])
     assert not survivors(adjusted, 0.05).any()
     assert survivors(adjusted[:1], 0.05).tolist() == [[True, False]]
@@ -55,16 +55,16 @@ def test_alpha_out_of_range(alpha):
 def test_max_statistic_by_a_direct_loop_with_ties():
     rng = np.random.default_rng(0)
     scores, null = torch.from_numpy(rng.integers(-4, 5, (3, 20)) / 4), torch.from_numpy(rng.integers(1, 5, (30, 3)) / 4)
-    found = max_statistic_p_values(scores, null)
+    result = max_statistic_p_values(scores, null)
     for tag, neuron in itertools.product(range(3), range(20)):
         as_strong = sum(float(maximum) >= abs(float(scores[tag, neuron])) for maximum in null[:, tag])
-        assert found[tag, neuron].item() == (1 + as_strong) / 31
+        assert result[tag, neuron].item() == (1 + as_strong) / 31
     with pytest.raises(ValueError, match="at least 1 permutation"):
         max_statistic_p_values(scores, null[:0])
 
 
-def test_permutations_that_leave_a_tag_in_place_tie_whatever_the_rounding():
-    """Tag 3 stands alone in its sentences, so that a shuffle within sentences never moves it: its p-value is 1."""
+def test_permutations_that_do_not_move_a_tag_tie_despite_rounding():
+    """Tag 3 is alone in its sentences, so shuffles within sentences never move it: p = 1."""
     sentences = np.r_[np.repeat(np.arange(20), 10), np.arange(20, 30)]
     for seed in range(5):
         rng = np.random.default_rng(seed)
@@ -80,8 +80,8 @@ def test_permutations_that_leave_a_tag_in_place_tie_whatever_the_rounding():
         assert p_values[:3].min() < 1
 
 
-def test_the_bound_is_above_the_exact_probability():
-    """All 1,820 ways to deal four words of sixteen to a tag, for values with and without outliers."""
+def test_the_bound_exceeds_the_exact_probability():
+    """All 1,820 assignments of 4 of 16 words to a tag, for values with and without outliers."""
     rng = np.random.default_rng(0)
     for x in (rng.normal(size=16), rng.normal(size=16) ** 5, np.r_[np.zeros(15), 1.0], rng.exponential(size=16)):
         centred = x - x.mean()
@@ -92,7 +92,7 @@ def test_the_bound_is_above_the_exact_probability():
             bound = shift_bounds(moments_of(torch.from_numpy(x)[:, None], tags, 2))
             exact = (np.abs(means) >= abs(centred[chosen].mean()) - 1e-12).mean()
             assert exact <= bound[1, 0] <= 1
-            assert bound[0, 0] == pytest.approx(bound[1, 0].item())  # the rest says the same as the tag
+            assert bound[0, 0] == pytest.approx(bound[1, 0].item())  # the rest has the same information as the tag
 
 
 def test_the_bound_equals_its_formula():
@@ -110,7 +110,7 @@ def test_the_bound_equals_its_formula():
     assert shift_bounds(moments_of(values, tags, 2))[1, 0].item() == pytest.approx(min(1, down + up))
 
 
-def test_an_outlier_in_a_rare_tag_proves_nothing_and_many_words_do():
+def test_an_outlier_in_a_rare_tag_is_not_significant_but_many_words_are():
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(5000, 2, generator=generator, dtype=torch.float64)
     tags = (torch.arange(5000) < 60).long()

@@ -1,4 +1,4 @@
-"""Which neurons are kept for a word: against a sort of each row."""
+"""The strongest neurons of a word, compared with sorting each row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def attributions(words: int = 40, neurons: int = 30, seed: int = 0) -> torch.Ten
 
 
 def by_sorting(values: torch.Tensor, k: int, signed: bool) -> list[list[bool]]:
-    """Each word by itself: the k strongest, the lower neuron first among equals, and none that is not above 0."""
+    """Sort each word: the k strongest above 0, ties to the lower neuron."""
     kept = []
     for row in values.tolist():
         strength = row if signed else [abs(value) for value in row]
@@ -54,21 +54,21 @@ def test_ties_go_to_the_lower_neuron(share, signed):
         (0.05, 3, 1),
         (0.05, 30, 2),
         (0.05, 50, 3),
-        (0.29, 50, 15),  # 14.5, if not in binary
+        (0.29, 50, 15),  # 14.5 in decimal, slightly less in binary
     ],
 )
 def test_how_many_are_kept(share, neurons, kept):
-    """The numbers of METHODS.md for Llama 3; one half is rounded up; never none."""
+    """METHODS.md gives the numbers for Llama 3; rounding is half up, with a minimum of 1."""
     assert TopShare(share)(torch.arange(1.0, neurons + 1)[None]).sum() == kept
 
 
-def test_only_what_raises_the_target_is_kept_where_the_sign_counts():
+def test_only_positive_attributions_are_kept_if_signed():
     values = torch.tensor([[3.0, -5.0, 0.0, 1.0, -2.0, 0.0], [-1.0, -2.0, -3.0, 0.0, 0.0, 0.0]])
     assert TopShare(0.5)(values).nonzero().tolist() == [[0, 0], [0, 3]]
     assert TopShare(0.5, signed=False)(values).nonzero().tolist() == [[0, 0], [0, 1], [0, 4], [1, 0], [1, 1], [1, 2]]
 
 
-def test_a_word_is_seen_by_itself_and_the_scale_of_its_attributions_does_not_matter():
+def test_words_are_independent_and_scale_does_not_matter():
     values = attributions()
     scale = torch.rand(40, 1, generator=torch.Generator().manual_seed(1)) + 0.1
     for signed in (True, False):
@@ -80,7 +80,7 @@ def test_a_word_is_seen_by_itself_and_the_scale_of_its_attributions_does_not_mat
 
 
 @pytest.mark.parametrize("signed", [True, False])
-def test_a_layout_by_columns_and_the_input_itself_are_left_alone(signed):
+def test_column_layout_works_and_the_input_is_unchanged(signed):
     values = attributions()
     before = values.clone()
     assert torch.equal(TopShare(0.2, signed)(values.T.contiguous().T), TopShare(0.2, signed)(values))
@@ -88,15 +88,15 @@ def test_a_layout_by_columns_and_the_input_itself_are_left_alone(signed):
 
 
 @pytest.mark.parametrize("view", [TopShare(0.2), TopShare(0.2, signed=False), TopShare(0.2, of_all_layers=True)])
-def test_moments_count_what_is_kept(view):
+def test_moments_count_the_kept_words(view):
     values, tags = attributions(300), torch.arange(300) % 3
-    found, kept = moments_of(values, tags, 3, view), view(values).double()
+    result, kept = moments_of(values, tags, 3, view), view(values).double()
     by_tag = torch.stack([kept[tags == tag].mean(dim=0) for tag in range(3)])
-    torch.testing.assert_close(found.means(), by_tag, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(result.means(), by_tag, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("at_once", [1, 100, 2**20])
-def test_words_a_few_at_a_time_change_nothing(at_once, monkeypatch):
+def test_result_does_not_depend_on_the_number_of_words_at_a_time(at_once, monkeypatch):
     values, tags = attributions(), torch.arange(40) % 2
     whole = moments_of(values, tags, 2, TopShare(0.2))
     monkeypatch.setattr("keyneurons.selection.moments.VALUES_AT_ONCE", at_once)
@@ -106,10 +106,10 @@ def test_words_a_few_at_a_time_change_nothing(at_once, monkeypatch):
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("word", [0, 7])
-def test_what_is_not_finite_is_refused(bad, signed, word):
+def test_non_finite_values_are_rejected(bad, signed, word):
     values = attributions()
     values[word, 6] = bad
-    with pytest.raises(ColumnError, match="column 6 holds an activation that is not finite"):
+    with pytest.raises(ColumnError, match="column 6 has an activation that is not finite"):
         moments_of(values, torch.arange(40) % 2, 2, TopShare(0.2, signed))
 
 

@@ -1,4 +1,4 @@
-"""Thresholds hold their level on text-like data in which no neuron knows a tag, and find the planted twin."""
+"""Thresholds hold their level on text-like data without effects, and detect planted neurons."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from keyneurons.selection.scorer import NeuronScorer
 from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
 
-DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # 1/100 is the least p, and below .05 over four tags
-MOST = int(binom.ppf(0.999, DATA_SETS, ALPHA))  # what a threshold that holds its level passes once in a thousand runs
+DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # the minimum p is 1/100, which is below .05 over four tags
+MOST = int(binom.ppf(0.999, DATA_SETS, ALPHA))  # exceeded once in a thousand runs by a threshold that holds its level
 FREQUENCIES = np.array([0.4, 0.38, 0.2, 0.02])
 NEURONS, HEAVY, SAME_AGAIN = 50, 5, 0.2
-RARE, MARKING = 3, 20  # the rarest tag, and the neuron that marks it in the twin
+RARE, MARKING = 3, 20  # the rarest tag, and the neuron that marks it when planted
 
 Text = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def text(seed: int) -> Text:
-    """Activations with a sentence effect, a tenth of the neurons with outliers; tags of a Markov chain; sentences."""
+    """Activations with sentence effects and a tenth of neurons with outliers; Markov-chain tags."""
     rng = np.random.default_rng(seed)
     sentences = np.repeat(np.arange(120), rng.integers(5, 16, 120))
     n_words = len(sentences)
@@ -49,8 +49,8 @@ def driver_of(values: np.ndarray) -> Driver:
     return Driver({3: values}, np.arange(len(values)), len(FREQUENCIES), "mlp", "layer")
 
 
-def stand(scorer: NeuronScorer, data: Text, threshold: str, seed: int) -> torch.Tensor:
-    """Which neurons stand, by the steps of the pipeline."""
+def significant(scorer: NeuronScorer, data: Text, threshold: str, seed: int) -> torch.Tensor:
+    """Mask of significant neurons, computed as the pipeline does."""
     values, tags, sentences = data
     driver = driver_of(values)
     scores = driver.scores(scorer, tags)
@@ -69,30 +69,30 @@ CASES = [
     (Correlation(), "fdr"),
     (WelchT(), "fdr"),
     (FTest(), "fdr"),
-    (MutualInformation(bins=4), "fdr"),  # some five words of the rarest tag in a bin, as its test asks
+    (MutualInformation(bins=4), "fdr"),  # about five words of the rarest tag per bin, as the test requires
     (Correlation(), "permutation"),
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scorer", "threshold"), CASES, ids=str)
-def test_nothing_is_selected_where_no_neuron_knows_a_tag(scorer, threshold):
-    any_selected = sum(bool(stand(scorer, text(seed), threshold, seed).any()) for seed in range(DATA_SETS))
+def test_nothing_is_selected_without_effects(scorer, threshold):
+    any_selected = sum(bool(significant(scorer, text(seed), threshold, seed).any()) for seed in range(DATA_SETS))
     assert any_selected <= MOST
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("scorer", "threshold"), CASES, ids=str)
-def test_the_planted_twin_is_found(scorer, threshold):
-    kept = [stand(scorer, planted(seed), threshold, seed) for seed in range(DATA_SETS)]
-    assert sum(bool(found[RARE, MARKING]) for found in kept) >= 0.95 * DATA_SETS
-    others = sum(int(found.any(dim=0).sum()) - bool(found[:, MARKING].any()) for found in kept)
+def test_planted_neurons_are_selected(scorer, threshold):
+    kept = [significant(scorer, planted(seed), threshold, seed) for seed in range(DATA_SETS)]
+    assert sum(bool(result[RARE, MARKING]) for result in kept) >= 0.95 * DATA_SETS
+    others = sum(int(result.any(dim=0).sum()) - bool(result[:, MARKING].any()) for result in kept)
     assert others <= 0.5 * DATA_SETS
 
 
 @pytest.mark.slow
 def test_textbook_p_values_would_not_hold_the_level():
-    """Why the bound is used: outliers in rare tags."""
+    """Motivates the bound: outliers in rare tags."""
     rejected = 0
     for seed in range(DATA_SETS):
         values, tags, _ = text(seed)

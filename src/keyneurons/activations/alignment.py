@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from keyneurons.choices import Pooling, ReadAt
 from keyneurons.records import Sentence, Word
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ReadAt = Literal["word", "prediction"]
-Pooling = Literal["last", "first", "mean"]
 Place = tuple[int, int]
 
 AT_ONCE = 1000

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +16,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
+from keyneurons.activations.capture import Capture
 from keyneurons.records import Site
-
-if TYPE_CHECKING:
-    from keyneurons.activations.capture import Capture
 
 _OVERFLOW = {torch.float16: 65520.0}  # and above it rounds to infinity
 

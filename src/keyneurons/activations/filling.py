@@ -16,20 +16,19 @@ from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture, capture
-from keyneurons.activations.extract import Taken, extract, plan_batches, rows_of
+from keyneurons.activations.extract import Taken, extract, rows_of
 from keyneurons.activations.partial import PartialArrays
+from keyneurons.activations.settings import ReadingSettings
 from keyneurons.records import Sentence, Site
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-    from keyneurons.activations.reader import ActivationReader
-
 log = logging.getLogger(__name__)
 
 
 def fill(
-    reader: ActivationReader,
+    settings: ReadingSettings,
     encoded: list[Encoded],
     partials: Mapping[Site, PartialArrays],
     places: Mapping[Site, Sequence[int]],
@@ -44,17 +43,17 @@ def fill(
     Raises:
         ValueError: an activation is not finite.
     """
-    plan = plan_batches([len(e.ids) for e in encoded], reader.batch_tokens)[rank::number]
+    plan = settings.batches(encoded)[rank::number]
     done = _go_on(partials, rows_of(encoded, plan))
 
     def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:
         for site, of_site in taken.items():
-            values = {i: reader.checked(kept, site, i).numpy() for i, kept in of_site.items()}
+            values = {i: settings.checked(kept, site, i).numpy() for i, kept in of_site.items()}
             partials[site].put(rows, values)
 
-    with capture(reader.model.network, reader.model.family, places) as reading, ThreadPoolExecutor(1) as writer:
+    with capture(settings.model.network, settings.model.family, places) as reading, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
-        for rows, taken in passes(reader, reading, encoded, plan, done, name):
+        for rows, taken in passes(settings, reading, encoded, plan, done, name):
             if writing is not None:
                 writing.result()
             writing = writer.submit(write, rows, taken)
@@ -75,7 +74,7 @@ def _go_on(partials: Mapping[Site, PartialArrays], rows: Sequence[Int[ndarray, "
 
 def fill_share(
     fabric: Fabric,
-    reader: ActivationReader,
+    settings: ReadingSettings,
     sentences: Sequence[Sentence],
     folders: Mapping[Site, Path],
     places: Mapping[Site, Sequence[int]],
@@ -85,23 +84,23 @@ def fill_share(
 
     Args:
         fabric: says which process this is and which device it has.
-        reader: whose activations are read.
+        settings: what is read of the model, and how.
         sentences: the sentences of one split.
         folders: by site where the arrays lie.
         places: by site the layers to read.
         name: what to call the sentences.
     """
     rank, number = fabric.global_rank, fabric.world_size
-    reader = replace(reader, model=reader.model.unloaded(str(fabric.device)))
+    settings = replace(settings, model=settings.model.unloaded(str(fabric.device)))
     partials = {site: PartialArrays.share(folders[site], layers, rank) for site, layers in places.items()}
-    fill(reader, reader.encode(sentences), partials, places, name, rank, number)
+    fill(settings, settings.encode(sentences), partials, places, name, rank, number)
     for partial in partials.values():
         partial.checkpoint()
         partial.close()
 
 
 def passes(
-    reader: ActivationReader,
+    settings: ReadingSettings,
     reading: Capture,
     encoded: list[Encoded],
     plan: list[list[int]],
@@ -125,19 +124,19 @@ def passes(
             encoded,
             plan[done:],
             reading,
-            reader.model.device,
-            getattr(torch, reader.dtype),
-            causal=reader.model.family.causal,
-            pad_left=reader.model.tokenizer.padding_side == "left",
+            settings.model.device,
+            getattr(torch, settings.dtype),
+            causal=settings.model.family.causal,
+            pad_left=settings.model.tokenizer.padding_side == "left",
             to_cpu=to_cpu,
         ):
             for site, of_site in taken.items():
-                _check_width(reader, site, of_site)
+                _check_width(settings, site, of_site)
             yield rows, taken
             bar.update(len(rows))
 
 
-def _check_width(reader: ActivationReader, site: Site, taken: Mapping[int, Taken]) -> None:
+def _check_width(settings: ReadingSettings, site: Site, taken: Mapping[int, Taken]) -> None:
     for layer, kept in taken.items():
-        if (width := kept.values.shape[1]) != (expected := reader.model.width(site)):
+        if (width := kept.values.shape[1]) != (expected := settings.model.width(site)):
             raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")

@@ -1,1 +1,1 @@
-"""How sets of key neurons overlap, and the controls that stand beside every measurement."""
+"""Overlap, stability, agreement and controls of key-neuron sets."""

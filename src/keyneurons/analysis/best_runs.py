@@ -1,4 +1,4 @@
-"""Which run of many is best, for every question that is asked of them."""
+"""The best of several runs by each of several criteria."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Best:
-    """The best run for a question, of ``of`` that it was chosen from; ``ties`` are others with the same value."""
+    """The best run by a criterion.
+
+    ``of`` is the number of runs compared, ``ties`` are other runs with the same value.
+    """
 
     question: str
     metric: str
@@ -34,22 +37,22 @@ class Best:
 
 
 def best_runs(metrics: Metrics) -> tuple[Best, ...]:
-    """The best run for every question that any run has an answer to; ties go to the smaller union, then to the first.
+    """The best run by each applicable criterion; ties go to the smaller union, then the first run.
 
-    ``accuracy``, ``advantage`` over matched random sets and ``selectivity`` ask for the highest on test words,
-    ``dev`` for the highest accuracy on dev words. ``overlap`` asks for the least between the sets of different tags of
-    the runs that beat matched random sets, since sets at random hardly overlap; of all runs where none does.
-    ``small_union`` asks for the fewest neurons whose advantage is within one standard deviation of the best run's
-    random sets from the largest.
+    ``accuracy``, ``advantage`` over matched random sets and ``selectivity`` are the highest on test
+    words, ``dev`` is the highest accuracy on dev words. ``overlap`` is the lowest between the sets
+    of different tags, among runs that beat matched random sets, since random sets hardly overlap;
+    among all runs if none does. ``small_union`` is the smallest union among runs whose advantage is
+    within one standard deviation, of the best run's random sets, of the largest.
 
     Args:
-        metrics: of every run, by MLflow's names.
+        metrics: metrics of every run, by MLflow name.
 
     Returns:
-        The answers, in this order.
+        The best runs, in this order.
     """
     beating = {run: own for run, own in metrics.items() if own.get(RANDOM_P_VALUE, 1.0) <= ALPHA}
-    asked = [
+    candidates = [
         _extreme("accuracy", metrics, ACCURACY, 1),
         _extreme("dev", metrics, DEV_ACCURACY, 1),
         _extreme("advantage", metrics, ADVANTAGE, 1),
@@ -57,18 +60,18 @@ def best_runs(metrics: Metrics) -> tuple[Best, ...]:
         _extreme("overlap", beating or metrics, MEAN_JACCARD, -1),
         _small_union(metrics),
     ]
-    return tuple(best for best in asked if best is not None)
+    return tuple(best for best in candidates if best is not None)
 
 
 def _extreme(question: str, metrics: Metrics, metric: str, sign: int) -> Best | None:
-    """The run with the largest value, or the smallest for a negative sign."""
-    known = {run: own[metric] for run, own in metrics.items() if math.isfinite(own.get(metric, math.nan))}
-    if not known:
+    """The run with the largest value, or the smallest if the sign is negative."""
+    values = {run: own[metric] for run, own in metrics.items() if math.isfinite(own.get(metric, math.nan))}
+    if not values:
         return None
-    value = max(known.values(), key=lambda each: sign * each)
-    alike = [run for run, each in known.items() if each == value]
+    value = max(values.values(), key=lambda each: sign * each)
+    alike = [run for run, each in values.items() if each == value]
     best = min(alike, key=lambda run: metrics[run].get(UNION_SIZE, math.inf))
-    return Best(question, metric, best, value, len(known), tuple(run for run in alike if run != best))
+    return Best(question, metric, best, value, len(values), tuple(run for run in alike if run != best))
 
 
 def _small_union(metrics: Metrics) -> Best | None:

@@ -1,4 +1,4 @@
-"""Whether a tag is a direction or a region in the space of some neurons of one layer."""
+"""Tests of whether a tag is a direction or a region in the activations of some neurons."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
 
-LEAST = {"train": 2, "held-out": 1}  # words of a tag, and words without it
+LEAST = {"train": 2, "held-out": 1}  # minimum number of words with a tag and of words without it
 
 
 @dataclass(frozen=True)
 class ConceptTest:
-    """How well held-out words of a tag are told from others, and the chance of that.
+    """Held-out accuracy of classifying words as tag or other, and its permutation test.
 
-    ``accuracy`` is on a balanced sample, where chance is .5; ``null_mean`` the mean accuracy of the permutations.
+    ``accuracy`` is on a balanced sample, so chance is .5; ``null_mean`` is the mean accuracy under
+    permutation.
     """
 
     accuracy: float
@@ -31,8 +32,8 @@ class ConceptTest:
 class Concepts:
     """Tags as directions (CAV) and as regions (CAR), in the order of ``tags``.
 
-    ``cosine`` is between the CAVs of each pair of tags. ``words`` gives the words of each tag in the balanced train
-    and held-out samples, which hold as many others.
+    ``cosine`` is between the CAVs of each pair of tags. ``words`` is the number of words of each
+    tag in the balanced train and held-out samples, which have as many other words.
     """
 
     tags: tuple[str, ...]
@@ -53,20 +54,22 @@ def concepts(
     draws: int,
     seed: int,
 ) -> Concepts:
-    """Tell the words of each tag from others by a linear SVM and by one with an RBF kernel.
+    """Classify the words of each tag against others with a linear SVM and one with an RBF kernel.
 
-    The linear one is the concept activation vector (CAV, Kim et al. 2018, arXiv:1711.11279), the other the concept
-    activation region (CAR, Crabbe & van der Schaar 2022, arXiv:2209.11222). Features are standardised by all words of
-    train and divided by sqrt(dim), dim the number of features that vary there, so that both kernels are of order 1:
-    ``x . y / dim``, and ``exp(-sum((d / (dim * width))^2))`` with ``width = dim^-0.5``, that is ``exp(-|d|^2 / dim)``,
-    which is scikit-learn's ``gamma="scale"`` for standardised features. With the same C=1, words and permutations the
-    two then differ in the kernel alone; at ``x . y`` the same C would hardly restrain the linear one.
+    The linear SVM is the concept activation vector (CAV, Kim et al. 2018, arXiv:1711.11279), the
+    other the concept activation region (CAR, Crabbe & van der Schaar 2022, arXiv:2209.11222).
+    Features are standardised over all training words and divided by sqrt(dim), with dim the number
+    of features that vary in train, so that both kernels are of order 1: ``x . y / dim``, and
+    ``exp(-sum((d / (dim * width))^2))`` with ``width = dim^-0.5``, that is ``exp(-|d|^2 / dim)``,
+    which is scikit-learn's ``gamma="scale"`` for standardised features. With the same C=1, words
+    and permutations the two SVMs then differ only in the kernel; with ``x . y`` the same C would
+    barely regularise the linear SVM.
 
-    The words are drawn without replacement, as many with the tag as without it. The test permutes the labels of the
-    drawn words, of train and held out, refits and judges (one-sided): were the held-out labels left as they are, a fit
-    to noise that hits upon the axis of two clusters would name them right every other time. It takes words as
-    independent and ignores how frequent the tag is. What is drawn for a tag depends on the seed and its name, not on
-    the other names.
+    Words are drawn without replacement, as many with the tag as without it. The test permutes the
+    labels of the sampled train and held-out words, refits and re-evaluates (one-sided). If held-out
+    labels were not permuted, a fit to noise along the axis between two clusters would classify them
+    correctly half the time. The test assumes independent words and ignores the frequency of the
+    tag. The sample of a tag depends on the seed and its name, not on other names.
 
     Args:
         train: Activations of the words to fit on.
@@ -74,23 +77,23 @@ def concepts(
         test: Activations of the held-out words.
         test_tags: Their tags.
         names: The names of the tags.
-        words: The most words of a tag, and the most others, in each of the two samples.
-        draws: Permutations.
+        words: Maximum number of words of a tag, and of other words, in each sample.
+        draws: Number of permutations.
         seed: Seed of samples and permutations.
 
     Returns:
         Held-out accuracies, their p-values, and the cosines between the tags' CAVs.
 
     Raises:
-        ValueError: If ``words``, ``draws`` or a tag is out of range, a name stands twice, an activation is not finite,
-            no feature varies, or a tag has too few words or no direction.
+        ValueError: If ``words``, ``draws`` or a tag is out of range, names repeat, an activation is
+            not finite, no feature varies, or a tag has too few words or no direction.
     """
     if words < 2:
         raise ValueError(f"words must be at least 2, got {words}")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, got {draws}")
     if len(set(names)) != len(names):
-        raise ValueError(f"names must be different, got {list(names)}")
+        raise ValueError(f"names must be distinct, got {list(names)}")
     _check(train, train_tags, len(names), "train")
     _check(test, test_tags, len(names), "held-out")
     scaling = _scaling(train)
@@ -106,7 +109,7 @@ def concepts(
             truths.append(rng.permutation(truths[0]))
         direction[name], weights = _test(x @ x.T, held_out @ x.T, fits, truths)
         region[name], _ = _test(_rbf(x, x), _rbf(held_out, x), fits, truths)
-        vectors.append(weights @ (x - x[0]))  # the weights sum to 0: words all alike give 0 exactly
+        vectors.append(weights @ (x - x[0]))  # the weights sum to 0: identical words give exactly 0
         sizes[name] = len(x) // 2, len(held_out) // 2
     return Concepts(tuple(names), direction, region, _cosine(np.array(vectors), names), sizes)
 
@@ -114,10 +117,10 @@ def concepts(
 def balanced_rows(
     is_tag: Bool[ndarray, " words"], words: int, name: str, split: str, seed: int
 ) -> Int[ndarray, " drawn"]:
-    """Draw up to ``words`` words of a tag and as many others, as many as both sides have.
+    """Draw up to ``words`` words of a tag and as many others.
 
     Returns:
-        Their rows, those of the tag first.
+        Their rows, the words of the tag first.
 
     Raises:
         ValueError: If there are too few words of the tag or too few others.
@@ -145,9 +148,9 @@ def _check(values: Float[ndarray, "words features"], tags: Int[ndarray, " words"
 
 
 def _scaling(train: Float[ndarray, "words features"]) -> Callable[[ndarray], Float[ndarray, "words varying"]]:
-    # standardises the features that vary, and divides them by the root of their number
+    # standardises the varying features and divides them by the square root of their number
     first = train[:1].astype(np.float64)
-    shifted = train - first  # a constant feature is then 0 exactly
+    shifted = train - first  # constant features become exactly 0
     deviation = shifted.std(axis=0)
     varies = deviation > 0
     if not varies.any():
@@ -158,7 +161,7 @@ def _scaling(train: Float[ndarray, "words features"]) -> Callable[[ndarray], Flo
 
 
 def _generator(seed: int, name: str, part: str | int) -> np.random.Generator:
-    digest = blake2b(f"{seed}\0{name}\0{part}".encode(), digest_size=16).digest()  # the same in every process
+    digest = blake2b(f"{seed}\0{name}\0{part}".encode(), digest_size=16).digest()  # independent of the process
     return np.random.default_rng(int.from_bytes(digest))
 
 
@@ -168,7 +171,7 @@ def _half(size: int) -> Bool[ndarray, " drawn"]:
 
 def _rbf(a: Float[ndarray, "a features"], b: Float[ndarray, "b features"]) -> Float[ndarray, "a b"]:
     squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-    kernel: ndarray = np.exp(-squares.clip(min=0))  # rounding alone can fall below 0
+    kernel: ndarray = np.exp(-squares.clip(min=0))  # rounding can fall below 0
     return kernel
 
 
@@ -178,9 +181,10 @@ def _test(
     fits: Sequence[Bool[ndarray, " drawn"]],
     truths: Sequence[Bool[ndarray, " judged"]],
 ) -> tuple[ConceptTest, Float[ndarray, " drawn"]]:
-    """Compare the first labelling with the others; also the signed weights alpha y of its words in the SVM.
+    """Compare the first labelling with the others; also return its signed SVM weights alpha y.
 
-    Each labelling is fitted on the drawn words by ``fits`` and judged on others by ``truths``.
+    Each labelling is fitted on the sampled words (``fits``) and evaluated on the held-out words
+    (``truths``).
     """
     from sklearn.svm import SVC
 
@@ -197,6 +201,6 @@ def _test(
 def _cosine(vectors: Float[ndarray, "tags features"], names: Sequence[str]) -> Float[ndarray, "tags tags"]:
     lengths = np.linalg.norm(vectors, axis=1)
     units = vectors / np.where(lengths > 0, lengths, np.nan)[:, None]
-    cosine: ndarray = np.clip(units @ units.T, -1.0, 1.0)  # rounding alone can pass 1
+    cosine: ndarray = np.clip(units @ units.T, -1.0, 1.0)  # rounding can exceed 1
     np.fill_diagonal(cosine, 1.0)
     return cosine

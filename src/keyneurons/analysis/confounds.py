@@ -1,4 +1,4 @@
-"""Whether a key neuron marks its tag, or something else about the words that goes with the tag."""
+"""Tests of whether key neurons mark their tag or other word features correlated with the tag."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from numpy import ndarray
 
 from keyneurons.records import NeuronSets
 
-EXPLAINED = 1e-10  # share of a variance below which the rest of a regression is rounding
+EXPLAINED = 1e-10  # share of variance below which regression residuals are rounding errors
 
 
 @dataclass(frozen=True, slots=True)
 class Confounded:
-    """What one key neuron of one tag goes with beside the tag.
+    """Correlations of a key neuron with confounds, and its partial correlation with its tag.
 
-    ``correlations`` is with each confound in the order given; ``partial`` with the tag, the confounds held fixed, and
-    ``p_adjusted`` its p-value (Benjamini-Hochberg over all key neurons of all tags). ``vanishes`` says that nothing is
-    left of the mark: the p-value exceeds alpha, or the sign has turned.
+    ``correlations`` is with each confound in the given order. ``partial`` is the correlation with
+    the tag controlling for the confounds, ``p_adjusted`` its p-value (Benjamini-Hochberg over all
+    key neurons of all tags). ``vanishes`` says that the neuron no longer marks its tag: the p-value
+    exceeds alpha, or the sign has changed.
     """
 
     correlations: tuple[float, ...]
@@ -30,19 +31,19 @@ class Confounded:
 
 
 def unit_columns(x: Num[ndarray, "words columns"]) -> Float[ndarray, "words columns"]:
-    """Centre each column and give it length 1, in float64, so that inner products are correlations.
+    """Centre each column and scale it to length 1, so that inner products are correlations.
 
     Returns:
-        The columns; a constant one is 0 throughout.
+        The columns in float64; constant columns are 0.
 
     Raises:
-        ValueError: If there is no word, or a value is not finite.
+        ValueError: If there are no words, or a value is not finite.
     """
     if not len(x) or not np.isfinite(x).all():
         fault = f"{(~np.isfinite(x)).sum()} that are not" if len(x) else "0 words"
         raise ValueError(f"a correlation needs at least 1 word and finite values, got {fault}")
     centred = x.astype(np.float64)
-    centred -= centred[0]  # a constant column is then 0 exactly, and a mean far from 0 costs no digits
+    centred -= centred[0]  # constant columns become exactly 0, and large means lose no precision
     centred -= centred.mean(axis=0)
     length = np.sqrt(np.einsum("ij,ij->j", centred, centred))
     centred /= np.where(length > 0, length, 1.0)
@@ -50,20 +51,21 @@ def unit_columns(x: Num[ndarray, "words columns"]) -> Float[ndarray, "words colu
 
 
 def pearson(x: Num[ndarray, "words a"], y: Num[ndarray, "words b"]) -> Float[ndarray, "a b"]:
-    """Pearson correlation of every column of x with every column of y; a constant column gives 0."""
-    r: ndarray = np.clip(unit_columns(x).T @ unit_columns(y), -1.0, 1.0)  # rounding alone can pass 1
+    """Pearson correlation of every column of x with every column of y; 0 for constant columns."""
+    r: ndarray = np.clip(unit_columns(x).T @ unit_columns(y), -1.0, 1.0)  # rounding can exceed 1
     return r
 
 
 def partial_correlations(
-    x: Num[ndarray, "words neurons"], y: Num[ndarray, "words tags"], given: Num[ndarray, "words confounds"]
+    x: Num[ndarray, "words neurons"], y: Num[ndarray, "words tags"], confounds: Num[ndarray, "words confounds"]
 ) -> tuple[Float[ndarray, "neurons tags"], Float[ndarray, "neurons tags"]]:
-    """Correlate what least squares on the confounds and an intercept leaves of x and of y.
+    """Correlate the residuals of x and of y after regression on the confounds and an intercept.
 
-    Under independence of the normal residuals ``r sqrt(df / (1 - r^2))`` is Student's t with ``df = N - 2 - rank``
-    degrees of freedom, rank that of the centred confounds (Fisher 1924, Metron 3:329): constant or collinear
-    confounds take nothing away. A neuron or a tag of whose variance less than 1e-10 is left has r = 0 and p = 1. It
-    holds only the linear part of a confound fixed, and takes words as independent.
+    If the normal residuals are independent, ``r sqrt(df / (1 - r^2))`` follows Student's t with
+    ``df = N - 2 - rank`` degrees of freedom, with the rank of the centred confounds (Fisher 1924,
+    Metron 3:329): constant or collinear confounds take no degrees of freedom. A neuron or tag with
+    less than 1e-10 of its variance unexplained has r = 0 and p = 1. Only linear effects of the
+    confounds are removed; words are assumed independent.
 
     Returns:
         The partial correlations and their two-sided p-values, uncorrected.
@@ -73,12 +75,12 @@ def partial_correlations(
     """
     from scipy.special import betainc
 
-    basis = column_space(unit_columns(given), len(given) * np.finfo(np.float64).eps)
-    degrees = len(given) - 2 - basis.shape[1]
+    basis = column_space(unit_columns(confounds), len(confounds) * np.finfo(np.float64).eps)
+    degrees = len(confounds) - 2 - basis.shape[1]
     if degrees < 1:
         raise ValueError(
             f"a partial correlation given {basis.shape[1]} independent confounds needs at least "
-            f"{basis.shape[1] + 3} words, got {len(given)}"
+            f"{basis.shape[1] + 3} words, got {len(confounds)}"
         )
     r = np.clip(_residuals(x, basis).T @ _residuals(y, basis), -1.0, 1.0)
     return r, betainc(degrees / 2, 0.5, 1 - r**2)
@@ -92,22 +94,22 @@ def confounds_of(
     features: Num[ndarray, "words confounds"],
     alpha: float = 0.05,
 ) -> dict[str, tuple[Confounded, ...]]:
-    """Hold the confounds fixed for every key neuron of every tag.
+    """Control for the confounds in every key neuron of every tag.
 
     Args:
         sets: The key neurons; a tag may have none.
-        activations: The columns ``sets.union()`` on the words of train.
-        tags: The tag number of each word.
-        tag_names: The name of each tag number.
+        activations: The columns ``sets.union()`` on the training words.
+        tags: The tag index of each word.
+        tag_names: The name of each tag index.
         features: The confounds of each word.
-        alpha: The level at which a partial correlation counts as none.
+        alpha: Significance level of the partial correlations.
 
     Returns:
-        For every tag one record a key neuron, in the order of the set.
+        For every tag one record per key neuron, in the order of the set.
 
     Raises:
-        ValueError: If the columns are not those of the union, a tag with key neurons has no word, alpha is not between
-            0 and 1, or there are too few words for the confounds.
+        ValueError: If the columns are not those of the union, a tag with key neurons has no words,
+            alpha is not between 0 and 1, or there are too few words for the confounds.
     """
     _check(sets, activations.shape[1], tags, tag_names, alpha)
     chosen = [tag for tag in sets if sets.tags[tag]]
@@ -132,7 +134,7 @@ def confounds_of(
 
 
 def column_space(unit: Float[ndarray, "words columns"], tolerance: float) -> Float[ndarray, "words rank"]:
-    """An orthonormal basis, without the directions whose singular value is up to ``tolerance`` times the largest."""
+    """Orthonormal basis, without singular values up to ``tolerance`` times the largest."""
     left, singular, _ = np.linalg.svd(unit, full_matrices=False)
     return left[:, singular > tolerance * singular.max(initial=0.0)]
 
@@ -140,9 +142,9 @@ def column_space(unit: Float[ndarray, "words columns"], tolerance: float) -> Flo
 def _residuals(
     x: Num[ndarray, "words columns"], basis: Float[ndarray, "words rank"]
 ) -> Float[ndarray, "words columns"]:
-    """What the basis leaves of each column, at length 1; 0 where it leaves next to nothing."""
+    """Residuals of each column on the basis, scaled to length 1; 0 if below rounding error."""
     rest = unit_columns(x)
-    for _ in range(2):  # once leaves rounding errors along the basis
+    for _ in range(2):  # a second pass removes rounding errors along the basis
         rest -= basis @ (basis.T @ rest)
     share = np.einsum("ij,ij->j", rest, rest)
     rest /= np.where(share >= EXPLAINED, np.sqrt(share), np.inf)

@@ -1,4 +1,4 @@
-"""The same measurement on something matched that should not carry the effect."""
+"""Controls: the same measurement with matched neurons or tags that should show no effect."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from numpy import ndarray
 def matched_random_sets(
     columns: list[int], neurons_per_layer: int, n_layers: int, n_sets: int, seed: int
 ) -> Int[ndarray, "sets neurons"]:
-    """Draw random sets with as many neurons in every layer as the given one.
+    """Draw random sets with as many neurons in every layer as the given set.
 
-    Columns are positions among all neurons, the layers side by side. The draw is from all neurons of a layer, so a
-    random set may hold neurons of the given one: it is matched in size and layer, not in variance or frequency.
+    Columns are positions among the neurons of all layers, concatenated. Draws are from all neurons
+    of a layer, so a random set may include neurons of the given set. Sets match in size and layer,
+    not in variance or frequency.
 
     Returns:
-        The columns of each set, ascending and each once.
+        The columns of each set, ascending and without duplicates.
 
     Raises:
-        ValueError: If a column is out of range or stands twice, or ``n_sets`` is below 1.
+        ValueError: If a column is out of range or repeated, or ``n_sets`` is below 1.
     """
     n_neurons = neurons_per_layer * n_layers
     if len(set(columns)) != len(columns) or not all(0 <= column < n_neurons for column in columns):
-        raise ValueError(f"columns must be different and lie in 0..{n_neurons - 1}, got {sorted(columns)}")
+        raise ValueError(f"columns must be distinct and lie in 0..{n_neurons - 1}, got {sorted(columns)}")
     if n_sets < 1:
         raise ValueError(f"n_sets must be at least 1, got {n_sets}")
     rng = np.random.default_rng(seed)
@@ -44,44 +45,45 @@ def matched_random_sets(
 def lowest_sets(
     columns: Sequence[int], magnitudes: Float[ndarray, " neurons"], neurons_per_layer: int, n_sets: int, seed: int
 ) -> Int[ndarray, "sets own"]:
-    """Draw sets from the lowest ranked tenth of each layer, with as many neurons in every layer as the given one.
+    """Draw sets from the lowest-ranked tenth of each layer, matched in size by layer.
 
-    A layer from which more neurons are wanted than a tenth has gives its lowest ranked ones, twice as many as wanted.
+    The pool is extended to twice the required number of neurons if a tenth of the layer has fewer.
     Ties of the magnitudes go to the lower column.
 
     Returns:
-        The columns of each set, ascending and each once; no neuron of the given set is among them.
+        The columns of each set, ascending and without duplicates; they exclude the given set.
 
     Raises:
-        ValueError: If a column is out of range or stands twice, ``n_sets`` is below 1, or a layer has too few others.
+        ValueError: If a column is out of range or repeated, ``n_sets`` is below 1, or a layer has
+            too few other neurons.
     """
     n_layers, rest = divmod(len(magnitudes), neurons_per_layer)
     if rest or len(set(columns)) != len(columns) or not all(0 <= column < len(magnitudes) for column in columns):
-        raise ValueError(f"columns must be different and lie in 0..{len(magnitudes) - 1}, got {sorted(columns)}")
+        raise ValueError(f"columns must be distinct and lie in 0..{len(magnitudes) - 1}, got {sorted(columns)}")
     if n_sets < 1:
         raise ValueError(f"n_sets must be at least 1, got {n_sets}")
     own = np.array(sorted(columns), dtype=np.int64)
     pools = []
     for layer in range(n_layers):
-        wanted = int((own // neurons_per_layer == layer).sum())
+        size = int((own // neurons_per_layer == layer).sum())
         order = np.argsort(magnitudes[layer * neurons_per_layer :][:neurons_per_layer], kind="stable")
         others = order[~np.isin(order + layer * neurons_per_layer, own)] + layer * neurons_per_layer
-        if len(others) < wanted:
-            raise ValueError(f"layer {layer} has {len(others)} other neurons, {wanted} are wanted")
-        pools.append((others[: max(neurons_per_layer // 10, 2 * wanted)], wanted))
+        if len(others) < size:
+            raise ValueError(f"layer {layer} needs {size} other neurons, got {len(others)}")
+        pools.append((others[: max(neurons_per_layer // 10, 2 * size)], size))
     rng = np.random.default_rng(seed)
-    sets = [np.concatenate([rng.choice(pool, wanted, replace=False) for pool, wanted in pools]) for _ in range(n_sets)]
+    sets = [np.concatenate([rng.choice(pool, size, replace=False) for pool, size in pools]) for _ in range(n_sets)]
     return np.sort(np.stack(sets), axis=1)
 
 
 def majority_tag(train_tags: Int[ndarray, " words"]) -> int:
-    """Find the tag that a blind guess should name.
+    """The most frequent tag in train, the majority baseline.
 
     Returns:
-        The most frequent tag, ties to the lower index.
+        The tag; ties go to the lower index.
 
     Raises:
-        ValueError: If there is no word.
+        ValueError: If there are no words.
     """
     if not len(train_tags):
         raise ValueError("a majority needs at least 1 word, got 0")
@@ -94,10 +96,11 @@ def word_type_predictions(
     """Predict tags from the word form alone.
 
     Returns:
-        The most frequent tag of each form in train, ties to the lower index; the majority tag for a form not there.
+        The most frequent tag of each form in train, ties to the lower index; the majority tag for
+        unseen forms.
 
     Raises:
-        ValueError: If train has no word, or not as many forms as tags.
+        ValueError: If train has no words, or the numbers of forms and tags differ.
     """
     if len(train_forms) != len(train_tags):
         raise ValueError(f"every train word needs a tag, got {len(train_forms)} forms and {len(train_tags)} tags")
@@ -112,17 +115,18 @@ def word_type_predictions(
 def control_task_tags(
     forms_by_split: Sequence[Sequence[str]], train_tags: Int[ndarray, " train_words"], n_tags: int, seed: int
 ) -> list[Int[ndarray, " words"]]:
-    """Give each word type one random tag: the control task of Hewitt & Liang 2019 (arXiv:1909.03368).
+    """Assign each word type one random tag: the control task of Hewitt & Liang 2019.
 
-    A type's tag is drawn from the tag distribution of the train words. It is a function of the seed and the form
-    alone, so it is the same in all splits and does not depend on order or on which other words there are. Types are
-    drawn alike whatever their frequency, so the tag distribution over words matches in expectation only.
+    The tag of a type is drawn from the tag distribution of the training words (arXiv:1909.03368).
+    It depends only on the seed and the form, so it is the same in all splits, independent of word
+    order and of other words. The draw ignores the frequency of types, so the tag distribution over
+    words matches in expectation only.
 
     Returns:
-        The tags of the words, split by split.
+        The tags of the words, by split.
 
     Raises:
-        ValueError: If train has no word.
+        ValueError: If train has no words.
     """
     if not len(train_tags):
         raise ValueError("a control task needs at least 1 train word, got 0")
@@ -133,15 +137,16 @@ def control_task_tags(
 
 
 def empirical_p_value(observed: float, control: Float[ndarray, " draws"]) -> float:
-    """Compare an observed value with draws of its control, one-sided: ``(1 + # at least as high) / (1 + n)``.
+    """One-sided p-value among control draws: ``(1 + # at least as high) / (1 + n)``.
 
-    The observed value counts as a draw (Phipson & Smyth 2010), so the least is ``1 / (1 + n)``: .167 with 5 draws.
+    The observed value counts as a draw (Phipson & Smyth 2010), so the minimum is ``1 / (1 + n)``:
+    .167 with 5 draws.
 
     Returns:
         The p-value.
 
     Raises:
-        ValueError: If there is no draw or a value is not finite.
+        ValueError: If there are no draws or a value is not finite.
     """
     if not control.size or not np.isfinite([observed, *control]).all():
         raise ValueError(f"an empirical p-value needs at least 1 draw and finite values, got {observed} and {control}")
@@ -149,6 +154,6 @@ def empirical_p_value(observed: float, control: Float[ndarray, " draws"]) -> flo
 
 
 def _uniform(form: str, seed: int) -> float:
-    """A number in 0..1 (1 excluded), the same on every machine and in every process."""
+    """A number in 0..1 (1 excluded), identical on every machine and in every process."""
     digest = blake2b(f"{seed}\0{form}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest) >> 11) / 2**53

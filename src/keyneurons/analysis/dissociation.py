@@ -1,4 +1,4 @@
-"""Double dissociation: whether lesions hurt their own tag more than others."""
+"""Double dissociation: tests of whether lesions hurt their own tag more than other tags."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from numpy import ndarray
 from keyneurons.analysis.controls import empirical_p_value
 from keyneurons.analysis.effects import check_finite
 
-MOST_ORDERS = 50_000  # permutations that are listed one by one: of 8 tags
-ROUNDING = 1e-12  # share of the changes: statistics that differ by less differ by rounding, and tie
+MOST_ORDERS = 50_000  # maximum number of enumerated permutations: enough for 8 tags
+ROUNDING = 1e-12  # tolerance for ties, relative to the changes
 
 
 @dataclass(frozen=True)
 class DoubleDissociation:
-    """Two tags each of whose lesions hurts its own words more than the other's.
+    """A pair of tags whose lesions each hurt their own words more than the other's.
 
-    ``contrast`` is ``(d_ii - d_ij) + (d_jj - d_ji)`` in bits, ``p_value`` the larger of those of the two differences
-    against the control sets of their tags: both must stand (Berger 1982, Technometrics 24:295).
+    ``contrast`` is ``(d_ii - d_ij) + (d_jj - d_ji)`` in bits. ``p_value`` is the larger p-value of
+    the two differences against the control sets of their tags: both must be significant (Berger
+    1982, Technometrics 24:295).
     """
 
     tags: tuple[str, str]
@@ -33,10 +34,11 @@ class DoubleDissociation:
 
 @dataclass(frozen=True)
 class Dissociation:
-    """Whether lesions hurt their own tag more than others; matrices are ``[lesioned, measured]``, in bits a word.
+    """Whether lesions hurt their own tag most; ``[lesioned, measured]`` matrices, bits per word.
 
-    ``beyond`` is the change beyond the mean of the control sets of the lesioned tag, ``interaction`` the same without
-    row and column effects; ``diagonal_advantage`` the mean of its diagonal minus that of its other entries.
+    ``beyond`` is the change minus the mean change of the control sets of the lesioned tag,
+    ``interaction`` the same without row and column effects. ``diagonal_advantage`` is the mean of
+    its diagonal minus the mean of its other entries.
     """
 
     tags: tuple[str, ...]
@@ -58,33 +60,35 @@ def dissociation(
 ) -> Dissociation:
     """Test whether lesions hurt their own tag more than others.
 
-    The measured tags are permuted against the lesioned ones, which row and column effects survive: all permutations of
-    up to 8 tags if these are no more than ``permutations``, else so many at random. With 3 tags p cannot be below 1/6,
-    with 4 below 1/24. A pair of tags dissociates doubly if each lesion hurts its own words more than the other's,
-    beyond its control sets, and both differences stand against theirs at ``alpha`` after Benjamini-Hochberg over all
-    pairs. With ``sets`` of them p cannot be below ``1 / (1 + sets)``, so a single one of ``m`` pairs needs
-    ``m / alpha - 1`` sets: at .05 these are 119 for 4 tags and 2,719 for 17; with 20 sets nothing stands unless nearly
-    all pairs do.
+    The measured tags are permuted against the lesioned tags, which preserves row and column
+    effects: all permutations if there are at most ``permutations`` and at most 8 tags, else
+    ``permutations`` random ones. The minimum p-value is 1/6 with 3 tags and 1/24 with 4. A pair of
+    tags dissociates doubly if each lesion hurts its own words more than the other's, beyond its
+    control sets, and both differences are significant against their control sets at ``alpha`` after
+    Benjamini-Hochberg over all pairs. With ``sets`` control sets p cannot be below ``1 / (1 +
+    sets)``, so a single significant pair of ``m`` needs ``m / alpha - 1`` sets: 119 for 4 tags and
+    2,719 for 17 at .05; with 20 sets no pair is significant unless nearly all are.
 
     Args:
-        lesioned: mean change of the words of the measured tag under the lesion of the lesioned one's key neurons.
+        lesioned: mean change of the words of the measured tag under the lesion of the lesioned
+            tag's key neurons.
         controls: the same under each control set of the lesioned tag.
         names: the tags.
-        permutations: most permutations.
-        alpha: level of the pairs.
-        seed: of random permutations.
+        permutations: maximum number of permutations.
+        alpha: significance level of the pairs.
+        seed: seed of random permutations.
 
     Returns:
-        What was found.
+        The test and the doubly dissociated pairs.
 
     Raises:
-        ValueError: If shapes do not fit, a change is not finite, there are fewer than 2 tags, or an option is out of
-            range.
+        ValueError: If shapes do not match, a change is not finite, there are fewer than 2 tags, or
+            an option is out of range.
     """
     n = len(names)
     if lesioned.shape != (n, n) or controls.shape[1:] != (n, n) or not len(controls) or n < 2:
         raise ValueError(
-            f"got changes {lesioned.shape} and {controls.shape} for {n} tags; at least 2 and a set are needed"
+            f"got changes {lesioned.shape} and {controls.shape} for {n} tags; need at least 2 tags and 1 control set"
         )
     check_finite(np.concatenate([lesioned[None], controls]))
     if permutations < 1 or not 0 < alpha < 1:
@@ -122,20 +126,22 @@ def _pairs(
     from scipy.stats import false_discovery_control
 
     every = list(itertools.combinations(range(len(names)), 2))
-    p_values = np.array([max(_more_p_value(lesioned, controls, *pair) for pair in ((i, j), (j, i))) for i, j in every])
-    stands = false_discovery_control(p_values) <= alpha
-    found = [
+    p_values = np.array([
+        max(_excess_p_value(lesioned, controls, *pair) for pair in ((i, j), (j, i))) for i, j in every
+    ])
+    significant = false_discovery_control(p_values) <= alpha
+    pairs = [
         DoubleDissociation(
             (names[i], names[j]), float(beyond[i, i] - beyond[i, j] + beyond[j, j] - beyond[j, i]), float(p)
         )
-        for (i, j), p, good in zip(every, p_values, stands, strict=True)
-        if good and beyond[i, i] > beyond[i, j] and beyond[j, j] > beyond[j, i]
+        for (i, j), p, is_significant in zip(every, p_values, significant, strict=True)
+        if is_significant and beyond[i, i] > beyond[i, j] and beyond[j, j] > beyond[j, i]
     ]
-    return tuple(sorted(found, key=lambda pair: -pair.contrast))
+    return tuple(sorted(pairs, key=lambda pair: -pair.contrast))
 
 
-def _more_p_value(
+def _excess_p_value(
     lesioned: Float[ndarray, "tags tags"], controls: Float[ndarray, "sets tags tags"], i: int, j: int
 ) -> float:
-    """Of how much more the lesion of tag i hurts i than j, against its control sets."""
+    """p-value of the excess change of tag i over tag j under the lesion of tag i."""
     return empirical_p_value(float(lesioned[i, i] - lesioned[i, j]), controls[:, i, i] - controls[:, i, j])

@@ -1,4 +1,4 @@
-"""Whether lesions hurt: changes by tag, their intervals, and what they are beside those of control sets."""
+"""Effects of lesions: changes by tag, their intervals, and comparison with control sets."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from keyneurons.analysis.controls import empirical_p_value
 
 @dataclass(frozen=True)
 class Effect:
-    """A lesion's change of some words, in bits a word, beside that of a family of control sets.
+    """Change of some words by a lesion, in bits per word, compared with a family of control sets.
 
-    ``p_value`` is one-sided, hurts more: ``(1 + # control sets that hurt as much) / (1 + sets)``. ``effect_size`` is
-    the distance from the controls in their standard deviations, None if these are all alike.
+    ``p_value`` is one-sided: ``(1 + # control sets that hurt at least as much) / (1 + sets)``.
+    ``effect_size`` is the distance from the mean control in standard deviations of the controls;
+    None if all controls are equal.
     """
 
     change: float
@@ -32,14 +33,14 @@ def mean_changes(
     """Mean change over the words of every tag.
 
     Raises:
-        ValueError: If a tag has no word or is out of range, or a change is not finite.
+        ValueError: If a tag has no words or is out of range, or a change is not finite.
     """
     check_finite(changes)
     if tags.size and not 0 <= tags.min() <= tags.max() < n_tags:
         raise ValueError(f"tags must lie in 0..{n_tags - 1}, got {tags.min()}..{tags.max()}")
     counts = np.bincount(tags, minlength=n_tags)
     if not counts.all():
-        raise ValueError(f"tag {int(counts.argmin())} has no word")
+        raise ValueError(f"tag {int(counts.argmin())} has no words")
     return np.stack([changes[:, tags == tag].mean(axis=1) for tag in range(n_tags)], axis=1)
 
 
@@ -49,10 +50,11 @@ def bootstrap_interval(
     """Percentile interval of a mean change; whole sentences are drawn with replacement.
 
     Returns:
-        Its two ends; they are equal where all words are of one sentence.
+        Its two ends; they are equal if all words are from one sentence.
 
     Raises:
-        ValueError: If there is no word, a change is not finite, ``draws`` is below 1 or ``level`` is not in 0..1.
+        ValueError: If there are no words, a change is not finite, ``draws`` is below 1 or ``level``
+            is not in 0..1.
     """
     if not len(changes) or draws < 1 or not 0 < level < 1:
         raise ValueError(f"an interval needs words, draws and a level in 0..1, got {len(changes)}, {draws}, {level}")
@@ -66,25 +68,25 @@ def bootstrap_interval(
 
 
 def effect(change: float, controls: Float[ndarray, " sets"]) -> Effect:
-    """Compare a change with that of control sets.
+    """Compare a change with the changes of control sets.
 
     Raises:
         ValueError: If there are fewer than 2 sets, or a change is not finite.
     """
     if len(controls) < 2:
-        raise ValueError(f"an effect needs 2 control sets, got {len(controls)}")
+        raise ValueError(f"an effect needs at least 2 control sets, got {len(controls)}")
     p_value = empirical_p_value(change, controls)
-    alike = bool((controls == controls[0]).all())  # their rounded mean may differ from them
+    alike = bool((controls == controls[0]).all())  # rounding can make their mean differ from them
     mean, std = (float(controls[0]), 0.0) if alike else (float(controls.mean()), float(controls.std(ddof=1)))
     size = (change - mean) / std if std > 0 else (0.0 if change == mean else None)
     return Effect(change, mean, std, p_value, size)
 
 
 def check_finite(changes: Float[ndarray, "*shape"]) -> None:
-    """Refuse changes that are not finite.
+    """Raise if a change is not finite.
 
     Raises:
-        ValueError: there are some.
+        ValueError: If a change is not finite.
     """
     if not np.isfinite(changes).all():
         raise ValueError(f"changes must be finite, got {(~np.isfinite(changes)).sum()} that are not")

@@ -1,4 +1,4 @@
-"""Control sets that are alike in a covariate: neurons that vary, or fire, as the given ones do."""
+"""Control sets matched in a covariate: neurons of similar variance or firing frequency."""
 
 from __future__ import annotations
 
@@ -19,32 +19,34 @@ def matched_sets(
     pool: int = 20,
     exclude: Collection[int] = (),
 ) -> Int[ndarray, "sets own"]:
-    """Draw control sets that have, for each neuron of a set, another of its layer that is alike in a covariate.
+    """Draw control sets matched to a set neuron by neuron, in layer and covariate.
 
-    The candidates of a neuron are the ``pool`` others of its layer nearest in rank of the covariate, ties to the lower
-    column. Each set takes one for each neuron, none twice; where all are taken, the next nearest. No neuron of the
-    given set is a candidate, nor one of ``exclude``. The i-th set depends on the seed and i alone.
+    The candidates for a neuron are the ``pool`` other neurons of its layer nearest in rank of the
+    covariate, ties to the lower column. Each set takes one candidate per neuron, without
+    duplicates; if all candidates are taken, the next nearest neuron. Neurons of the given set and
+    of ``exclude`` are never candidates. The i-th set depends only on the seed and i.
 
     Returns:
-        The columns of each set, ascending and each once, as many of every layer as given.
+        The columns of each set, ascending and without duplicates, with as many neurons in every
+        layer as the given set.
 
     Raises:
-        ValueError: If a column is out of range or stands twice, the covariate is not finite, ``n_sets`` or ``pool`` is
-            below 1, or a layer has too few other neurons.
+        ValueError: If a column is out of range or repeated, the covariate is not finite, ``n_sets``
+            or ``pool`` is below 1, or a layer has too few other neurons.
     """
     own = _checked(columns, covariate, neurons_per_layer)
     if n_sets < 1 or pool < 1:
         raise ValueError(f"n_sets and pool must be at least 1, got {n_sets} and {pool}")
-    barred = np.union1d(own, np.fromiter(exclude, dtype=np.int64, count=len(exclude)))
+    excluded = np.union1d(own, np.fromiter(exclude, dtype=np.int64, count=len(exclude)))
     near = {}
     for layer in np.unique(own // neurons_per_layer):
         here = np.arange(layer * neurons_per_layer, (layer + 1) * neurons_per_layer)
         rank = np.argsort(np.argsort(covariate[here], kind="stable"), kind="stable")
-        free = ~np.isin(here, barred)
-        wanted = own[own // neurons_per_layer == layer]
-        if free.sum() < len(wanted):
-            raise ValueError(f"layer {layer} has {free.sum()} other neurons to match {len(wanted)} with")
-        for column in wanted:
+        free = ~np.isin(here, excluded)
+        of_layer = own[own // neurons_per_layer == layer]
+        if free.sum() < len(of_layer):
+            raise ValueError(f"layer {layer} needs {len(of_layer)} other neurons to match, got {free.sum()}")
+        for column in of_layer:
             distance = np.abs(rank[free] - rank[column - here[0]])
             near[int(column)] = here[free][np.argsort(distance, kind="stable")]
     return np.stack([_draw(near, pool, np.random.default_rng([seed, i])) for i in range(n_sets)])
@@ -56,11 +58,12 @@ def match_quality(
     covariate: Float[ndarray, " neurons"],
     neurons_per_layer: int,
 ) -> float:
-    """How far control sets are from a set in the distribution of a covariate, 0 (alike) to 1.
+    """Mean difference in covariate rank between control sets and a set, from 0 (identical) to 1.
 
-    In every layer the ranks of the set's neurons and of a control set's, both ascending, as shares of the layer, are
-    subtracted one by one; the mean of the magnitudes, over neurons and sets. Random sets of a set at the top of its
-    layer give about a half, those of one from anywhere little.
+    In every layer, the sorted ranks of the set and of a control set, as shares of the layer, are
+    subtracted pairwise; the result is the mean magnitude over neurons and sets. Random controls of
+    a set at the top of its layers have a difference of about one half, those of a set spread over
+    its layers a small one.
 
     Returns:
         The mean difference.
@@ -95,7 +98,7 @@ def _checked(
             f"a covariate needs a finite value for every neuron of each layer, got {len(covariate)} values"
         )
     if len(set(columns)) != len(columns) or not all(0 <= column < len(covariate) for column in columns):
-        raise ValueError(f"columns must be different and lie in 0..{len(covariate) - 1}, got {sorted(columns)}")
+        raise ValueError(f"columns must be distinct and lie in 0..{len(covariate) - 1}, got {sorted(columns)}")
     if not len(columns):
-        raise ValueError("a set to match needs a neuron, got none")
+        raise ValueError("a set to match needs at least 1 neuron, got 0")
     return np.array(sorted(columns), dtype=np.int64)

@@ -1,4 +1,4 @@
-"""How far the key-neuron sets of the tags overlap, and how far they would by chance."""
+"""Overlap of the key-neuron sets of tags, observed and expected by chance."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from keyneurons.records import NeuronSets
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far the sets of each pair of tags overlap; every matrix is ``[tags, tags]``, nan where a set is empty.
+    """Overlap of each pair of tags; every matrix is ``[tags, tags]``, nan if a set is empty.
 
-    ``p_value`` is the probability of at least this count under random sets with the same number of neurons in every
-    layer; ``expected`` the mean count under the same null.
+    ``p_value`` is the probability of a count at least this large for random sets with the same
+    number of neurons in every layer; ``expected`` is the mean count under the same null.
     """
 
     tags: tuple[str, ...]
@@ -30,31 +30,31 @@ class Overlap:
     p_value: Float[ndarray, "tags tags"]
 
     def metrics(self) -> dict[str, float]:
-        """Means over the pairs of tags; of coefficient and Jaccard only where two tags have a set."""
-        found = {
+        """Means over pairs of tags; coefficient and Jaccard need two tags with non-empty sets."""
+        means = {
             MEAN_COUNT: mean_off_diagonal(self.count.astype(float)),
             "overlap/mean_expected_count": mean_off_diagonal(self.expected),
         }
         if (self.count.diagonal() > 0).sum() > 1:
-            found[MEAN_COEFFICIENT] = mean_off_diagonal(self.coefficient)
-            found[MEAN_JACCARD] = mean_off_diagonal(self.jaccard)
-        return found
+            means[MEAN_COEFFICIENT] = mean_off_diagonal(self.coefficient)
+            means[MEAN_JACCARD] = mean_off_diagonal(self.jaccard)
+        return means
 
 
 def overlap(sets: NeuronSets) -> Overlap:
-    """Compare every pair of tags; a tag with itself is on the diagonal.
+    """Compare every pair of tags; the diagonal compares a tag with itself.
 
-    Coefficient ``|A and B| / min(|A|, |B|)``, Jaccard ``|A and B| / |A or B|``. Under the null both sets are drawn
-    without replacement, with as many neurons in every layer as they have: the count is a sum of independent
-    hypergeometric variables, one a layer. That sets of different tags come from the same words is ignored. A set may
-    be empty: its coefficients are nan, and so is the Jaccard of two empty sets; with an empty set nothing is shared
-    and nothing expected, so the p-value is 1.
+    Coefficient ``|A and B| / min(|A|, |B|)``, Jaccard ``|A and B| / |A or B|``. Under the null,
+    both sets are drawn without replacement with their number of neurons in every layer: the count
+    is a sum of independent hypergeometric variables, one per layer. The null ignores that sets of
+    different tags are selected on the same words. Sets may be empty: their coefficients are nan, as
+    is the Jaccard of two empty sets; count and expectation are 0, so the p-value is 1.
 
     Returns:
         The matrices, tags in alphabetical order.
 
     Raises:
-        ValueError: If there is no tag.
+        ValueError: If there are no tags.
     """
     tags = tuple(sorted(sets))
     if not tags:
@@ -74,9 +74,9 @@ def overlap(sets: NeuronSets) -> Overlap:
 
 
 def neurons_by_layer(sets: NeuronSets, tag: str) -> Int[ndarray, " layers"]:
-    """How many neurons a tag's set has in every layer."""
-    found = Counter(neuron.layer for neuron in sets.tags[tag])
-    return np.array([found[layer] for layer in sets.layers])
+    """Number of neurons of a tag's set in every layer."""
+    counts = Counter(neuron.layer for neuron in sets.tags[tag])
+    return np.array([counts[layer] for layer in sets.layers])
 
 
 def shared_count_pmf(
@@ -84,17 +84,17 @@ def shared_count_pmf(
 ) -> Float[ndarray, " counts"]:
     """Distribution of the number of neurons that two random sets share.
 
-    Both are drawn without replacement, with these numbers of neurons in every layer: the count is a sum of independent
-    hypergeometric variables, one a layer.
+    Both are drawn without replacement with the given numbers of neurons in every layer: the count
+    is a sum of independent hypergeometric variables, one per layer.
 
     Returns:
-        The probability of every count from 0 to the most there can be.
+        The probability of every count from 0 to the maximum.
 
     Raises:
-        ValueError: If a layer has no room for the neurons.
+        ValueError: If a layer has fewer neurons than required.
     """
     if min(0, *first, *second) < 0 or max(0, *first, *second) > neurons_per_layer:
-        raise ValueError(f"neurons of a layer must lie in 0..{neurons_per_layer}, got {first} and {second}")
+        raise ValueError(f"numbers of neurons per layer must lie in 0..{neurons_per_layer}, got {first} and {second}")
     pmf = np.ones(1)
     for a, b in zip(first.tolist(), second.tolist(), strict=True):
         if a and b:
@@ -105,17 +105,17 @@ def shared_count_pmf(
 def chance_of_at_least(
     count: int, first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int
 ) -> float:
-    """Probability that random sets with these numbers of neurons in every layer share ``count`` neurons or more."""
+    """Probability that random sets of these sizes by layer share at least ``count`` neurons."""
     if not count:
         return 1.0
     return min(1.0, float(shared_count_pmf(first, second, neurons_per_layer)[count:].sum()))
 
 
 def mean_off_diagonal(matrix: Float[ndarray, "tags tags"]) -> float:
-    """Average over the pairs of different tags; a pair that is nan is left out.
+    """Mean over the pairs of different tags, ignoring nan.
 
     Returns:
-        The mean of all entries that are not on the diagonal and not nan.
+        The mean of all off-diagonal entries that are not nan.
 
     Raises:
         ValueError: If there are fewer than 2 tags, or every pair is nan.
@@ -124,11 +124,11 @@ def mean_off_diagonal(matrix: Float[ndarray, "tags tags"]) -> float:
         raise ValueError(f"a pair needs at least 2 tags, got {len(matrix)}")
     pairs = matrix[~np.eye(len(matrix), dtype=bool)]
     if np.isnan(pairs).all():
-        raise ValueError(f"a mean needs a pair of tags that is not nan, got {len(matrix)} tags without one")
+        raise ValueError(f"a mean needs a pair of tags that is not nan, got only nan for {len(matrix)} tags")
     return float(pairs[~np.isnan(pairs)].mean())
 
 
-@lru_cache(maxsize=4096)  # sets of many tags and resamples have the same few numbers of neurons in a layer
+@lru_cache(maxsize=4096)  # many tags and resamples share the same few set sizes
 def _shared_in_layer(smaller: int, larger: int, neurons_per_layer: int) -> Float[ndarray, " counts"]:
     from scipy.stats import hypergeom
 
@@ -138,7 +138,7 @@ def _shared_in_layer(smaller: int, larger: int, neurons_per_layer: int) -> Float
 
 
 def _ratio(part: Int[ndarray, "tags tags"], whole: Int[ndarray, "tags tags"]) -> Float[ndarray, "tags tags"]:
-    """Their quotient, nan where the whole is 0."""
+    """Element-wise quotient; nan where the denominator is 0."""
     ratio = np.full(part.shape, np.nan)
     np.divide(part, whole, out=ratio, where=whole > 0)
     return ratio

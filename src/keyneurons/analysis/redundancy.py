@@ -1,4 +1,4 @@
-"""How many different things the key neurons say: groups, effective dimension, and the angles between tags."""
+"""Redundancy of key neurons: clusters, effective dimension, and principal angles between tags."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from numpy import ndarray
 from keyneurons.analysis.confounds import column_space, pearson, unit_columns
 from keyneurons.records import NeuronSets
 
-# A basis vector of relative singular value s is known to some 1e-16 / s, and leaving it out turns the space by s.
+# A basis vector with relative singular value s has an error of about 1e-16 / s; dropping it rotates
+# the space by s.
 TOLERANCE = 1e-8
 
 
 @dataclass(frozen=True)
 class Redundancy:
-    """What the key neurons of all tags share on the words of train.
+    """Redundancy of the key neurons of all tags on the training words.
 
-    ``clusters`` holds positions among all neurons, as ``NeuronSets.columns`` gives them, the representative first;
-    ``angles`` the principal angles in degrees of each pair of tags in alphabetical order. Tags without key neurons
-    are in neither mapping, tags whose key neurons are all constant have no effective dimension and no angles.
+    ``clusters`` are positions among all neurons, as in ``NeuronSets.columns``, the representative
+    first; ``angles`` are the principal angles in degrees of each pair of tags in alphabetical
+    order. Tags without key neurons are in neither mapping; tags with only constant key neurons have
+    no effective dimension and no angles.
     """
 
     clusters: tuple[tuple[int, ...], ...]
@@ -33,22 +35,23 @@ class Redundancy:
 
 
 def redundancy(sets: NeuronSets, activations: Num[ndarray, "words union"], threshold: float = 0.5) -> Redundancy:
-    """Measure what the key neurons share.
+    """Measure the redundancy of the key neurons.
 
-    A neuron ranks by its best place in the set of a tag, then by the larger magnitude of its score there, then by the
-    lower column. One QR decomposition turns the words into as many coordinates as there are neurons: correlations and
-    angles stay what they are.
+    Neurons are ranked by their best position in the set of a tag, then by the magnitude of the
+    score there, then by column. A QR decomposition reduces the words to as many coordinates as
+    there are neurons, which preserves correlations and angles.
 
     Args:
         sets: The key neurons; a tag may have none.
-        activations: The columns ``sets.union()`` on the words of train.
-        threshold: The mean |r| from which groups of neurons are merged.
+        activations: The columns ``sets.union()`` on the training words.
+        threshold: Minimum mean |r| for merging clusters.
 
     Returns:
         Clusters, effective dimensions and angles.
 
     Raises:
-        ValueError: If the columns are not those of the union, no key neuron varies, or the threshold is not in 0..1.
+        ValueError: If the columns are not those of the union, no key neuron varies, or the
+            threshold is not in 0..1.
     """
     union = sets.union()
     if activations.shape[1] != len(union):
@@ -78,18 +81,18 @@ def redundancy(sets: NeuronSets, activations: Num[ndarray, "words union"], thres
 def clusters(
     activations: Num[ndarray, "words neurons"], rank: Int[ndarray, " neurons"], threshold: float = 0.5
 ) -> list[tuple[int, ...]]:
-    """Group neurons by average linkage on 1 - |r| (Sokal & Michener 1958), as long as the mean |r| keeps a threshold.
+    """Average-linkage clusters on 1 - |r| (Sokal & Michener 1958), merged while mean |r| allows.
 
-    The sign of a correlation is ignored, and so is whatever is not linear. A constant neuron correlates with none.
+    Ignores the sign of correlations and non-linear relations. Constant neurons have correlation 0.
 
     Args:
-        activations: One column a neuron.
-        rank: How good each neuron is, the best the lowest.
-        threshold: The least mean |r| between the neurons of two groups that are merged.
+        activations: One column per neuron.
+        rank: Rank of each neuron, the best lowest.
+        threshold: Minimum mean |r| between the neurons of two merged clusters.
 
     Returns:
-        The columns of each cluster from best to worst, so that the best stands for the cluster, and the clusters in
-        the order of their best; ties go to the lower column.
+        The columns of each cluster from best to worst, so that the first represents the cluster;
+        clusters are in the order of their first neurons; ties go to the lower column.
 
     Raises:
         ValueError: If the threshold is not between 0 and 1.
@@ -98,11 +101,12 @@ def clusters(
 
 
 def participation_ratio(activations: Num[ndarray, "words neurons"]) -> float:
-    """Effective dimension: ``(sum of eigenvalues)^2 / sum of their squares``, of the correlation matrix.
+    """Participation ratio of the correlation matrix: its effective dimension.
 
-    It is 1 where all neurons say the same, and their number where none correlates with another (Gao et al. 2017,
-    bioRxiv 214262). It ignores the scale of the neurons; constant neurons are left out. With few words chance
-    correlations lower it.
+    ``(sum of eigenvalues)^2 / sum of squared eigenvalues``. It is 1 if all neurons are perfectly
+    correlated and the number of neurons if all are uncorrelated (Gao et al. 2017, bioRxiv 214262).
+    Invariant to the scale of neurons; excludes constant neurons. With few words, chance
+    correlations decrease it.
 
     Returns:
         The ratio, in 1..neurons.
@@ -114,14 +118,15 @@ def participation_ratio(activations: Num[ndarray, "words neurons"]) -> float:
 
 
 def principal_angles(first: Num[ndarray, "words a"], second: Num[ndarray, "words b"]) -> Float[ndarray, " angles"]:
-    """Principal angles between the spaces that two sets of neurons span over the words, each neuron standardised.
+    """Principal angles between the spaces spanned by two sets of standardised neurons.
 
-    Cosines are the singular values of the product of orthonormal bases (Bjorck & Golub 1973, Math. Comp. 27:579).
-    Directions with less than 1e-8 of the strongest singular value are not counted. Angles below 1e-5 degrees are
-    rounding.
+    Cosines are the singular values of the product of orthonormal bases (Bjorck & Golub 1973, Math.
+    Comp. 27:579). Directions with a singular value below 1e-8 times the largest are excluded.
+    Angles below 1e-5 degrees are rounding errors.
 
     Returns:
-        Angles in degrees, ascending, as many as the smaller of the two ranks; none if a set has only constant neurons.
+        Angles in degrees, ascending, as many as the smaller of the two ranks; none if a set has
+        only constant neurons.
     """
     return _angles(column_space(unit_columns(first), TOLERANCE), column_space(unit_columns(second), TOLERANCE))
 
@@ -138,10 +143,10 @@ def _clusters(
     if n_neurons > 1:
         distances = 1 - np.abs(correlations[np.triu_indices(n_neurons, k=1)])
         labels = fcluster(linkage(distances, method="average"), 1 - threshold, criterion="distance")
-    found: dict[int, list[int]] = {}
+    groups: dict[int, list[int]] = {}
     for i in np.argsort(rank, kind="stable").tolist():
-        found.setdefault(int(labels[i]), []).append(i)
-    return [tuple(members) for members in found.values()]
+        groups.setdefault(int(labels[i]), []).append(i)
+    return [tuple(members) for members in groups.values()]
 
 
 def _participation(correlations: Float[ndarray, "neurons neurons"]) -> float:
@@ -158,7 +163,7 @@ def _angles(first: Float[ndarray, "words a"], second: Float[ndarray, "words b"])
 
 
 def _ranks(sets: NeuronSets, place: Mapping[int, int]) -> Int[ndarray, " union"]:
-    """Rank of each neuron of the union by its best place, the magnitude of its score there, and its column."""
+    """Rank of each neuron of the union by its best position, score magnitude there, and column."""
     best: dict[int, tuple[int, float]] = {}
     for tag in sets:
         for position, (column, neuron) in enumerate(zip(sets.columns(tag), sets.tags[tag], strict=True)):

@@ -1,4 +1,4 @@
-"""The same words drawn again, by sentence: words of one sentence are never independent."""
+"""Resampling of words by sentence, since words of one sentence are not independent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from numpy import ndarray
 def split_halves(
     sentence_of_word: Int[ndarray, " words"], n: int, seed: int
 ) -> list[tuple[Int[ndarray, " _first"], Int[ndarray, " _second"]]]:
-    """Halve the sentences at random, ``n`` times.
+    """Split the sentences into random halves, ``n`` times.
 
-    Sentences are drawn alike whatever their length, so the halves differ in words. The i-th halving depends on the
-    seed and i alone.
+    Sentences are drawn regardless of length, so the halves differ in words. The i-th split depends
+    only on the seed and i.
 
     Returns:
-        The word positions of both halves, ascending; of an odd number of sentences the first half has one more.
+        The word positions of both halves, ascending; with an odd number of sentences the first half
+        has one more.
 
     Raises:
         ValueError: If there are fewer than 2 sentences, their numbers descend, or ``n`` is below 1.
@@ -33,11 +34,12 @@ def split_halves(
 def bootstraps(sentence_of_word: Int[ndarray, " words"], n: int, seed: int) -> list[Int[ndarray, " _words"]]:
     """Draw as many sentences as there are, with replacement, ``n`` times: the cluster bootstrap.
 
-    Sentences are drawn alike whatever their length, so the number of words varies. The i-th resample depends on the
-    seed and i alone.
+    Sentences are drawn regardless of length, so the number of words varies. The i-th resample
+    depends only on the seed and i.
 
     Returns:
-        The word positions of each resample in sentence order; a sentence drawn twice stands there twice, copy by copy.
+        The word positions of each resample in sentence order; repeated sentences appear copy by
+        copy.
 
     Raises:
         ValueError: If there are fewer than 2 sentences, their numbers descend, or ``n`` is below 1.
@@ -50,18 +52,20 @@ def bootstraps(sentence_of_word: Int[ndarray, " words"], n: int, seed: int) -> l
 def permuted_tags(
     tags: Int[ndarray, " words"], sentence_of_word: Int[ndarray, " words"], within: bool, rng: np.random.Generator
 ) -> Int[ndarray, " words"]:
-    """Give the words each other's tags at random: a null that keeps the number of words of each tag.
+    """Permute the tags of the words: a null distribution that preserves the count of each tag.
 
-    ``within`` shuffles the tags among the words of each sentence: it keeps the tags of every sentence and so whatever
-    neurons know of a sentence as a whole; it breaks their order. Otherwise the sentences' tag sequences are put in
-    random order one after another and laid over the words: it keeps the order within a sequence, so the dependence of
-    neighbours; it breaks the bond to the sentence, whose bounds a sequence need not meet.
+    ``within`` shuffles the tags among the words of each sentence. This preserves the tags of every
+    sentence, and thus sentence-level information in neurons, but not their order. Otherwise the tag
+    sequences of the sentences are concatenated in random order and assigned to the words. This
+    preserves the order within sequences, and thus the dependence of neighbours, but not the
+    alignment with sentences.
 
     Returns:
         The tags of the words.
 
     Raises:
-        ValueError: If there is not one tag a word, sentence numbers descend, or there are no sentences to permute.
+        ValueError: If the numbers of tags and words differ, sentence numbers descend, or there are
+            too few sentences.
     """
     if len(tags) != len(sentence_of_word):
         raise ValueError(f"every word needs a tag, got {len(tags)} tags and {len(sentence_of_word)} words")
@@ -75,10 +79,10 @@ def permuted_tags(
 
 
 def _sentence_starts(sentence_of_word: Int[ndarray, " words"], at_least: int) -> Bool[ndarray, " words"]:
-    """Find the sentences.
+    """Mask of the first words of sentences.
 
     Returns:
-        Which words open one.
+        Whether each word starts a sentence.
 
     Raises:
         ValueError: If sentence numbers descend or there are too few sentences.
@@ -96,7 +100,7 @@ def _sentence_starts(sentence_of_word: Int[ndarray, " words"], at_least: int) ->
 
 
 def _words_of(sentences: Int[ndarray, " drawn"], is_start: Bool[ndarray, " words"]) -> Int[ndarray, " _positions"]:
-    """Positions of the words of some sentences, one sentence after another."""
+    """Positions of the words of some sentences, in the order of the sentences."""
     starts = np.flatnonzero(is_start)
     lengths = np.diff(starts, append=len(is_start))[sentences]
     done = lengths.cumsum() - lengths

@@ -1,4 +1,4 @@
-"""How well one neuron tells each tag from the rest, beside other neurons, and how its activations are spread."""
+"""How well one neuron separates each tag from the rest, compared with other neurons."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 @dataclass(frozen=True)
 class Separation:
-    """AUROC of each tag against the rest by one neuron and, whichever way they point, by it and by other neurons.
+    """AUROC of each tag against the rest for one neuron, compared with other neurons.
 
-    ``auroc`` is signed: below 0.5 the tag's words have the lower activations. ``either_way`` is max(a, 1 - a); so are
-    the ``control_`` columns (quantiles .025, .5 and .975 over ``n_controls`` neurons), and ``share_as_good`` is the
-    share of those neurons with at least the value of this one.
+    ``auroc`` is directed: below 0.5 the tag's words have lower activations. ``either_way`` is
+    max(a, 1 - a). The ``control_`` columns are the quantiles .025, .5 and .975 of the same value
+    over ``n_controls`` other neurons, and ``share_as_good`` is the share of those neurons with at
+    least the value of this one.
     """
 
     auroc: Float[ndarray, " tags"]
@@ -35,7 +36,7 @@ def separation(
     tags: Int[ndarray, " words"],
     n_tags: int,
 ) -> Separation:
-    """Compare a neuron with others on the same words.
+    """Compare a neuron with other neurons on the same words.
 
     Args:
         values: activations of the neuron.
@@ -44,13 +45,14 @@ def separation(
         n_tags: number of tags.
 
     Returns:
-        All tags.
+        AUROC values of all tags.
 
     Raises:
-        ValueError: there are no other neurons, a value is not finite, or a tag has no words or all of them.
+        ValueError: If there are no other neurons, a value is not finite, or a tag has no words or
+            all of them.
     """
     if not controls.shape[1]:
-        raise ValueError("at least one other neuron is needed to compare with, got none")
+        raise ValueError("comparison needs at least 1 other neuron, got 0")
     both = auroc(np.column_stack([values, controls]), tags, n_tags)
     folded = np.maximum(both, 1 - both)
     own, others = folded[:, 0], folded[:, 1:]
@@ -64,19 +66,19 @@ def auroc(
 ) -> Float[ndarray, "tags neurons"]:
     """Area under the ROC curve of each tag against the rest, by each neuron.
 
-    The chance that a word of the tag has the higher activation than one of the rest, ties counting half: the
-    Mann-Whitney statistic over the number of pairs.
+    The probability that a word of the tag has a higher activation than one of the rest, ties
+    counting half: the Mann-Whitney statistic divided by the number of pairs.
 
     Args:
-        values: one neuron a column.
+        values: one column per neuron.
         tags: tag of every word.
         n_tags: number of tags.
 
     Returns:
-        Areas in 0..1; a constant neuron has 0.5.
+        Areas in 0..1; 0.5 for constant neurons.
 
     Raises:
-        ValueError: a value is not finite, or a tag has no words or all of them.
+        ValueError: If a value is not finite, or a tag has no words or all of them.
     """
     from scipy.stats import rankdata
 
@@ -100,7 +102,7 @@ def spread(
     """The ``QUANTILES`` of each tag's activations.
 
     Raises:
-        ValueError: a tag has no words.
+        ValueError: If a tag has no words.
     """
     if missing := sorted(set(range(n_tags)) - set(tags.tolist())):
         raise ValueError(f"each of {n_tags} tags needs words, got none of tag {missing[0]}")

@@ -1,4 +1,4 @@
-"""How far the neuron sets of many runs agree, and how far they would by chance."""
+"""Agreement of the neuron sets of several runs, observed and expected by chance."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from keyneurons.records import NeuronSets
 
 @dataclass(frozen=True)
 class SetAgreement:
-    """Jaccard of the sets of every two runs, and its expectation for random sets with as many neurons in every layer.
+    """Jaccard of the sets of every two runs, and its expectation for random sets of the same sizes.
 
-    ``jaccard`` and ``expected`` are ``[runs, runs]``, means over the tags; the others ``[tags, runs, runs]``. nan where
-    two runs share no layer or no tag, or both sets of a tag are empty. The diagonal of ``jaccard`` is 1, that of
-    ``expected`` is of two independent random sets of the run's sizes.
+    Sizes match in every layer. ``jaccard`` and ``expected`` are ``[runs, runs]`` means over the
+    tags; the others are ``[tags, runs, runs]``. nan if two runs share no layer or no tag, or both
+    sets of a tag are empty. The diagonal of ``jaccard`` is 1, that of ``expected`` is for two
+    independent random sets of the run's sizes.
     """
 
     runs: tuple[str, ...]
@@ -36,15 +37,16 @@ class SetAgreement:
 def set_agreement(sets: Mapping[str, NeuronSets]) -> SetAgreement:
     """Compare the key neurons of every two runs, tag by tag.
 
-    A neuron is its layer and its number: what one run found in a layer that the other did not read counts as not
-    shared, and chance shares in common layers only. That runs of one method see the same words, and that a smaller set
-    of theirs lies within a larger one, is ignored by chance.
+    A neuron is identified by layer and index: neurons in a layer that the other run did not read
+    are not shared, and the expectation counts shared neurons in common layers only. The expectation
+    ignores that runs may use the same words, and that for one method a smaller set is part of a
+    larger one.
 
     Args:
-        sets: by run; the runs may differ in layers and tags.
+        sets: neuron sets by run; runs may differ in layers and tags.
 
     Returns:
-        The matrices, runs in the order given.
+        The matrices, runs in the given order.
 
     Raises:
         ValueError: If there are fewer than 2 runs, or they differ in site or width.
@@ -65,14 +67,14 @@ def set_agreement(sets: Mapping[str, NeuronSets]) -> SetAgreement:
         sizes = {tag: (a.sizes[tag], b.sizes[tag]) for tag in both if any(a.sizes[tag]) or any(b.sizes[tag])}
         return in_order({tag: expectation(*pair, a.sets.neurons_per_layer) for tag, pair in sizes.items()}, tags)
 
-    found, chance = symmetric(shared, items), symmetric(by_chance, items)
+    observed, chance = symmetric(shared, items), symmetric(by_chance, items)
     for i, item in enumerate(items):
         chance[:, i, i] = by_chance(item, item)
-    return SetAgreement(tuple(sets), tags, mean_over_tags(found), mean_over_tags(chance), found, chance)
+    return SetAgreement(tuple(sets), tags, mean_over_tags(observed), mean_over_tags(chance), observed, chance)
 
 
 def check_alike(sets: Mapping[str, NeuronSets]) -> None:
-    """Refuse sets whose neurons are not the same things.
+    """Raise if the neurons of the sets are not comparable.
 
     Raises:
         ValueError: If runs differ in site or width.
@@ -86,7 +88,7 @@ def check_alike(sets: Mapping[str, NeuronSets]) -> None:
 
 @dataclass(frozen=True)
 class _OfRun:
-    """The layers that a run read, its sets among the layers of all runs, and their sizes by layer."""
+    """The layers of a run, its sets on the layers of all runs, and their sizes by layer."""
 
     read: frozenset[int]
     sets: NeuronSets

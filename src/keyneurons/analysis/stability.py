@@ -1,4 +1,4 @@
-"""How far key-neuron sets come back when the words are drawn again, and how far they would by chance."""
+"""Stability of key-neuron sets under resampling, observed and expected by chance."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from keyneurons.records import NeuronSets
 
 @dataclass(frozen=True)
 class Stability:
-    """Mean Jaccard by tag over pairs of resamples, and its expectation for random sets of the same sizes."""
+    """Mean Jaccard by tag over pairs of resamples, and its expectation for random sets."""
 
     jaccard: Mapping[str, float]
     expected: Mapping[str, float]
 
     def mean(self) -> float:
-        """Mean Jaccard over the tags, each alike; refuses to average no tag."""
+        """Mean Jaccard over the tags, unweighted; raises if there are no tags."""
         return _mean(self.jaccard)
 
     def mean_expected(self) -> float:
-        """Mean expected Jaccard over the tags, each alike; refuses to average no tag."""
+        """Mean expected Jaccard over the tags, unweighted; raises if there are no tags."""
         return _mean(self.expected)
 
 
 def stability(pairs: Sequence[tuple[NeuronSets, NeuronSets]]) -> Stability:
     """Average the similarity of sets over pairs of resamples, tag by tag.
 
-    Over all pairs of resamples this is the average pairwise similarity of Nogueira, Sechidis & Brown 2018 (JMLR
-    18:174) with Jaccard as similarity. Jaccard grows with the size of the sets by chance alone, so it is to be read
-    beside its expectation. Order and scores within a set are ignored. A pair counts for the tags that ``jaccard``
-    compares in it; a tag without such a pair does not appear.
+    Over all pairs of resamples this is the average pairwise similarity of Nogueira, Sechidis &
+    Brown 2018 (JMLR 18:174) with Jaccard as similarity. Jaccard increases with set size by chance,
+    so compare it with its expectation. Order and scores within a set are ignored. The mean of a tag
+    is over the pairs in which ``jaccard`` is defined; tags without such a pair are omitted.
 
     Returns:
         Means over the pairs, tags in alphabetical order.
 
     Raises:
-        ValueError: If there is no pair.
+        ValueError: If there are no pairs.
     """
     if not pairs:
         raise ValueError("stability needs at least 1 pair of neuron sets, got 0")
@@ -53,7 +53,7 @@ def stability(pairs: Sequence[tuple[NeuronSets, NeuronSets]]) -> Stability:
 
 
 def jaccard(a: NeuronSets, b: NeuronSets) -> dict[str, float]:
-    """Jaccard index ``|A and B| / |A or B|`` of each tag that both have, unless both its sets are empty."""
+    """Jaccard index ``|A and B| / |A or B|`` of each common tag, unless both its sets are empty."""
 
     def of_tag(tag: str) -> float:
         first, second = ({(neuron.layer, neuron.neuron) for neuron in sets.tags[tag]} for sets in (a, b))
@@ -63,7 +63,7 @@ def jaccard(a: NeuronSets, b: NeuronSets) -> dict[str, float]:
 
 
 def expected_jaccards(a: NeuronSets, b: NeuronSets) -> dict[str, float]:
-    """Expected Jaccard index of random sets in place of those that ``jaccard`` compares, matched layer by layer."""
+    """Expected Jaccard index of random sets of the same sizes by layer, for each tag."""
     return _by_tag(
         a,
         b,
@@ -72,7 +72,7 @@ def expected_jaccards(a: NeuronSets, b: NeuronSets) -> dict[str, float]:
 
 
 def expected_jaccard(first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int) -> float:
-    """Expected Jaccard index of two independent random sets with these numbers of neurons in every layer.
+    """Expected Jaccard index of two independent random sets of these sizes by layer.
 
     ``sum_c P(c) c / (|A| + |B| - c)`` over the distribution of the shared count; exact.
 
@@ -80,11 +80,11 @@ def expected_jaccard(first: Int[ndarray, " layers"], second: Int[ndarray, " laye
         The expectation, in 0..1.
 
     Raises:
-        ValueError: If both sets are empty, or a layer has no room for the neurons.
+        ValueError: If both sets are empty, or a layer has fewer neurons than required.
     """
     total = int(first.sum() + second.sum())
     if not total:
-        raise ValueError("a Jaccard index needs a neuron in at least one of the sets, got 0 and 0")
+        raise ValueError("a Jaccard index needs a non-empty set, got sizes 0 and 0")
     pmf = shared_count_pmf(first, second, neurons_per_layer)
     shared = np.arange(len(pmf))
     return float(pmf @ (shared / (total - shared)))

@@ -1,1 +1,1 @@
-"""Files with a format: one module a format, with strict readers."""
+"""Files with a format: one module a format, with its writer and its strict readers."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from keyneurons.analysis.confounds import Confounded
+from keyneurons.artifacts.bound import Bound
 from keyneurons.artifacts.plain import Strict, checked, read_json
-from keyneurons.records import Scope, Sign, Site, ThresholdKind
+from keyneurons.atomic_files import write_json
+from keyneurons.data.word_features import CONFOUNDS
+from keyneurons.records import KeyNeuron, NeuronSets, Scope, Sign, Site, ThresholdKind
 
+KEY_NEURONS_FILE = "key_neurons.json"
 FORMAT = 1
+MODEL = {"id": "model", "revision": "revision", "tokenizer": "tokenizer", "random_weights": "random_weights"}
+"""By key of the model in the file, the field of ``Bound``."""
 
 Text = Annotated[str, Field(min_length=1)]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -104,6 +112,40 @@ class KeyNeurons(Strict):
                 yield f"tag {tag!r} has {len(neurons)} neurons, and top_k={self.top_k} allows {most}"
 
 
+def write_key_neurons(
+    path: Path,
+    bound: Bound,
+    tags: Mapping[str, Sequence[KeyNeuron]],
+    *,
+    dataset: Mapping[str, str],
+    layers: Sequence[int],
+    read_at: str,
+    method: str,
+    settings: Mapping[str, Any],
+    confounds: Mapping[str, Sequence[Confounded]] | None = None,
+) -> None:
+    """Write the file.
+
+    Args:
+        path: the file.
+        bound: what the neurons are bound to.
+        tags: the key neurons of every tag, the strongest first.
+        dataset: id and digest of the text.
+        layers: the layers that were read, ascending.
+        read_at: where the words were read.
+        method: name of the selection method.
+        settings: the optional keys of the file that say how neurons were scored and selected.
+        confounds: what each key neuron has in common with surface features, in the order of ``tags``.
+    """
+    model = {name: getattr(bound, field) for name, field in MODEL.items()}
+    neurons = {tag: [asdict(neuron) for neuron in own] for tag, own in tags.items()}
+    for tag, found in (confounds or {}).items():
+        neurons[tag] = [{**neuron, **_confounded(own)} for neuron, own in zip(neurons[tag], found, strict=True)]
+    head = {"format": FORMAT, "model": model, "dataset": dict(dataset), "tag_column": bound.tag_column}
+    site = {"site": bound.site, "layers": list(layers), "neurons_per_layer": bound.neurons_per_layer}
+    write_json(path, {**head, **site, "read_at": read_at, "method": method, **settings, "tags": neurons})
+
+
 def read_key_neurons(path: Path) -> dict[str, Any]:
     """Read the file and check all of it.
 
@@ -120,3 +162,22 @@ def read_key_neurons(path: Path) -> dict[str, Any]:
     checked(KeyNeurons, plain, path)
     found: dict[str, Any] = plain
     return found
+
+
+def sets_in(file: Mapping[str, Any]) -> tuple[Bound, NeuronSets]:
+    """The neuron sets of a file, given as ``read_key_neurons`` returns it, and what they are bound to."""
+    whole = {name: file[name] for name in ("site", "neurons_per_layer", "tag_column")}
+    bound = Bound(**{field: file["model"][name] for name, field in MODEL.items()}, **whole)
+    tags = {
+        tag: tuple(KeyNeuron(n["layer"], n["neuron"], n["score"]) for n in own) for tag, own in file["tags"].items()
+    }
+    return bound, NeuronSets(bound.site, tuple(file["layers"]), bound.neurons_per_layer, dict(sorted(tags.items())))
+
+
+def _confounded(found: Confounded) -> dict[str, Any]:
+    return {
+        "confounds": dict(zip(CONFOUNDS, found.correlations, strict=True)),
+        "partial": found.partial,
+        "partial_p_adjusted": found.p_adjusted,
+        "vanishes": found.vanishes,
+    }

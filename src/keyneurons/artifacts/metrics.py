@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field, RootModel
 
 from keyneurons.artifacts.plain import checked, read_json
+from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import check_name, metric_name
 
 METRICS_FILE = "metrics.json"
@@ -34,6 +35,16 @@ class Curves(RootModel[Mapping[Name, Mapping[Layer, float]]]):
     """By name a number for each layer."""
 
     model_config = ConfigDict(frozen=True, strict=True)
+
+
+def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Write the metrics of a run into its folder."""
+    write_json(folder / METRICS_FILE, dict(metrics))
+
+
+def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
+    """Write curves over the layers into a run's folder; MLflow draws them with the layer as the step."""
+    write_json(folder / LAYERS_FILE, {name: dict(curve) for name, curve in curves.items()})
 
 
 def read_metrics(folder: Path) -> Mapping[str, float]:

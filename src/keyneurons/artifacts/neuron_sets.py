@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.artifacts.key_neurons import read_key_neurons
-from keyneurons.artifacts.run_sets import sets_in
+from keyneurons.artifacts.bound import Bound
+from keyneurons.artifacts.key_neurons import read_key_neurons, sets_in
 from keyneurons.records import NeuronSets
 
 
@@ -26,20 +27,11 @@ def read_neuron_sets(path: Path, read: ActivationReader, tag_column: str) -> Neu
             read.
     """
     bound, sets = sets_in(read_key_neurons(path))
-    model = read.model
-    here = {
-        "model": model.files.id,
-        "revision": model.files.revision,
-        "tokenizer": model.tokenizer_digest,
-        "random_weights": model.random_weights,
-        "site": read.site,
-        "neurons_per_layer": model.width(read.site),
-        "tag_column": tag_column,
-    }
-    for name, value in here.items():
-        if (found := getattr(bound, name)) != value:
+    here = Bound.of(read, tag_column)
+    for name in (field.name for field in fields(Bound)):
+        if (found := getattr(bound, name)) != (value := getattr(here, name)):
             raise ValueError(f"{path} is bound to {name} {found}, this run has {value}")
     layers = {neuron.layer for own in sets.tags.values() for neuron in own}
     if missing := sorted(layers - set(read.layers)):
         raise ValueError(f"{path} has neurons of layer {missing[0]}, which is not read: layer={sorted(layers)}")
-    return NeuronSets(read.site, read.layers, model.width(read.site), sets.tags)
+    return NeuronSets(read.site, read.layers, here.neurons_per_layer, sets.tags)

@@ -9,8 +9,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, NonNegativeInt
 
 from keyneurons.artifacts.plain import Strict, checked, read_json
+from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import LONGEST_DATASET, LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
-from keyneurons.records import Split
+from keyneurons.records import Split, Treebank
 
 RUN_FILE = "run.json"
 LOGGED_FILE = "mlflow_run.json"
@@ -80,6 +81,17 @@ def read_run_facts(folder: Path) -> RunFacts:
         ValueError: it is damaged, or none of this version.
     """
     return checked(RunFacts, read_json(folder / RUN_FILE), folder / RUN_FILE)
+
+
+def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: str) -> None:
+    """Write into a run's folder what its dataset was (id, digest and sizes), and more tags."""
+    profile = {
+        split: {"sentences": len(sentences), "words": treebank.n_words(split)}
+        for split, sentences in treebank.splits.items()
+    }
+    facts = read_json(folder / RUN_FILE)
+    facts["tags"] |= {"dataset": treebank.id, **tags}
+    write_json(folder / RUN_FILE, {**facts, "dataset": {"id": treebank.id, "digest": digest, "profile": profile}})
 
 
 def read_logged(folder: Path) -> str | None:

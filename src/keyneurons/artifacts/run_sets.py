@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
-from keyneurons.analysis.consensus import Consensus, Found, Tally, consensus, found_neurons, tally
+from keyneurons.analysis.consensus import Consensus, SelectedNeuron, Tally, consensus, selected_neurons, tally
 from keyneurons.analysis.set_agreement import SetAgreement, set_agreement
-from keyneurons.artifacts.key_neurons import FORMAT
-from keyneurons.records import KeyNeuron, NeuronSets, Site
+from keyneurons.artifacts.bound import Bound
+from keyneurons.artifacts.key_neurons import sets_in, write_key_neurons
+from keyneurons.records import NeuronSets
 
-BOUND = ("model", "revision", "tokenizer", "random_weights", "site", "neurons_per_layer", "tag_column")
 FILTERS = {
     "model": "tags.model = '{}'",
     "revision": "tags.model_revision = '{}'",
@@ -19,23 +20,6 @@ FILTERS = {
     "site": "params.site = '{}'",
     "tag_column": "params.`dataset.tag_column` = '{}'",
 }
-MODEL = {"id": "model", "revision": "revision", "tokenizer": "tokenizer", "random_weights": "random_weights"}
-
-
-@dataclass(frozen=True)
-class Bound:
-    """What neurons and tags are bound to: sets that differ in any of it are not compared."""
-
-    model: str
-    revision: str
-    tokenizer: str
-    random_weights: bool
-    site: Site
-    neurons_per_layer: int
-    tag_column: str
-
-    def __str__(self) -> str:
-        return f"{self.model}{' with random weights' if self.random_weights else ''}, {self.site}"
 
 
 @dataclass(frozen=True)
@@ -45,27 +29,9 @@ class SetGroup:
     bound: Bound
     sets: Mapping[str, NeuronSets]
     agreement: SetAgreement | None = None
-    found: tuple[Found, ...] = ()
+    found: tuple[SelectedNeuron, ...] = ()
     tally: tuple[Tally, ...] = ()
     consensus: Consensus | None = None
-
-
-def sets_in(file: Mapping[str, Any]) -> tuple[Bound, NeuronSets]:
-    """What a ``key_neurons.json`` holds, given as ``read_key_neurons`` returns it."""
-    model = file["model"]
-    bound = Bound(
-        model["id"],
-        model["revision"],
-        model["tokenizer"],
-        model["random_weights"],
-        file["site"],
-        file["neurons_per_layer"],
-        file["tag_column"],
-    )
-    tags = {
-        tag: tuple(KeyNeuron(n["layer"], n["neuron"], n["score"]) for n in own) for tag, own in file["tags"].items()
-    }
-    return bound, NeuronSets(bound.site, tuple(file["layers"]), bound.neurons_per_layer, dict(sorted(tags.items())))
 
 
 def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> tuple[SetGroup, ...]:
@@ -84,7 +50,7 @@ def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> t
         groups.setdefault(bound, {})[run] = sets
     ordered = sorted(groups.items(), key=lambda group: -len(group[1]))
     return tuple(
-        SetGroup(b, own, set_agreement(own), found_neurons(own), tally(own), consensus(own, share))
+        SetGroup(b, own, set_agreement(own), selected_neurons(own), tally(own), consensus(own, share))
         if len(own) > 1
         else SetGroup(b, own)
         for b, own in ordered
@@ -109,12 +75,13 @@ def why_apart(groups: Sequence[SetGroup]) -> str | None:
 
 def _differences(groups: Sequence[SetGroup]) -> dict[str, tuple[object, ...]]:
     """In what groups differ, and the values."""
-    values = {name: tuple(dict.fromkeys(getattr(group.bound, name) for group in groups)) for name in BOUND}
+    names = [field.name for field in fields(Bound)]
+    values = {name: tuple(dict.fromkeys(getattr(group.bound, name) for group in groups)) for name in names}
     return {name: several for name, several in values.items() if len(several) > 1}
 
 
-def consensus_file(group: SetGroup, files: Mapping[str, Mapping[str, Any]], share: float | None) -> dict[str, Any]:
-    """The consensus of a group as a ``key_neurons.json`` that a run takes; a score is the share of runs that agree.
+def write_consensus(path: Path, group: SetGroup, files: Mapping[str, Mapping[str, Any]], share: float | None) -> None:
+    """Write the consensus of a group as a ``key_neurons.json`` that a run takes; scores are shares of agreeing runs.
 
     Raises:
         ValueError: there is one run only.
@@ -122,18 +89,13 @@ def consensus_file(group: SetGroup, files: Mapping[str, Mapping[str, Any]], shar
     if group.consensus is None:
         raise ValueError(f"a consensus needs at least 2 runs, got {len(group.sets)}")
     own = [files[run] for run in group.sets]
-    bound = group.bound
-    datasets = {(file["dataset"]["id"], file["dataset"]["digest"]) for file in own}
-    return {
-        "format": FORMAT,
-        "model": {name: getattr(bound, field) for name, field in MODEL.items()},
-        "dataset": {name: ", ".join(sorted({d[i] for d in datasets})) for i, name in enumerate(("id", "digest"))},
-        "tag_column": bound.tag_column,
-        "site": bound.site,
-        "layers": sorted({layer for sets in group.sets.values() for layer in sets.layers}),
-        "neurons_per_layer": bound.neurons_per_layer,
-        "read_at": ", ".join(sorted({str(file.get("read_at")) for file in own})),
-        "method": "consensus",
-        "consensus": {"runs": list(group.sets), "share": "majority" if share is None else share},
-        "tags": {tag: [asdict(neuron) for neuron in neurons] for tag, neurons in group.consensus.tags.items()},
-    }
+    write_key_neurons(
+        path,
+        group.bound,
+        group.consensus.tags,
+        dataset={name: ", ".join(sorted({file["dataset"][name] for file in own})) for name in ("id", "digest")},
+        layers=sorted({layer for sets in group.sets.values() for layer in sets.layers}),
+        read_at=", ".join(sorted({str(file.get("read_at")) for file in own})),
+        method="consensus",
+        settings={"consensus": {"runs": list(group.sets), "share": "majority" if share is None else share}},
+    )

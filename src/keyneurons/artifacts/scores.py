@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,24 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
-from keyneurons.atomic_files import check_regular
+from keyneurons.atomic_files import check_regular, write_tensors
+from keyneurons.records import Scores
 
 SCORES_FILE = "scores.safetensors"
 _TENSOR = re.compile(r"(?P<site>\w+)\.(?P<layer>[0-9]+)(?P<p>\.p_value)?")
+
+
+def write_scores(path: Path, scores: Scores, tags: Sequence[str], method: str) -> None:
+    """Write the scores of all neurons, and p-values where the method has them; tags by row, and the method's name."""
+    width, tensors = scores.neurons_per_layer, dict[str, Tensor]()
+    for i, layer in enumerate(scores.layers):
+        columns = slice(i * width, (i + 1) * width)
+        tensors[f"{scores.site}.{layer}"] = scores.values[:, columns].contiguous()
+        if scores.p_values is not None:
+            tensors[f"{scores.site}.{layer}.p_value"] = scores.p_values[:, columns].contiguous()
+    write_tensors(path, tensors, {"tags": json.dumps(tags), "site": scores.site, "method": method})
 
 
 @dataclass(frozen=True)

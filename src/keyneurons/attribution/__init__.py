@@ -1,1 +1,1 @@
-"""What each neuron adds to the prediction of a word, by gradients through the model."""
+"""Attribution of word predictions to neurons by gradients through the model."""

@@ -1,4 +1,4 @@
-"""Gradients of the probability of words with respect to what the model carries where it predicts them."""
+"""Gradients of word probabilities with respect to activations at the predicting positions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Substitutes = Mapping[int, Float[Tensor, "some copies neurons"] | None]
 
 @dataclass(frozen=True)
 class Gradients:
-    """Target of every word and copy, and by layer its gradient with respect to the site's activation."""
+    """Target of every word and copy, and by layer its gradient with respect to the activations."""
 
     target: Float[Tensor, "words copies"]
     by_layer: Mapping[int, Float[Tensor, "words copies neurons"]]
@@ -30,10 +30,10 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Differentiator:
-    """Goes on from a recording, with other activations at a site, to the target and its gradients.
+    """Computes targets and gradients from a recording with substituted activations.
 
-    ``target`` is the probability of the word's token or its natural logarithm; the head sees ``head_rows`` positions at
-    a time.
+    ``target`` is the probability of the word's token or its natural logarithm; the head processes
+    ``head_rows`` positions at a time.
     """
 
     predictor: Predictor
@@ -43,11 +43,11 @@ class Differentiator:
     head_rows: int
 
     def recorded(self, recording: Recording, tokens: Int[Tensor, " words"]) -> Float[Tensor, " words"]:
-        """The target of every word as the model gave it."""
+        """The target of every word in the recorded pass."""
         with torch.no_grad():
             parts = self._parts(recording.final, tokens)
-            found = torch.cat([self.predictor.log_probability(hidden, token) for hidden, token in parts])
-        return found if self.target == "log_probability" else found.exp()
+            log_probabilities = torch.cat([self.predictor.log_probability(hidden, token) for hidden, token in parts])
+        return log_probabilities if self.target == "log_probability" else log_probabilities.exp()
 
     def __call__(
         self,
@@ -57,40 +57,41 @@ class Differentiator:
         substitutes: Substitutes,
         copies: int = 1,
     ) -> Gradients:
-        """Target and gradients where the blocks go on from a recording.
+        """Compute targets and gradients from a recording with substituted activations.
 
         Args:
-            recording: what the model carried.
+            recording: the recorded pass.
             words: some of its words.
-            tokens: the token that is each word's, of all words of the recording.
-            substitutes: by layer, what takes the place of the activation of each copy; None leaves it as it comes.
+            tokens: the token of each word, for all words of the recording.
+            substitutes: by layer, the activations that replace those of each copy; None keeps them.
             copies: number of copies of each word's position.
 
         Returns:
-            The targets, and their gradients with respect to what the layers of ``substitutes`` carry.
+            The targets, and their gradients with respect to the activations of the layers in
+            ``substitutes``.
         """
-        final, carried = self.run(recording, words, substitutes, copies)
+        final, activations = self.run(recording, words, substitutes, copies)
         target, slope = self._head(final.detach().flatten(0, 1), tokens[words].repeat_interleave(copies))
-        found = torch.autograd.grad(final, [carried[layer] for layer in substitutes], slope.view_as(final))
-        return Gradients(target.view(-1, copies), dict(zip(substitutes, found, strict=True)))
+        gradients = torch.autograd.grad(final, [activations[layer] for layer in substitutes], slope.view_as(final))
+        return Gradients(target.view(-1, copies), dict(zip(substitutes, gradients, strict=True)))
 
     def run(
         self, recording: Recording, words: slice, substitutes: Substitutes, copies: int
     ) -> tuple[Float[Tensor, "some copies hidden"], dict[int, Float[Tensor, "some copies neurons"]]]:
-        """Run the blocks from the lowest layer of ``substitutes`` upwards; the arguments are those of the call.
+        """Run the blocks from the lowest layer of ``substitutes``; arguments as in the call.
 
         Returns:
-            What leaves the last norm, and what the layers carried, both on one graph.
+            The output of the last norm and the activations of the layers, in one autograd graph.
         """
-        carried: dict[int, Tensor] = {}
+        activations: dict[int, Tensor] = {}
 
         def substitute(layer: int) -> Through:
             def through(value: Tensor) -> Tensor:
-                given = substitutes[layer]
-                carried[layer] = value if given is None else given
-                if not carried[layer].requires_grad:
-                    carried[layer] = carried[layer].detach().requires_grad_()
-                return carried[layer]
+                replacement = substitutes[layer]
+                activations[layer] = value if replacement is None else replacement
+                if not activations[layer].requires_grad:
+                    activations[layer] = activations[layer].detach().requires_grad_()
+                return activations[layer]
 
             return through
 
@@ -105,12 +106,12 @@ class Differentiator:
             for number in range(first, len(blocks)):
                 hidden = recording.run(blocks[number], number, words, hidden)
             final: Tensor = self.predictor.norm(hidden)
-        return final, carried
+        return final, activations
 
     def _head(
         self, final: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
     ) -> tuple[Float[Tensor, " rows"], Float[Tensor, "rows hidden"]]:
-        """The target and its gradient by what leaves the last norm; logits live for some rows at a time."""
+        """The target and its gradient with respect to the last norm's output, in chunks of rows."""
         targets, slopes = [], []
         for hidden, token in self._parts(final, tokens):
             with torch.enable_grad():

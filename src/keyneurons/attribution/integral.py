@@ -1,4 +1,4 @@
-"""Integrated gradients: what an activation adds to a target on the way from a baseline, by quadrature."""
+"""Integrated gradients along a path from a baseline, by quadrature."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Layers = Mapping[int, Float[Tensor, "words neurons"]]
 
 @dataclass(frozen=True)
 class Quadrature:
-    """Where on 0..1 a function is evaluated, and what each value weighs; the weights sum to 1.
+    """Nodes in 0..1 and weights of a quadrature rule; the weights sum to 1.
 
-    ``gauss_legendre`` is exact for polynomials up to degree ``2 steps - 1``; ``left`` and ``right`` are Riemann sums.
+    ``gauss_legendre`` is exact for polynomials up to degree ``2 steps - 1``; ``left`` and ``right``
+    are Riemann sums.
     """
 
     rule: Rule
@@ -44,11 +45,11 @@ class Quadrature:
 
 @dataclass(frozen=True)
 class Attributions:
-    """By layer, the attribution of every neuron to every word's target.
+    """Attributions of every word's target to every neuron, by layer.
 
-    ``change`` is how far the target rises from the baseline to the activation, of one layer or of all jointly: what
-    exact attributions sum to (completeness, Sundararajan et al. 2017). None where the target at the baseline is not
-    looked at.
+    ``change`` is the change of the target from the baseline to the activation, for one layer or for
+    all layers jointly; exact attributions sum to it (completeness, Sundararajan et al. 2017). None
+    if the target at the baseline is not computed.
     """
 
     by_layer: Layers
@@ -63,27 +64,28 @@ def integrate(
 ) -> tuple[dict[int, Float[Tensor, "words neurons"]], Float[Tensor, " words"]]:
     """Attributions along the straight line from a baseline to the activations.
 
-    ``(w_i - b_i) * integral over alpha in 0..1 of dF/dw_i at b + alpha (w - b)`` (Sundararajan et al. 2017,
-    arXiv:1703.01365; of feed-forward neurons Dai et al. 2022, arXiv:2104.08696).
+    ``(w_i - b_i) * integral over alpha in 0..1 of dF/dw_i at b + alpha (w - b)`` (Sundararajan et
+    al. 2017, arXiv:1703.01365; for feed-forward neurons Dai et al. 2022, arXiv:2104.08696).
 
     Args:
-        evaluate: target and gradients of every word at some alphas.
+        evaluate: computes target and gradients of every word at some alphas.
         differences: by layer, activation minus baseline.
-        quadrature: of the integral.
-        copies_at_once: alphas evaluated together.
+        quadrature: rule of the integral.
+        copies_at_once: number of alphas evaluated together.
 
     Returns:
-        By layer the attributions, in float32 or wider, and the target of every word at the baseline.
+        The attributions by layer, in float32 or wider, and the target of every word at the
+        baseline.
     """
     nodes, weights = quadrature.nodes_and_weights()
     some = next(iter(differences.values()))
-    alphas, weight = torch.tensor([0.0, *nodes]), torch.tensor([0.0, *weights])  # the first is the baseline's
+    alphas, weight = torch.tensor([0.0, *nodes]), torch.tensor([0.0, *weights])  # the first is the baseline
     total: dict[int, Tensor] = {}
     targets = []
     for at, of_at in zip(torch.split(alphas, copies_at_once), torch.split(weight, copies_at_once), strict=True):
-        found = evaluate(at.to(some.device))
-        targets.append(found.target)
-        for layer, gradient in found.by_layer.items():
+        gradients = evaluate(at.to(some.device))
+        targets.append(gradients.target)
+        for layer, gradient in gradients.by_layer.items():
             wide = torch.promote_types(gradient.dtype, torch.float32)
             slope = torch.einsum("wcn,c->wn", gradient.to(wide), of_at.to(gradient.device, wide))
             total[layer] = total[layer] + slope if layer in total else slope

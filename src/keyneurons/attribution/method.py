@@ -1,4 +1,4 @@
-"""Selection methods that ask the model itself what a neuron adds to the prediction of a word."""
+"""Selection methods that attribute word predictions of the model to neurons."""
 
 from __future__ import annotations
 
@@ -17,21 +17,24 @@ from keyneurons.selection.moment_scorer import MomentScorer
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution(ABC):
-    """Which words are attributed to the neurons, to what target, and how neurons are ranked by it.
+    """Options of attribution: the attributed words, the target, and the ranking of neurons.
 
     Args:
         target: the probability of the word's first token, or its natural logarithm.
-        baseline: what a neuron is compared with: zero, or its mean over the train words.
-        words_per_tag: words of each tag, drawn at random from train: as many as the rarest tag has, at most so many.
-        min_context: words that stand before a word in its sentence, at least.
-        min_probability: words that the model gives less are left out.
-        rank_by: how often a neuron is among the strongest of a word of the tag, or its mean attribution, to which all
-            that follows says nothing.
-        share: of the neurons that count as the strongest of a word.
-        share_scope: whether these are found in each layer or over all layers read.
-        signed: the strongest are those that raise the target most; else of the largest magnitude.
-        test: of the frequencies: Fisher's exact of one tag against the rest, or chi-squared over all tags.
-        min_cramers_v: neurons whose frequency depends less on the tag are no key neurons.
+        baseline: the reference activation of a neuron: zero, or its mean over the training words.
+        words_per_tag: maximum number of words per tag, drawn at random from train; every tag gets
+            the same number.
+        min_context: minimum number of words before a word in its sentence.
+        min_probability: excludes words to which the model assigns a lower probability.
+        rank_by: how often a neuron is among the strongest of a tag's words, or its mean
+            attribution, which ignores the options below.
+        share: share of neurons that count as the strongest of a word.
+        share_scope: whether the share is of each layer or of all layers read.
+        signed: whether the strongest neurons are those with the largest attribution or the largest
+            magnitude.
+        test: test of the frequencies: Fisher's exact test of one tag against the rest, or
+            chi-squared over all tags.
+        min_cramers_v: excludes neurons with a smaller Cramer's V between frequency and tag.
     """
 
     target: Target = "probability"
@@ -66,12 +69,12 @@ class Attribution(ABC):
         if not 0 <= self.min_probability < 1:
             raise ValueError(f"min_probability must lie in 0..1, 1 excluded, got {self.min_probability}")
         if self.rank_by == "mean" and self.min_cramers_v > 0:
-            raise ValueError("min_cramers_v is of frequencies: it needs rank_by=frequency")
+            raise ValueError("min_cramers_v needs rank_by=frequency")
         _ = self.scorer
 
     @property
     def scorer(self) -> MomentScorer:
-        """Makes scores of attributions."""
+        """The scorer that ranks neurons by their attributions."""
         if self.rank_by == "mean":
             return MeanAttribution()
         across = self.share_scope == "model"
@@ -80,18 +83,18 @@ class Attribution(ABC):
     @property
     @abstractmethod
     def along(self) -> AttributionPath:
-        """How attributions are computed."""
+        """The path along which attributions are computed."""
 
     def completeness(self) -> Completeness | None:
-        """What checks that attributions sum to the change of the target, where they should."""
+        """The check that attributions sum to the change of the target; None if not applicable."""
         return None
 
 
 def check_whole(name: str, value: object) -> None:
-    """Refuse what is not a whole number from 1 on.
+    """Raise if a value is not a whole number of at least 1.
 
     Raises:
-        ValueError: it is not.
+        ValueError: If the value is not a whole number of at least 1.
     """
     if type(value) is not int or value < 1:
         raise ValueError(f"{name} must be a whole number and at least 1, got {value!r}")
@@ -99,11 +102,11 @@ def check_whole(name: str, value: object) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class IntegratedGradients(Attribution):
-    """Integrated gradients of the prediction of words (Sundararajan et al. 2017; of neurons Dai et al. 2022).
+    """Integrated gradients of word predictions (Sundararajan et al. 2017, Dai et al. 2022).
 
-    ``path`` scales one layer at a time, or all jointly; the integral takes ``steps`` evaluations by ``rule``; of a
-    relative completeness residual above ``residual_warning`` the log warns. Selection by frequency is that of
-    arXiv:2511.06519.
+    ``path`` scales one layer at a time or all layers jointly. The integral takes ``steps``
+    evaluations by ``rule``. A completeness error above ``residual_warning`` is logged as a warning.
+    Selection by frequency follows arXiv:2511.06519.
     """
 
     path: Literal["layer", "joint"] = "layer"
@@ -122,20 +125,20 @@ class IntegratedGradients(Attribution):
 
     @property
     def along(self) -> AttributionPath:
-        """The path that is integrated over."""
+        """The path of integration."""
         quadrature = Quadrature(self.rule, self.steps)
         return LayerPath(quadrature) if self.path == "layer" else JointPath(quadrature)
 
     def completeness(self) -> Completeness:
-        """What checks that attributions sum to the change of the target."""
+        """The check that attributions sum to the change of the target."""
         return Completeness(joint=self.along.joint, warn_above=self.residual_warning)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientXActivation(Attribution):
-    """Gradient of the prediction of words, times activation minus baseline: one step instead of an integral."""
+    """Gradient of word predictions times activation minus baseline: a single step, no integral."""
 
     @property
     def along(self) -> AttributionPath:
-        """The point where the gradient is taken."""
+        """The point at which the gradient is computed."""
         return GradientPath()

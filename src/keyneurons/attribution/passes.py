@@ -1,4 +1,4 @@
-"""From words to attributions in batches: what is recorded, how much at a time, what comes out."""
+"""Attribution of words in batches, from recording to results."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from keyneurons.records import Site
 
 log = logging.getLogger(__name__)
 
-AGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-6}  # of log-probabilities, in nats
+AGREEMENT = {torch.float32: 1e-3, torch.float64: 1e-6}  # tolerance of log-probabilities, in nats
 HALF_AGREEMENT = 0.5
 
 
 @dataclass(frozen=True)
 class Attributor:
-    """Attributes words to the neurons of one site of a model; ``memory_bytes`` is what a batch may take."""
+    """Attributes words to the neurons of one site; ``memory_bytes`` is the budget of a batch."""
 
     model: LanguageModel
     site: Site
@@ -41,27 +41,28 @@ class Attributor:
     memory_bytes: int
 
     def plan(self, encoded: Sequence[Encoded], targets: Targets, layers: Sequence[int]) -> Batching:
-        """Batches within the memory, after a trial that the model can be gone on with from block to block.
+        """Choose batch sizes, after verifying that the model can be run block by block.
 
         Returns:
-            How many words and copies go through the model together.
+            The number of words and copies per batch.
 
         Raises:
-            ValueError: it cannot, or the memory does not hold one word.
+            ValueError: If the model cannot be run block by block, or the memory is too small for
+                one word.
         """
         lengths = [len(encoded[s].ids) for s in targets.sentence]
         longest = targets.of(np.array([int(np.argmax(lengths))]))
         recording, tokens = self._record(encoded, longest, layers)
-        self._try(encoded, longest, recording, tokens, min(layers))
+        self._verify(encoded, longest, recording, tokens, min(layers))
         return batching(self.memory_bytes, self.along, self._differentiator(self.target), recording)
 
-    def _try(
+    def _verify(
         self, encoded: Sequence[Encoded], target: Targets, recording: Recording, tokens: Tensor, first: int
     ) -> None:
-        """Compare the model's own prediction of one word with that of blocks run one by one, and of our head.
+        """Compare the model's own prediction of one word with that of the blocks run one by one.
 
         Raises:
-            ValueError: they differ, or there is none.
+            ValueError: If the predictions differ or are not finite.
         """
         inputs = make_batch([encoded[s] for s in target.sentence], [0], pad_left=False).inputs(self.model.device)
         with torch.no_grad():
@@ -70,12 +71,12 @@ class Attributor:
         if not own.isfinite().all():
             raise ValueError(f"the prediction of {self.model.files.id} is not finite")
         direct = self._differentiator("log_probability")
-        ours = direct.recorded(recording, tokens), direct(recording, slice(None), tokens, {first: None}).target[:, 0]
+        by_block = direct(recording, slice(None), tokens, {first: None}).target[:, 0]
         dtype = next(self.model.predictor.base.parameters()).dtype
-        for found in ours:
-            if not torch.allclose(found.to(own), own, rtol=0, atol=AGREEMENT.get(dtype, HALF_AGREEMENT)):
-                told = f"log-probability {found.item():.4f} instead of {own.item():.4f}"
-                raise ValueError(f"{self.model.files.id} cannot be run block by block: {told}")
+        for value in (direct.recorded(recording, tokens), by_block):
+            if not torch.allclose(value.to(own), own, rtol=0, atol=AGREEMENT.get(dtype, HALF_AGREEMENT)):
+                difference = f"log-probability {value.item():.4f} instead of {own.item():.4f}"
+                raise ValueError(f"{self.model.files.id} cannot be run block by block: {difference}")
 
     def passes(
         self,
@@ -86,28 +87,28 @@ class Attributor:
         plan: Batching,
         done: int = 0,
     ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some columns"]]]]:
-        """Attribute batch after batch, the longest sentences first, so that too large a budget fails at once.
+        """Attribute words in batches, longest sentences first so that memory errors occur early.
 
         Args:
             encoded: all sentences of a split, each word with its first and last token.
             targets: the words.
             layers: the layers.
-            baseline: of every layer.
-            plan: the batches.
-            done: batches that are not made again.
+            baseline: baseline activations of every layer.
+            plan: the batch sizes.
+            done: number of finished batches, which are skipped.
 
         Yields:
-            Positions of some targets; by layer their attributions on the CPU and, where these are integrals, in a last
-            column the change of the target that they sum to.
+            Positions of some targets, and by layer their attributions on the CPU. For integrals, a
+            last column has the change of the target to which the attributions sum.
         """
         lengths = np.array([len(encoded[s].ids) for s in targets.sentence])
         order = np.lexsort((targets.rows, -lengths))
         batches = [order[first : first + plan.words] for first in range(0, len(order), plan.words)]
         differentiate = self._differentiator(self.target)
-        told = f"{plan.words} words x {plan.copies} at a time, about {plan.estimate / 2**20:.0f} MiB"
-        log.info("attributing %d words to %d layers (%s): %s", len(order), len(layers), self.site, told)
+        size = f"{plan.words} words x {plan.copies} copies per batch, about {plan.estimate / 2**20:.0f} MiB"
+        log.info("attributing %d words to %d layers (%s): %s", len(order), len(layers), self.site, size)
         with tqdm(
-            desc=f"attributions ({told})",
+            desc=f"attributions ({size})",
             total=len(order),
             initial=sum(len(batch) for batch in batches[:done]),
             unit=" words",
@@ -120,16 +121,16 @@ class Attributor:
                 bar.update(len(chosen))
 
     def probabilities(self, encoded: Sequence[Encoded], words: Targets, batch_tokens: int) -> Float[ndarray, " words"]:
-        """Probability that the model gives to each word's first token; ``batch_tokens`` go through it at a time."""
+        """Probability of each word's first token, in batches of ``batch_tokens``."""
         differentiate = self._differentiator("probability")
-        found = np.empty(len(words.rows), dtype=np.float32)
+        result = np.empty(len(words.rows), dtype=np.float32)
         plan = plan_batches([len(e.ids) for e in encoded], batch_tokens)
         for batch in tqdm(plan, desc="probabilities of words", unit=" passes", leave=False, disable=None):
             here = np.flatnonzero(np.isin(words.sentence, batch))
             if len(here):
                 recording, tokens = self._record(encoded, words.of(here), ())
-                found[here] = differentiate.recorded(recording, tokens).float().cpu().numpy()
-        return found
+                result[here] = differentiate.recorded(recording, tokens).float().cpu().numpy()
+        return result
 
     def _differentiator(self, target: Target) -> Differentiator:
         rows = head_rows(self.memory_bytes, int(self.model.config.vocab_size))
@@ -146,12 +147,12 @@ class Attributor:
         recording = record(base, self.model.family, self.site, layers, inputs, positions)
         return recording, torch.from_numpy(targets.token).to(device)
 
-    def _columns(self, found: Attributions) -> dict[int, Float[Tensor, "words columns"]]:
-        columns = {}
-        for layer, values in found.by_layer.items():
+    def _columns(self, attributions: Attributions) -> dict[int, Float[Tensor, "words columns"]]:
+        columns, change = {}, attributions.change
+        for layer, values in attributions.by_layer.items():
             columns[layer] = values.float().cpu()
-            if found.change is not None:
-                columns[layer] = torch.cat([columns[layer], found.change[layer][:, None].float().cpu()], dim=1)
+            if change is not None:
+                columns[layer] = torch.cat([columns[layer], change[layer][:, None].float().cpu()], dim=1)
             if not columns[layer].isfinite().all():
                 neuron = int((~columns[layer].isfinite()).any(0).nonzero()[0])
                 raise ValueError(f"attribution to {self.site} layer {layer} neuron {neuron} is not finite")

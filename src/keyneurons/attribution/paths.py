@@ -1,4 +1,4 @@
-"""The three ways to attribute a word's target to the activations where it is predicted."""
+"""The three attribution paths: layer by layer, all layers jointly, and a single gradient."""
 
 from __future__ import annotations
 
@@ -20,14 +20,11 @@ ALL = slice(None)
 
 @runtime_checkable
 class AttributionPath(Protocol):
-    """Attributes the targets of all words of a recording to all the layers that it holds.
-
-    ``copies`` is how often a word's position is computed; ``together`` says whether one pass yields all layers.
-    """
+    """Attributes the targets of all words of a recording to all recorded layers."""
 
     @property
     def copies(self) -> int:
-        """Times that a word's position is computed."""
+        """Number of copies of a word's position."""
         ...
 
     @property
@@ -37,7 +34,7 @@ class AttributionPath(Protocol):
 
     @property
     def joint(self) -> bool:
-        """Whether all layers are scaled at once, so that their attributions belong together."""
+        """Whether all layers are scaled together, so that their attributions sum to one change."""
         ...
 
     def __call__(
@@ -48,13 +45,13 @@ class AttributionPath(Protocol):
         baseline: Baseline,
         copies_at_once: int,
     ) -> Attributions:
-        """The attributions."""
+        """Compute the attributions."""
         ...
 
 
 @dataclass(frozen=True)
 class LayerPath:
-    """One layer is scaled at a time, all above follow: integrated gradients as Dai et al. 2022 have them."""
+    """Scales one layer at a time and recomputes all layers above, as in Dai et al. 2022."""
 
     quadrature: Quadrature
     together = False
@@ -62,7 +59,7 @@ class LayerPath:
 
     @property
     def copies(self) -> int:
-        """The nodes of the quadrature, and the baseline."""
+        """The nodes of the quadrature and the baseline."""
         return self.quadrature.steps + 1
 
     def __call__(
@@ -73,21 +70,21 @@ class LayerPath:
         baseline: Baseline,
         copies_at_once: int,
     ) -> Attributions:
-        """Integrate layer by layer; each starts from what was recorded, so no layer below is computed again."""
+        """Integrate layer by layer from the recording, without recomputing lower layers."""
         recorded = differentiate.recorded(recording, tokens)
         by_layer: dict[int, Tensor] = {}
         change: dict[int, Tensor] = {}
         for layer, activation in recording.activations.items():
-            one = _Line(differentiate, recording, tokens, {layer: activation}, baseline)
-            found, origin = integrate(one, one.differences, self.quadrature, copies_at_once)
-            by_layer |= found
+            line = _Line(differentiate, recording, tokens, {layer: activation}, baseline)
+            attributions, origin = integrate(line, line.differences, self.quadrature, copies_at_once)
+            by_layer |= attributions
             change[layer] = recorded - origin
         return Attributions(by_layer, change)
 
 
 @dataclass(frozen=True)
 class JointPath:
-    """All layers are scaled at once, each held at its scaled activation: their attributions sum to one change."""
+    """Scales all layers jointly, each fixed at its scaled activation."""
 
     quadrature: Quadrature
     together = True
@@ -95,7 +92,7 @@ class JointPath:
 
     @property
     def copies(self) -> int:
-        """The nodes of the quadrature, and the baseline."""
+        """The nodes of the quadrature and the baseline."""
         return self.quadrature.steps + 1
 
     def __call__(
@@ -106,25 +103,26 @@ class JointPath:
         baseline: Baseline,
         copies_at_once: int,
     ) -> Attributions:
-        """Integrate over all layers together.
+        """Integrate over all layers jointly.
 
         Returns:
             Attributions that sum to one change.
 
         Raises:
-            ValueError: at the residual stream, which takes in the layers below: held, it depends on none of them.
+            ValueError: At several layers of the residual stream, which includes the layers below:
+                with fixed values it depends on none of them.
         """
         if differentiate.site == "residual" and len(recording.activations) > 1:
             raise ValueError("path=joint cannot scale the residual stream of several layers; use path=layer")
         line = _Line(differentiate, recording, tokens, recording.activations, baseline)
-        found, origin = integrate(line, line.differences, self.quadrature, copies_at_once)
+        by_layer, origin = integrate(line, line.differences, self.quadrature, copies_at_once)
         change = differentiate.recorded(recording, tokens) - origin
-        return Attributions(found, dict.fromkeys(found, change))
+        return Attributions(by_layer, dict.fromkeys(by_layer, change))
 
 
 @dataclass(frozen=True)
 class GradientPath:
-    """Gradient times activation (minus baseline): one step, at the activation itself; all layers from one pass."""
+    """Gradient times activation minus baseline, at the activation; one pass for all layers."""
 
     copies = 1
     together = True
@@ -138,15 +136,15 @@ class GradientPath:
         baseline: Baseline,
         copies_at_once: int,
     ) -> Attributions:
-        """The first-order change of the target if a neuron were put to its baseline."""
-        found = differentiate(recording, ALL, tokens, dict.fromkeys(recording.activations)).by_layer
-        wide = {layer: gradient[:, 0].to(_wide(gradient)) for layer, gradient in found.items()}
+        """First-order change of the target between a neuron's baseline and its activation."""
+        gradients = differentiate(recording, ALL, tokens, dict.fromkeys(recording.activations)).by_layer
+        wide = {layer: gradient[:, 0].to(_wide(gradient)) for layer, gradient in gradients.items()}
         differences = _differences(recording.activations, baseline)
         return Attributions({layer: differences[layer] * gradient for layer, gradient in wide.items()}, None)
 
 
 class _Line:
-    """Targets and gradients on the straight line from the baseline of some layers to their activations."""
+    """Targets and gradients on the straight line from the baselines to the activations."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Attributions of the words of a split: from the cache where they are, else from the model."""
+"""Cached attributions of the words of a split."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from keyneurons.attribution.targets import Targets, balanced, predictable
 from keyneurons.digests import json_digest
 from keyneurons.records import LabelledWords, Sentence
 
-ROWS_AT_ONCE = 1024  # of activations, for a mean
+ROWS_AT_ONCE = 1024  # rows of activations per block of a mean
 
 
 @dataclass(frozen=True)
 class AttributionReader:
-    """Attributes the words of a split to the neurons of one site, and keeps what it finds.
+    """Attributes the words of a split to the neurons of one site and caches the results.
 
-    ``read`` reads the activations of the same model where words are predicted; ``memory_bytes`` is what a batch may
-    take. Arrays are float32, one a layer: the attributions of all its neurons and, where they are integrals, in a last
-    column the change of the target that they sum to.
+    ``read`` reads activations of the same model at the positions that predict words;
+    ``memory_bytes`` is the budget of a batch. Arrays are float32, one per layer: the attributions
+    of all its neurons and, for integrals, a last column with the change of the target to which they
+    sum.
     """
 
     read: ActivationReader
@@ -38,7 +39,7 @@ class AttributionReader:
 
     def __post_init__(self) -> None:
         if self.read.read_at != "prediction":
-            raise ValueError(f"attribution is to predictions, got read_at={self.read.read_at}")
+            raise ValueError(f"attribution needs read_at=prediction, got read_at={self.read.read_at}")
 
     def sample(
         self, sentences: Sequence[Sentence], words: LabelledWords, names: Sequence[str], seed: int
@@ -46,24 +47,24 @@ class AttributionReader:
         """Draw the words to attribute.
 
         Args:
-            sentences: those of a split.
+            sentences: sentences of a split.
             words: its labelled words.
-            names: the tags.
-            seed: of the draw.
+            names: the tag names.
+            seed: seed of the draw.
 
         Returns:
             The targets, and their positions among the labelled words.
 
         Raises:
-            ValueError: a tag has too few words.
+            ValueError: If a tag has too few words.
         """
-        found = predictable(self.encoded(sentences), words.rows, self.method.min_context)
+        candidates = predictable(self.encoded(sentences), words.rows, self.method.min_context)
         if self.method.min_probability:
-            likely = self._probabilities(sentences, found) >= self.method.min_probability
-            found = found.of(np.flatnonzero(likely))
-        position = np.searchsorted(words.rows, found.rows)
+            likely = self._probabilities(sentences, candidates) >= self.method.min_probability
+            candidates = candidates.of(np.flatnonzero(likely))
+        position = np.searchsorted(words.rows, candidates.rows)
         drawn = balanced(words.tags[position], names, self.method.words_per_tag, seed)
-        return found.of(drawn), position[drawn]
+        return candidates.of(drawn), position[drawn]
 
     def __call__(
         self, sentences: Sequence[Sentence], targets: Targets, words: LabelledWords
@@ -71,16 +72,17 @@ class AttributionReader:
         """Attributions of the targets, in order.
 
         Args:
-            sentences: those of a split.
+            sentences: sentences of a split.
             targets: words to attribute.
-            words: all labelled words of the split, over which the mean of a baseline is taken.
+            words: all labelled words of the split, for the mean baseline.
 
         Returns:
-            By layer a memory-mapped array ``[words, neurons]``, or ``[words, neurons + 1]`` of integrals.
+            By layer, a memory-mapped array ``[words, neurons]``; ``[words, neurons + 1]`` for
+            integrals.
 
         Raises:
-            ValueError: an attribution is not finite, or the memory does not suffice.
-            OSError: the disk is full.
+            ValueError: If an attribution is not finite, or the memory is too small.
+            OSError: If the disk is full.
         """
         entry, site, layers = (
             self.read.store.entry(self.key(sentences, targets, words)),
@@ -90,16 +92,18 @@ class AttributionReader:
         with entry.lock():
             arrays = entry.load_all(site, layers)
             if missing := [layer for layer in layers if arrays[layer] is None]:
-                # what is scaled jointly is attributed jointly
-                wanted = list(layers) if self.method.along.joint else missing
+                # layers that are scaled jointly are attributed jointly
+                missing_layers = list(layers) if self.method.along.joint else missing
                 encoded, baseline = self.encoded(sentences), self._baseline(sentences, words)
-                plan = self._attributor.plan(encoded, targets, wanted)
+                plan = self._attributor.plan(encoded, targets, missing_layers)
                 shape = (len(targets.rows), self._columns)
-                with entry.write(site, wanted, shape, "float32", asdict(plan)) as partial:
-                    passes = self._attributor.passes(encoded, targets, wanted, baseline, plan, partial.steps_done)
+                with entry.write(site, missing_layers, shape, "float32", asdict(plan)) as partial:
+                    passes = self._attributor.passes(
+                        encoded, targets, missing_layers, baseline, plan, partial.steps_done
+                    )
                     for rows, values in passes:
                         partial.put(rows, {layer: value.numpy() for layer, value in values.items()})
-                arrays |= entry.load_all(site, wanted)
+                arrays |= entry.load_all(site, missing_layers)
         if any(array is None for array in arrays.values()):
             raise OSError(f"{entry.folder} was damaged while it was read; run again")
         return {layer: array for layer, array in arrays.items() if array is not None}
@@ -107,17 +111,20 @@ class AttributionReader:
     def stream(
         self, sentences: Sequence[Sentence], targets: Targets, words: LabelledWords
     ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some columns"]]]]:
-        """One pass over the targets that keeps nothing; the arguments are those of the call.
+        """Attribute the targets in one pass without caching; arguments as in the call.
 
         Yields:
-            Positions of some targets, and by layer their attributions as they would be stored.
+            Positions of some targets, and by layer their attributions in the format of the cache.
         """
         encoded, baseline = self.encoded(sentences), self._baseline(sentences, words)
         plan = self._attributor.plan(encoded, targets, self.read.layers)
         yield from self._attributor.passes(encoded, targets, self.read.layers, baseline, plan)
 
     def key(self, sentences: Sequence[Sentence], targets: Targets, words: LabelledWords) -> dict[str, Any]:
-        """All that the attributions depend on, site and layer apart; of a joint path all its layers."""
+        """Cache key: everything that determines the attributions except site and layer.
+
+        The key of a joint path includes all its layers.
+        """
         along = self.method.along
         facts = {"path": type(along).__name__, **asdict(along)}  # type: ignore[call-overload]
         facts |= {"target": self.method.target, "baseline": self.method.baseline, "words": _digest(targets)}
@@ -136,7 +143,7 @@ class AttributionReader:
         return self.read.model.width(self.read.site) + (self.method.along.copies > 1)
 
     def encoded(self, sentences: Sequence[Sentence]) -> list[Encoded]:
-        """Token ids of every sentence, and the first and the last token of every word."""
+        """Token ids of every sentence, and the first and last token of every word."""
         return replace(self.read, read_at="word", pooling="mean").encode(sentences)
 
     def _baseline(self, sentences: Sequence[Sentence], words: LabelledWords) -> dict[int, Float[Tensor, " neurons"]]:
@@ -146,19 +153,19 @@ class AttributionReader:
         return {layer: torch.from_numpy(_mean(array, words.rows)).float() for layer, array in arrays.items()}
 
     def _probabilities(self, sentences: Sequence[Sentence], words: Targets) -> Float[ndarray, " words"]:
-        """Probability that the model gives to words; from the cache where it is."""
+        """Probabilities that the model assigns to words, cached."""
         entry = self.read.store.entry({
             **self.read.key(sentences),
             "dtype": "float32",
             "probability_of": _digest(words),
         })
         with entry.lock():
-            if (known := entry.load("probability", 0)) is None:
-                found = self._attributor.probabilities(self.encoded(sentences), words, self.read.batch_tokens)
-                with entry.write("probability", [0], (len(found), 1), "float32", "whole") as partial:
-                    partial.put(np.arange(len(found)), {0: found[:, None]})
-                known = found[:, None]
-        return np.asarray(known)[:, 0]
+            if (cached := entry.load("probability", 0)) is None:
+                values = self._attributor.probabilities(self.encoded(sentences), words, self.read.batch_tokens)
+                with entry.write("probability", [0], (len(values), 1), "float32", "whole") as partial:
+                    partial.put(np.arange(len(values)), {0: values[:, None]})
+                cached = values[:, None]
+        return np.asarray(cached)[:, 0]
 
 
 def _digest(words: Targets) -> str:

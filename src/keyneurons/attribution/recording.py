@@ -1,7 +1,7 @@
-"""What a model carried where it predicts some words: all that is needed to go on from any block with other values.
+"""Recording of a forward pass, from which any block can be resumed with other activations.
 
-Only the position that predicts a word is ever computed again, since what stands before it does not change. So going on
-from a block costs one token per condition, however long the sentence is.
+Only the position that predicts a word is recomputed, since earlier positions do not change.
+Resuming from a block therefore costs one token per condition, regardless of the sentence length.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from keyneurons.records import Site
 
 @dataclass(frozen=True)
 class Positions:
-    """Where some words are predicted: row of the sentence in a batch, position of the token before the word."""
+    """Positions that predict words: row of the sentence in the batch, token before the word."""
 
     sentence: Int[Tensor, " words"]
     token: Int[Tensor, " words"]
 
     def take(self, value: Tensor) -> Tensor:
-        """What ``[sentences, tokens, ...]`` holds there; a first axis of 1 stands for all sentences."""
+        """Values of ``[sentences, tokens, ...]`` at the positions; broadcasts a first axis of 1."""
         sentence = self.sentence if len(value) > 1 else torch.zeros_like(self.sentence)
         return value[sentence.to(value.device), self.token.to(value.device)]
 
     def of_words(self, words: slice) -> Positions:
-        """Those of some of the words."""
+        """The positions of some of the words."""
         return Positions(self.sentence[words], self.token[words])
 
 
 @dataclass(frozen=True)
 class Call:
-    """How a block was called: its arguments by name (hidden states first), and the keys and values that it made."""
+    """Arguments of a block's call by name (hidden states first), and its keys and values."""
 
     arguments: Mapping[str, Any]
     keys: Float[Tensor, "sentences heads tokens size"]
@@ -55,9 +55,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Recording:
-    """What the model carried at the positions that predict some words.
+    """Hidden states and activations at the positions that predict some words.
 
-    ``inputs`` and ``calls`` are by block, ``activations`` by wanted layer; ``final`` is what leaves the last norm.
+    ``inputs`` and ``calls`` are by block, ``activations`` by recorded layer; ``final`` is the
+    output of the last norm.
     """
 
     positions: Positions
@@ -69,16 +70,16 @@ class Recording:
     def run(
         self, block: nn.Module, number: int, words: slice, hidden: Float[Tensor, "some copies hidden"]
     ) -> Float[Tensor, "some copies hidden"]:
-        """Run a block on other hidden states at the positions of some words, several for each word.
+        """Run a block on other hidden states at the positions of some words, several per word.
 
-        Each attends to what stands before its word's position, and to itself.
+        Each copy attends to the positions before its own and to itself.
         """
         call, positions = self.calls[number], self.positions.of_words(words)
         first, *others = call.arguments
-        arguments = {first: None, **{name: _there(call.arguments[name], positions) for name in others}}
+        arguments = {first: None, **{name: _select(call.arguments[name], positions) for name in others}}
         arguments |= {name: _Past(call, positions) for name in others if _is_cache(call.arguments[name])}
-        seen = call.arguments.get("attention_mask")
-        arguments["attention_mask"] = _mask(seen, positions, call.keys.shape[2], hidden.shape[1]).to(hidden.device)
+        mask = call.arguments.get("attention_mask")
+        arguments["attention_mask"] = _mask(mask, positions, call.keys.shape[2], hidden.shape[1]).to(hidden.device)
         return run_block(block, hidden, arguments)
 
 
@@ -91,36 +92,36 @@ def record(
     inputs: Mapping[str, Any],
     positions: Positions,
 ) -> Recording:
-    """Run a base model once over some sentences.
+    """Run a base model once over some sentences and record it.
 
     Args:
         model: a base model.
-        family: where its modules are.
-        site: where activations are read.
-        layers: the layers where they are.
-        inputs: what its forward takes: token ids, mask, positions.
-        positions: where to take down what it carries.
+        family: its architecture family, which locates the modules.
+        site: the site whose activations are recorded.
+        layers: the layers whose activations are recorded.
+        inputs: arguments of the forward pass: token ids, mask, positions.
+        positions: the positions to record.
 
     Returns:
-        What it carried there.
+        The recording.
     """
     from transformers import DynamicCache
 
-    cache = DynamicCache()  # without the config: a layer with a sliding window would forget
+    cache = DynamicCache()  # without the config: sliding-window layers would drop tokens
     arguments: list[dict[str, Any]] = []
     hidden: list[Tensor] = []
     activations: dict[int, Tensor] = {}
 
-    def heard(_: int, call: dict[str, Any]) -> None:
+    def record_call(_: int, call: dict[str, Any]) -> None:
         first = next(iter(call))
         hidden.append(positions.take(call[first]))
-        arguments.append({**call, first: None})  # of whole sentences, at every block
+        arguments.append({**call, first: None})  # without the hidden states of whole sentences
 
-    def hold(layer: int, value: Tensor) -> None:
+    def record_activation(layer: int, value: Tensor) -> None:
         activations[layer] = positions.take(value)
 
-    holding = {layer: functools.partial(hold, layer) for layer in layers}
-    with listening(model, family, 0, heard), passing(model, family, site, holding), quiet_transformers():
+    hooks = {layer: functools.partial(record_activation, layer) for layer in layers}
+    with listening(model, family, 0, record_call), passing(model, family, site, hooks), quiet_transformers():
         output = model(**{**inputs, "past_key_values": cache, "use_cache": True})
     layers_of_cache: list[Any] = cache.layers
     calls = [Call(a, kv.keys, kv.values) for a, kv in zip(arguments, layers_of_cache, strict=True)]
@@ -128,7 +129,7 @@ def record(
 
 
 class _Past:
-    """Keys and values of what stands before some words, as a cache that keeps nothing of what is put beside them."""
+    """Key-value cache of the positions before some words; it does not store new keys and values."""
 
     def __init__(self, call: Call, positions: Positions) -> None:
         sentences = positions.sentence.to(call.keys.device)
@@ -142,28 +143,29 @@ def _is_cache(value: Any) -> bool:
     return hasattr(value, "update") and hasattr(value, "layers")
 
 
-def _there(value: Any, positions: Positions) -> Any:
-    """An argument that is given for every position (its number, its rotation) at the positions of some words."""
+def _select(value: Any, positions: Positions) -> Any:
+    """Select a per-position argument (position id, rotary embedding) at some positions."""
     if isinstance(value, tuple):
-        return tuple(_there(part, positions) for part in value)
+        return tuple(_select(part, positions) for part in value)
     if not isinstance(value, Tensor) or value.ndim not in {2, 3}:
         return value
     return positions.take(value)[:, None]
 
 
 def _mask(mask: Tensor | None, positions: Positions, n_tokens: int, copies: int) -> Tensor:
-    """What copies see, ``[words, 1, copies, tokens + copies]``: all before it that the position saw, and themselves.
+    """Attention mask of copies, ``[words, 1, copies, tokens + copies]``.
 
-    Of the kind that the model made: additive, or true where something is seen.
+    Each copy sees itself and the earlier positions that its own position saw in the recorded pass.
+    The mask is of the model's kind: additive, or boolean with true for visible.
     """
     before = torch.arange(n_tokens, device=positions.token.device) < positions.token[:, None]
     if mask is not None:
         row = positions.take(mask.transpose(1, 2)).squeeze(1)[:, :n_tokens].to(before.device)
         before &= row if row.dtype == torch.bool else row == 0
     own = torch.eye(copies, dtype=torch.bool, device=before.device).expand(len(before), 1, -1, -1)
-    seen = torch.cat([before[:, None, None].expand(-1, 1, copies, -1), own], dim=3)
+    visible = torch.cat([before[:, None, None].expand(-1, 1, copies, -1), own], dim=3)
     if mask is None or mask.dtype == torch.bool:
-        return seen
-    return torch.zeros(seen.shape, dtype=mask.dtype, device=seen.device).masked_fill_(
-        ~seen, torch.finfo(mask.dtype).min
+        return visible
+    return torch.zeros(visible.shape, dtype=mask.dtype, device=visible.device).masked_fill_(
+        ~visible, torch.finfo(mask.dtype).min
     )

@@ -1,4 +1,4 @@
-"""Which words are attributed: predicted from enough context, each by its first token, equally many of every tag."""
+"""Words to attribute: predicted from enough context, with a first token of their own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from keyneurons.activations.alignment import Encoded
 
 @dataclass(frozen=True)
 class Targets:
-    """Words to predict: their rows among all words of a split, and where and as what token they are predicted.
+    """Words to predict: their rows in a split, the positions before them and their first tokens.
 
-    ``sentence`` counts the sentences of the split, ``position`` the tokens of a sentence, BOS included: that before
-    the word. ``token`` is the id of the word's first token.
+    ``sentence`` is the index of the sentence in the split, ``position`` the index of the token
+    before the word in its sentence, including BOS, and ``token`` the id of the word's first token.
     """
 
     rows: Int[ndarray, " words"]
@@ -26,20 +26,20 @@ class Targets:
     token: Int[ndarray, " words"]
 
     def of(self, chosen: Int[ndarray, " some"]) -> Targets:
-        """Some of them."""
+        """The subset of the targets at these indices."""
         return Targets(self.rows[chosen], self.sentence[chosen], self.position[chosen], self.token[chosen])
 
 
 def predictable(encoded: Sequence[Encoded], rows: Int[ndarray, " words"], min_context: int) -> Targets:
-    """The words among ``rows`` that stand behind ``min_context`` other words and whose first token is theirs alone.
+    """The words with at least ``min_context`` preceding words and an unshared first token.
 
     Args:
         encoded: all sentences of a split, each word with its first and last token.
-        rows: rows of the wanted words, ascending.
-        min_context: words before a word in its sentence, at least 1.
+        rows: rows of the candidate words, ascending.
+        min_context: minimum number of words before a word in its sentence, at least 1.
 
     Returns:
-        Those words, in the same order.
+        The words that qualify, in the same order.
 
     Raises:
         ValueError: If ``min_context`` is below 1.
@@ -49,33 +49,34 @@ def predictable(encoded: Sequence[Encoded], rows: Int[ndarray, " words"], min_co
     starts = np.cumsum([0, *(len(e.reads) for e in encoded)])
     sentence = np.searchsorted(starts, rows, side="right") - 1
     place = rows - starts[sentence]
-    kept, first = [], []
+    indices, first = [], []
     for i, (s, w) in enumerate(zip(sentence.tolist(), place.tolist(), strict=True)):
         reads = encoded[s].reads
         start = reads[w][0]
         shared = w and reads[w - 1][1] >= start or w + 1 < len(reads) and reads[w + 1][0] <= start
         if w >= min_context and not shared:
-            kept.append(i)
+            indices.append(i)
             first.append(start)
-    chosen, position = np.array(kept, dtype=np.int64), np.array(first, dtype=np.int64) - 1
+    chosen, position = np.array(indices, dtype=np.int64), np.array(first, dtype=np.int64) - 1
     sentence = sentence[chosen]
     token = np.array([encoded[s].ids[p + 1] for s, p in zip(sentence, position, strict=True)], dtype=np.int64)
     return Targets(rows[chosen], sentence, position, token)
 
 
 def balanced(tags: Int[ndarray, " words"], names: Sequence[str], at_most: int, seed: int) -> Int[ndarray, " sampled"]:
-    """Draw equally many words of every tag, at random without replacement: as many as the rarest has, or ``at_most``.
+    """Draw the same number of words of every tag: that of the rarest tag, at most ``at_most``.
 
     Returns:
-        Positions among the words, ascending. Which words of a tag are drawn depends on others by their number alone.
+        Positions among the words, ascending, drawn at random without replacement. Other tags affect
+        the draw of a tag only through their number of words.
 
     Raises:
-        ValueError: If a tag has fewer than 2 words; it is named.
+        ValueError: If a tag has fewer than 2 words; the message names it.
     """
     counts = np.bincount(tags, minlength=len(names))
     if (least := int(counts.min())) < 2:
         raise ValueError(
-            f"tag {names[int(counts.argmin())]} has {least} words that can be attributed, and needs 2: leave it out "
+            f"tag {names[int(counts.argmin())]} needs at least 2 attributable words, got {least}: exclude it "
             "(dataset.tags), or lower selection.min_context or min_probability"
         )
     draws = [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from keyneurons.config import inputs
 from keyneurons.data.ewt import UDEnglishEWT
@@ -10,22 +12,18 @@ from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
 from keyneurons.pipeline.dataset import Dataset
 
+SOURCES: Mapping[type[inputs.Dataset], Callable[[dict[str, Any], Path, int], TreebankSource]] = {
+    inputs.StarterDataset: lambda _, __, ___: Starter(),
+    inputs.EWTDataset: lambda own, cache, _: UDEnglishEWT(**own, cache=cache),
+    inputs.ConlluDataset: lambda own, _, seed: ConlluFiles(**own, seed=seed),
+    inputs.TextDataset: lambda own, cache, seed: RawText(**own, cache=cache, seed=seed),
+}
+"""By kind of dataset what makes its source of its own keys, the cache and the seed."""
+
 
 def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
     """The treebank and what is asked of it."""
-    asked = {name: getattr(dataset, name) for name in inputs.Dataset.model_fields}
-    return Dataset(source=_treebank_source(dataset, cache, seed), **asked)
-
-
-def _treebank_source(dataset: inputs.Dataset, cache: Path, seed: int) -> TreebankSource:
-    own = {
-        name: getattr(dataset, name) for name in type(dataset).model_fields if name not in inputs.Dataset.model_fields
-    }
-    source = own.pop("source")
-    if source == "conllu":
-        return ConlluFiles(**own, seed=seed)
-    if source == "ud_english_ewt":
-        return UDEnglishEWT(**own, cache=cache)
-    if source == "text":
-        return RawText(**own, cache=cache, seed=seed)
-    return Starter()
+    given = {name: getattr(dataset, name) for name in type(dataset).model_fields}
+    asked = {name: given.pop(name) for name in inputs.Dataset.model_fields}
+    own = {name: value for name, value in given.items() if name != "source"}
+    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.build.tracking import build_store
 from keyneurons.config import schema
@@ -32,25 +33,25 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
             f"lesion.later_layers must lie above layer {lowest}, the lowest lesioned, and below {n_layers}, "
             f"got {outside[0]}"
         )
-    mode, factor, to = (given.pop(name) for name in ("mode", "factor", "to"))
+    cut = Lesion(*(given.pop(name) for name in ("mode", "factor", "to")))
     pairs: tuple[MinimalPair, ...] = ()
     if (source := given.pop("pairs")) is not None:
         pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
     prompts, new_tokens, temperature = (given.pop(name) for name in ("prompts", "new_tokens", "temperature"))
     generation = None
     if prompts is not None:
-        if mode == "resample":
-            raise ValueError("lesion.prompts goes with modes that are the same at every position, not with resample")
+        if cut.borrows:
+            raise ValueError(f"lesion.prompts goes with modes that are the same at every position, not with {cut.mode}")
         texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
     if (neurons := given.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
-        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), "key_neurons.json")
+        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), KEY_NEURONS_FILE)
         sets = read_neuron_sets(found, read, config.dataset.tag_column)
     tokens = config.activations.batch_tokens
     return LesionStudy(
-        Lesion(mode, factor, to),
+        cut,
         alpha=config.threshold.alpha,
         batch_tokens=max(1, tokens // 4),
         pass_tokens=4 * tokens,

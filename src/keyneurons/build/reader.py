@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
 from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
+
+SOURCES: Mapping[type[inputs.Model], Callable[[Any, Path], ModelSource]] = {
+    inputs.PackagedModel: lambda _, cache: PackagedSmolLM2(cache),
+    inputs.HubModel: lambda model, _: HubModel(model.id, model.revision),
+    inputs.LocalModel: lambda model, cache: LocalModel(model.folder, cache),
+}
 
 
 def build_reader(config: schema.Config) -> ActivationReader:
     """The reader of activations, bound to a model whose files are here."""
-    cache = config.cache.expanduser()
-    m = config.model
-    model = LanguageModel(
-        build_model_source(m, cache).fetch(),
-        dtype=m.dtype,
-        device=m.device,
-        device_map=m.device_map,
-        random_weights=m.random_weights,
-        modules=m.modules,
-    )
+    files = build_model_source(config.model, config.cache.expanduser()).fetch()
+    return reader_of(config, build_model(config.model, files), build_processes(config))
+
+
+def reader_of(config: schema.Config, model: LanguageModel, processes: Processes) -> ActivationReader:
+    """The reader of a model's activations, as the configuration asks for them."""
     return ActivationReader(
         model=model,
-        store=ActivationStore(cache / "activations"),
         site=config.site,
         layers=resolve_layers(config.layer, model.n_layers),
-        bos=m.bos,
+        bos=config.model.bos,
         read_at=config.read_at,
         pooling=config.pooling,
         batch_tokens=config.activations.batch_tokens,
         dtype=config.activations.dtype,
-        processes=build_processes(config),
+        store=ActivationStore(config.cache.expanduser() / "activations"),
+        processes=processes,
+    )
+
+
+def build_model(model: inputs.Model, files: ModelFolder) -> LanguageModel:
+    """The model, nothing of it loaded yet."""
+    return LanguageModel(
+        files,
+        dtype=model.dtype,
+        device=model.device,
+        device_map=model.device_map,
+        random_weights=model.random_weights,
+        modules=model.modules,
     )
 
 
@@ -58,11 +75,7 @@ def build_processes(config: schema.Config) -> Processes:
 
 def build_model_source(model: inputs.Model, cache: Path) -> ModelSource:
     """Where the model comes from."""
-    if isinstance(model, inputs.HubModel):
-        return HubModel(model.id, model.revision)
-    if isinstance(model, inputs.LocalModel):
-        return LocalModel(model.folder, cache)
-    return PackagedSmolLM2(cache)
+    return SOURCES[type(model)](model, cache)
 
 
 def check_model(config: schema.Config, read: ActivationReader) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from keyneurons.artifacts.plain import write_yaml
-from keyneurons.atomic_files import write_text
+from keyneurons.artifacts.run_facts import keep_dataset_facts
 from keyneurons.build.experiment import build_experiment
-from keyneurons.build.tracking import build_store
+from keyneurons.config.compose import checked_with_choices
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
 from keyneurons.pipeline.method_agreement import Comparison, compare_methods
 from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_comparison
 from keyneurons.report.run.console import show_wide
-from keyneurons.runs.job import early_tags, keep_dataset_facts, seed_everything
+from keyneurons.runs.tracked import Heading, how_to_send, tracked
 from keyneurons.terminal import terminal
-from keyneurons.tracking import open_run
 
 SELECTION = re.compile(r"selection=\[?([\w,\s]+)\]?")
 
@@ -41,55 +39,50 @@ def methods_in(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
     return methods, [override for override in overrides if not SELECTION.fullmatch(override)]
 
 
-def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
+def run_agreement(overrides: Sequence[str]) -> None:
     """Compare the methods of ``selection=[...]`` and keep what is found in a folder and an MLflow run.
 
     Args:
         overrides: the overrides of the command line.
-        compose: makes a checked configuration of overrides.
     """
     methods, rest = methods_in(overrides)
-    configs = {method: _composed(method, rest, compose) for method in methods}
-    config = configs[methods[0]]
-    seed_everything(config.seed)
+    configs, choices = _composed(methods, rest)
     experiments = {method: build_experiment(each, method) for method, each in configs.items()}
-    experiments[methods[0]].read.bos_id()
+    config, read = configs[methods[0]], experiments[methods[0]].read
     folder = output_folder("agreement")
     folder.mkdir(parents=True)
-    write_text(folder / "config.yaml", _config_of_all(configs))
-    facts = {
-        "name": shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME),
-        "parent": None,
-        "choices": {"selection": ",".join(methods)},
-        "tags": early_tags(
-            config, {"dataset": config.dataset.source, "selection": ",".join(methods)}, experiments[methods[0]].read
-        ),
-    }
-    with open_run(build_store(config.tracking), folder, facts) as run:
+    name = shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME)
+    with tracked(Heading(name, choices), config, read, folder, _config_of_all(configs)) as run:
         comparison = compare_methods(experiments)
         write_comparison(comparison, folder)
         keep_dataset_facts(folder, comparison.text.treebank, comparison.text.digest)
         arrived = run.send(folder)
     console = terminal()
     _show(comparison, console)
-    console.print(
-        f"Everything is in {folder}"
-        + ("" if arrived else f"; send it later with: keyneurons log {shlex.quote(str(folder))}"),
-        soft_wrap=True,
-    )
+    console.print(f"Everything is in {folder}", soft_wrap=True)
+    if not arrived:
+        console.print(how_to_send(folder, config.tracking.uri), soft_wrap=True)
 
 
-def _composed(method: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Config:
-    try:
-        return compose([*overrides, f"selection={method}"])
-    except Exception as error:
-        raise ValueError(f"selection={method}: {' '.join(str(error).split())}") from error
+def _composed(methods: Sequence[str], overrides: Sequence[str]) -> tuple[dict[str, Config], dict[str, str]]:
+    """The checked configuration with each method, and the options that all of them share.
+
+    Raises:
+        ValueError: one of them cannot be composed.
+    """
+    configs: dict[str, Config] = {}
+    choices: dict[str, str] = {}
+    for method in methods:
+        try:
+            configs[method], choices = checked_with_choices([*overrides, f"selection={method}"])
+        except Exception as error:
+            raise ValueError(f"selection={method}: {' '.join(str(error).split())}") from error
+    return configs, choices | {"selection": ",".join(methods)}
 
 
-def _config_of_all(configs: dict[str, Config]) -> str:
+def _config_of_all(configs: Mapping[str, Config]) -> dict[str, Any]:
     dumped = {method: config.model_dump(mode="json", by_alias=True) for method, config in configs.items()}
-    whole = next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
-    return write_yaml(whole)
+    return next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
 
 
 def _show(comparison: Comparison, console: Console) -> None:

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
 COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
+ANSWERED = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
+"""Flags that Hydra answers without a run of ours."""
+RESUME = "resume="
 
 
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str], Path | None]:
-    """Hydra's flags on a command line, the overrides wherever they stand, and the user's own folder of options.
+@dataclass(frozen=True)
+class CommandLine:
+    """A command line without a command: Hydra's flags, and the overrides wherever they stood.
+
+    ``resume`` is the sweep to resume; ``config_dir`` the user's own folder of options; ``multirun`` whether ``-m``
+    was given; ``runs`` is false where a flag such as ``--cfg`` asks for something else than a run or a sweep.
+    """
+
+    flags: tuple[str, ...]
+    overrides: tuple[str, ...]
+    resume: str | None
+    config_dir: Path | None
+    config_name: str
+    multirun: bool
+    runs: bool
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line for Hydra, which takes no override behind a flag."""
+        return [*self.flags, *self.overrides]
+
+
+def parse(arguments: Sequence[str]) -> CommandLine:
+    """A command line of a run or a sweep.
 
     Args:
-        arguments: of a run or a sweep.
+        arguments: flags and overrides, in any order.
 
     Returns:
-        The three of them.
+        Its parts.
 
     Raises:
-        ValueError: something is none of these, or a mistyped command.
+        ValueError: something is neither, or a mistyped command.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -34,15 +60,23 @@ def split(arguments: Sequence[str]) -> tuple[list[str], list[str], Path | None]:
         raise ValueError(f"{error} (see keyneurons --hydra-help)") from error
     if unknown:
         raise ValueError(f"unknown option {unknown[0]} (see keyneurons --hydra-help)")
-    overrides: list[str] = known.overrides
-    for override in overrides:
-        _check_no_command(override)
+    for text in known.overrides:
+        _check_no_command(text)
+    overrides = [text for text in known.overrides if not text.startswith(RESUME)]
     if not known.shell_completion:
-        check_overrides([override for override in overrides if not override.startswith("resume=")])
+        check_overrides(overrides)
     flags = list(arguments)
-    for override in overrides:
-        flags.remove(override)
-    return flags, overrides, Path(known.config_dir) if known.config_dir else None
+    for text in known.overrides:
+        flags.remove(text)
+    return CommandLine(
+        flags=tuple(flags),
+        overrides=tuple(overrides),
+        resume=next((text.removeprefix(RESUME) for text in known.overrides if text.startswith(RESUME)), None),
+        config_dir=Path(known.config_dir).absolute() if known.config_dir else None,
+        config_name=known.config_name or "config",
+        multirun=known.multirun,
+        runs=not any(getattr(known, name) for name in ANSWERED),
+    )
 
 
 def _check_no_command(word: str) -> None:

@@ -139,7 +139,7 @@ def _fetch(options: argparse.Namespace) -> None:
 def _agreement(options: argparse.Namespace) -> None:
     from keyneurons.cli.agreement import run_agreement
 
-    run_agreement(options.overrides, _config)
+    run_agreement(options.overrides)
 
 
 def _extract(options: argparse.Namespace) -> None:

@@ -34,7 +34,22 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     text = masked(text)
     if unknown := re.match(r"Could not override '(?P<key>[^']+)'", text):
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(?P<text>.+?)'\s", text):
+        return _several_values(several["text"])
     return re.sub(r"(\S{1000})\S+", r"\1...", " ".join(text.split()))
+
+
+def _several_values(text: str) -> str:
+    """What to write instead of several values where one is taken."""
+    from keyneurons.config.overrides import options_of
+
+    key, _, values = text.partition("=")
+    other = ""
+    if key == "selection" and "(" not in values:
+        other = f"; to compare them on the same activations: keyneurons agreement selection=[{values}]"
+    elif not options_of(key) and "(" not in values:
+        other = f"; a list is written {key}=[{values}]"
+    return f"{text} has several values; to do a run with each: keyneurons -m {text}{other}"
 
 
 def _unknown_key(key: str, others: Sequence[str]) -> str:

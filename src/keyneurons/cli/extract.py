@@ -11,7 +11,7 @@ from keyneurons.config.compose import composed, composing, configured_sweep
 from keyneurons.config.overrides import check_overrides
 from keyneurons.config.validation import validate
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.sweeps.session import check_jobs, jobs_of, together
+from keyneurons.sweeps.jobs import check_jobs, jobs_of, together
 
 
 def extract_for(overrides: Sequence[str]) -> Iterator[str]:

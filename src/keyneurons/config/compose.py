@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
-from keyneurons.config.overrides import check_overrides, override
+from keyneurons.addresses import check_no_secrets
+from keyneurons.config.overrides import check_overrides
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate
@@ -21,10 +25,49 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def composing() -> Generator[None]:
-    """Initialise Hydra with ``conf/`` for the duration of a block."""
+def composing(config_dir: Path | None = None) -> Generator[None]:
+    """Initialise Hydra with ``conf/`` for the duration of a block.
+
+    Args:
+        config_dir: The user's folder of options; an option of ``conf/`` with the same name takes
+            precedence.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: If the folder does not exist.
+    """
+    if config_dir is not None and not config_dir.is_dir():
+        raise ValueError(f"config_dir={config_dir} is not a folder")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        if config_dir is not None:
+            loader: Any = GlobalHydra.instance().config_loader()
+            path = loader.get_search_path()
+            path.prepend("command-line", f"file://{config_dir.absolute()}", SearchPathQuery(provider="schema"))
+            loader.repository.initialize_sources(path)
         yield
+
+
+def base_config(overrides: Sequence[str], name: str) -> DictConfig:
+    """Compose the base configuration of a run or sweep, including Hydra's part.
+
+    Call it inside ``composing``.
+
+    Args:
+        overrides: Overrides of the command line; sweeps are not applied.
+        name: Name of the primary configuration.
+
+    Raises:
+        ValueError: If the configuration contains a secret, which Hydra would write to the run's
+            folder.
+    """
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    mode = RunMode.MULTIRUN
+    base = hydra.compose_config(name, list(overrides), run_mode=mode, validate_sweep_overrides=False)
+    check_no_secrets(OmegaConf.to_container(base, resolve=False))
+    return base
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
@@ -52,7 +95,7 @@ def checked_with_choices(overrides: Sequence[str], config_dir: Path | None = Non
     Raises:
         ValueError: If the folder is missing, or the configuration is invalid or that of a sweep.
     """
-    whole = _whole([*_search_path(config_dir), *overrides])
+    whole = _whole(overrides, config_dir)
     if whole.hydra.mode == RunMode.MULTIRUN:
         raise ValueError("this configuration is a sweep (hydra.mode=MULTIRUN): run it from the command line")
     chosen = dict(whole.hydra.runtime.choices)
@@ -90,16 +133,7 @@ def sweep_params(hydra: DictConfig, overrides: Sequence[str]) -> list[str]:
     return [f"{key}={value}" for key, value in params.items()]
 
 
-def _whole(overrides: Sequence[str]) -> DictConfig:
+def _whole(overrides: Sequence[str], config_dir: Path | None = None) -> DictConfig:
     check_overrides(overrides)
-    with composing():
+    with composing(config_dir):
         return compose("config", list(overrides), return_hydra_config=True)
-
-
-def _search_path(config_dir: Path | None) -> list[str]:
-    if config_dir is None:
-        return []
-    if not config_dir.is_dir():
-        raise ValueError(f"config_dir={config_dir} is not a folder")
-    _, _, quoted = override("folder", f"file://{config_dir.absolute()}").partition("=")
-    return [f"hydra.searchpath=[{quoted}]"]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
+from keyneurons.choices import Dtype, ModuleName
 from keyneurons.config.values import Caps, Fractions, PositiveInt, check_tags, device_name, one_line
 
 
@@ -70,11 +71,11 @@ class Model(Section):
     """Keys of every model."""
 
     bos: str | None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    dtype: Dtype
     device: Annotated[str, AfterValidator(device_name)]
     device_map: str | None
     random_weights: bool
-    modules: Mapping[Literal["blocks", "mlp", "mlp_gate", "attention", "norm"], str] | None
+    modules: Mapping[ModuleName, str] | None
 
 
 class PackagedModel(Model):

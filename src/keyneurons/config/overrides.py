@@ -60,13 +60,19 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if parsed.key_or_group in {"experiment", "control"}:  # these groups take several options
             wrong = [value for value in wrong if not isinstance(value, list)]
         if options and wrong:
-            group, value = parsed.key_or_group, wrong[0]
-            hint = ""
-            if group == "selection" and isinstance(value, list):
-                hint = "; to compare several, use: keyneurons agreement selection=[...], or a sweep: -m selection=a,b"
-            elif value is None and group == "lesion":
-                hint = "; use ~lesion for no lesions, the default"
-            raise ValueError(f"{group} takes the name of one option: {', '.join(options)}; got {_shorten(text)}{hint}")
+            raise ValueError(_no_option(parsed.key_or_group, options, wrong[0], text))
+
+
+def _no_option(group: str, options: Sequence[str], value: Any, text: str) -> str:
+    """Explain how to correct an override that does not name an option of its group."""
+    if group == "selection" and isinstance(value, list) and len(value) > 1:
+        names = ",".join(map(str, value))
+        return (
+            f"a run has one selection, got {_shorten(text)}; to compare methods on the same activations: "
+            f"keyneurons agreement selection=[{names}]; to run each: keyneurons -m selection={names}"
+        )
+    hint = "; use ~lesion for no lesions, the default" if group == "lesion" and value is None else ""
+    return f"{group} takes the name of one option: {', '.join(options)}; got {_shorten(text)}{hint}"
 
 
 def options_of(group: str) -> list[str]:

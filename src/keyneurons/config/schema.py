@@ -12,7 +12,19 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from keyneurons.addresses import check_no_secrets
-from keyneurons.choices import Permuted, Scope, Sign, Site, ThresholdKind
+from keyneurons.choices import (
+    KeptDtype,
+    LesionFamily,
+    LesionMode,
+    LesionPlace,
+    Permuted,
+    Pooling,
+    ReadAt,
+    Scope,
+    Sign,
+    Site,
+    ThresholdKind,
+)
 from keyneurons.config.inputs import (
     ConlluDataset,
     EWTDataset,
@@ -94,7 +106,7 @@ class Reliability(Section):
 class LayerByLayer(Section):
     """Measurements of each layer."""
 
-    read_at: tuple[Literal["word", "prediction"], ...]
+    read_at: tuple[ReadAt, ...]
     concepts: bool
     concept_words: Annotated[Int, Field(ge=2)]
     concept_draws: PositiveInt
@@ -109,12 +121,12 @@ class LayerByLayer(Section):
 class Lesion(Section):
     """Lesions (ablations) of key neurons in the running model, and their control sets."""
 
-    mode: Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
+    mode: LesionMode
     factor: Float
     to: str | None
-    where: Literal["everywhere", "predicted"]
+    where: LesionPlace
     shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
-    families: Annotated[tuple[Literal["random", "variance", "frequency", "lowest"], ...], Field(min_length=1)]
+    families: Annotated[tuple[LesionFamily, ...], Field(min_length=1)]
     sets: Annotated[Int, Field(ge=2)]
     split: Literal["dev", "test"]
     sentences: PositiveInt
@@ -134,7 +146,7 @@ class Activations(Section):
 
     store: bool
     batch_tokens: PositiveInt
-    dtype: Literal["float16", "float32"]
+    dtype: KeptDtype
     memory_mb: PositiveInt
     devices: Int | str
     num_nodes: PositiveInt
@@ -160,8 +172,8 @@ class Config(Section):
     tracking: Tracking
     site: Site
     layer: Layer
-    read_at: Literal["word", "prediction"]
-    pooling: Literal["last", "first", "mean"]
+    read_at: ReadAt
+    pooling: Pooling
     top_k: PositiveInt
     scope: Scope
     sign: Sign

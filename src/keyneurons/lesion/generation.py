@@ -11,7 +11,7 @@ import torch
 
 from keyneurons.activations.capture import passing
 from keyneurons.data.reading import read_text
-from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.lesion.conditions import Condition, changed
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
@@ -48,9 +48,8 @@ def continuations(
     Returns:
         What the model wrote, without the prompts.
     """
-    width, device = model.width(site), model.device
-    layers = {layer: Layer(layer, [condition], width, device) for layer in condition.layers}
-    through = {layer: functools.partial(_apply, change) for layer, change in layers.items()}
+    device = model.device
+    through = {layer: functools.partial(changed, [condition], layer) for layer in condition.layers}
     sampling = {"do_sample": False} if generation.temperature == 0 else _sampled(generation.temperature)
     found = []
     with quiet_transformers(), passing(model.predictor.base, model.family, site, through):
@@ -70,10 +69,6 @@ def continuations(
             found.append(str(model.tokenizer.decode(whole[0, len(ids) :], skip_special_tokens=True)))
             told(1)
     return tuple(found)
-
-
-def _apply(change: Layer, value: torch.Tensor) -> torch.Tensor:
-    return change(value)
 
 
 def _sampled(temperature: float) -> dict[str, object]:

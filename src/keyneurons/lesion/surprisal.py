@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +13,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
-from keyneurons.activations.capture import passing
 from keyneurons.activations.extract import plan_batches
-from keyneurons.lesion.conditions import Condition, Layer
+from keyneurons.lesion.conditions import Condition
+from keyneurons.lesion.passes import Passes
 from keyneurons.lesion.rows import Rows, Words
-from keyneurons.models.blocks import listening, run_block
-from keyneurons.models.families import block_modules
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 HEAD_ROWS = 256  # positions whose logits are held at a time
@@ -42,21 +38,11 @@ class Readout:
 
 
 @dataclass(frozen=True)
-class _Start:
-    """Where lesioned passes start: what enters the first lesioned block, and how the blocks from there are called."""
-
-    hidden: Float[Tensor, "sentences tokens hidden"]
-    calls: Mapping[int, Mapping[str, Any]]
-    final: Float[Tensor, "sentences tokens hidden"]
-
-
-@dataclass(frozen=True)
 class Surprisal:
     """Measures words in bits under conditions at one site of a model.
 
     ``pass_tokens`` go through a block at a time, over all conditions; ``batch_tokens`` are those of sentences alone.
-    ``donors`` has, by layer, the activations of other words, for conditions that borrow; which word lends to which
-    position depends on the ``seed``, the sentence and the position alone.
+    ``donors`` and ``seed`` are those of ``Passes``.
     """
 
     model: LanguageModel
@@ -136,9 +122,10 @@ class Surprisal:
         where: Bool[ndarray, "conditions words"] | None,
     ) -> Iterator[tuple[slice, Float[ndarray, "measures some words"]]]:
         """Measures of the words of some sentences, a few conditions at a time; these come by their lowest layer."""
+        passes = Passes(self.model, self.site, self.donors, self.seed)
         at_once = max(1, self.pass_tokens // rows.ids.numel())
         later = {readout.layer for readout in readouts if readout.layer is not None}
-        start_of = self._intact(rows, {min({*c.layers, *later}) for c in conditions if c.layers or later})
+        start_of = passes.intact(rows, {min({*c.layers, *later}) for c in conditions if c.layers or later})
         for first in range(0, len(conditions), at_once):
             some = slice(first, first + at_once)
             chosen = conditions[some]
@@ -147,9 +134,9 @@ class Surprisal:
             if not layers and not later:
                 final = start_of[None].final[None].expand(len(chosen), *[-1] * 3)
             else:
-                changed = None if where is None else rows.changed(where[some])
+                at = None if where is None else rows.changed(where[some])
                 start = start_of[min({*layers, *later})]
-                final, states = self._lesioned(start, chosen, layers, rows, later, changed)
+                final, states = passes.lesioned(start, chosen, layers, rows, later, at)
             yield some, self._measures(rows, rows.predicting(final), states, readouts, here)
 
     def _measures(
@@ -166,79 +153,8 @@ class Surprisal:
             found.append(readout.read(state, here).double().cpu().numpy())
         return np.stack(found)
 
-    def _intact(self, rows: Rows, starts: Set[int]) -> dict[int | None, _Start]:
-        """One pass of the model as it is, with what enters each block that a lesioned pass starts from."""
-        base = self.model.predictor.base
-        calls: dict[int, Mapping[str, Any]] = {}
-        hidden: dict[int, Tensor] = {}
-
-        def heard(number: int, call: dict[str, Any]) -> None:
-            calls[number] = call
-            if number in starts:
-                hidden[number] = next(iter(call.values()))
-
-        with listening(base, self.model.family, min(starts, default=len(calls)), heard), quiet_transformers():
-            final = base(**rows.inputs(self.model.device)).last_hidden_state
-        found: dict[int | None, _Start] = {first: _Start(hidden[first], calls, final) for first in starts}
-        return found | {None: _Start(final, calls, final)}
-
-    def _lesioned(
-        self,
-        start: _Start,
-        conditions: Sequence[Condition],
-        layers: Sequence[int],
-        rows: Rows,
-        later: Set[int],
-        changed: Bool[Tensor, "rows tokens"] | None,
-    ) -> tuple[
-        Float[Tensor, "conditions sentences tokens hidden"], dict[int, Float[Tensor, "conditions words hidden"]]
-    ]:
-        """What leaves the last norm under each condition, and what leaves later blocks at the words."""
-        predictor, family, n = self.model.predictor, self.model.family, len(conditions)
-        width, device = self.model.width(self.site), self.model.device
-        where, lent = None if changed is None else changed.to(device), self._lent(rows, layers)
-        first, states = min({*layers, *later}), {}
-
-        def changing(layer: int) -> Callable[[Tensor], Tensor]:
-            change = Layer(layer, conditions, width, device)
-            return lambda value: change(value, where, lent.get(layer))
-
-        hidden = start.hidden.repeat(n, 1, 1)
-        with passing(predictor.base, family, self.site, {layer: changing(layer) for layer in layers}):
-            for number, block in enumerate(block_modules(predictor.base, family)):
-                if number >= first:
-                    hidden = run_block(block, hidden, _repeated(start.calls[number], len(start.hidden), n))
-                if number in later:
-                    states[number] = rows.ends(hidden.view(n, -1, *hidden.shape[1:]))
-        final: Tensor = predictor.norm(hidden)
-        return final.view(n, -1, *final.shape[1:]), states
-
-    def _lent(self, rows: Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
-        """For each position the activation of another word."""
-        if self.donors is None:
-            return {}
-        n_donors, n_tokens = len(next(iter(self.donors.values()))), rows.ids.shape[1]
-        lender = torch.stack([
-            torch.from_numpy(np.random.default_rng([self.seed, sentence]).integers(n_donors, size=n_tokens))
-            for sentence in rows.sentences
-        ])
-        return {layer: self.donors[layer][lender].to(self.model.device) for layer in layers}
-
     def _log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
     ) -> Float[Tensor, " rows"]:
         parts = zip(torch.split(hidden, HEAD_ROWS), torch.split(tokens, HEAD_ROWS), strict=True)
         return torch.cat([self.model.predictor.log_probability(*part) for part in parts])
-
-
-def _repeated(call: Mapping[str, Any], n_sentences: int, n: int) -> dict[str, Any]:
-    """The arguments of a block for the same sentences several times over."""
-
-    def repeat(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(repeat(part) for part in value)
-        if isinstance(value, Tensor) and value.ndim > 1 and len(value) == n_sentences > 1:
-            return value.repeat(n, *[1] * (value.ndim - 1))
-        return value
-
-    return {name: repeat(value) for name, value in call.items()}

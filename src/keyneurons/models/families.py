@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, get_args
 
 from torch import nn
 
-from keyneurons.records import Site
+from keyneurons.choices import ModuleName, Site
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -32,6 +32,10 @@ class Family:
     causal: bool = True
     unread: tuple[str, ...] = ()
 
+
+NEEDED = tuple(field.name for field in fields(Family) if field.default is MISSING)
+MODULES = get_args(ModuleName)
+"""Names of the modules of an architecture that is not known: those that must be given, and all."""
 
 LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj", norm="norm")
 GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj", norm="ln_f")
@@ -73,13 +77,14 @@ def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Fami
         ValueError: the model type is not known and ``modules`` is not given, or not whole.
     """
     if modules is not None:
-        if missing := [name for name in ("blocks", "mlp", "mlp_gate", "attention") if name not in modules]:
+        if missing := [name for name in NEEDED if name not in modules]:
             raise ValueError(f"model.modules lacks {', '.join(missing)}")
-        return Family(modules["blocks"], modules["mlp"], modules["mlp_gate"], modules["attention"], modules.get("norm"))
+        paths: Mapping[str, Any] = modules
+        return Family(**paths)
     if model_type not in FAMILIES:
         raise ValueError(
             f"model type {model_type!r} is not one of {', '.join(FAMILIES)}; name its four module paths: "
-            "model.modules={blocks: ..., mlp: ..., mlp_gate: ..., attention: ...}"
+            f"model.modules={{{', '.join(f'{name}: ...' for name in NEEDED)}}}"
         )
     return FAMILIES[model_type]
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from keyneurons.choices import Dtype
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.families import Family, family_of, site_width, submodule
+from keyneurons.models.folders import TOKENIZER_FILES, WEIGHTS, ModelFolder
 from keyneurons.models.head import Predictor
-from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, ModelFolder
-from keyneurons.models.weights import check_covered, check_number_formats, reading_model
-from keyneurons.quiet import quiet_transformers
+from keyneurons.models.loading import covered_model, load_config, load_tokenizer, random_model, text_model
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-
-RANDOM_WEIGHTS_SEED = 0
 
 
 class LanguageModel:
@@ -75,14 +70,7 @@ class LanguageModel:
         Raises:
             ValueError: it cannot be read, or its sizes are impossible.
         """
-        from transformers import AutoConfig
-
-        with quiet_transformers(), reading_model(self.files.path):
-            config: PreTrainedConfig = AutoConfig.from_pretrained(
-                self.files.path, local_files_only=True, trust_remote_code=False
-            ).get_text_config()
-            check_config(config, self.files.path / "config.json")
-        return config
+        return load_config(self.files.path)
 
     @functools.cached_property
     def family(self) -> Family:
@@ -130,7 +118,7 @@ class LanguageModel:
         Raises:
             ValueError: the tokenizer gives no character offsets.
         """
-        tokenizer = _load_tokenizer(self.files.path, self.tokenizer_digest)
+        tokenizer = load_tokenizer(self.files.path, self.tokenizer_digest)
         if not tokenizer.is_fast:
             raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
         return tokenizer
@@ -170,7 +158,7 @@ class LanguageModel:
             return self.predictor.base
         from transformers import AutoModel
 
-        return _text_model(self._load(AutoModel)).eval()
+        return text_model(self._load(AutoModel)).eval()
 
     @functools.cached_property
     def predictor(self) -> Predictor:
@@ -188,7 +176,7 @@ class LanguageModel:
         weights = self.network.state_dict() if self.random_weights else None
         self.__dict__.pop("network", None)
         model = self._load(AutoModelForCausalLM).eval().requires_grad_(False)
-        base = _text_model(model.base_model)
+        base = text_model(model.base_model)
         if weights is not None:
             base.load_state_dict(weights)  # a random model has the same base with and without its head
         cap = getattr(self.config, "final_logit_softcapping", None)
@@ -208,9 +196,7 @@ class LanguageModel:
             self.files.check()
             model = self._covered(kind, dtype=dtype, device_map=self._device_map)
         else:
-            with quiet_transformers(), reading_model(self.files.path), torch.random.fork_rng(devices=[]):
-                torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
-                model = kind.from_config(self.config, dtype=dtype, trust_remote_code=False)
+            model = random_model(kind, self.config, dtype, self.files.path)
         return model.to(self.device) if self._device_map is None else model
 
     def check_weights(self) -> None:
@@ -225,59 +211,5 @@ class LanguageModel:
             self._covered(AutoModelForCausalLM if self.needs_head else AutoModel, device_map="meta")
 
     def _covered(self, kind: Any, **how: Any) -> Any:
-        """A model from its files, every tensor of it.
-
-        Raises:
-            ValueError: the weights cannot be read, or are not those of the config.
-        """
-        folder, unread = self.files.path, self.family.unread  # the config is checked before it is used
-        if not getattr(self.config, "quantization_config", None):
-            check_number_formats(folder)
-        with quiet_transformers(), reading_model(folder):
-            model, found = kind.from_pretrained(
-                folder,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                ignore_mismatched_sizes=True,  # they are refused here, by name
-                output_loading_info=True,
-                **how,
-            )
-        base = model if kind.__name__ == "AutoModel" else model.base_model
-        check_covered(base, found, folder, unread)
-        return model
-
-
-def check_config(config: Any, path: Path) -> None:
-    """Refuse sizes that no model can have.
-
-    Raises:
-        ValueError: one of them is no positive number, or the padding token has no embedding.
-    """
-    for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
-        size = getattr(config, name, None)
-        if type(size) is not int or size < 1:
-            raise ValueError(f"{path}: {name} must be a positive number, got {size!r}")
-    pad = getattr(config, "pad_token_id", None)
-    if pad is not None and not 0 <= pad < config.vocab_size:
-        raise ValueError(
-            f"{path}: pad_token_id must lie in 0..{config.vocab_size - 1} (the vocabulary of the model), got {pad}"
-        )
-
-
-@functools.lru_cache(maxsize=4)
-def _load_tokenizer(folder: Path, digest: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder whose files have this digest; the jobs of a sweep share one, for it takes its time."""
-    from transformers import AutoTokenizer
-
-    with quiet_transformers(), reading_model(folder):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-    return tokenizer
-
-
-def _text_model(model: Any) -> nn.Module:
-    """The language model inside a model that also sees images, or the model itself."""
-    text: nn.Module = getattr(model, "language_model", model)
-    return text
+        unread = self.family.unread  # the config is checked before it is used
+        return covered_model(kind, self.files.path, self.config, unread, **how)

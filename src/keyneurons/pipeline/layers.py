@@ -10,9 +10,9 @@ import numpy as np
 from tqdm import tqdm
 
 from keyneurons import metrics
-from keyneurons.activations.alignment import ReadAt
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.concepts import Concepts, concepts
+from keyneurons.choices import ReadAt
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import LabelledText

@@ -6,16 +6,15 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from keyneurons.activations.alignment import ReadAt
-from keyneurons.activations.extract import plan_batches
+from keyneurons.activations.entry import BESIDE_AN_ARRAY, array_bytes
+from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.activations.store import ActivationStore
 from keyneurons.build.lesions import build_lesions
-from keyneurons.build.reader import check_layers, check_model
+from keyneurons.build.reader import check_layers, check_model, reader_of
 from keyneurons.build.selection import Method, build_attribution, build_method, build_selection
+from keyneurons.choices import ReadAt
 from keyneurons.config import schema
-from keyneurons.config.values import resolve_layers
-from keyneurons.plan.costs import BESIDE_AN_ARRAY, ITEM_BYTES, Passes, Shape, array_bytes, forward_flops
+from keyneurons.plan.costs import Passes, Shape, forward_flops
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
 from keyneurons.plan.needs import Needs
@@ -58,7 +57,7 @@ def make_plan(config: schema.Config) -> Plan:
     """
     accelerator = config.trainer.model_dump().get("accelerator")
     planned = PlannedModel.of(config.model, config.cache.expanduser(), gpu_wanted=accelerator in {"gpu", "cuda"})
-    read = _reader(config, planned)
+    read = reader_of(config, planned.model, Processes())
     method = build_method(config, config.selection.target.rpartition(".")[2])
     _check(config, planned, read, method)
     shape, text = planned.shape(), planned_text(config, read, planned.tokenizer)
@@ -80,20 +79,6 @@ def make_plan(config: schema.Config) -> Plan:
         speed.flops_per_second,
         speed.told,
         tuple(_notes(config, method)),
-    )
-
-
-def _reader(config: schema.Config, planned: PlannedModel) -> ActivationReader:
-    return ActivationReader(
-        model=planned.model,
-        store=ActivationStore(config.cache.expanduser() / "activations"),
-        site=config.site,
-        layers=resolve_layers(config.layer, planned.model.n_layers),
-        bos=config.model.bos,
-        read_at=config.read_at,
-        pooling=config.pooling,
-        batch_tokens=config.activations.batch_tokens,
-        dtype=config.activations.dtype,
     )
 
 
@@ -119,7 +104,7 @@ def _check(config: schema.Config, planned: PlannedModel, read: ActivationReader,
 def _passes(read: ActivationReader, text: PlannedText, split: Split) -> Passes:
     lengths = [len(e.ids) for e in text.encoded[split]]
     words = [len(e.reads) for e in text.encoded[split]]
-    return Passes.of(plan_batches(lengths, read.batch_tokens), lengths, words)
+    return Passes.of(read.batches(text.encoded[split]), lengths, words)
 
 
 def _splits(
@@ -135,7 +120,7 @@ def _splits(
         flops = 0
         if layers:
             flops = forward_flops(run(layers), max(layers) + 1, read.model.width("attention"), own)
-        of_array = array_bytes(words, width, ITEM_BYTES[read.dtype]) + BESIDE_AN_ARRAY
+        of_array = array_bytes(words, width, read.dtype) + BESIDE_AN_ARRAY
         planned.append(
             SplitPlan(
                 split if read_at == read.read_at else f"{split}, at the {read_at}",
@@ -160,9 +145,7 @@ def _missing(config: schema.Config, planned: PlannedModel, read: ActivationReade
         for split in SPLITS:
             found[read_at, split] = read.layers
             if known:
-                here = replace(read, read_at=read_at)
-                entry = read.store.entry(here.key(text.treebank.splits[split]))
-                found[read_at, split] = tuple(layer for layer in read.layers if not entry.has(read.site, layer))
+                found[read_at, split] = replace(read, read_at=read_at).missing(text.treebank.splits[split])
     return found
 
 

@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NPY_HEADER = 128
-"""Bytes in front of the numbers of a two-dimensional ``.npy`` file: numpy pads its header to this."""
-
-BESIDE_AN_ARRAY = 1000
-"""Most bytes that stand beside an array of the cache: its manifest, and its share of what names the entry."""
-
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WIDE_BYTES = 8  # of a number in the sums of scoring
 
@@ -79,11 +73,6 @@ class Passes:
         squares = [own * width for own, width in zip(tokens, widths, strict=True)]
         read = [sum(words[i] for i in batch) for batch in plan]
         return cls(len(plan), sum(tokens), sum(squares), max(tokens), max(squares), max(read))
-
-
-def array_bytes(words: int, neurons: int, item_bytes: int) -> int:
-    """Bytes of an array of the cache: ``words x neurons`` numbers behind a header."""
-    return NPY_HEADER + words * neurons * item_bytes
 
 
 def forward_flops(weights_run: int, layers_run: int, attention: int, passes: Passes) -> int:

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from keyneurons.activations.capture import capture
-from keyneurons.build.reader import build_model_source
+from keyneurons.build.reader import build_model, build_model_source
 from keyneurons.config import inputs
 from keyneurons.models.families import block_modules, site_width
+from keyneurons.models.folders import WEIGHTS
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import TOKENIZER_FILES, WEIGHTS, HubModel, LocalModel, ModelFolder
 from keyneurons.models.weights import reading_model
 from keyneurons.plan.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
@@ -52,17 +52,10 @@ class PlannedModel:
         Raises:
             FileNotFoundError: not even the model's config is here, and it cannot be fetched.
         """
-        files = _files(asked, cache)
+        files = build_model_source(asked, cache).fetch_config()
         gpu = torch.cuda.is_available()
         on_gpu = asked.device.startswith("cuda") or (asked.device == "auto" and (gpu or gpu_wanted))
-        model = LanguageModel(
-            files,
-            dtype=asked.dtype,
-            device=asked.device if gpu else "cpu",
-            device_map=asked.device_map,
-            random_weights=asked.random_weights,
-            modules=asked.modules,
-        )
+        model = build_model(asked if gpu else asked.model_copy(update={"device": "cpu"}), files)
         if on_gpu and asked.dtype == "auto":
             named = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
             return cls.of(asked.model_copy(update={"dtype": named}), cache, gpu_wanted=gpu_wanted)
@@ -147,49 +140,6 @@ def _noting(network: nn.Module, model: LanguageModel, ran: dict[str, int]) -> Ge
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _files(asked: inputs.Model, cache: Path) -> ModelFolder:
-    """The model's folder: whole where it is whole here, else with its config alone.
-
-    Raises:
-        FileNotFoundError: there is no config.
-    """
-    source = build_model_source(asked, cache)
-    if isinstance(source, LocalModel):
-        folder = source.folder.expanduser().resolve()
-        if not (folder / "config.json").is_file() or list(folder.glob(WEIGHTS)):
-            return source.fetch()
-        return ModelFolder(folder, folder.name, "without weights")
-    return _hub_files(source) if isinstance(source, HubModel) else source.fetch()
-
-
-def _hub_files(source: HubModel) -> ModelFolder:
-    """Config and tokenizer of a model of the hub, from the hub's cache or fetched; weights are not.
-
-    Raises:
-        FileNotFoundError: the config is not here and cannot be fetched.
-    """
-    from huggingface_hub import snapshot_download
-
-    reason = "the repository has none"
-    try:
-        path = Path(
-            snapshot_download(
-                source.id,
-                revision=source.revision,
-                allow_patterns=["config.json", *TOKENIZER_FILES],
-                ignore_patterns="*/*",
-            )
-        )
-        if (path / "config.json").is_file():
-            return ModelFolder(path, source.id, path.name)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0].partition(". ")[0]
-    raise FileNotFoundError(
-        f"the config.json of {source.id!r} (revision {source.revision}) is not in the hub cache and cannot be fetched "
-        f"({reason}); a plan needs no other file: put it into a folder and say model=local model.folder=FOLDER"
-    )
 
 
 def _has_tokenizer(folder: Path) -> bool:

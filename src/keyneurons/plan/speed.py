@@ -13,7 +13,7 @@ import torch
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
-from keyneurons.activations.extract import extract, plan_batches
+from keyneurons.activations.extract import extract
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.plan.costs import Passes, forward_flops
@@ -77,7 +77,7 @@ def _timed(
 ) -> tuple[float, int]:
     """Operations a second over some batches, and how many they were."""
     lengths, words = [len(e.ids) for e in encoded], [len(e.reads) for e in encoded]
-    plan = plan_batches(lengths, read.batch_tokens)
+    plan = read.batches(encoded)
     shortest, *chosen = [plan[i * (len(plan) - 1) // BATCHES] for i in range(BATCHES + 1)][::-1]
     weights, attention = weights_run(model, site, layers), model.width("attention")
     dtype, causal = getattr(torch, read.dtype), model.family.causal

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keyneurons.artifacts.key_neurons import read_key_neurons
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.config.schema import Config
@@ -15,7 +15,6 @@ from keyneurons.config.validation import validate_plain
 from keyneurons.tracking import Store, log_folder
 
 CONFIG = "config.yaml"
-KEY_NEURONS = "key_neurons.json"
 COMPLETE = "neuron_sets"  # a tag that a run gets when all its files are there
 
 
@@ -50,7 +49,7 @@ class Run:
             return self.store.artifact(self.id, name)
         except ValueError as error:
             why = "" if self.status == "FINISHED" else f": its status is {self.status}"
-            if not why and name in (CONFIG, KEY_NEURONS) and COMPLETE in self.tags:
+            if not why and name in (CONFIG, KEY_NEURONS_FILE) and COMPLETE in self.tags:
                 why = ", though it had one when it ended"
             told = f"run {self.name} ({self.id}) has no {name} in {self.store.uri}{why}"
             raise Unfit(told, f"no {name}{why}") from error
@@ -74,14 +73,15 @@ class Run:
         Raises:
             Unfit: there are none, or this version does not read them.
         """
-        path = self.file(KEY_NEURONS)
+        path = self.file(KEY_NEURONS_FILE)
         try:
             found = read_key_neurons(path)
         except (OSError, ValueError) as error:
-            told = f"{self._named(KEY_NEURONS)} cannot be read: {error}"
-            raise Unfit(told, f"{KEY_NEURONS} cannot be read: {error}") from error
+            told = f"{self._named(KEY_NEURONS_FILE)} cannot be read: {error}"
+            raise Unfit(told, f"{KEY_NEURONS_FILE} cannot be read: {error}") from error
         if lacking := [name for name in ("scope", "top_k") if name not in found]:
-            raise Unfit(f"{self._named(KEY_NEURONS)} has no {lacking[0]}", f"{KEY_NEURONS} has no {lacking[0]}")
+            why = f"has no {lacking[0]}"
+            raise Unfit(f"{self._named(KEY_NEURONS_FILE)} {why}", f"{KEY_NEURONS_FILE} {why}")
         return found
 
     def _named(self, name: str) -> str:
@@ -127,9 +127,9 @@ def _check_found(folder: Path) -> None:
     Raises:
         ValueError: they are not.
     """
-    if missing := [name for name in (KEY_NEURONS, SCORES_FILE) if not (folder / name).exists()]:
+    if missing := [name for name in (KEY_NEURONS_FILE, SCORES_FILE) if not (folder / name).exists()]:
         raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
-    read_key_neurons(folder / KEY_NEURONS)
+    read_key_neurons(folder / KEY_NEURONS_FILE)
     open_scores(folder / SCORES_FILE)
 
 

@@ -9,7 +9,7 @@ from keyneurons.records import Site
 
 
 @dataclass(frozen=True)
-class Sweep:
+class Membership:
     """What a job knows of the sweep that it belongs to.
 
     ``parent`` is its MLflow id, if the server answered; ``finished`` says by fingerprint which run or folder has been

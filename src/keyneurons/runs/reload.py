@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.artifacts.run_facts import RUN_FILE, read_logged, read_run_facts
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
@@ -22,7 +23,7 @@ from keyneurons.report.neuron.method_scores import KeptScores
 from keyneurons.runs.finished import Run, find_runs, load_run
 from keyneurons.tracking import Store, TrackingRefused
 
-KEPT = ("config.yaml", "key_neurons.json")
+KEPT = ("config.yaml", KEY_NEURONS_FILE)
 OURS = ("tracking.", "cache=", "model.device=")
 
 
@@ -83,7 +84,7 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     with _found_again("model", run):
         read = build_reader(config)
         # refuses another revision, tokenizer or width
-        read_neuron_sets(run.file("key_neurons.json"), read, config.dataset.tag_column)
+        read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
         _check_agreement(run, key, config, read)
     with _found_again("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)

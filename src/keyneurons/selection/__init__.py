@@ -1,1 +1,1 @@
-"""Scores that say how strongly each neuron marks each tag, and rules that turn scores into key neurons."""
+"""Scores of how strongly neurons mark tags, and rules that select key neurons from them."""

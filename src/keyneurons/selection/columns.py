@@ -1,4 +1,4 @@
-"""Any scorer as the pipeline uses it: one that says nothing about itself is called with neurons side by side."""
+"""Adapts plain scorers, which take columns of activations, to the interface of the pipeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Test = Callable[[Tensor, Tensor, int], tuple[Tensor, Tensor]]
 
 
 def scoring_of(scorer: NeuronScorer) -> Scoring:
-    """A scorer as the pipeline uses it."""
+    """Return the scorer if it has the pipeline's interface, else its adapter."""
     if isinstance(scorer, Scoring):
         return scorer
     test = getattr(scorer, "test", None)
@@ -29,11 +29,11 @@ def scoring_of(scorer: NeuronScorer) -> Scoring:
 
 @dataclass(frozen=True)
 class ByColumns:
-    """A scorer that is called with values of neurons: a block of them, all of a layer, or all of all layers.
+    """Calls a scorer with blocks of neurons, one layer, or all layers.
 
-    If ``per_neuron``, blocks are as wide as the memory allows; they change no score. Else the scorer sees a layer at a
-    time (scope ``layer``) or all layers at once (scope ``model``), whatever memory that takes. With a ``test`` scores
-    have p-values.
+    If ``per_neuron``, blocks are as wide as the memory allows; the block size does not change the
+    scores. Otherwise the scorer receives one layer at a time (scope ``layer``) or all layers at
+    once (scope ``model``), regardless of memory. With a ``test``, scores have p-values.
     """
 
     scorer: NeuronScorer
@@ -42,7 +42,7 @@ class ByColumns:
 
     @property
     def traits(self) -> Traits:
-        """What the scorer says about itself."""
+        """Traits derived from the attributes of the scorer."""
         return Traits(per_neuron=self.per_neuron, tested=self.test is not None)
 
     def scores(
@@ -51,11 +51,11 @@ class ByColumns:
         """Score every neuron of every layer.
 
         Returns:
-            The scores, with p-values where the scorer has a test; both float64 on the CPU.
+            The scores, with p-values if the scorer has a test; float64 on the CPU.
 
         Raises:
-            ValueError: If an activation is not finite (names layer and neuron), or the scorer refuses its input or
-                returns anything but a score for every tag and neuron.
+            ValueError: If an activation is not finite (the message names layer and neuron), or the
+                scorer rejects its input or does not return one score for every tag and neuron.
         """
         values = torch.empty(source.n_tags, source.width * len(source.layers), dtype=torch.float64)
         p_values = torch.empty_like(values) if self.test is not None else None
@@ -64,27 +64,27 @@ class ByColumns:
             here = slice(first, first + words.shape[1])
             with naming_neurons(source.site, source.layers, source.width, first):
                 checked_counts(words, at, source.n_tags)
-                values[:, here], of_test = self._called(words, at, source.n_tags)
+                values[:, here], of_test = self._evaluate(words, at, source.n_tags)
             if p_values is not None:
                 p_values[:, here] = of_test
         return Scores(source.site, source.layers, source.width, values, p_values)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
-        """The largest magnitude of a score of each tag under each of n taggings."""
+        """Largest absolute score of each tag under each of n taggings."""
         return maxima_one_by_one(self, source, tagging, n)
 
-    def _called(
+    def _evaluate(
         self, words: Num[Tensor, "words block"], tags: Int[Tensor, " words"], n_tags: int
     ) -> tuple[Tensor, Tensor]:
-        """Scores and p-values of a block; without a test the scores twice.
+        """Scores and p-values of a block; without a test, the scores twice.
 
         Raises:
-            ValueError: If they are not ``[tags, neurons]``.
+            ValueError: If a result is not ``[tags, neurons]``.
         """
-        found = (self.scorer(words, tags, n_tags),) * 2 if self.test is None else self.test(words, tags, n_tags)
+        tables = (self.scorer(words, tags, n_tags),) * 2 if self.test is None else self.test(words, tags, n_tags)
         shape = n_tags, words.shape[1]
-        for table in found:
+        for table in tables:
             if not isinstance(table, Tensor) or table.shape != shape:
                 got = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
                 raise ValueError(f"a selection method must return a tensor [tags, neurons] of shape {shape}, got {got}")
-        return found
+        return tables

@@ -1,4 +1,4 @@
-"""How the pipeline and a selection method meet: what a method offers, and what it is given."""
+"""Interface between the pipeline and selection methods."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Tagging = Callable[[int], Int[ndarray, " words"]]
 
 @runtime_checkable
 class Source(Protocol):
-    """Values of the neurons of some layers on some words: activations or attributions, stored or streamed."""
+    """Values of the neurons of some layers on some words: activations or attributions."""
 
     @property
     def site(self) -> Site:
@@ -30,12 +30,12 @@ class Source(Protocol):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers, in the order in which their neurons stand side by side."""
+        """The layers, in the order in which their neurons are concatenated."""
         ...
 
     @property
     def width(self) -> int:
-        """Neurons of a layer."""
+        """Number of neurons per layer."""
         ...
 
     @property
@@ -45,36 +45,37 @@ class Source(Protocol):
 
     @property
     def budget_bytes(self) -> int:
-        """Memory that scoring may take at a time."""
+        """Memory budget of scoring."""
         ...
 
     def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Source:
-        """The same for some of the words, by their positions among them; a word may be taken twice."""
+        """A source for some of the words, by position; positions may repeat."""
         ...
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
-        """The moments of some views under every tagging, all layers side by side."""
+        """Moments of some views under every tagging, layers concatenated."""
         ...
 
     def columns(self, *, per_neuron: bool) -> Iterator[tuple[int, Num[Tensor, "words block"]]]:
-        """Values of all neurons, some at a time, with the position of the first of them."""
+        """Yield values of blocks of neurons, each with the position of its first neuron."""
         ...
 
     def identity(self) -> tuple[object, ...] | None:
-        """All that scores depend on beside the method and the tags, or None where that cannot be told."""
+        """Everything that determines scores except method and tags; None where unknown."""
         ...
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What a selection method needs and offers.
+    """Requirements and capabilities of a selection method.
 
     Args:
-        views: a method that needs nothing but the moments of some views of the activations names them.
-        per_neuron: of any other method, whether the score of a neuron depends on no other neuron.
-        tested: whether scores come with p-values.
+        views: views of the activations, for a method that needs only their moments.
+        per_neuron: for any other method, whether the score of a neuron is independent of other
+            neurons.
+        tested: whether scores have p-values.
         permutable: whether ``threshold=permutation`` is a meaningful test of the scores.
-        may_be_empty: whether scores of 0 for all neurons are a result and not a fault.
+        may_be_empty: whether scores of 0 for all neurons are a valid result rather than an error.
     """
 
     views: tuple[View, ...] = ()
@@ -86,39 +87,39 @@ class Traits:
 
 @runtime_checkable
 class Scoring(Protocol):
-    """A selection method as the pipeline uses it; ``scoring_of`` makes one of any scorer."""
+    """A selection method as the pipeline uses it; ``scoring_of`` adapts any scorer."""
 
     @property
     def traits(self) -> Traits:
-        """What the method needs and offers."""
+        """Requirements and capabilities of the method."""
         ...
 
     def scores(
         self, source: Source, tags: Int[ndarray, " words"], moments: Mapping[View, Moments] | None = None
     ) -> Scores:
-        """Score every neuron of every layer; ``moments`` are those of the method's views, where they are known."""
+        """Score every neuron of every layer, from ``moments`` of the method's views if given."""
         ...
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
-        """The largest magnitude of a score of each tag under each of n taggings."""
+        """Largest absolute score of each tag under each of n taggings."""
         ...
 
 
 def maxima_one_by_one(scoring: Scoring, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
-    """The largest magnitude of a score of each tag under each of n taggings, scored one after another."""
+    """Largest absolute score of each tag under each of n taggings, scored one at a time."""
     for i in range(n):
         yield scoring.scores(source, tagging(i)).values.abs().amax(dim=1)
 
 
 @contextmanager
 def naming_neurons(site: Site, layers: tuple[int, ...], width: int, first: int = 0) -> Generator[None]:
-    """Name the layer and the neuron where a column is refused; ``first`` is the place of column 0.
+    """Replace column numbers in errors by layer and neuron; ``first`` is the position of column 0.
 
     Yields:
         Nothing.
 
     Raises:
-        ValueError: If one is.
+        ValueError: If the body raises a ``ColumnError``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Selection methods that need nothing but moments: a few lines each, and one read of the activations for all."""
+"""Base classes of selection methods that need only moments of the activations."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ BYTES_PER_MOMENT = 16  # a sum and a sum of squares
 
 
 class MomentScorer(ABC):
-    """A scorer that needs nothing but the moments of one ``view`` of the activations."""
+    """A scorer that needs only the moments of one ``view`` of the activations."""
 
     @property
     def view(self) -> View:
-        """Which numbers are summed."""
+        """The view whose moments the method needs."""
         return VALUE
 
     @property
     def traits(self) -> Traits:
-        """What the method needs and offers."""
+        """Requirements and capabilities of the method."""
         return Traits(views=(self.view,))
 
     @abstractmethod
@@ -40,31 +40,35 @@ class MomentScorer(ABC):
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Score every neuron for every tag; refuses what ``checked_counts`` refuses."""
+        """Score every neuron for every tag; errors as in ``checked_counts``."""
         return self.of_moments(moments_of(values, tags, n_tags, self.view))
 
     def scores(
         self, source: Source, tags: Int[ndarray, " words"], moments: Mapping[View, Moments] | None = None
     ) -> Scores:
-        """Score every neuron of every layer, by one read of the values where their moments are not known.
+        """Score every neuron of every layer; reads the values once if ``moments`` is None.
 
         Returns:
-            The scores, with p-values, their bounds and effects where the method has them; float64 on the CPU.
+            The scores, with p-values, their bounds and effects if the method has them; float64 on
+            the CPU.
         """
-        known = source.moments(tags[None], [self.view])[self.view][0] if moments is None else moments[self.view]
+        own = source.moments(tags[None], [self.view])[self.view][0] if moments is None else moments[self.view]
         with naming_neurons(source.site, source.layers, source.width):
-            tables = self.tables(known)
+            tables = self.tables(own)
         on_cpu = (None if table is None else table.cpu().double() for table in tables)
         return Scores(source.site, source.layers, source.width, *on_cpu)  # type: ignore[arg-type]
 
     def tables(self, moments: Moments) -> tuple[Tensor | None, ...]:
-        """Scores, p-values, bounds of p-values and effects, as far as the method has them."""
+        """Scores, then p-values, their bounds and effects if the method has them."""
         return (self.of_moments(moments),)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
-        """The largest magnitude of a score of each tag under each of n taggings, as many at a time as memory allows."""
+        """Largest absolute score of each tag under each of n taggings.
+
+        Each pass over the values scores as many taggings as the memory budget allows.
+        """
         size = BYTES_PER_MOMENT * source.n_tags * source.width * len(source.layers)
-        at_once = max(1, source.budget_bytes // (2 * size))  # one half for joining the layers
+        at_once = max(1, source.budget_bytes // (2 * size))  # half is for concatenating the layers
         for first in range(0, n, at_once):
             some = np.stack([tagging(i) for i in range(first, min(n, first + at_once))])
             for moments in source.moments(some, [self.view])[self.view]:
@@ -74,33 +78,33 @@ class MomentScorer(ABC):
 
 
 class SignificantMomentScorer(MomentScorer):
-    """A scorer by moments with a test of its own.
+    """A scorer by moments with its own significance test.
 
-    ``bounded`` says whether its p-values are bounded by how far a mean can shift by chance, whatever the distribution.
+    ``bounded`` says whether ``shift_bounds`` gives distribution-free upper bounds on its p-values.
     """
 
     bounded: ClassVar[bool] = True
 
     @property
     def traits(self) -> Traits:
-        """What the method needs and offers."""
+        """Requirements and capabilities of the method."""
         return Traits(views=(self.view,), tested=True)
 
     @abstractmethod
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """The scores and their p-values, uncorrected."""
+        """The scores and their uncorrected p-values."""
 
     def effects(self, moments: Moments) -> Float[Tensor, "tags neurons"] | None:
-        """The sizes of the effects tested, on a scale that does not grow with the words; None where there is none."""
+        """Effect sizes, on a scale independent of the number of words; None if there are none."""
         return None
 
     def tables(self, moments: Moments) -> tuple[Tensor | None, ...]:
-        """Scores, p-values, bounds of p-values and effects, as far as the method has them."""
+        """Scores, p-values, their bounds and effects; None for those the method does not have."""
         values, p_values = self.test_moments(moments)
         return values, p_values, shift_bounds(moments) if self.bounded else None, self.effects(moments)
 
     def test(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """The scores, exactly as the call gives them, and their p-values, uncorrected."""
+        """The scores, identical to those of the call, and their uncorrected p-values."""
         return self.test_moments(moments_of(values, tags, n_tags, self.view))

@@ -1,4 +1,4 @@
-"""From scores to key neurons: any score, any rule."""
+"""Selection of key neurons from scores."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from keyneurons.selection.significance import survivors
 
 @dataclass(frozen=True)
 class Rule:
-    """Which neurons of a tag are its key neurons.
+    """Rule that selects the key neurons of a tag.
 
-    The ``top_k`` strongest in each layer, or over all layers (``scope``); only of one ``sign``; only those that stand
-    at ``alpha`` by the ``threshold``; and of these only as many as hold the share ``mass`` of what their magnitudes sum
-    to. A neuron whose score is 0 is never one. So a tag may get fewer than ``top_k``, and is never filled up.
+    Selects up to ``top_k`` neurons in each layer, or over all layers (``scope``), in order of
+    absolute score. ``sign`` restricts the sign of the scores. ``threshold`` requires significance
+    at ``alpha``. ``mass`` stops at this share of the cumulative absolute score. Neurons with score
+    0 are never selected, so a tag may have fewer than ``top_k`` neurons; sets are never padded.
     """
 
     top_k: int
@@ -37,11 +38,11 @@ class Rule:
 
     @property
     def restricts(self) -> bool:
-        """Whether no key neuron at all is an outcome, and not a fault of the scores."""
+        """Whether an empty set is a valid result rather than an error."""
         return self.threshold != "none" or self.sign != "both"
 
-    def asked(self, n_layers: int) -> int:
-        """Neurons that a tag gets if nothing holds it back."""
+    def max_size(self, n_layers: int) -> int:
+        """Largest possible size of a tag's set."""
         return self.top_k * (n_layers if self.scope == "layer" else 1)
 
 
@@ -62,17 +63,19 @@ def top_k_neurons(scores: Float[Tensor, "tags neurons"], k: int) -> Int[Tensor, 
     return torch.sort(scores.abs(), dim=1, descending=True, stable=True).indices[:, :k]
 
 
-def holding_mass(magnitudes: Float[Tensor, "tags ranked"], share: float) -> Bool[Tensor, "tags ranked"]:
-    """The fewest of the strongest neurons that hold a share of all mass, at least one; those of magnitude 0 never.
+def cumulative_mass_mask(magnitudes: Float[Tensor, "tags ranked"], share: float) -> Bool[Tensor, "tags ranked"]:
+    """Mask of the fewest top neurons whose magnitudes sum to a share of the total.
 
-    The rule of Dalvi et al. 2019 (arXiv:1812.09355) for the weights of a probe. Magnitudes come in descending order.
+    At least one neuron is selected; neurons with magnitude 0 never are. Magnitudes are in
+    descending order. This is the rule of Dalvi et al. 2019 (arXiv:1812.09355) for the weights of a
+    probe.
     """
-    if share == 1:  # rounding could leave the last one out
+    if share == 1:  # rounding could exclude the last one
         return magnitudes > 0
     before = magnitudes.cumsum(dim=1) - magnitudes
-    wanted = share * magnitudes.sum(dim=1, keepdim=True)
+    target = share * magnitudes.sum(dim=1, keepdim=True)
     first = torch.arange(magnitudes.shape[1], device=magnitudes.device) == 0
-    return ((before < wanted) | first) & (magnitudes > 0)
+    return ((before < target) | first) & (magnitudes > 0)
 
 
 def select(
@@ -81,30 +84,32 @@ def select(
     rule: Rule,
     p_adjusted: Float[Tensor, "tags neurons"] | None = None,
 ) -> NeuronSets:
-    """Take the key neurons of every tag, strongest first over the whole set, ties to the lower column.
+    """Select the key neurons of every tag, strongest first; ties go to the lower column.
 
     Args:
         scores: the scores.
         tag_names: names of the tags, in the order of the scores.
-        rule: which neurons count.
-        p_adjusted: p-values adjusted over the neurons of each tag, for a threshold and for the record.
+        rule: the selection rule.
+        p_adjusted: p-values adjusted over the neurons of each tag, for the threshold and for the
+            record.
 
     Returns:
         The key neurons of every tag, tags in alphabetical order.
 
     Raises:
-        ValueError: If the names do not fit the scores, ``top_k`` is out of range, or a threshold has no p-values.
+        ValueError: If the names do not match the scores, ``top_k`` is out of range, or a threshold
+            has no p-values.
     """
     if len(tag_names) != len(scores.values) or len(set(tag_names)) != len(tag_names):
-        raise ValueError(f"{len(scores.values)} rows of scores need as many different names, got {list(tag_names)}")
+        raise ValueError(f"{len(scores.values)} rows of scores need as many distinct tag names, got {list(tag_names)}")
     allowed = scores.values.masked_fill(~_allowed(scores.values, rule, p_adjusted), 0.0)
     width = scores.neurons_per_layer
     pool = width if rule.scope == "layer" else width * len(scores.layers)
-    kept = torch.zeros_like(allowed, dtype=torch.bool)
+    selected = torch.zeros_like(allowed, dtype=torch.bool)
     for first in range(0, allowed.shape[1], pool):
         here = slice(first, first + pool)
-        kept[:, here] = _strongest(allowed[:, here], rule)
-    sets = {name: _key_neurons(scores, tag, kept[tag], p_adjusted) for tag, name in enumerate(tag_names)}
+        selected[:, here] = _strongest(allowed[:, here], rule)
+    sets = {name: _key_neurons(scores, tag, selected[tag], p_adjusted) for tag, name in enumerate(tag_names)}
     return NeuronSets(scores.site, scores.layers, width, {name: sets[name] for name in sorted(sets)})
 
 
@@ -114,7 +119,7 @@ def _allowed(
     allowed = torch.ones_like(values, dtype=torch.bool)
     if rule.threshold != "none":
         if p_adjusted is None:
-            raise ValueError(f"threshold={rule.threshold} needs p-values, and these scores have none")
+            raise ValueError(f"threshold={rule.threshold} needs p-values, but these scores have none")
         allowed = survivors(p_adjusted, rule.alpha)
     if rule.sign != "both":
         allowed &= values > 0 if rule.sign == "positive" else values < 0
@@ -122,18 +127,18 @@ def _allowed(
 
 
 def _strongest(scores: Float[Tensor, "tags pool"], rule: Rule) -> Bool[Tensor, "tags pool"]:
-    """Whether a neuron is among those that a pool gives to a tag."""
+    """Mask of the neurons that a pool contributes to each tag."""
     columns = top_k_neurons(scores, rule.top_k if rule.mass is None else max(rule.top_k, scores.shape[1]))
     ranked = scores.abs().gather(1, columns)
-    kept = ranked > 0 if rule.mass is None else holding_mass(ranked, rule.mass)
-    kept[:, rule.top_k :] = False
-    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, columns, kept)
+    selected = ranked > 0 if rule.mass is None else cumulative_mass_mask(ranked, rule.mass)
+    selected[:, rule.top_k :] = False
+    return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, columns, selected)
 
 
 def _key_neurons(
-    scores: Scores, tag: int, kept: Bool[Tensor, " neurons"], p_adjusted: Float[Tensor, "tags neurons"] | None
+    scores: Scores, tag: int, selected: Bool[Tensor, " neurons"], p_adjusted: Float[Tensor, "tags neurons"] | None
 ) -> tuple[KeyNeuron, ...]:
-    columns = kept.nonzero().squeeze(1)
+    columns = selected.nonzero().squeeze(1)
     order = scores.values[tag, columns].abs().sort(descending=True, stable=True).indices
     columns = columns[order]
 

@@ -1,4 +1,4 @@
-"""What a selection method is, and what every method demands of its input."""
+"""The protocol of selection methods and the checks of their input."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 @runtime_checkable
 class NeuronScorer(Protocol):
-    """Says how strongly each neuron marks each tag; larger magnitude is stronger.
+    """Scores how strongly each neuron marks each tag; larger magnitudes are stronger.
 
-    A function or an object with this call is a selection method; it never writes to its input. It may say more about
-    itself: ``per_neuron = True`` where the score of a neuron depends on no other neuron, so that blocks of neurons may
-    be scored one after another, and ``test(values, tags, n_tags)``, which returns the scores, exactly as the call gives
-    them, and their p-values, uncorrected, where the scores have a test of their own.
+    Any function or object with this call is a selection method; it must not modify its input. Two
+    attributes are optional. ``per_neuron = True`` says that the score of a neuron does not depend
+    on other neurons, so that blocks of neurons can be scored separately. ``test(values, tags,
+    n_tags)`` returns the scores, identical to those of the call, and their uncorrected p-values.
     """
 
     def __call__(
@@ -27,7 +27,7 @@ class NeuronScorer(Protocol):
 
 
 class ColumnError(ValueError):
-    """A column of activations cannot be scored; ``column`` says which and ``fault`` why."""
+    """A column of activations cannot be scored: ``column`` is its index, ``fault`` the reason."""
 
     def __init__(self, column: int, fault: str) -> None:
         super().__init__(f"column {column} {fault}")
@@ -36,7 +36,7 @@ class ColumnError(ValueError):
 
 
 class TagError(ValueError):
-    """A tag cannot be scored; ``tag`` says which and ``fault`` why."""
+    """A tag cannot be scored: ``tag`` is its index, ``fault`` the reason."""
 
     def __init__(self, tag: int, fault: str) -> None:
         super().__init__(f"tag {tag} {fault}")
@@ -45,14 +45,14 @@ class TagError(ValueError):
 
 
 def tag_counts(tags: Int[Tensor, " words"], n_words: int, n_tags: int) -> Int[Tensor, " tags"]:
-    """Check the tags of some words, and count.
+    """Validate the tags of some words and count them.
 
     Returns:
-        Words of each tag.
+        Number of words of each tag.
 
     Raises:
-        ValueError: If there is not one tag a word, or one is not in ``0..n_tags-1``.
-        TagError: If a tag has no word or every word.
+        ValueError: If the number of tags and words differs, or a tag is not in ``0..n_tags-1``.
+        TagError: If a tag has no words or all words.
     """
     if n_words != len(tags):
         raise ValueError(f"values and tags must have one row per word, got {n_words} rows and {len(tags)} tags")
@@ -61,20 +61,20 @@ def tag_counts(tags: Int[Tensor, " words"], n_words: int, n_tags: int) -> Int[Te
     counts = torch.bincount(tags, minlength=n_tags)
     for tag, count in enumerate(counts.tolist()):
         if not 0 < count < len(tags):
-            raise TagError(tag, f"needs a word and a word without it, got {count} of {len(tags)}")
+            raise TagError(tag, f"needs at least 1 word with it and 1 without, got {count} of {len(tags)}")
     return counts
 
 
 def checked_counts(
     values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
 ) -> Int[Tensor, " tags"]:
-    """Check what every scorer takes for granted, and count.
+    """Validate the input of a scorer and count the words of each tag.
 
     Returns:
-        Words of each tag.
+        Number of words of each tag.
 
     Raises:
-        ColumnError: If an activation is not finite; names the first such column.
+        ColumnError: If an activation is not finite; reports the first such column.
     """
     counts = tag_counts(tags, len(values), n_tags)
     check_finite(values.isfinite().all(dim=0))
@@ -82,20 +82,20 @@ def checked_counts(
 
 
 def check_finite(finite: Tensor) -> None:
-    """Refuse a column that is not finite.
+    """Raise if a column is not finite.
 
     Raises:
-        ColumnError: If there is one; names the first.
+        ColumnError: If a column is not finite; reports the first one.
     """
     if not finite.all():
-        raise ColumnError(int((~finite).nonzero()[0]), "holds an activation that is not finite")
+        raise ColumnError(int((~finite).nonzero()[0]), "has an activation that is not finite")
 
 
 def wide(values: Num[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
-    """A copy by rows to sum in: float64, or float32 on a device that has no float64 (MPS)."""
+    """Row-major copy to sum in: float64, or float32 on devices without float64 (MPS)."""
     return values.to(wide_dtype(values.device), memory_format=torch.contiguous_format, copy=True)
 
 
 def wide_dtype(device: torch.device) -> torch.dtype:
-    """The widest floats that a device sums in."""
+    """Widest floating-point type in which a device computes sums."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -1,4 +1,4 @@
-"""p-values, and their correction for the number of neurons and tags looked at."""
+"""p-values and their correction for the number of neurons and tags."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-ROUNDING = 1e-9  # share of a score: permutations that leave a tag's words in place differ from it by rounding, and tie
+# Relative tolerance for ties: permutations that do not move a tag's words differ by rounding.
+ROUNDING = 1e-9
 
 
 def student_p_values(
     unexplained: Float[Tensor, "tags neurons"], degrees: int | Float[Tensor, "tags neurons"]
 ) -> Float[Tensor, "tags neurons"]:
-    """Two-sided p-values of Student's t, given ``degrees / (degrees + t^2)``, the share of variance not explained."""
+    """Two-sided p-values of Student's t from the unexplained share ``df / (df + t^2)``."""
     from scipy.special import betainc
 
     half_degrees = degrees.cpu().double().numpy() / 2 if isinstance(degrees, Tensor) else degrees / 2
@@ -22,7 +23,8 @@ def student_p_values(
 def benjamini_hochberg(p: Float[Tensor, "*tags n"]) -> Float[Tensor, "*tags n"]:
     """Adjust p-values along the last axis: ``min over j >= i of p_(j) n / j``, at most 1.
 
-    Benjamini & Hochberg 1995: the false discovery rate is held under independence and positive dependence.
+    Controls the false discovery rate under independence and positive dependence (Benjamini &
+    Hochberg 1995).
 
     Returns:
         The adjusted p-values in float64, in the order of the input.
@@ -42,16 +44,17 @@ def benjamini_hochberg(p: Float[Tensor, "*tags n"]) -> Float[Tensor, "*tags n"]:
 def max_statistic_p_values(
     scores: Float[Tensor, "tags neurons"], null: Float[Tensor, "permutations tags"]
 ) -> Float[Tensor, "tags neurons"]:
-    """Family-wise p-values of every neuron: ``(1 + # permutations whose strongest neuron is as strong) / (1 + n)``.
+    """Family-wise p-values by the max statistic: ``(1 + # maxima at least as strong) / (1 + n)``.
 
-    Westfall & Young 1993, single step, tag by tag; ``null`` has the largest magnitude of a score of each tag under
-    each permutation of the tags. The observed tagging counts as one (Phipson & Smyth 2010).
+    Single-step method of Westfall & Young 1993, for each tag; ``null`` is the largest absolute
+    score of each tag under each permutation of the tags. The observed tagging counts as one
+    permutation (Phipson & Smyth 2010).
 
     Returns:
         The p-values, in ``1 / (1 + n)..1``.
 
     Raises:
-        ValueError: If there is no permutation.
+        ValueError: If there are no permutations.
     """
     if not len(null):
         raise ValueError("a permutation test needs at least 1 permutation, got 0")
@@ -61,21 +64,22 @@ def max_statistic_p_values(
 
 
 def survivors(p_adjusted: Float[Tensor, "tags neurons"], alpha: float) -> Bool[Tensor, "tags neurons"]:
-    """Which neurons of which tags stand, given p-values adjusted over the neurons of each tag.
+    """Significant neurons of each tag, from p-values adjusted over the neurons of each tag.
 
-    Looking at many tags is paid for too: a tag counts if its smallest p-value stands among those of all tags
-    (Benjamini-Hochberg), and its neurons are then held to ``alpha`` times the share of tags that count
-    (Benjamini & Bogomolov 2014, JRSS B 76:297). If no tag is marked by any neuron, all sets are empty but for a
-    probability of alpha; where every tag counts, each is held to alpha itself.
+    Corrects for the number of tags: a tag is significant if its smallest p-value is, by
+    Benjamini-Hochberg over all tags. Its neurons are then tested at ``alpha`` times the share of
+    significant tags (Benjamini & Bogomolov 2014, JRSS B 76:297). If no neuron marks any tag, all
+    sets are empty with probability at least 1 - alpha; if all tags are significant, each is tested
+    at alpha.
 
     Returns:
-        Whether each neuron stands.
+        Whether each neuron is significant.
 
     Raises:
         ValueError: If alpha is not between 0 and 1.
     """
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
-    counts = benjamini_hochberg(p_adjusted.amin(dim=1)) <= alpha
-    level = alpha * counts.double().mean()
-    return (p_adjusted <= level) & counts[:, None]
+    significant_tags = benjamini_hochberg(p_adjusted.amin(dim=1)) <= alpha
+    level = alpha * significant_tags.double().mean()
+    return (p_adjusted <= level) & significant_tags[:, None]

@@ -1,4 +1,4 @@
-"""Values that come by and are not kept, as scorers by moments need them."""
+"""Streamed values, which are not stored, as a source for scorers by moments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keyneurons.selection.scorer import tag_counts
 from keyneurons.selection.views import View
 
 Chunk = tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]
-"""Positions of some words, and by layer the values of its neurons."""
+"""Positions of some words, and the values of the neurons by layer."""
 
 
 @dataclass(frozen=True)
 class Stream:
-    """Values of some words that are read anew, a few words at a time, whenever they are needed."""
+    """Values of some words, recomputed in chunks on every pass."""
 
     chunks: Callable[[], Iterable[Chunk]]
     site: Site
@@ -31,7 +31,7 @@ class Stream:
     budget_bytes: int
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
-        """The moments of some views under every tagging, all layers side by side; it takes one pass."""
+        """Moments of some views under every tagging, layers concatenated; takes one pass."""
         at = torch.from_numpy(taggings).long()
         for tags in at:
             tag_counts(tags, len(tags), self.n_tags)
@@ -44,27 +44,27 @@ class Stream:
                 for each, piece in zip(of_view, pieces, strict=True):
                     device = piece.device
                     each.add(piece, at[:, torch.from_numpy(positions)].to(device))
-        found = {}
+        result = {}
         for view, of_view in sums.items():
             by_pool = [each.result(at.to(device)) for each in of_view]
-            found[view] = [Moments.beside(pieces) for pieces in zip(*by_pool, strict=True)]
-        return found
+            result[view] = [Moments.concatenate(pieces) for pieces in zip(*by_pool, strict=True)]
+        return result
 
     def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Stream:
-        """Refuse to draw words.
+        """Not supported: a stream cannot be resampled.
 
         Raises:
-            ValueError: Always: words that are not kept cannot be drawn again.
+            ValueError: Always.
         """
-        raise ValueError("resamples of words need stored activations: activations.store=true")
+        raise ValueError("resampling words needs stored activations: activations.store=true")
 
     def columns(self, *, per_neuron: bool) -> Iterator[tuple[int, Num[Tensor, "words block"]]]:
-        """Refuse to give all words of a neuron.
+        """Not supported: a stream does not store all words of a neuron.
 
         Raises:
-            ValueError: Always: they are not kept.
+            ValueError: Always.
         """
         raise ValueError("this method needs stored activations: activations.store=true")
 
     def identity(self) -> None:
-        """Nothing tells one pass apart from another."""
+        """Return None: passes have no identity."""

@@ -1,4 +1,4 @@
-"""What of an activation is summed: its value, its magnitude, or whether it counts."""
+"""Views of activations whose moments are computed: value, magnitude, or membership in a set."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 @runtime_checkable
 class View(Protocol):
-    """Numbers derived from activations, to be summed; equal views give equal numbers."""
+    """Numbers derived from activations; equal views give equal numbers."""
 
     @property
     def of_all_layers(self) -> bool:
-        """Whether the view needs the neurons of all layers side by side, not one layer at a time."""
+        """Whether the view needs the neurons of all layers at once."""
         ...
 
     def write(
         self, values: Num[Tensor, "words neurons"], out: Float[Tensor, "words neurons"]
     ) -> Float[Tensor, "words neurons"]:
-        """Write the numbers of some words to ``out`` and return it; what is not finite stays so."""
+        """Write the numbers of some words to ``out`` and return it; non-finite values are kept."""
         ...
 
 
@@ -42,14 +42,14 @@ class Value:
 
 @dataclass(frozen=True)
 class Magnitude:
-    """The absolute activation."""
+    """The absolute value of the activation."""
 
     of_all_layers: ClassVar[bool] = False
 
     def write(
         self, values: Num[Tensor, "words neurons"], out: Float[Tensor, "words neurons"]
     ) -> Float[Tensor, "words neurons"]:
-        """Copy the magnitudes of the activations."""
+        """Copy the absolute activations."""
         return out.copy_(values).abs_()
 
 
@@ -70,10 +70,10 @@ class Positive:
 class TopShare:
     """1 where a neuron is among the strongest of its word, else 0; for attributions.
 
-    The strongest are the ``share`` of the neurons with the largest values, and only those above 0, or, if not
-    ``signed``, with the largest magnitudes, and only those that are not 0. They are found among the neurons of a layer,
-    or among those of all layers side by side. Their number is rounded, one half upwards, and at least 1; ties go to the
-    lower neuron.
+    The strongest are the ``share`` of neurons with the largest values above 0 or, if not
+    ``signed``, with the largest non-zero magnitudes. The share is of the neurons of a layer, or of
+    all layers (``of_all_layers``). Their number is rounded half up and is at least 1; ties go to
+    the lower neuron.
     """
 
     share: float
@@ -87,11 +87,11 @@ class TopShare:
     def __call__(self, values: Num[Tensor, "words neurons"]) -> Bool[Tensor, "words neurons"]:
         """Whether each neuron is among the strongest of each word."""
         strength = values if self.signed else values.abs()
-        exact = round(self.share * values.shape[1], 6)  # a share such as .29 is a little less in binary
-        wanted = max(1, math.floor(exact + 0.5))
-        least = strength.topk(wanted, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
+        exact = round(self.share * values.shape[1], 6)  # binary rounding: .29 is stored as slightly less
+        count = max(1, math.floor(exact + 0.5))
+        least = strength.topk(count, dim=1, sorted=False).values.amin(dim=1, keepdim=True)
         above, level = strength > least, strength == least
-        room = wanted - above.sum(dim=1, keepdim=True)
+        room = count - above.sum(dim=1, keepdim=True)
         return (above | level & (level.cumsum(dim=1) <= room)) & (strength > 0)
 
     def write(

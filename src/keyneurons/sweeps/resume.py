@@ -5,31 +5,32 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
+from keyneurons.artifacts.metrics import METRICS_FILE
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
+from keyneurons.artifacts.sweep_file import read_sweep_file
 from keyneurons.config.overrides import check_recorded, override
 from keyneurons.process_tag import alive
+from keyneurons.runs.finished import log_finished
+from keyneurons.runs.provenance import code_version
 
 if TYPE_CHECKING:
     from keyneurons.tracking import Store
 
-SWEEP_FILE = "sweep.json"
 PLACES = ("hydra.sweep.", "hydra.launcher.submitit_folder")
 """Beginnings of keys that say where jobs are kept."""
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A sweep to go on with: its MLflow id, if it has one, its overrides, its folder, and its finished jobs.
+    """A sweep to resume with: its MLflow id, if it has one, its overrides, its folder, and its finished jobs.
 
     ``folder`` is None where it is not here; ``finished`` says by fingerprint which run, or folder where the server was
-    away, has done it; ``versions`` are the code versions that did; ``targets`` are those that the command line names.
+    away, has done it; ``versions`` are the code versions that did; ``config_dir`` is the folder of options that it had.
     """
 
     parent: str | None
@@ -37,15 +38,7 @@ class Interrupted:
     folder: Path | None
     finished: dict[str, str] = field(default_factory=dict)
     versions: frozenset[str] = frozenset()
-    targets: frozenset[str] = frozenset()
-
-
-class SweepFile(BaseModel):
-    """What a sweep's folder says of it."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-    parent: str | None
-    overrides: list[str]
+    config_dir: str | None = None
 
 
 def find_interrupted(which: str, store: Store) -> Interrupted:
@@ -61,42 +54,24 @@ def find_interrupted(which: str, store: Store) -> Interrupted:
     Raises:
         ValueError: there is no such sweep, or it is still running.
     """
-    from keyneurons.runs.finished import log_finished
     from keyneurons.tracking import close_children
 
     path = Path(which).expanduser()
-    folder: Path | None
-    if path.is_dir():
-        folder, facts = path.absolute(), _sweep_file(path)
-        parent, overrides = facts.parent, tuple(facts.overrides)
-        if parent is None:
-            return Interrupted(None, overrides, folder, *_done_in(folder))
-        tags = store.run(parent)["tags"]
-    else:
-        parent, tags = which, store.run(which)["tags"]
-        if "overrides" not in tags:
-            raise ValueError(f"run {which} in {store.uri} is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder")
-        overrides, folder = tuple(shlex.split(tags["overrides"])), _own_folder(tags.get("folder", ""), parent)
-    if alive(tags.get("process", "")) and store.run(parent)["status"] == "RUNNING":
-        raise ValueError(f"sweep {parent} is still running ({tags['process']})")
-    for run in store.runs_below(parent):
-        if run["status"] == "RUNNING" and alive(run["tags"].get("process", "")):
-            raise ValueError(f"a job of sweep {parent} is still running: {run['name']} ({run['tags']['process']})")
-    close_children(store, parent, alive)
-    left, versions = _done_in(folder)
-    finished = {}
-    for run in store.runs_below(parent):
-        if run["status"] == "FINISHED" and "fingerprint" in run["tags"]:
-            finished[run["tags"]["fingerprint"]] = f"run {run['id']}"
-            versions |= {version_of(run["tags"])}
+    recorded = _in_folder(path.absolute()) if path.is_dir() else _in_store(which, store)
+    left, versions = _done_in(recorded.folder)
+    if recorded.parent is None:
+        return replace(recorded, finished=left, versions=versions)
+    _check_ended(recorded.parent, store)
+    close_children(store, recorded.parent, alive)
+    finished, of_runs = _finished(recorded.parent, store)
     for own in left.keys() - finished.keys():  # the server was away, or its disk full
         with contextlib.suppress(ValueError):  # else it is done again
             finished[own] = f"run {log_finished(store, Path(left[own]))}, sent now"
-    return Interrupted(parent, overrides, folder, finished, versions)
+    return replace(recorded, finished=finished, versions=versions | of_runs)
 
 
 def resumed_overrides(before: Interrupted, given: Sequence[str], config_dir: Path | None) -> list[str]:
-    """The overrides that go on with a sweep: its own, but for those that are given anew.
+    """The overrides that resume a sweep: its own, but for those that are given anew.
 
     Args:
         before: the sweep.
@@ -107,8 +82,14 @@ def resumed_overrides(before: Interrupted, given: Sequence[str], config_dir: Pat
         Overrides for Hydra.
 
     Raises:
-        ValueError: one of the sweep's own reaches beyond the configuration of its jobs; anybody may have written it.
+        ValueError: one of the sweep's own reaches beyond the configuration of its jobs, since anybody may have written
+            it; or the sweep had a folder of options and this command line names none.
     """
+    if before.config_dir is not None and config_dir is None:
+        raise ValueError(
+            f"the sweep used options of the folder {before.config_dir!r}; if it is yours, give it again: "
+            "--config-dir FOLDER"
+        )
     keys = {_key(override) for override in given}
     # another launcher does not know the options of the one before
     anew = (*PLACES, *(["hydra.launcher."] if "hydra/launcher" in keys else []))
@@ -133,34 +114,66 @@ def _places(folder: Path | None, overrides: Sequence[str]) -> list[str]:
     return places
 
 
-def version_of(tags: Mapping[str, Any]) -> str:
-    """The code that a run is of."""
-    return f"{tags.get('keyneurons_version', 'unknown')} ({str(tags.get('git_commit', 'none'))[:8]})"
+def _in_folder(folder: Path) -> Interrupted:
+    """The sweep of a folder, as its file has it.
+
+    Raises:
+        ValueError: it is no sweep's folder.
+    """
+    facts = read_sweep_file(folder)
+    return Interrupted(facts.parent, tuple(facts.overrides), folder, config_dir=facts.config_dir)
+
+
+def _in_store(parent: str, store: Store) -> Interrupted:
+    """The sweep of an MLflow id, as the tags of its run have it.
+
+    Raises:
+        ValueError: there is no such run, or it is no sweep's.
+    """
+    tags = store.run(parent)["tags"]
+    if "overrides" not in tags:
+        raise ValueError(f"run {parent} in {store.uri} is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder")
+    folder, overrides = _own_folder(tags.get("folder", ""), parent), tuple(shlex.split(tags["overrides"]))
+    return Interrupted(parent, overrides, folder, config_dir=tags.get("config_dir"))
 
 
 def _own_folder(name: str, parent: str) -> Path | None:
     """The folder that a sweep's run names, if it is here and names that run: a store is written by others too."""
     try:
-        return Path(name) if name and _sweep_file(Path(name)).parent == parent else None
+        return Path(name) if name and read_sweep_file(Path(name)).parent == parent else None
     except ValueError:
         return None
 
 
-def _sweep_file(folder: Path) -> SweepFile:
-    try:
-        return SweepFile.model_validate_json((folder / SWEEP_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no sweep's folder: it has no readable {SWEEP_FILE}") from error
+def _check_ended(parent: str, store: Store) -> None:
+    """Refuse a sweep that a process is still working for.
+
+    Raises:
+        ValueError: the sweep or one of its jobs is still running.
+    """
+    run = store.run(parent)
+    if run["status"] == "RUNNING" and alive(process := run["tags"].get("process", "")):
+        raise ValueError(f"sweep {parent} is still running ({process})")
+    for job in store.runs_below(parent):
+        if job["status"] == "RUNNING" and alive(process := job["tags"].get("process", "")):
+            raise ValueError(f"a job of sweep {parent} is still running: {job['name']} ({process})")
+
+
+def _finished(parent: str, store: Store) -> tuple[dict[str, str], frozenset[str]]:
+    """The finished runs of a sweep by their fingerprint, and the code versions that made them."""
+    runs = [run for run in store.runs_below(parent) if run["status"] == "FINISHED" and "fingerprint" in run["tags"]]
+    finished = {run["tags"]["fingerprint"]: f"run {run['id']}" for run in runs}
+    return finished, frozenset(code_version(run["tags"]) for run in runs)
 
 
 def _done_in(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
     """Jobs whose folders are complete, whether they reached MLflow or not."""
     finished, versions = {}, set()
     for file in folder.glob(f"*/{RUN_FILE}") if folder is not None else ():
-        if (file.parent / "summary.md").is_file() and (file.parent / "metrics.json").is_file():
+        if (file.parent / "summary.md").is_file() and (file.parent / METRICS_FILE).is_file():
             with contextlib.suppress(OSError, ValueError):  # damaged: the job is done again
                 tags = read_run_facts(file.parent).tags
                 if "fingerprint" in tags:
                     finished[tags["fingerprint"]] = str(file.parent)
-                    versions.add(version_of(tags))
+                    versions.add(code_version(tags))
     return finished, frozenset(versions)

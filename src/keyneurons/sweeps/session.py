@@ -1,226 +1,60 @@
-"""A sweep: every job is checked before the first starts, and one MLflow run stands above them all."""
+"""A sweep under way: one MLflow run stands above its jobs, from before the first until after the last."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import functools
 import shlex
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.experimental.callback import Callback
-from omegaconf import OmegaConf
-
-from keyneurons.addresses import check_no_secrets
-from keyneurons.atomic_files import write_json
-from keyneurons.config.compose import composed, sweep_params
-from keyneurons.config.fingerprint import activation_fingerprint, content_digest, fingerprint
-from keyneurons.config.schema import Config
-from keyneurons.config.targets import check_targets
-from keyneurons.config.validation import validate
+from keyneurons.artifacts.sweep_file import SweepFile, write_sweep_file
+from keyneurons.build.tracking import build_store
 from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
-from keyneurons.records import Site
-from keyneurons.runs.membership import Sweep
-from keyneurons.sweeps.launchers import check_launcher, collect_failures
-from keyneurons.sweeps.resume import SWEEP_FILE, Interrupted, version_of
-from keyneurons.terminal import terminal
+from keyneurons.runs.membership import Membership
+from keyneurons.runs.provenance import code_tags, code_version
+from keyneurons.sweeps.jobs import SweepJobs, together
+from keyneurons.sweeps.launchers import collect_failures
+from keyneurons.sweeps.resume import Interrupted
+from keyneurons.tracking import (
+    TrackingRefused,
+    TrackingUnavailable,
+    close_children,
+    close_parent,
+    reopen,
+)
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from keyneurons.tracking import Store
 
 
-CURRENT: Sweep | None = None
-"""The sweep that this process works for, if any."""
-
-RESUMED: Interrupted | None = None
-"""The sweep that this process was started to go on with, if any."""
-
-OPEN: OpenSweep | None = None
-"""The sweep that this process has opened and not yet closed."""
-
-
-class Refused(BaseException):
-    """A sweep that must not start; its cause says why. Hydra turns an Exception in a callback into a warning."""
-
-
-class SweepCallback(Callback):
-    """Opens the parent run of a sweep and tells every worker of it."""
-
-    def __init__(self) -> None:
-        self._sweep = Sweep(None)
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check what Hydra is about to write into the folder of a single run.
-
-        Args:
-            config: the run's configuration.
-            kwargs: not used.
-
-        Raises:
-            Refused: a secret is in it.
-        """
-        try:
-            check_no_secrets(OmegaConf.to_container(config, resolve=False))
-        except ValueError as error:
-            raise Refused from error
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Check all jobs, then open the parent run.
-
-        Args:
-            config: the sweep's base configuration.
-            kwargs: not used.
-
-        Raises:
-            Refused: a job cannot run as it is configured.
-        """
-        try:
-            check_no_secrets(OmegaConf.to_container(config, resolve=False))
-            check_launcher(config.hydra)
-            given = list(config.hydra.overrides.task)
-            configured = sweep_params(config.hydra, given)
-            of_hydra: Any = OmegaConf.to_container(config.hydra.overrides.hydra, resolve=False)
-            own = [o for o in of_hydra if not o.startswith(("hydra.mode=", "hydra.sweep."))]
-            swept = [str(o.key_or_group) for o in _parse(configured + given) if o.is_sweep_override()]
-            configs = [_checked(composed(job)) for job in jobs_of(configured + given)]
-            jobs = check_jobs(configs)
-            self._sweep = open_sweep(jobs, swept, own + given, Path(config.hydra.sweep.dir).absolute())
-        except Exception as error:
-            raise Refused from error
-
-    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """In the process of the job: say to which sweep it belongs.
-
-        Args:
-            config: the job's configuration.
-            kwargs: not used.
-        """
-        global CURRENT
-        CURRENT = self._sweep
-
-
-def _checked(composed: DictConfig) -> Config:
-    """The configuration of a job; of a sweep that is resumed, only known code may be in it."""
-    if RESUMED is not None:
-        check_targets(OmegaConf.to_container(composed, resolve=False), trusted=RESUMED.targets)
-    return validate(composed)
-
-
 @dataclass(frozen=True)
-class Job:
-    """A job of a sweep: its configuration, its fingerprint, what it reads and which layers of that."""
+class Outcome:
+    """What became of a sweep: how many jobs have no finished run, and how many of those still run by themselves."""
 
-    config: Config
-    fingerprint: str
-    activation_fingerprint: str
-    layers: tuple[int, ...]
-
-
-def jobs_of(overrides: list[str]) -> list[tuple[str, ...]]:
-    """The overrides of every job of a sweep, as Hydra's basic sweeper expands them."""
-    batches = BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None)
-    return [tuple(job) for batch in batches for job in batch]
-
-
-def _parse(overrides: list[str]) -> list[Override]:
-    # glob(*) looks into the groups of the configuration
-    return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(overrides)
-
-
-def check_jobs(configs: list[Config]) -> list[Job]:
-    """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
-    from keyneurons.build.experiment import build_experiment
-
-    jobs, models = [], []
-    content = functools.cache(content_digest)  # the jobs of a sweep name the same files
-    for config in configs:
-        read = build_experiment(config, "").read
-        if (asked := (config.model, read.model.needs_head)) not in models:  # a tokenizer and weights take their time
-            read.bos_id()
-            read.model.check_weights()
-            models.append(asked)
-        model = read.model.identity
-        jobs.append(
-            Job(
-                config, fingerprint(config, model, content), activation_fingerprint(config, model, content), read.layers
-            )
-        )
-    return jobs
-
-
-def together(jobs: list[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
-    """By what is read, all layers of all sites that some job reads of it."""
-    found: dict[str, dict[Site, set[int]]] = {}
-    for job in jobs:
-        found.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
-    return {
-        read: {site: tuple(sorted(layers)) for site, layers in of_sites.items()} for read, of_sites in found.items()
-    }
-
-
-def open_sweep(jobs: list[Job], swept: list[str], overrides: list[str], folder: Path) -> Sweep:
-    """Open the parent run, or again that of the sweep that is resumed; it is closed when this process ends."""
-    from keyneurons.build.tracking import build_store
-    from keyneurons.tracking import TrackingUnavailable, reopen
-
-    global OPEN
-    store, before = build_store(jobs[0].config.tracking), RESUMED
-    parent = None if before is None else before.parent
-    tags = {"folder": str(folder), "process": process_tag()}
-    if len(told := shlex.join(overrides)) <= LONGEST_TEXT:  # else it is resumed by its folder
-        tags["overrides"] = told
-    with contextlib.suppress(TrackingUnavailable):
-        client = store.connect()
-        if parent is None:
-            parent = store.create_run(client, f"sweep of {len(jobs)}: {' x '.join(swept)}", tags, None)
-        else:
-            reopen(store, parent, tags)
-    folder.mkdir(parents=True, exist_ok=True)
-    collect_failures(folder)  # of a sweep that was killed before it told them
-    write_json(folder / SWEEP_FILE, {"parent": parent, "uri": store.uri, "overrides": overrides})
-    # jobs of a sweep that had no parent run are in folders only, if they are done
-    in_folders = set() if before is None or before.parent is not None else before.finished.keys()
-    wanted = tuple(job.fingerprint for job in jobs if job.fingerprint not in in_folders)
-    OPEN = OpenSweep(store, parent, wanted, folder)
-    atexit.register(OPEN.close)
-    if before is None:
-        return Sweep(parent, {}, together(jobs), tuple(swept))
-    _tell_resumed(before, jobs)
-    return Sweep(parent, before.finished, together(jobs), tuple(swept))
-
-
-def _tell_resumed(before: Interrupted, jobs: list[Job]) -> None:
-    from keyneurons.runs.job import git_commit
-    from keyneurons.version import __version__
-
-    done = sum(job.fingerprint in before.finished for job in jobs)
-    told = f"going on with a sweep: {done} of {len(jobs)} jobs are done"
-    here = version_of({"keyneurons_version": __version__, "git_commit": git_commit()})
-    if others := sorted(before.versions - {here}):
-        told += f", by keyneurons {', '.join(others)}; this is {here}"
-    terminal().print(told, soft_wrap=True)
+    missing: int = 0
+    running: int = 0
 
 
 @dataclass
 class OpenSweep:
-    """A sweep under way: the store, its parent run there, the fingerprints of its jobs, its folder."""
+    """A sweep under way: the store, its folder, the fingerprints of its jobs, and what each job knows of it.
+
+    ``outcome`` is known once it is closed.
+    """
 
     store: Store
-    parent: str | None
-    wanted: tuple[str, ...]
     folder: Path
-    closed: bool = False
-    missing: int = 0  # jobs that have no run that finished, known once it is closed
-    running: int = 0  # those of them that nobody waits for any more
+    wanted: frozenset[str]
+    membership: Membership
+    outcome: Outcome = Outcome()
+
+    @property
+    def parent(self) -> str | None:
+        """MLflow id of the sweep's run, if the server answered."""
+        return self.membership.parent
 
     def compare(self) -> str:
         """Compare the runs that finished; what there is to say about it."""
@@ -239,20 +73,78 @@ class OpenSweep:
 
         Children that are still RUNNING belong to a process that was killed, or that submitit started and left behind.
         """
-        from keyneurons.tracking import TrackingRefused, TrackingUnavailable, close_children, close_parent
-
-        if self.closed or self.parent is None:
+        if self.parent is None:
             return
-        self.closed = True
         with contextlib.suppress(TrackingUnavailable, TrackingRefused):
             statuses = close_children(self.store, self.parent, alive)
             finished = {own for own, status in statuses if status == "FINISHED"}
-            missing = set(self.wanted) - finished
-            self.missing = len(missing)
-            self.running = sum(status == "RUNNING" for own, status in statuses if own in missing)
-            killed = any(status in {"KILLED", "RUNNING"} for own, status in statuses if own in missing)
-            counts = {"finished": len(set(self.wanted) & finished), "missing": len(missing)}
-            for status in ("FAILED", "KILLED"):
-                counts[status.lower()] = sum(own in missing and ended == status for own, ended in statuses)
+            missing = self.wanted - finished
+            ends = [status for own, status in statuses if own in missing]
+            self.outcome = Outcome(len(missing), ends.count("RUNNING"))
+            counts = {"finished": len(self.wanted & finished), "missing": len(missing)}
+            counts |= {status.lower(): ends.count(status) for status in ("FAILED", "KILLED")}
+            killed = not {"KILLED", "RUNNING"}.isdisjoint(ends)
             status = "FINISHED" if not missing else "KILLED" if killed else "FAILED"
             close_parent(self.store, self.parent, {f"sweep/{name}": float(n) for name, n in counts.items()}, status)
+
+
+@contextlib.contextmanager
+def open_sweep(
+    sweep: SweepJobs, folder: Path, *, config_dir: Path | None, before: Interrupted | None
+) -> Generator[OpenSweep]:
+    """Open the parent run, or again that of the sweep that is resumed; it is closed whatever happens.
+
+    Args:
+        sweep: the jobs.
+        folder: where their folders go.
+        config_dir: the user's own folder of options, if there is one.
+        before: the sweep that is resumed, if one is.
+
+    Yields:
+        The sweep.
+    """
+    store = build_store(sweep.jobs[0].config.tracking)
+    parent = _parent(sweep, store, _tags(sweep, folder, config_dir), before)
+    folder.mkdir(parents=True, exist_ok=True)
+    collect_failures(folder)  # of a sweep that was killed before it told them
+    own = None if config_dir is None else str(config_dir)
+    write_sweep_file(folder, SweepFile(parent=parent, uri=store.uri, overrides=list(sweep.overrides), config_dir=own))
+    finished = {} if before is None else before.finished
+    # jobs of a sweep that had no parent run are in folders only, if they are done
+    in_folders = finished if before is not None and before.parent is None else {}
+    wanted = frozenset(job.fingerprint for job in sweep.jobs).difference(in_folders)
+    opened = OpenSweep(store, folder, wanted, Membership(parent, finished, together(sweep.jobs), sweep.swept))
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def resuming(before: Interrupted, sweep: SweepJobs) -> str:
+    """What there is to say as a sweep is resumed: how much of it is done, and by which code."""
+    done = sum(job.fingerprint in before.finished for job in sweep.jobs)
+    told = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs are done"
+    here = code_version(code_tags())
+    if others := sorted(before.versions - {here}):
+        told += f", by keyneurons {', '.join(others)}; this is {here}"
+    return told
+
+
+def _tags(sweep: SweepJobs, folder: Path, config_dir: Path | None) -> dict[str, str]:
+    tags = {"folder": str(folder), "process": process_tag()}
+    if config_dir is not None:
+        tags["config_dir"] = str(config_dir)
+    if len(told := shlex.join(sweep.overrides)) <= LONGEST_TEXT:  # else it is resumed by its folder
+        tags["overrides"] = told
+    return tags
+
+
+def _parent(sweep: SweepJobs, store: Store, tags: Mapping[str, str], before: Interrupted | None) -> str | None:
+    """The MLflow id of the sweep's run, or None where the server does not answer."""
+    parent = None if before is None else before.parent
+    with contextlib.suppress(TrackingUnavailable):
+        client = store.connect()
+        if parent is None:
+            return store.create_run(client, f"sweep of {len(sweep.jobs)}: {' x '.join(sweep.swept)}", tags, None)
+        reopen(store, parent, tags)
+    return parent

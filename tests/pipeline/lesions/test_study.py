@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +23,13 @@ from planted_model import (
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.lesion.modes import Lesion
+from keyneurons.lesion.modes import MODES, Lesion, Means
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
+from keyneurons.pipeline.lesions.control_sets import CONTROL_FAMILIES, ControlFamily, Facts
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.readouts import tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult
@@ -58,7 +60,7 @@ def place(tmp_path_factory):
     folder: Path = tmp_path_factory.mktemp("planted")
     bank = treebank()
     model = LanguageModel(LocalModel(save_planted_model(folder / "model", bank), folder).fetch(), device="cpu")
-    read = ActivationReader(model, ActivationStore(folder / "store"), "mlp", (LAYER,), dtype="float32")
+    read = ActivationReader(model, "mlp", (LAYER,), dtype="float32", store=ActivationStore(folder / "store"))
     return read, bank, labels_of(bank), StoredActivations.of(read, bank)
 
 
@@ -229,3 +231,43 @@ def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
         assert reading.intact[tag] > 0.95
         assert reading.lesioned[tag] > 0.8
     assert np.mean(list(lost.readings["accuracy_in_layer_1"].lesioned.values())) < 0.6
+
+
+class TestConditions:
+    """What a mode does to which neurons of two layers of three."""
+
+    means = Means((4, 7), torch.tensor([1.0, 2, 3, 4, 5, 6]), torch.tensor([[0.0] * 6, [10.0] * 6]))
+
+    @pytest.mark.parametrize("mode", [name for name, mode in MODES.items() if not mode.others])
+    def test_every_mode_changes_the_given_neurons(self, mode: str) -> None:
+        to = "B" if MODES[mode].to else None
+        condition = Lesion(mode, factor=3.0, to=to).condition([1, 3, 5], 0, ("A", "B"), self.means)
+        assert {layer: n.tolist() for layer, n in condition.neurons.items()} == {4: [1], 7: [0, 2]}
+        values, lent = torch.full((1, 2, 2), 2.0), torch.full((1, 2, 2), 9.0)
+        wanted = {"mean": [4.0, 6.0], "resample": [9.0] * 2, "translate": [12.0] * 2, "scale": [6.0] * 2}
+        found = condition.change[7](values, lent)
+        assert found.tolist() == [[wanted.get(mode, [0.0, 0.0])] * 2]
+
+    def test_all_others_of_the_same_layers_are_changed(self) -> None:
+        condition = Lesion("keep_only").condition([3, 5], 0, ("A", "B"), self.means)
+        assert {layer: n.tolist() for layer, n in condition.neurons.items()} == {7: [1]}
+
+
+def test_every_mode_has_its_option() -> None:
+    options = (Path(__file__).parents[3] / "conf" / "lesion").glob("[!_]*.yaml")
+    assert sorted(re.search(r"^mode: (\w+)", path.read_text("utf-8"), re.MULTILINE)[1] for path in options) == sorted(
+        MODES
+    )
+
+
+def test_a_family_of_controls_is_one_entry_in_a_table(place, monkeypatch) -> None:
+    def highest(own: list[int], facts: Facts, magnitudes: np.ndarray, n_sets: int, seed: int) -> np.ndarray:
+        free = [n for n in np.argsort(-magnitudes) if n not in own]
+        return np.array([sorted(free[: len(own)])] * n_sets)
+
+    monkeypatch.setitem(CONTROL_FAMILIES, "highest", ControlFamily(highest))
+    study = replace(ZERO, families=("random", "highest"), shares=(1.0,), sets=2, bootstraps=20)
+    against = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).against["highest"]
+    assert set(against.effects) == set(NAMES)
+    assert all(effect.control_std == 0 for effect in against.effects.values())  # twice the same set
+    assert against.mismatch is None

@@ -12,8 +12,8 @@ import pytest
 from reading_pages import Page
 
 from keyneurons.analysis.best_runs import best_runs
-from keyneurons.artifacts.key_neurons import read_key_neurons
-from keyneurons.artifacts.run_sets import consensus_file, group_sets, sets_in, why_apart
+from keyneurons.artifacts.key_neurons import read_key_neurons, sets_in
+from keyneurons.artifacts.run_sets import group_sets, why_apart, write_consensus
 from keyneurons.report.comparison.page import by_chance, page
 from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
@@ -146,7 +146,7 @@ def test_groups_have_their_own_files_and_are_named(tmp_path: Path) -> None:
     assert found.refused in " ".join(told.split())
     assert "is the only run on toy with random weights, mlp" in " ".join(told.split())
     with pytest.raises(ValueError, match="at least 2 runs, got 1"):
-        consensus_file(found.groups[-1], found.files, None)
+        write_consensus(tmp_path / "alone.json", found.groups[-1], found.files, None)
 
 
 def test_runs_without_a_layer_in_common(tmp_path: Path) -> None:

@@ -22,11 +22,13 @@ from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.redundancy import Redundancy
 from keyneurons.analysis.stability import Stability
+from keyneurons.artifacts.run_files import sets_digest, write_run_files
+from keyneurons.artifacts.tables import write_matrix
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.memo import Memo
+from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import ModelFolder
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.random_sets import RandomSets
 from keyneurons.pipeline.dataset import Dataset, LabelledText
@@ -55,7 +57,6 @@ from keyneurons.records import (
 )
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
-from keyneurons.report.run.files import sets_digest, write_matrix, write_scores_and_probe, write_tables
 from keyneurons.report.run.summary import markdown, summarise, verdict
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.rules import Rule
@@ -67,12 +68,13 @@ UNCHECKED = Reliability({}, None, None)
 
 
 def experiment(folder: Path) -> Experiment:
+    (folder / "config.json").write_text('{"model_type": "llama", "intermediate_size": 8}', "utf-8")
     model = LanguageModel(ModelFolder(folder, "toy", "r1"), device="cpu")
     settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1), 8, 3, 1.0)
     training = Training(settings, partial(lightning.Trainer, accelerator="cpu"), 0)
     return Experiment(
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
-        read=ActivationReader(model, ActivationStore(folder), "mlp", (3,)),
+        read=ActivationReader(model, "mlp", (3,), store=ActivationStore(folder)),
         store=True,
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
@@ -94,8 +96,7 @@ def drawn(mean: float, std: float, n: int = 20) -> np.ndarray:
 
 def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidence:
     """A probe with this accuracy, random sets with these, and single controls by their labels."""
-    three = torch.ones(3)
-    probe = KeyProbe(np.array([1, 2, 5]), three, three, torch.ones(3, 2), torch.ones(2))
+    probe = KeyProbe(np.array([1, 2, 5]), torch.zeros(3), torch.ones(3), torch.ones(3, 2), torch.ones(2))
     scores = ClassificationMetrics(accuracy, 0.5, np.array([0.5, 0.5]), np.array([[2, 0], [0, 1]]))
     controls = {"random": ControlResult("matched random sets", "probe/advantage", random)}
     controls |= {name: ControlResult(name.replace("_", " "), None, np.array([value])) for name, value in others.items()}
@@ -203,7 +204,7 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert "1 key neuron not significant after controlling for" in facts
     assert "NOUN mlp.3.1" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
-    write_tables(found, tmp_path)
+    write_run_files(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]
     assert neurons[1]["confounds"] == dict(zip(CONFOUNDS, gone.correlations, strict=True))
@@ -226,8 +227,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
-    write_tables(found, tmp_path)
-    write_scores_and_probe(found, tmp_path)
+    write_run_files(found, tmp_path)
     assert not (tmp_path / "probe.safetensors").exists()
     assert not (tmp_path / "confusion.csv").exists()
 
@@ -269,8 +269,8 @@ def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Pat
 
 def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
     found = result(tmp_path)
-    assert sets_digest(found) == sets_digest(result(tmp_path, random=drawn(0.9, 0.02)))
-    assert sets_digest(found) != sets_digest(result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}))
+    assert sets_digest(found.key.sets) == sets_digest(result(tmp_path, random=drawn(0.9, 0.02)).key.sets)
+    assert sets_digest(found.key.sets) != sets_digest(result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}).key.sets)
 
 
 def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Laws that hold for every scorer."""
+"""Properties of every scorer."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ SCORERS = [
     ElasticNet(0.01, 0.01),
     GaussianProbe(3),
 ]
-# methods whose strongest neuron of a tag need not be the planted one: a ranking for all tags, activity alone, controls
+# the strongest neuron of a tag need not be the planted one: rankings of all tags, LAPE, controls
 OTHERS = [LinearWeights(0.01), LAPE(60.0), Random(), Bottom(Correlation())]
 EVERY = [*SCORERS, *OTHERS]
 
 
 def planted(words: int = 600, neurons: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neuron 4 marks tag 0, neuron 11 marks tag 1 downwards, neuron 20 marks tag 2; the rest is noise."""
+    """Neuron 4 marks tag 0, 11 marks tag 1 negatively, 20 marks tag 2; the rest is noise."""
     generator = torch.Generator().manual_seed(0)
     tags = torch.randint(3, (words,), generator=generator)
     values = torch.randn(words, neurons, generator=generator)
@@ -57,11 +57,11 @@ def planted(words: int = 600, neurons: int = 30) -> tuple[torch.Tensor, torch.Te
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=repr)
 class TestEveryMethod:
-    def test_planted_neurons_are_found(self, scorer):
+    def test_planted_neurons_score_highest(self, scorer):
         values, tags = planted()
         assert scorer(values, tags, 3).abs().argmax(dim=1).tolist() == [4, 11, 20]
 
-    def test_shuffled_tags_find_nothing(self, scorer):
+    def test_planted_neurons_do_not_score_highest_with_shuffled_tags(self, scorer):
         values, tags = planted()
         shuffled = tags[torch.randperm(len(tags), generator=torch.Generator().manual_seed(1))]
         assert scorer(values, shuffled, 3).abs().max() < 0.5 * scorer(values, tags, 3).abs().max()
@@ -69,7 +69,7 @@ class TestEveryMethod:
 
 @pytest.mark.parametrize("scorer", [scorer for scorer in EVERY if scorer != Random()], ids=repr)
 class TestEveryScorerButRandom:
-    def test_renaming_permutes(self, scorer):
+    def test_permuting_neurons_permutes_scores(self, scorer):
         values, tags = planted()
         order = torch.randperm(30, generator=torch.Generator().manual_seed(2))
         names = torch.tensor([2, 0, 1])
@@ -79,14 +79,14 @@ class TestEveryScorerButRandom:
 
 @pytest.mark.parametrize("scorer", EVERY, ids=repr)
 class TestEveryScorer:
-    def test_keeps_the_protocol(self, scorer):
+    def test_implements_the_protocol(self, scorer):
         values, tags = planted(100)
         assert isinstance(scorer, NeuronScorer)
         scores = scorer(values, tags, 3)
         assert (scores.shape, scores.dtype) == ((3, 30), torch.float64)
         assert scores.isfinite().all()
 
-    def test_inputs_are_untouched(self, scorer):
+    def test_inputs_are_unchanged(self, scorer):
         values, tags = planted(100)
         before = values.clone(), tags.clone()
         scorer(values, tags, 3)
@@ -99,20 +99,20 @@ class TestEveryScorer:
         scores = scorer(values, tags, 3)
         assert scores.isfinite().all()
         if isinstance(scorer, Bottom):
-            assert (scores[:, 0] == 1).all()  # 0 is the lowest score that there is
+            assert (scores[:, 0] == 1).all()  # 0 is the lowest possible score
         else:
             assert not scores[:, 0].any()
 
-    def test_repeats_bit_for_bit(self, scorer):
+    def test_results_repeat_exactly(self, scorer):
         values, tags = planted()
         assert torch.equal(scorer(values, tags, 3), scorer(values.clone(), tags.clone(), 3))
 
-    def test_half_precision_is_read_as_it_is(self, scorer):
+    def test_half_precision_gives_the_scores_of_the_same_values_in_float32(self, scorer):
         values, tags = planted()
         half = values.half()
         assert torch.equal(scorer(half, tags, 3), scorer(half.float(), tags, 3))
 
-    def test_layout_in_memory_does_not_matter(self, scorer):
+    def test_memory_layout_does_not_matter(self, scorer):
         values, tags = planted()
         by_columns = values.T.contiguous().T
         torch.testing.assert_close(scorer(by_columns, tags, 3), scorer(values, tags, 3), rtol=1e-9, atol=1e-12)
@@ -121,17 +121,17 @@ class TestEveryScorer:
         values, tags = planted()
         values[5, 17] = torch.inf
         values[6, 17] = torch.nan
-        with pytest.raises(ColumnError, match="column 17 holds an activation that is not finite"):
+        with pytest.raises(ColumnError, match="column 17 has an activation that is not finite"):
             scorer(values, tags, 3)
 
     def test_absent_tag_is_named(self, scorer):
         values, tags = planted()
-        with pytest.raises(ValueError, match="tag 3 needs a word and a word without it, got 0 of 600"):
+        with pytest.raises(ValueError, match="tag 3 needs at least 1 word with it and 1 without, got 0 of 600"):
             scorer(values, tags, 4)
 
     def test_tag_of_every_word_is_named(self, scorer):
         values, tags = planted()
-        with pytest.raises(ValueError, match="tag 0 needs a word and a word without it, got 600 of 600"):
+        with pytest.raises(ValueError, match="tag 0 needs at least 1 word with it and 1 without, got 600 of 600"):
             scorer(values, tags * 0, 1)
 
     def test_tag_out_of_range(self, scorer):
@@ -150,14 +150,14 @@ def test_p_values_come_with_the_same_scores(scorer):
     assert p_values.max() <= 1
 
 
-def test_which_scorers_have_a_test_and_which_need_sums_only():
+def test_which_scorers_have_a_test_and_which_need_only_moments():
     tested = {type(scorer).__name__ for scorer in SCORERS if scoring_of(scorer).traits.tested}
     assert tested == {"Correlation", "MeanDifference", "FTest", "WelchT", "MutualInformation"}
     summed = {type(scorer).__name__ for scorer in SCORERS if scoring_of(scorer).traits.views}
     assert summed == {"Correlation", "MeanDifference", "FTest", "WelchT", "Probeless"}
 
 
-SAMPLED = (GaussianProbe, NearestNeighbourInformation)  # judge by part of the words
+SAMPLED = (GaussianProbe, NearestNeighbourInformation)  # use part of the words
 BLIND_TO_SCALE = [scorer for scorer in SCORERS if scorer not in (MeanDifference(standardised=False), Probeless())]
 
 
@@ -169,14 +169,14 @@ def test_noise_of_large_scale_is_not_ranked_first(scorer):
 
 
 @pytest.mark.parametrize("scorer", [MeanDifference(standardised=False), Probeless()], ids=repr)
-def test_as_published_noise_of_large_scale_is(scorer):
+def test_noise_of_large_scale_is_ranked_first_in_the_published_form(scorer):
     values, tags = planted()
     values[:, 7] *= 10_000
     assert scorer(values, tags, 3).abs().argmax(dim=1).tolist().count(7) >= 2
 
 
 @pytest.mark.parametrize("scorer", [s for s in SCORERS if not isinstance(s, SAMPLED)], ids=repr)
-def test_two_tags_on_the_same_activations_score_alike(scorer):
+def test_two_tags_with_the_same_activations_have_equal_scores(scorer):
     values, tags = planted()
     other = tags.clone()
     other[tags == 1] = 3  # a copy of every word of tag 1, under another tag
@@ -187,19 +187,19 @@ def test_two_tags_on_the_same_activations_score_alike(scorer):
 
 
 @pytest.mark.parametrize("scorer", SCORERS, ids=repr)
-def test_activations_all_alike_score_zero_or_are_refused(scorer):
+def test_constant_activations_score_zero_or_are_rejected(scorer):
     _, tags = planted()
     try:
         assert not scorer(torch.full((600, 30), 0.1), tags, 3).any()
     except ValueError as error:
-        assert "weights other than 0" in str(error)  # noqa: PT017
+        assert "non-zero weights" in str(error)  # noqa: PT017
 
 
-REFUSING = [WelchT(), WelchT(magnitude=True), GaussianProbe(3), L1Probe(n_nonzero=3)]
-ONE_WORD = [scorer for scorer in EVERY if scorer not in REFUSING]
+NEED_TWO_WORDS = [WelchT(), WelchT(magnitude=True), GaussianProbe(3), L1Probe(n_nonzero=3)]
+ONE_WORD = [scorer for scorer in EVERY if scorer not in NEED_TWO_WORDS]
 
 
-# one word of 600 says little in ranks, and its loss is below the penalty of a probe that does not balance the tags
+# one word of 600 has little rank information; the penalty of an unbalanced probe exceeds its loss
 TOO_FEW = (MutualInformation, NearestNeighbourInformation, ElasticNet)
 
 
@@ -220,15 +220,15 @@ def test_a_tag_of_one_word_is_scored(scorer):
         assert scores[2].abs().argmax() == 20
 
 
-@pytest.mark.parametrize("scorer", REFUSING, ids=repr)
-def test_a_tag_of_one_word_is_refused_by_name_where_a_method_needs_more(scorer):
-    """A variance needs two words; one neuron that tells the word apart leaves an L1 probe no second weight."""
-    with pytest.raises(TagError, match="^tag 2 (needs 2 words|.* got 1|has . weights other than 0)"):
+@pytest.mark.parametrize("scorer", NEED_TWO_WORDS, ids=repr)
+def test_methods_that_need_two_words_name_a_tag_of_one_word(scorer):
+    """A variance needs two words; a separating neuron leaves an L1 probe one weight."""
+    with pytest.raises(TagError, match="^tag 2 (needs at least 2 |.* got 1|has . non-zero weights)"):
         scorer(*one_word(), 3)
 
 
 @pytest.mark.parametrize("scorer", [LinearWeights(0.01), LAPE(90.0)], ids=repr)
-def test_other_rankings_have_what_was_planted_on_top(scorer):
+def test_other_rankings_put_planted_neurons_first(scorer):
     values, tags = planted()
     values[:, 7] *= 10_000
     strongest = set(top_k_neurons(scorer(values, tags, 3).amax(dim=0, keepdim=True), 3)[0].tolist())

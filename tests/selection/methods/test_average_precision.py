@@ -1,4 +1,4 @@
-"""Average precision against scikit-learn, and the number of METHODS.md."""
+"""Average precision against scikit-learn and METHODS.md."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyneurons.selection.methods.average_precision import AveragePrecision
 
 
 def tied(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Values on a coarse grid, half of them 0; neuron 0 is constant, the last two have no ties to speak of."""
+    """Values on a coarse grid, half of them 0; neuron 0 is constant, the last two have few ties."""
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randint(n_tags, (words,), generator=generator)
     values = (3 * torch.randn(words, neurons, generator=generator)).round().clamp(min=0) / 8
@@ -41,7 +41,7 @@ def test_equals_scikit_learn(dtype):
 
 
 def test_number_of_methods_md():
-    """y=[1,0,1,0], x=[.9,.8,.7,.1]: .8333, and .5 for -x; a prevalence of .5 doubles it."""
+    """y=[1,0,1,0], x=[.9,.8,.7,.1]: .8333 for x, .5 for -x; divided by a prevalence of .5."""
     tags, values = torch.tensor([1, 0, 1, 0]), torch.tensor([0.9, 0.8, 0.7, 0.1])[:, None]
     scores = AveragePrecision()(torch.cat([values, -values], dim=1), tags, 2)
     assert scores[1].tolist() == pytest.approx([2 * 5 / 6, -2 * 5 / 6])
@@ -56,7 +56,7 @@ def test_one_word_tag():
     assert scores[1].tolist() == pytest.approx([oracle(column, tags, 1) for column in values.T], rel=1e-12)
 
 
-def test_perfect_neuron_has_the_lift_of_certainty():
+def test_perfect_neuron_has_the_maximum_lift():
     tags = torch.tensor([0, 1, 0, 0, 2])
     values = torch.stack([(tags == 1) * 0.5, (tags == 1) * -0.5], dim=1)
     assert AveragePrecision()(values, tags, 3)[1].tolist() == [5.0, -5.0]
@@ -69,24 +69,24 @@ def test_zeros_of_either_sign_are_equal():
     assert torch.equal(AveragePrecision()(signed, tags, 3), AveragePrecision()(values, tags, 3))
 
 
-def test_mirrored_neuron_changes_sign():
+def test_negated_neuron_changes_sign():
     values, tags = tied(500, 6, 3)
     assert torch.equal(AveragePrecision()(-values, tags, 3), -AveragePrecision()(values, tags, 3))
 
 
-def test_symmetric_neuron_is_a_tie_and_counts_upwards():
+def test_symmetric_neuron_is_a_tie_with_positive_sign():
     half = torch.randn(200, generator=torch.Generator().manual_seed(0)).abs()
     values, tags = torch.cat([half, -half])[:, None], (torch.arange(400) % 200 % 3 == 0).long()
     assert (AveragePrecision()(values, tags, 2) > 0).all()
     assert (AveragePrecision()(-values, tags, 2) > 0).all()
 
 
-def test_increasing_change_changes_nothing():
+def test_invariant_to_increasing_transformations():
     values, tags = tied(300, 6, 3)
     assert torch.equal(AveragePrecision()(values.double().exp() * 7 - 5, tags, 3), AveragePrecision()(values, tags, 3))
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     values, tags = tied(30, 4, 2)
     before = values.clone(), tags.clone()
     AveragePrecision()(values, tags, 2)

@@ -12,16 +12,16 @@ from keyneurons.selection.methods.probeless import Probeless
 from keyneurons.selection.rules import top_k_neurons
 
 
-def test_bottom_turns_a_ranking_round():
+def test_bottom_reverses_a_ranking():
     values, tags = awkward()
     scores = Correlation()(values, tags, 4)
     bottom = Bottom(Correlation())(values, tags, 4)
     assert torch.equal(top_k_neurons(bottom, 8), top_k_neurons(scores, 8).flip(1))
-    assert (bottom[:, 3] == 1).all()  # the constant neuron is the lowest of all
+    assert (bottom[:, 3] == 1).all()  # the constant neuron ranks lowest
     assert bottom.min() == 1 / 8
 
 
-def test_places_by_a_direct_loop_ties_going_to_the_lower_neuron():
+def test_ranks_equal_a_direct_loop_with_ties_to_the_lower_neuron():
     scores = torch.tensor([[1.0, -3.0, 0.0, 3.0, 0.0], [0.0] * 5]).double()
     expected = torch.empty_like(scores)
     for tag in range(2):
@@ -32,7 +32,7 @@ def test_places_by_a_direct_loop_ties_going_to_the_lower_neuron():
     assert expected[0].tolist() == [0.6, 0.2, 0.8, 0.4, 1.0]
 
 
-def test_methods_that_rank_alike_have_the_same_bottom():
+def test_methods_with_equal_rankings_have_the_same_bottom():
     values, tags = awkward()
     assert torch.equal(Bottom(FTest())(values, tags, 4), Bottom(Correlation())(values, tags, 4))
     assert not torch.equal(Bottom(Probeless())(values, tags, 4), Bottom(Correlation())(values, tags, 4))

@@ -1,4 +1,4 @@
-"""Correlation against scipy, and the laws it must obey."""
+"""Correlation against scipy, and its properties."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_equals_scipy(dtype):
 
 
 def test_float16_sums_do_not_overflow():
-    """100,000 values near 3 sum to 300,000, beyond float16; a far mean also ruins one-pass variances."""
+    """100,000 values near 3 sum beyond float16; a large mean breaks one-pass variances."""
     values, tags = noise(100_000, 2, 2)
     half = (3 + values * 0.05 + torch.tensor([0.0, 0.05]) * tags[:, None]).half()
     assert half.sum(dim=0).isinf().all()
@@ -58,7 +58,7 @@ def test_constant_neuron_scores_zero():
 
 
 def test_null_maximum_is_as_expected():
-    """METHODS.md: the largest |r| of 2,000 words is about .072 over 768 neurons under the null."""
+    """METHODS.md: under the null the largest |r| of 2,000 words over 768 neurons is about .072."""
     scores = Correlation()(*noise(2000, 30 * 768, 2), 2)[0].abs()
     assert scores.sort(descending=True).values[30].item() == pytest.approx(0.072, abs=0.004)
 
@@ -81,7 +81,7 @@ def test_perfect_neuron_scores_exactly_one():
     assert scores.abs().max() <= 1
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     values, tags = noise(30, 4, 2)
     values = values.double()
     before = values.clone(), tags.clone()
@@ -91,5 +91,5 @@ def test_input_is_untouched():
 
 
 def test_two_words_have_no_p_value():
-    with pytest.raises(ValueError, match="from 3 words on, got 2"):
+    with pytest.raises(ValueError, match="needs at least 3 words, got 2"):
         Correlation().test(torch.tensor([[0.0], [1.0]]), torch.tensor([0, 1]), 2)

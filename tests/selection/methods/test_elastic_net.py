@@ -1,4 +1,4 @@
-"""The multinomial probe against scikit-learn at the same penalty, and what its two scorers make of it."""
+"""The multinomial probe against scikit-learn at the same penalty, and its two scorers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyneurons.selection.solvers.multinomial import multinomial_weights, standa
 
 
 def correlated(words: int = 500, neurons: int = 40, n_tags: int = 4, seed: int = 0):
-    """Neurons that share factors, with heavy tails; some mark a tag."""
+    """Neurons with shared heavy-tailed factors; some mark a tag."""
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randint(n_tags, (words,), generator=generator)
     factors = torch.randn(words, 5, generator=generator) ** 3
@@ -29,7 +29,7 @@ def objective(weights: np.ndarray, bias: np.ndarray, x: np.ndarray, tags: np.nda
 
 
 def best_bias(weights: np.ndarray, x: np.ndarray, tags: np.ndarray) -> np.ndarray:
-    """The bias that these weights go with, by Newton steps."""
+    """The optimal bias for these weights, by Newton steps."""
     bias = np.zeros(len(weights))
     for _ in range(50):
         logits = x @ weights.T + bias
@@ -52,12 +52,12 @@ def test_objective_is_that_of_scikit_learn(l1, l2):
     ours = multinomial_weights(standardised(values), tags, 4, l1, l2, 1e-5).numpy()
     reached = objective(ours, best_bias(ours, x, tags.numpy()), x, tags.numpy(), l1, l2)
     reference = objective(theirs.coef_, best_bias(theirs.coef_, x, tags.numpy()), x, tags.numpy(), l1, l2)
-    assert reference * (1 - 1e-4) < reached < reference * (1 + 1e-5)  # saga stops a little above
-    if l2:  # then there is one minimum
+    assert reference * (1 - 1e-4) < reached < reference * (1 + 1e-5)  # saga stops slightly above the minimum
+    if l2:  # then the minimum is unique
         np.testing.assert_allclose(ours, theirs.coef_, atol=2e-3)
 
 
-def test_no_subgradient_is_left():
+def test_subgradients_are_within_the_tolerance():
     values, tags = correlated()
     weights = ElasticNet(0.01, 0.01, 1e-5)(values, tags, 4).numpy()
     x = standardised(values).T.double().numpy()
@@ -69,13 +69,13 @@ def test_no_subgradient_is_left():
     assert 0 < (weights != 0).sum() < weights.size
 
 
-def test_a_large_penalty_leaves_nothing_and_a_small_one_something():
+def test_a_large_penalty_gives_zero_weights_and_a_small_one_does_not():
     values, tags = correlated()
     assert not ElasticNet(1.0, 0.01)(values, tags, 4).any()
     assert ElasticNet(0.01, 0.01)(values, tags, 4).argmax(dim=1).tolist() == [0, 1, 2, 3]
 
 
-def test_copies_share_their_weight_by_the_square_penalty():
+def test_copies_share_their_weight_with_an_l2_penalty():
     values, tags = correlated()
     twice = torch.cat([values, values[:, :1]], dim=1)
     shared = ElasticNet(0.003, 0.03, 1e-5)(twice, tags, 4)[0]
@@ -83,7 +83,7 @@ def test_copies_share_their_weight_by_the_square_penalty():
     assert shared[0] > 0.05
 
 
-def test_mean_weights_rank_alike_for_every_tag():
+def test_mean_weights_are_equal_for_every_tag():
     values, tags = correlated()
     scores = LinearWeights(0.01, 1e-5)(values, tags, 4)
     weights = ElasticNet(0.0, 0.01, 1e-5)(values, tags, 4)
@@ -114,8 +114,8 @@ def test_other_options_out_of_range():
             scorer(1.0)
 
 
-def test_what_is_not_reached_is_refused(monkeypatch):
+def test_missing_convergence_raises(monkeypatch):
     values, tags = correlated()
     monkeypatch.setattr("keyneurons.selection.solvers.multinomial.MAX_STEPS", 20)
-    with pytest.raises(ValueError, match="not within .* after 20 steps"):
+    with pytest.raises(ValueError, match="did not reach .* in 20 steps"):
         ElasticNet(0.001, 0.001, 1e-6)(values, tags, 4)

@@ -34,7 +34,7 @@ def test_equals_scipy(dtype):
     assert p_values[:, 3].tolist() == [1.0] * 4
 
 
-def test_all_three_rank_alike():
+def test_all_three_have_the_same_ranking():
     values, tags = awkward()
     order = Correlation()(values, tags, 4).abs().argsort(dim=1)
     assert torch.equal(FTest()(values, tags, 4).argsort(dim=1), order)
@@ -50,7 +50,7 @@ def test_one_word_of_a_tag_is_enough():
 
 
 @pytest.mark.parametrize("scorer", [FTest(), MeanDifference()], ids=repr)
-def test_an_infinite_score_is_refused(scorer):
+def test_an_infinite_score_is_rejected(scorer):
     tags = torch.tensor([0, 1, 1, 0, 1, 2])
     values = torch.stack([torch.arange(6.0), (tags == 1) * 0.3 + 7], dim=1)
     with pytest.raises(ColumnError, match="column 1 does not vary within tag 1 nor within the rest"):

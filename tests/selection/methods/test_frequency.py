@@ -1,4 +1,4 @@
-"""Frequencies and their tests against scipy, the numbers of METHODS.md, and what stands under the null."""
+"""Frequencies and their tests against scipy, METHODS.md and null simulations."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ TESTS = ("chi_squared", "fisher")
 
 
 def attributions(kept: torch.Tensor) -> torch.Tensor:
-    """Attributions of which ``share=.5`` keeps just these neurons: as many again are silent."""
+    """Attributions of which ``share=.5`` keeps exactly these neurons; as many others are 0."""
     return torch.cat([kept.float(), torch.zeros(kept.shape)], dim=1)
 
 
 def of_table(kept: list[int], words: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attributions of one neuron that is kept for so many of so many words of each tag, and the tags."""
+    """Attributions of one neuron with the given kept counts per tag, and the tags."""
     tags = torch.arange(len(words)).repeat_interleave(torch.tensor(words))
     ones = [torch.arange(n) < k for k, n in zip(kept, words, strict=True)]
     return attributions(torch.cat(ones)[:, None]), tags
 
 
 def noise(neurons: int = 25, seed: int = 0, sizes: tuple[int, ...] = (60, 30, 9)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neuron 0 is kept for every word, neuron 1 for none, 2 for one, 3 for all but one; tag 1 has more of 4."""
+    """Neurons 0 to 3 are kept always, never, once, and all but once; tag 1 keeps 4 more often."""
     generator = torch.Generator().manual_seed(seed)
     tags = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
     kept = torch.rand(len(tags), neurons, generator=generator) < torch.linspace(0.02, 0.98, neurons)
@@ -41,7 +41,7 @@ def noise(neurons: int = 25, seed: int = 0, sizes: tuple[int, ...] = (60, 30, 9)
 
 
 def tables(values: torch.Tensor, tags: torch.Tensor) -> list[np.ndarray]:
-    """Of every neuron: kept, and not kept, by tag."""
+    """Contingency table of every neuron: kept and not kept by tag."""
     n_tags = int(tags.max()) + 1
     kept = [[[((values[:, n] > 0) == yes)[tags == t].sum().item() for t in range(n_tags)] for yes in (True, False)]
             for n in range(values.shape[1])]  # fmt: skip
@@ -54,11 +54,13 @@ def tables(values: torch.Tensor, tags: torch.Tensor) -> list[np.ndarray]:
 )
 def test_numbers_of_methods_md(kept, words, statistic, p):
     values, tags = of_table(kept, words)
-    found = Driver({0: values.numpy()}, np.arange(400), len(words), "mlp", "layer").scores(Frequency(0.5), tags.numpy())
-    assert found.values[:, 0].tolist() == [k / n for k, n in zip(kept, words, strict=True)]
-    assert found.effects[0, 0].item() ** 2 * 400 == pytest.approx(statistic, abs=1e-3)
-    assert found.p_values[:, 0].tolist() == pytest.approx([p] * len(words), rel=1e-2)
-    assert found.p_bounds is None
+    result = Driver({0: values.numpy()}, np.arange(400), len(words), "mlp", "layer").scores(
+        Frequency(0.5), tags.numpy()
+    )
+    assert result.values[:, 0].tolist() == [k / n for k, n in zip(kept, words, strict=True)]
+    assert result.effects[0, 0].item() ** 2 * 400 == pytest.approx(statistic, abs=1e-3)
+    assert result.p_values[:, 0].tolist() == pytest.approx([p] * len(words), rel=1e-2)
+    assert result.p_bounds is None
 
 
 @pytest.mark.parametrize("sizes", [(60, 30, 9), (40, 40), (5, 1, 50, 8, 8)])
@@ -91,7 +93,7 @@ def moments_by(values, tags, n_tags):
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_scores_are_counts_of_a_direct_loop(signed):
-    """With ties, and more words than fit into one piece."""
+    """Includes ties, and more words than fit one chunk."""
     generator = torch.Generator().manual_seed(0)
     values = (2 * torch.randn(120, 20, generator=generator)).round()
     tags = torch.randint(3, (120,), generator=generator)
@@ -104,7 +106,7 @@ def test_scores_are_counts_of_a_direct_loop(signed):
     assert torch.equal(Frequency(0.15, signed=signed)(values, tags, 3), expected)
 
 
-def test_fisher_is_exact_far_out():
+def test_fisher_is_exact_in_the_far_tail():
     values, tags = of_table([200, 0], [200, 200])
     p = Frequency(0.5, test_by="fisher").test(values, tags, 2)[1]
     assert p[0, 0].item() == pytest.approx(fisher_exact([[200, 0], [0, 200]], alternative="greater").pvalue, rel=1e-9)
@@ -113,7 +115,7 @@ def test_fisher_is_exact_far_out():
 
 
 @pytest.mark.parametrize("test", TESTS)
-def test_a_neuron_kept_always_keeps_its_score_but_proves_nothing(test):
+def test_a_neuron_that_is_always_kept_has_score_1_and_is_not_significant(test):
     values, tags = noise()
     scores, p_values = Frequency(0.5, test_by=test).test(values, tags, 3)
     assert scores[:, :2].T.tolist() == [[1.0] * 3, [0.0] * 3]
@@ -122,7 +124,7 @@ def test_a_neuron_kept_always_keeps_its_score_but_proves_nothing(test):
 
 
 @pytest.mark.parametrize("test", TESTS)
-def test_renaming_permutes(test):
+def test_permuting_neurons_permutes_scores(test):
     values, tags = noise()
     names, order = torch.tensor([2, 0, 1]), torch.randperm(50, generator=torch.Generator().manual_seed(1))
     for scorer in (Frequency(0.5, test_by=test), MeanAttribution()):
@@ -132,7 +134,7 @@ def test_renaming_permutes(test):
     torch.testing.assert_close(renamed[names], p_values[:, order], rtol=1e-9, atol=0)
 
 
-def test_weak_effects_are_no_key_neurons():
+def test_neurons_with_weak_effects_are_not_key_neurons():
     values, tags = noise()
     plain = Frequency(0.5)(values, tags, 3)
     v = Frequency(0.5).effects(moments_by(values, tags, 3))
@@ -144,7 +146,7 @@ def test_weak_effects_are_no_key_neurons():
 
 @pytest.mark.parametrize("words", [[3, 28], [2, 9], [7, 13, 4], [3, 4, 11, 6, 7]])
 def test_cramers_v_of_a_perfect_neuron_is_one(words):
-    """Rounding alone would leave that of 3 and 28 words above 1."""
+    """Rounding would raise the value for 3 and 28 words above 1."""
     values, tags = of_table([words[0], *[0] * (len(words) - 1)], words)
     v = Frequency(0.5).effects(moments_by(values, tags, len(words)))
     assert v[:, 0].tolist() == pytest.approx([1] * len(words))
@@ -152,7 +154,7 @@ def test_cramers_v_of_a_perfect_neuron_is_one(words):
 
 
 @pytest.mark.parametrize("scorer", [Frequency(0.5), Frequency(0.1, signed=False), MeanAttribution()], ids=repr)
-def test_input_is_untouched_and_repeats_bit_for_bit(scorer):
+def test_input_is_unchanged_and_results_repeat_exactly(scorer):
     values, tags = noise()
     before = values.clone(), tags.clone()
     assert torch.equal(scorer(values, tags, 3), scorer(values, tags, 3))
@@ -173,7 +175,10 @@ def test_mean_attribution_is_the_mean():
 
 
 def sparse(seed: int, planted: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
-    """2,000 neurons, each kept for 1 to 10 of 200 words; 4 tags; where planted, 17 for 10 words of tag 2 alone."""
+    """2,000 neurons, each kept for 1 to 10 of 200 words; 4 tags.
+
+    If planted, neuron 17 is kept only for 10 words of tag 2.
+    """
     rng = np.random.default_rng(seed)
     often = rng.integers(1, 11, 2000)
     kept = rng.random((200, 2000)).argsort(axis=0).argsort(axis=0) < often
@@ -185,29 +190,29 @@ def sparse(seed: int, planted: bool = False) -> tuple[torch.Tensor, torch.Tensor
 
 
 def key_neurons(scorer: Frequency, values: torch.Tensor, tags: torch.Tensor) -> NeuronSets:
-    """By the steps of the pipeline."""
+    """Key neurons, selected as the pipeline does."""
     scores = Driver({3: values.numpy()}, np.arange(200), 4, "mlp", "layer").scores(scorer, tags.numpy())
     adjusted = benjamini_hochberg(scores.p_values)
     return select(scores, list("ABCD"), Rule(5, "layer", threshold="fdr"), adjusted)
 
 
 @pytest.mark.parametrize("test", TESTS)
-def test_a_planted_neuron_stands(test):
+def test_a_planted_neuron_is_significant(test):
     scorer = Frequency(0.5, test_by=test)
     values, tags = sparse(0, planted=True)
     sets = key_neurons(scorer, values, tags)
-    found = {tag: [n.neuron for n in sets.tags[tag]] for tag in sets}
-    assert found == {"A": [], "B": [], "C": [17], "D": []}
+    result = {tag: [n.neuron for n in sets.tags[tag]] for tag in sets}
+    assert result == {"A": [], "B": [], "C": [17], "D": []}
     neuron = sets.tags["C"][0]
     assert neuron.score == 0.2
     assert neuron.effect == pytest.approx(association(tables(values[:, 17:18], tags)[0], "cramer"))
-    assert not key_neurons(scorer, *sparse(0)).union()  # the sanity twin: it was planted
+    assert not key_neurons(scorer, *sparse(0)).union()  # sanity check: it was planted
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("test", TESTS)
-def test_nothing_stands_where_tags_are_shuffled(test):
-    """Balanced tags; chi-squared does not hold its level where tags are rare, see below."""
+def test_nothing_is_significant_with_shuffled_tags(test):
+    """Tags are balanced; chi-squared does not hold its level for rare tags, see below."""
     data_sets, alpha = 50, 0.05
     stood = 0
     for seed in range(data_sets):
@@ -217,7 +222,7 @@ def test_nothing_stands_where_tags_are_shuffled(test):
     assert stood <= binom.ppf(0.999, data_sets, alpha)
 
 
-def test_in_a_rare_tag_a_single_word_deceives_chi_squared_but_not_fisher():
+def test_one_word_of_a_rare_tag_is_significant_by_chi_squared_but_not_by_fisher():
     values, tags = of_table([0, 0, 0, 1], [120, 60, 18, 1])
     chi_squared, fisher = (Frequency(0.5, test_by=test).test(values, tags, 4)[1][3, 0].item() for test in TESTS)
     assert chi_squared < 1e-30
@@ -238,6 +243,6 @@ def test_options_out_of_range(wrong, message):
         Frequency(**wrong)
 
 
-def test_an_unknown_test_is_refused():
-    with pytest.raises((ValueError, TypeError), match="g_test"):  # the type checker of the tests may come first
+def test_an_unknown_test_is_rejected():
+    with pytest.raises((ValueError, TypeError), match="g_test"):  # beartype may reject it first
         Frequency(test_by="g_test")

@@ -12,7 +12,7 @@ from keyneurons.selection.solvers.gaussian import denominator, with_prior
 
 
 def marked(words: int = 400, neurons: int = 7, n_tags: int = 3, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Correlated neurons of very different scale; some have a mean, some a variance of their own on a tag."""
+    """Correlated neurons of different scale; some differ on a tag in mean, some in variance."""
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randint(n_tags, (words,), generator=generator)
     values = torch.randn(words, neurons, generator=generator, dtype=torch.float64)
@@ -24,7 +24,7 @@ def marked(words: int = 400, neurons: int = 7, n_tags: int = 3, seed: int = 0) -
 
 
 def crossed(words: int = 2000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neuron 1 says a little; neuron 3 nothing alone, but it goes along with neuron 1 on the tag and against it off."""
+    """Neuron 1 is weakly informative, 3 only with 1: their correlation flips with the tag."""
     generator = torch.Generator().manual_seed(3)
     tags = torch.randint(2, (words,), generator=generator)
     values = torch.randn(words, 5, generator=generator)
@@ -34,7 +34,7 @@ def crossed(words: int = 2000) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def oracle_bits(x: np.ndarray, hit: np.ndarray, held: np.ndarray, chosen: list[int]) -> float:
-    """Information of a set of neurons, by the formulas of the paper."""
+    """Information of a set of neurons by the formulas of the paper."""
     joint = []
     for side in (hit, ~hit):
         fitted = x[side & ~held][:, chosen]
@@ -53,16 +53,16 @@ def oracle_bits(x: np.ndarray, hit: np.ndarray, held: np.ndarray, chosen: list[i
 def oracle(values: torch.Tensor, tags: torch.Tensor, tag: int, n_neurons: int) -> np.ndarray:
     """Scores of one tag, by trying every neuron."""
     x, hit, held = values.double().numpy(), (tags == tag).numpy(), held_out_words(len(tags), 0.25).numpy()
-    chosen, known = [], [oracle_bits(x, hit, held, [])]
+    chosen, bits = [], [oracle_bits(x, hit, held, [])]
     while len(chosen) < n_neurons:
-        tried = {j: oracle_bits(x, hit, held, [*chosen, j]) for j in range(x.shape[1]) if j not in chosen}
-        best = max(tried, key=tried.__getitem__)
-        if tried[best] <= known[-1]:
+        candidates = {j: oracle_bits(x, hit, held, [*chosen, j]) for j in range(x.shape[1]) if j not in chosen}
+        best = max(candidates, key=candidates.__getitem__)
+        if candidates[best] <= bits[-1]:
             break
         chosen.append(best)
-        known.append(tried[best])
+        bits.append(candidates[best])
     scores = np.zeros(x.shape[1])
-    scores[chosen] = known[-1] - np.array(known[:-1])
+    scores[chosen] = bits[-1] - np.array(bits[:-1])
     return scores
 
 
@@ -76,7 +76,7 @@ def test_equals_a_direct_loop(n_neurons, dtype):
         np.testing.assert_allclose(scores[tag], oracle(values, tags, tag, n_neurons), rtol=1e-7, atol=1e-10)
 
 
-def test_small_blocks_change_nothing(monkeypatch):
+def test_result_does_not_depend_on_the_block_size(monkeypatch):
     values, tags = marked()
     whole = GaussianProbe(4)(values, tags, 3)
     monkeypatch.setattr("keyneurons.selection.solvers.gaussian.VALUES_AT_ONCE", 30)
@@ -89,14 +89,14 @@ def test_number_of_methods_md():
     assert square.item() == pytest.approx(0.952830, abs=1e-6)
 
 
-def test_it_stops_where_nothing_is_added():
+def test_selection_stops_when_no_neuron_adds_information():
     values, tags = marked(neurons=7)
     chosen = (GaussianProbe(7)(values, tags, 3) > 0).sum(dim=1)
     assert (chosen > 0).all()
     assert (chosen < 7).any()
 
 
-def test_neurons_that_help_only_together_are_found():
+def test_neurons_that_are_only_jointly_informative_are_selected():
     values, tags = crossed()
     scores = GaussianProbe(2)(values, tags, 2)[1]
     assert scores.nonzero().flatten().tolist() == [1, 3]
@@ -106,7 +106,7 @@ def test_neurons_that_help_only_together_are_found():
     assert GaussianProbe(1)(values, tags, 2)[1, 1] < 0.1
 
 
-def test_a_copy_adds_nothing_and_the_lower_neuron_wins():
+def test_a_copy_adds_nothing_and_the_lower_neuron_is_selected():
     values, tags = marked()
     scores = GaussianProbe(1)(values, tags, 3)
     twice = GaussianProbe(1)(torch.cat([values, values * 3 - 1], dim=1), tags, 3)
@@ -114,14 +114,14 @@ def test_a_copy_adds_nothing_and_the_lower_neuron_wins():
     assert not twice[:, 7:].any()
 
 
-def test_shift_and_scale_change_nothing():
+def test_invariant_to_shift_and_scale():
     values, tags = marked()
     changed = GaussianProbe(4)(values * torch.linspace(-3, 5, 7) + 1000, tags, 3)
     torch.testing.assert_close(changed, GaussianProbe(4)(values, tags, 3), rtol=1e-6, atol=1e-9)
 
 
 def test_constant_neurons_score_zero():
-    """Also one that is constant over the fitted words of one tag: it would mark that tag with certainty."""
+    """Includes a neuron that is constant over a tag's fitted words and would mark it perfectly."""
     values, tags = marked()
     values[:, 3] = 0.1
     assert GaussianProbe(7)(values, tags, 3)[0, 4] != 0
@@ -142,12 +142,12 @@ def test_only_constant_neurons():
     ("words", "share", "size", "every"),
     [(4000, 0.25, 100, 4), (1000, 0.25, 50, 4), (400, 0.25, 20, 4), (19, 0.25, 1, 4), (5000, 0.1, 100, 10)],
 )
-def test_every_so_manieth_block_is_held_out(words, share, size, every):
+def test_blocks_are_held_out_periodically(words, share, size, every):
     expected = [word // size % every == every - 1 for word in range(words)]
     assert held_out_words(words, share).tolist() == expected
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     values, tags = marked()
     before = values.clone(), tags.clone()
     GaussianProbe(3)(values, tags, 3)
@@ -158,11 +158,11 @@ def test_input_is_untouched():
 @pytest.mark.parametrize(
     ("words", "got"), [([0, 1, 2], "3 and 0"), ([0, 60, 62], "1 and 2"), ([60, 61, 62], "0 and 3")]
 )
-def test_tag_in_one_part_is_named(words, got):
+def test_tag_with_too_few_words_in_one_part_is_named(words, got):
     values, _ = marked()
     tags = torch.zeros(400, dtype=torch.long)
     tags[words] = 1
-    with pytest.raises(ValueError, match=f"tag 1 needs 2 words in the fitted part and 1 held out, got {got}"):
+    with pytest.raises(ValueError, match=f"tag 1 needs at least 2 fitted and 1 held-out words, got {got}"):
         GaussianProbe(2)(values, tags, 2)
 
 
@@ -179,6 +179,6 @@ def test_options_out_of_range(options, message):
         GaussianProbe(**options)
 
 
-def test_more_neurons_than_there_are():
+def test_more_neurons_than_available():
     with pytest.raises(ValueError, match=r"n_neurons must lie in 1\.\.7 \(the neurons\), got 8"):
         GaussianProbe(8)(*marked(), 3)

@@ -1,4 +1,4 @@
-"""The L1 probe against scikit-learn's solvers and the conditions of optimality."""
+"""The L1 probe against scikit-learn's solvers and the optimality conditions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keyneurons.selection.solvers.quadratic import minimise_quadratic, violation
 
 
 def correlated(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neurons that share a few causes, some of which depend on the tag; tags of falling frequency."""
+    """Neurons with common causes, some of which depend on the tag; tags of falling frequency."""
     generator = torch.Generator().manual_seed(seed)
     frequency = 1 / (torch.arange(n_tags) + 1.0)
     tags = torch.multinomial(frequency, words, replacement=True, generator=generator)
@@ -63,8 +63,8 @@ def test_same_objective_as_saga(C):
         np.testing.assert_allclose(scores[tag], oracle.coef_[0], atol=2e-3 * max(1, np.abs(scores[tag]).max()))
 
 
-def test_same_objective_as_liblinear_where_the_bias_costs_nothing():
-    """liblinear penalises the bias; a large intercept scaling makes that cheap."""
+def test_same_objective_as_liblinear_with_a_negligible_bias_penalty():
+    """liblinear penalises the bias; a large intercept scaling makes the penalty negligible."""
     values, tags = correlated(400, 40, 3)
     scores, x = L1Probe(C=0.1)(values, tags, 3).numpy(), standardised(values)
     y = (tags == 2).numpy()
@@ -90,7 +90,7 @@ def test_conditions_of_optimality_hold_at_every_neuron():
 
 
 @pytest.mark.slow
-def test_path_stops_at_its_first_penalty_with_enough_weights():
+def test_path_stops_at_the_first_penalty_with_enough_weights():
     values, tags = correlated(300, 60, 3)
     problem = problem_of(values, tags, 3)
     largest = problem.start().gradient.abs().amax(dim=1)
@@ -105,7 +105,7 @@ def test_path_stops_at_its_first_penalty_with_enough_weights():
                 break
 
 
-def test_largest_penalty_leaves_no_weight_and_the_next_some():
+def test_largest_penalty_gives_zero_weights_and_the_next_does_not():
     values, tags = correlated(300, 30, 3)
     largest = problem_of(values, tags, 3).start().gradient.abs().amax().item()
     assert not L1Probe(C=0.999 / (300 * largest))(values, tags, 3).any()
@@ -119,12 +119,10 @@ def test_rare_tag_of_one_word():
     assert (L1Probe(n_nonzero=3)(values, tags, 2).count_nonzero(dim=1) >= 3).all()
 
 
-def test_tag_that_cannot_have_that_many_weights_is_named():
+def test_tag_with_too_few_weights_is_named():
     values, tags = correlated(300, 30, 3)
     values[:, 5:] = 1
-    with pytest.raises(
-        ValueError, match="tag 0 has 5 weights other than 0 at the end of the path.*n_nonzero=6 asks for more"
-    ):
+    with pytest.raises(ValueError, match="tag 0 has 5 non-zero weights at the end of the path.*fewer than n_nonzero=6"):
         L1Probe(n_nonzero=6)(values, tags, 3)
 
 
@@ -133,7 +131,7 @@ def test_too_few_weights_at_a_fixed_penalty_are_an_error():
     enough = L1Probe(C=0.01)(values, tags, 3)
     fewest = int(enough.count_nonzero(dim=1).min())
     assert torch.equal(L1Probe(n_nonzero=fewest, C=0.01)(values, tags, 3), enough)
-    with pytest.raises(ValueError, match=f"tag . has {fewest} weights other than 0 at C=0.01"):
+    with pytest.raises(ValueError, match=f"tag . has {fewest} non-zero weights at C=0.01"):
         L1Probe(n_nonzero=fewest + 1, C=0.01)(values, tags, 3)
 
 
@@ -156,13 +154,13 @@ def test_quadratic_of_one_weight_is_a_soft_threshold():
     gradient = torch.tensor([[-3.0], [0.5], [2.0]], dtype=torch.float64)
     hessian = torch.full((3, 1, 1), 2.0, dtype=torch.float64)
     start, penalty = torch.zeros(3, 1).double(), torch.ones(3, 1).double()
-    found = minimise_quadratic(gradient, hessian, start, penalty, torch.full((3,), 1e-12).double())
-    torch.testing.assert_close(found, torch.tensor([[1.0], [0.0], [-0.5]]).double())
-    assert violation(gradient + 2 * found, found, penalty).max() <= 1e-12
+    result = minimise_quadratic(gradient, hessian, start, penalty, torch.full((3,), 1e-12).double())
+    torch.testing.assert_close(result, torch.tensor([[1.0], [0.0], [-0.5]]).double())
+    assert violation(gradient + 2 * result, result, penalty).max() <= 1e-12
 
 
 @pytest.mark.slow
-def test_memory_groups_change_nothing_but_rounding(monkeypatch):
+def test_chunks_change_results_only_by_rounding(monkeypatch):
     values, tags = correlated(300, 50, 4)
     whole = L1Probe(n_nonzero=5)(values, tags, 4)
     monkeypatch.setattr("keyneurons.selection.solvers.l1_solver.BYTES_AT_ONCE", 1)

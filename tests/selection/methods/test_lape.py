@@ -1,4 +1,4 @@
-"""Entropy of activation probabilities, with the filter that makes it mean something."""
+"""Entropy of activation probabilities and its filter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keyneurons.selection.methods.lape import LAPE, entropy
 
 
 def active(probabilities: list[list[float]], words: int = 1000) -> tuple[torch.Tensor, torch.Tensor]:
-    """Neurons that are active on these shares of the words of each tag; the rest is at or below 0."""
+    """Neurons that are active on these shares of the words of each tag; otherwise at or below 0."""
     shares = torch.tensor(probabilities)
     tags = torch.arange(len(shares)).repeat_interleave(words)
     place = torch.arange(words).repeat(len(shares))[:, None]
@@ -22,12 +22,12 @@ def active(probabilities: list[list[float]], words: int = 1000) -> tuple[torch.T
 
 
 def test_numbers_of_methods_md():
-    found = entropy(torch.tensor([[0.9, 1.0, 0.009], [0.1, 1.0, 0.001], [0.0, 1.0, 0.0]], dtype=torch.float64))
-    assert found.tolist() == pytest.approx([0.325083, 1.098612, 0.325083], abs=1e-6)
+    result = entropy(torch.tensor([[0.9, 1.0, 0.009], [0.1, 1.0, 0.001], [0.0, 1.0, 0.0]], dtype=torch.float64))
+    assert result.tolist() == pytest.approx([0.325083, 1.098612, 0.325083], abs=1e-6)
 
 
-def test_specific_neurons_are_strongest_and_silent_ones_last():
-    """Three neurons: specific to tag 0, uniform, and never active; a fourth is as specific but rarely active."""
+def test_specific_neurons_are_strongest_and_inactive_ones_weakest():
+    """Neurons: specific to tag 0, uniform, never active, and specific but rarely active."""
     values, tags = active([[0.9, 0.5, 0.0, 0.009], [0.1, 0.5, 0.0, 0.001], [0.0, 0.5, 0.0, 0.0]])
     scores = LAPE(percentile=60.0)(values, tags, 3)
     assert scores[0, 0].item() == pytest.approx(math.log(3) - 0.325083, abs=1e-6)
@@ -48,7 +48,7 @@ def test_equals_a_direct_computation():
     assert set(np.argsort(-expected[1])[:5]) == set(range(5))
 
 
-def test_only_the_sign_of_an_activation_counts():
+def test_score_depends_only_on_the_sign_of_activations():
     rng = np.random.default_rng(1)
     values, tags = torch.from_numpy(rng.normal(0, 1, (300, 6))), torch.from_numpy(rng.integers(0, 3, 300))
     assert torch.equal(LAPE(60.0)(values, tags, 3), LAPE(60.0)(values.sign() * 7, tags, 3))
@@ -61,8 +61,8 @@ def test_percentile_out_of_range(percentile):
         LAPE(percentile)
 
 
-def test_equal_probabilities_stay_equal_whatever_word_comes_first():
-    """Six words a tag: probabilities tie with the percentile all the time."""
+def test_equal_probabilities_stay_equal_for_any_first_word():
+    """With six words per tag, probabilities often tie with the percentile."""
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
         values, tags = torch.randn(60, 20, generator=generator), torch.arange(60) % 10

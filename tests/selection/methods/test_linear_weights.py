@@ -1,4 +1,4 @@
-"""The mean weights of a multinomial probe against scikit-learn's lbfgs at the same penalty."""
+"""Mean weights of a multinomial probe against scikit-learn's lbfgs at the same penalty."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keyneurons.selection.methods.linear_weights import LinearWeights
 
 
 def correlated() -> tuple[torch.Tensor, torch.Tensor]:
-    """Neurons that share heavy-tailed factors; neurons 0 to 3 each mark a tag."""
+    """Neurons with shared heavy-tailed factors; neurons 0 to 3 each mark a tag."""
     generator = torch.Generator().manual_seed(0)
     tags = torch.randint(4, (500,), generator=generator)
     factors = torch.randn(500, 5, generator=generator) ** 3
@@ -31,7 +31,7 @@ def test_scores_are_the_mean_weights_of_lbfgs(l2):
     np.testing.assert_allclose(scores, np.tile(expected, (4, 1)), rtol=0, atol=1e-3 * expected.max())
 
 
-def test_shuffled_tags_lose_the_marking_neurons():
+def test_shuffled_tags_do_not_rank_the_marking_neurons_first():
     values, tags = correlated()
     shuffled = tags[torch.randperm(500, generator=torch.Generator().manual_seed(1))]
     marking = LinearWeights(0.01)(values, tags, 4)[0, :4].min()

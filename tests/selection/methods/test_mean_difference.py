@@ -1,4 +1,4 @@
-"""Cohen's d, the bare difference and Student's t against scipy."""
+"""Cohen's d, the raw difference and Student's t against scipy."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def test_one_word_of_a_tag_is_enough():
     assert p_values[3, 1].item() == pytest.approx(oracle.pvalue)
 
 
-def test_the_bare_difference_of_a_perfect_neuron_is_finite_and_has_a_p_value():
-    """The standardised one is infinite, and refused."""
+def test_the_raw_difference_of_a_perfect_neuron_is_finite_and_has_a_p_value():
+    """The standardised difference is infinite and raises."""
     tags = torch.tensor([0, 1, 1, 0, 1, 2])
     values = torch.stack([torch.arange(6.0), (tags == 1) * 0.5 + 7], dim=1)
     scores, p_values = MeanDifference(standardised=False).test(values, tags, 3)

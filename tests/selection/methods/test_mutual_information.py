@@ -1,4 +1,4 @@
-"""Mutual information against scikit-learn and scipy, and the numbers of METHODS.md."""
+"""Mutual information against scikit-learn, scipy and METHODS.md."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyneurons.selection.methods.mutual_information import MutualInformation, e
 
 
 def relu_like(words: int, neurons: int, n_tags: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Half of the values are exactly 0, the others carry a little of the tag."""
+    """Half of the values are exactly 0; the others carry some information about the tag."""
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randint(n_tags, (words,), generator=generator)
     values = torch.randn(words, neurons, generator=generator) + 0.3 * tags[:, None] / n_tags
@@ -56,7 +56,7 @@ def test_p_values_are_uniform_under_the_null():
 
 
 def test_independent_neurons_have_the_known_bias():
-    """METHODS.md: 10 bins, N=1000: .0045 nats in theory, about .00459 in practice; the correction takes it off."""
+    """METHODS.md: 10 bins, N=1000: .0045 nats in theory, about .00459 in practice."""
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(1000, 2000, generator=generator)
     tags = torch.arange(1000) % 2
@@ -66,21 +66,21 @@ def test_independent_neurons_have_the_known_bias():
     torch.testing.assert_close(corrected, (plain - 0.0045).clamp(min=0))
 
 
-def test_disjoint_balanced_clusters_carry_one_bit():
+def test_disjoint_balanced_clusters_have_one_bit():
     tags = torch.arange(1600) % 2
     values = (tags * 100 + torch.rand(1600, generator=torch.Generator().manual_seed(0)))[:, None]
     torch.testing.assert_close(MutualInformation()(values, tags, 2), torch.ones(2, 1).double())
 
 
 def test_gaussians_one_apart():
-    """METHODS.md: .160747 bits in truth; 64 bins of 200,000 words lose and gain little."""
+    """METHODS.md: .160747 bits is the true value; 64 bins of 200,000 words have a small error."""
     tags = torch.arange(200_000) % 2
     values = (torch.randn(200_000, generator=torch.Generator().manual_seed(0)) + tags)[:, None]
     score = MutualInformation(bins=64, miller_madow=True)(values, tags, 2)[0, 0].item()
     assert score == pytest.approx(0.160747, abs=0.003)
 
 
-def test_bins_are_equal_and_never_part_equal_values():
+def test_bins_are_equal_and_never_separate_equal_values():
     values, _ = relu_like(1600, 20, 2)
     distinct = torch.randn(1600, 20, generator=torch.Generator().manual_seed(3))
     assert torch.bincount(equal_frequency_bins(distinct, 16)[:, 0]).tolist() == [100] * 16
@@ -90,7 +90,7 @@ def test_bins_are_equal_and_never_part_equal_values():
     assert equal_frequency_bins(torch.tensor([[0.0], [-0.0], [1.0], [2.0]]), 4)[:, 0].tolist() == [0, 0, 2, 3]
 
 
-def test_monotone_change_changes_nothing():
+def test_invariant_to_monotone_transformations():
     values, tags = relu_like(300, 4, 3)
     scores = MutualInformation()(values, tags, 3)
     assert torch.equal(scores, MutualInformation()(values.exp() * 1000 - 5, tags, 3))
@@ -108,7 +108,7 @@ def test_constant_neuron_scores_zero():
         assert p_values[:, 1].tolist() == [1.0, 1.0]
 
 
-def test_input_is_untouched():
+def test_input_is_unchanged():
     values, tags = relu_like(30, 4, 2)
     before = values.clone(), tags.clone()
     MutualInformation().test(values, tags, 2)
@@ -129,6 +129,6 @@ def test_a_tag_of_one_word_and_more_bins_than_words():
         assert ((p_values >= 0) & (p_values <= 1)).all()
 
 
-def test_one_bin_is_refused():
+def test_one_bin_is_rejected():
     with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
         MutualInformation(bins=1)

@@ -1,4 +1,4 @@
-"""Distances between means by hand."""
+"""Distances between means, computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyneurons.selection.methods.probeless import Probeless
 
 
 def test_numbers_of_methods_md():
-    """Means (0, 0), (1, 3), (2, 0): second tag [2, 6]; over all pairs [4, 6], half the sum over the tags."""
+    """Means (0, 0), (1, 3), (2, 0): second tag [2, 6]; half the sum over the tags is [4, 6]."""
     means = torch.tensor([[0.0, 0.0], [1.0, 3.0], [2.0, 0.0]])
     scores = Probeless()(means, torch.arange(3), 3)
     assert scores[1].tolist() == [2.0, 6.0]
@@ -32,14 +32,14 @@ def test_equals_a_direct_loop(dtype):
         torch.testing.assert_close(scaled[tag], by_hand / deviation, rtol=1e-9, atol=1e-12)
 
 
-def test_a_tag_of_one_word_has_that_word_as_its_mean():
+def test_the_mean_of_a_tag_with_one_word_is_that_word():
     values, tags = awkward()
     tags[[5, 80]] = 0
     means = [values[tags == tag].mean(dim=0) for tag in range(3)] + [values[200]]
     torch.testing.assert_close(Probeless()(values, tags, 4)[3, 1], sum((means[3] - m).abs() for m in means)[1])
 
 
-def test_the_direction_of_a_difference_does_not_count_and_nothing_is_negative():
+def test_scores_ignore_the_sign_of_differences_and_are_never_negative():
     values, tags = awkward()
     assert Probeless()(values, tags, 4).min() >= 0
     torch.testing.assert_close(Probeless()(-values, tags, 4), Probeless()(values, tags, 4))

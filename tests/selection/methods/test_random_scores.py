@@ -1,4 +1,4 @@
-"""Random numbers in place of scores."""
+"""Random scores as a control."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from awkward_words import awkward
 from keyneurons.selection.methods.random_scores import Random
 
 
-def test_random_numbers_depend_on_the_seed_and_the_counts_alone():
+def test_random_numbers_depend_only_on_the_seed_and_the_counts():
     values, tags = awkward()
     scores = Random(1)(values, tags, 4)
     assert torch.equal(Random(1)(values.flip(0) * 3, tags.flip(0), 4), scores)

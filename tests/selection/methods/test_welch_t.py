@@ -19,8 +19,8 @@ def test_numbers_of_methods_md():
     assert p_values.flatten().tolist() == pytest.approx([0.1515805] * 2, abs=1e-7)
 
 
-def test_magnitudes_are_blind_to_a_sign_that_flips():
-    """METHODS.md: -3 +- .1 against +3 +- .1 gives t = -73.5 without the magnitude and 0 with it."""
+def test_magnitudes_ignore_sign_changes():
+    """METHODS.md: -3 +- .1 against +3 +- .1 gives t = -73.5, and 0 with magnitudes."""
     values = torch.tensor([-3.1, -3.0, -2.9, 2.9, 3.0, 3.1])[:, None].double()
     tags = torch.tensor([0, 0, 0, 1, 1, 1])
     assert WelchT()(values, tags, 2)[0, 0].item() == pytest.approx(-73.5, abs=0.05)
@@ -43,26 +43,28 @@ def test_equals_scipy(dtype, magnitude):
     assert p_values[:, 3].tolist() == [1.0] * 4
 
 
-def test_a_tag_of_one_word_is_refused():
+def test_a_tag_of_one_word_is_rejected():
     values, tags = awkward()
     tags[[5, 80]] = 0
-    with pytest.raises(TagError, match="tag 3 needs 2 words, and 2 without it, for a variance, got 1 of 300"):
+    with pytest.raises(
+        TagError, match="tag 3 needs at least 2 words with it and 2 without for a variance, got 1 of 300"
+    ):
         WelchT()(values, tags, 4)
 
 
-def test_an_infinite_score_is_refused():
+def test_an_infinite_score_is_rejected():
     tags = torch.tensor([0, 1, 1, 0, 1, 0])
     values = torch.stack([torch.arange(6.0), (tags == 1) * 0.3 + 7], dim=1)
     with pytest.raises(ColumnError, match="column 1 does not vary within tag 0 nor within the rest"):
         WelchT()(values, tags, 2)
 
 
-def test_a_tag_of_all_words_but_one_is_refused_and_two_are_enough():
+def test_the_rest_needs_two_words():
     values, _ = awkward()
     for rest in (1, 2):
         tags = (torch.arange(300) < rest).long()
         if rest == 1:
-            with pytest.raises(TagError, match="tag 0 needs 2 words, and 2 without it, .* got 299 of 300"):
+            with pytest.raises(TagError, match="tag 0 needs at least 2 words with it and 2 without .* got 299 of 300"):
                 WelchT()(values, tags, 2)
         else:
             oracle = ttest_ind(values[:2, 1], values[2:, 1], equal_var=False)
@@ -71,10 +73,10 @@ def test_a_tag_of_all_words_but_one_is_refused_and_two_are_enough():
             assert p_values[1, 1].item() == pytest.approx(oracle.pvalue)
 
 
-def test_a_tag_without_variance_beside_a_rest_with_some_is_scored():
+def test_a_tag_without_variance_is_scored_if_the_rest_varies():
     values = torch.tensor([1.0, 1.0, 1.0, 2.0, 3.0, 7.0])[:, None]
     tags = torch.tensor([0, 0, 0, 1, 1, 1])
     scores, p_values = WelchT().test(values, tags, 2)
-    mean, error = 4.0, (7.0 / 3) ** 0.5  # of 2, 3 and 7, whose variance is 7
+    mean, error = 4.0, (7.0 / 3) ** 0.5  # the rest is 2, 3 and 7, with variance 7
     assert scores[0, 0].item() == pytest.approx((1 - mean) / error)
     assert p_values[0, 0].item() == pytest.approx(2 * student.sf((mean - 1) / error, 2))

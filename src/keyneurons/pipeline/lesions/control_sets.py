@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -17,8 +16,7 @@ from keyneurons.records import Labels, Scores
 from keyneurons.selection.scoring import Driver
 from keyneurons.selection.views import POSITIVE, VALUE
 
-Family = Literal["random", "variance", "frequency", "lowest"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
+Covariate = Callable[["Facts"], Float[ndarray, " neurons"]]
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,54 @@ def facts_of(driver: Driver, labels: Labels, names: Sequence[str]) -> Facts:
     return Facts(means, (value.total_squares() / n).cpu().numpy(), frequency.cpu().numpy(), driver.width)
 
 
+Draw = Callable[[list[int], Facts, Float[ndarray, " neurons"], int, int], Int[ndarray, "sets key"]]
+"""Draws so many control sets of a set of neurons, with a seed; it is given the magnitudes of the tag's scores too."""
+
+
+@dataclass(frozen=True)
+class ControlFamily:
+    """A family of control sets: how they are drawn, and the covariate in which they are matched, if there is one."""
+
+    draw: Draw
+    covariate: Covariate | None = None
+
+
+def any_neurons(
+    own: list[int], facts: Facts, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+) -> Int[ndarray, "sets key"]:
+    """Random neurons of the same layers."""
+    return matched_random_sets(own, facts.width, len(facts.means.layers), n_sets, seed)
+
+
+def lowest_ranked(
+    own: list[int], facts: Facts, magnitudes: Float[ndarray, " neurons"], n_sets: int, seed: int
+) -> Int[ndarray, "sets key"]:
+    """Neurons with the weakest scores for the tag."""
+    return lowest_sets(own, magnitudes, facts.width, n_sets, seed)
+
+
+def alike_in(covariate: Covariate) -> ControlFamily:
+    """Neurons that have about the same value of a covariate."""
+
+    def draw(
+        own: list[int], facts: Facts, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+    ) -> Int[ndarray, "sets key"]:
+        return matched_sets(own, covariate(facts), facts.width, n_sets, seed)
+
+    return ControlFamily(draw, covariate)
+
+
+CONTROL_FAMILIES: Mapping[str, ControlFamily] = {
+    "random": ControlFamily(any_neurons),
+    "variance": alike_in(lambda facts: facts.variance),
+    "frequency": alike_in(lambda facts: facts.frequency),
+    "lowest": ControlFamily(lowest_ranked),
+}
+"""By the names in ``lesion.families``; the place of a family is part of its seed, so a new one goes to the end."""
+
+
 def draw_sets(
-    family: Family,
+    family: str,
     n_sets: int,
     columns: Mapping[str, Int[ndarray, " key"]],
     scores: Scores,
@@ -54,30 +98,25 @@ def draw_sets(
     seed: int,
 ) -> dict[str, Int[ndarray, "sets key"]]:
     """Control sets of every tag, with as many neurons in each layer."""
-    found = {}
+    place = list(CONTROL_FAMILIES).index(family)
+    drawn = {}
     for i, (tag, own) in enumerate(columns.items()):
-        own_seed = int(np.random.SeedSequence([seed, i, FAMILIES.index(family)]).generate_state(1)[0])
-        if family == "random":
-            found[tag] = matched_random_sets(own.tolist(), facts.width, len(facts.means.layers), n_sets, own_seed)
-        elif family == "lowest":
-            magnitudes = scores.values[labels.names.index(tag)].abs().numpy()
-            found[tag] = lowest_sets(own.tolist(), magnitudes, facts.width, n_sets, own_seed)
-        else:
-            covariate = facts.variance if family == "variance" else facts.frequency
-            found[tag] = matched_sets(own.tolist(), covariate, facts.width, n_sets, own_seed)
-    return found
+        own_seed = int(np.random.SeedSequence([seed, i, place]).generate_state(1)[0])
+        magnitudes = scores.values[labels.names.index(tag)].abs().numpy()
+        drawn[tag] = CONTROL_FAMILIES[family].draw(own.tolist(), facts, magnitudes, n_sets, own_seed)
+    return drawn
 
 
 def mismatch(
-    family: Family,
+    family: str,
     of_tags: Mapping[str, Int[ndarray, "sets key"]],
     columns: Mapping[str, Int[ndarray, " key"]],
     facts: Facts,
 ) -> float | None:
     """How far sets matched on a covariate are from the key neurons in its ranks; None of those that are not."""
-    if family not in {"variance", "frequency"}:
+    if (covariate := CONTROL_FAMILIES[family].covariate) is None:
         return None
-    covariate = facts.variance if family == "variance" else facts.frequency
+    values = covariate(facts)
     return float(
-        np.mean([match_quality(own.tolist(), of_tags[tag], covariate, facts.width) for tag, own in columns.items()])
+        np.mean([match_quality(own.tolist(), of_tags[tag], values, facts.width) for tag, own in columns.items()])
     )

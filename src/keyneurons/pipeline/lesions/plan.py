@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from keyneurons.choices import LesionPlace
 from keyneurons.data.minimal_pairs import MinimalPair
 from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.generation import Generation
 from keyneurons.lesion.modes import Lesion, Means
-from keyneurons.pipeline.lesions.control_sets import Family
 from keyneurons.records import NeuronSets, Split
 
 
@@ -30,9 +29,9 @@ class LesionStudy:
     """
 
     lesion: Lesion
-    where: Literal["everywhere", "predicted"]
+    where: LesionPlace
     shares: tuple[float, ...]
-    families: tuple[Family, ...]
+    families: tuple[str, ...]
     sets: int
     split: Split
     sentences: int
@@ -80,7 +79,7 @@ class Plan:
         study: LesionStudy,
         names: tuple[str, ...],
         columns: Mapping[str, Int[ndarray, " _key"]],
-        drawn: Mapping[Family, Mapping[str, Int[ndarray, "sets _key"]]],
+        drawn: Mapping[str, Mapping[str, Int[ndarray, "sets _key"]]],
         means: Means,
     ) -> Plan:
         """Make conditions of key neurons, the strongest first, and of the control sets of every family."""
@@ -111,7 +110,7 @@ class Plan:
         n = len(self.names)
         return [values[(1 + d) * n : (2 + d) * n] for d in range(len(self.study.doses))]
 
-    def of_family(self, values: Float[ndarray, "conditions ..."], family: Family) -> Float[ndarray, "sets tags ..."]:
+    def of_family(self, values: Float[ndarray, "conditions ..."], family: str) -> Float[ndarray, "sets tags ..."]:
         """That under the control sets of a family."""
         n, sets = len(self.names), self.study.sets
         first = (1 + len(self.study.doses)) * n + self.study.families.index(family) * n * sets

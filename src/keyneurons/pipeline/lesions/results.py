@@ -12,7 +12,6 @@ from numpy import ndarray
 from keyneurons.analysis.dissociation import Dissociation, dissociation
 from keyneurons.analysis.effects import Effect, bootstrap_interval, mean_changes
 from keyneurons.analysis.effects import effect as effect_beside
-from keyneurons.pipeline.lesions.control_sets import Family
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
@@ -138,7 +137,7 @@ def lesion_result(
     plan: Plan,
     measured: MeasuredWords,
     values: Mapping[str, Float[ndarray, "passes words"]],
-    mismatches: Mapping[Family, float | None],
+    mismatches: Mapping[str, float | None],
     seed: int,
 ) -> LesionResult:
     """Compare what was measured under all conditions.

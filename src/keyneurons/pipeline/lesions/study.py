@@ -111,7 +111,7 @@ def _readouts(
 
 
 def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Tensor] | None:
-    if study.lesion.mode != "resample":
+    if not study.lesion.borrows:
         return None
     chosen = np.random.default_rng(seed).choice(driver.rows, min(DONORS, len(driver.rows)), replace=False)
     return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.best_runs import Best
-from keyneurons.analysis.consensus import needed
-from keyneurons.artifacts.run_sets import SetGroup, consensus_file
+from keyneurons.analysis.consensus import runs_needed
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
+from keyneurons.artifacts.run_sets import SetGroup, write_consensus
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
@@ -86,7 +87,7 @@ def write_tables(found: RunComparison, folder: Path) -> None:
         head = ["group", "tag", "layer", "neuron", "runs", "of_runs", "share", "expected_runs", "in_consensus"]
         write_table(folder / "consensus.csv", head, [row for g in compared for row in _consensus_rows(found, g)])
     for group, path in consensus_paths(found).items():
-        write_json(folder / path, consensus_file(found.groups[group], found.files, found.share))
+        write_consensus(folder / path, found.groups[group], found.files, found.share)
     write_json(folder / "comparison.json", answers(found))
 
 
@@ -118,7 +119,7 @@ def consensus_paths(found: RunComparison) -> dict[int, str]:
     bounds = {i: shortened(str(found.groups[i].bound).rpartition("/")[2], 60) for i in several}
     names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     again = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
-    return {i: f"consensus/{name}{again[i]}/key_neurons.json" for i, name in names.items()}
+    return {i: f"consensus/{name}{again[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
 
 
 def answers(found: RunComparison) -> dict[str, Any]:
@@ -199,4 +200,5 @@ def _agreement_rows(found: RunComparison, group: SetGroup) -> Iterator[list[obje
 def _consensus_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
     for each in group.found:
         counted = each.runs, each.of, each.share, each.expected
-        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, each.runs >= needed(each.of, found.share)]
+        agreed = each.runs >= runs_needed(each.of, found.share)
+        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, agreed]

@@ -11,13 +11,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from keyneurons.analysis.agreement import Agreement
+from keyneurons.artifacts.metrics import write_metrics
+from keyneurons.artifacts.run_files import write_run_sets
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json, write_text
 from keyneurons.pipeline.method_agreement import Comparison
 from keyneurons.report.drawing import save
 from keyneurons.report.markup import block, table
 from keyneurons.report.run.figures import figure_by_layer, figure_of_matrices
-from keyneurons.report.run.files import key_neurons
 from keyneurons.report.run.summary import layers_told
 
 MEASURES = {
@@ -36,12 +37,12 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
         write_matrix(folder / f"agreement_{name}.csv", found.methods, matrix)
     by_tag = {tag: _without_nan(matrix) for tag, matrix in found.jaccard_by_tag.items()}
     write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(found.methods), "tags": by_tag})
-    write_json(folder / "metrics.json", dict(agreement_metrics(found)))
+    write_metrics(folder, dict(agreement_metrics(found)))
     dataset = {"id": comparison.text.treebank.id, "digest": comparison.text.digest}
     (folder / "key_neurons").mkdir(exist_ok=True)
     for name, experiment in comparison.experiments.items():
-        sets = key_neurons(experiment, dataset, comparison.text.labels.column, comparison.sets[name])
-        write_json(folder / "key_neurons" / f"{name}.json", sets)
+        path = folder / "key_neurons" / f"{name}.json"
+        write_run_sets(path, experiment, dataset, comparison.text.labels.column, comparison.sets[name])
     titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
     (folder / "figures").mkdir(exist_ok=True)
     save(figure_of_matrices(titles, found.methods), folder / "figures" / "agreement.png")

@@ -1,4 +1,4 @@
-"""What the layers yielded one by one: tables, figures, and a line for the summary."""
+"""What the layers yielded one by one: figures, and a line for the summary."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
-from keyneurons.artifacts.tables import write_matrix, write_table
-from keyneurons.atomic_files import write_json
+from keyneurons.artifacts.layers import mean_cosine
 from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_p_value, control_spread
 from keyneurons.pipeline.evidence import ControlResult
 from keyneurons.pipeline.experiment import Result
@@ -26,29 +23,6 @@ if TYPE_CHECKING:
 
 STYLES = (("black", ":"), ("#d55e00", "-"), (CONTROL, "--"), (CONTROL, ":"), ("#009e73", "-."), ("#56b4e9", "-."))
 """Colours and lines of the controls that have one curve, in the order of the configuration."""
-
-
-def write_layers(result: Result, folder: Path) -> None:
-    """Write tables of the layers, the concepts and their cosines, and what MLflow draws as curves over the layers."""
-    curves = {
-        name: curve for at, found in result.layers.read_at.items() for name, curve in layer_metrics(at, found).items()
-    }
-    of_layers = {
-        int(name.removeprefix("layer_")): r for name, r in result.key.words.residuals.items() if name != "joint"
-    }
-    if of_layers:
-        curves["layer/attribution/residual"] = of_layers
-    if curves:
-        write_json(folder / "layers.json", curves)
-    for read_at, found in result.layers.read_at.items():
-        names = sorted({name for one in found for name in one.metrics})
-        rows = [[one.layer, *(one.metrics.get(name, "") for name in names)] for one in found]
-        write_table(folder / f"layers_{read_at}.csv", ["layer", *names], rows)
-        if any(one.concepts for one in found):
-            head = ["layer", "tag", "concept", "accuracy", "null_mean", "p_value", "train_words", "test_words"]
-            write_table(folder / f"concepts_{read_at}.csv", head, _concept_rows(found))
-            tags, cosine = mean_cosine(found)
-            write_matrix(folder / f"concept_cosine_{read_at}.csv", tags, cosine)
 
 
 def draw_layers(result: Result, folder: Path) -> None:
@@ -80,22 +54,6 @@ def _beaten(found: tuple[OneLayer, ...], name: str, control: ControlResult) -> s
     told = f"in {beaten} of {len(found)} layers" if least <= ALPHA else f"(p cannot be below {least:.3f})"
     mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in found])
     return f"; better than {control.label} {told}, by {mean:.3f} on average"
-
-
-def mean_cosine(found: tuple[OneLayer, ...]) -> tuple[tuple[str, ...], Float[ndarray, "tags tags"]]:
-    """Cosines between the tags' CAVs, averaged over the layers."""
-    concepts = [one.concepts for one in found if one.concepts is not None]
-    return concepts[0].tags, np.nanmean([each.cosine for each in concepts], axis=0)
-
-
-def _concept_rows(found: tuple[OneLayer, ...]) -> list[list[object]]:
-    return [
-        [one.layer, tag, kind, test.accuracy, test.null_mean, test.p_value, *one.concepts.words[tag]]
-        for one in found
-        if one.concepts is not None
-        for kind, tests in (("cav", one.concepts.direction), ("car", one.concepts.region))
-        for tag, test in tests.items()
-    ]
 
 
 def _accuracies(result: Result) -> Figure:

@@ -1,17 +1,15 @@
-"""What lesions did: tables, a figure, the verdict."""
+"""What lesions did: a table, figures, the verdict."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keyneurons.artifacts.tables import write_matrix, write_table
-from keyneurons.atomic_files import write_json, write_text
+from keyneurons.atomic_files import write_text
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
@@ -25,25 +23,9 @@ if TYPE_CHECKING:
 READINGS = {"tag_mass": "probability that a word of the right tag comes next"}
 
 
-def write_lesions(found: LesionResult, folder: Path) -> None:
-    """Write the matrices, a table of every tag against every family of controls, and all the rest as JSON."""
-    write_matrix(folder / "lesion_change.csv", found.tags, found.change)
-    rows: list[list[object]] = []
-    for family, against in found.against.items():
-        for tag, effect in against.effects.items():
-            rows.append([tag, family, *asdict(effect).values()])
-        if against.dissociation is not None:
-            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, against.dissociation.beyond)
-    head = ["tag", "family", "change", "control_mean", "control_std", "p_value", "effect_size"]
-    write_table(folder / "lesion_effects.csv", head, rows)
-    write_json(folder / "lesion.json", _facts(found))
-    if found.readings:
-        head = ["reading", "tag", "intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size"]
-        write_table(folder / "lesion_readings.csv", head, list(_reading_rows(found)))
-    if found.generated is not None:
-        write_text(folder / "generated.md", _side_by_side(found.generated))
-    if found.pairs is not None:
-        write_json(folder / "lesion_pairs.json", asdict(found.pairs))
+def write_continuations(found: Generated, folder: Path) -> None:
+    """Write what the model generated, prompt by prompt."""
+    write_text(folder / "generated.md", _side_by_side(found))
 
 
 def lesion_verdict(found: LesionResult) -> str:
@@ -73,15 +55,6 @@ def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, .
         row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
         rows.append(tuple(row))
     return tuple(head), rows
-
-
-def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
-    for name, reading in found.readings.items():
-        for family, effects in reading.against.items():
-            for tag, effect in effects.items():
-                control = reading.intact[tag] - effect.control_mean
-                row: list[object] = [name, tag, reading.intact[tag], reading.lesioned[tag], family, control]
-                yield [*row, effect.control_std, effect.p_value, effect.effect_size]
 
 
 def lesion_facts(found: LesionResult) -> Iterator[str]:
@@ -140,28 +113,6 @@ def _side_by_side(found: Generated) -> str:
         shown = [(who, " ".join(text.split())) for who, text in rows]
         lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
-
-
-def _facts(found: LesionResult) -> dict[str, object]:
-    return {
-        "mode": found.study.lesion.mode,
-        "tags": list(found.tags),
-        "words": dict(found.words),
-        "intact_bits": dict(found.intact),
-        "intervals": {tag: list(interval) for tag, interval in found.intervals.items()},
-        "doses": {str(share): dict(changes) for share, changes in found.doses.items()},
-        "guard": dict(found.guard),
-        "mismatch": {family: against.mismatch for family, against in found.against.items()},
-        "dissociation": {
-            family: {
-                "diagonal_advantage": against.dissociation.diagonal_advantage,
-                "p_value": against.dissociation.p_value,
-                "pairs": [asdict(pair) for pair in against.dissociation.pairs],
-            }
-            for family, against in found.against.items()
-            if against.dissociation is not None
-        },
-    }
 
 
 def _matrix(found: LesionResult) -> Figure:

@@ -95,7 +95,7 @@ def markdown(summary: Summary) -> str:
 def _tag_columns(result: Result) -> dict[str, list[str]]:
     """The table by tag: words, neurons where some tag has fewer than asked for, the best one, F1, stability."""
     names, m, sets = result.text.labels.names, result.metrics, result.key.sets
-    asked = result.experiment.selection.rule.asked(len(sets.layers))
+    asked = result.experiment.selection.rule.max_size(len(sets.layers))
     best = [next(iter(sets.tags[tag]), None) for tag in names]
     columns = {"train words": [str(count) for count in result.text.labels.counts("train")]}
     if any(len(sets.tags[tag]) < asked for tag in names):

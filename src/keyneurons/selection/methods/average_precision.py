@@ -14,14 +14,16 @@ from keyneurons.selection.scorer import checked_counts, wide_dtype
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision of a neuron as a detector of a tag, as lift over the tag's share of the words; signed.
+    """Average precision of a neuron as a detector of a tag: signed lift over the tag's word share.
 
-    Ranked from the strongest word down, ``AP_t = mean over the words i of t of TP_t(i) / n(i)``, with n(i) the words
-    whose activation is at least that of word i and TP_t(i) those of tag t among them: scikit-learn's
-    ``average_precision_score``, equal activations counting together. The better of AP of x and of -x, divided by
-    ``n_t / N``, with the sign of its x; on a tie +. It ignores every increasing change of a neuron, so its scale and
-    shift, and all other neurons. A neuron that says nothing scores near 1, the best possible is ``N / n_t``, so rare
-    tags score high. A constant neuron scores 0.
+    Words are ranked by descending activation: ``AP_t = mean over the words i of t of TP_t(i) /
+    n(i)``, with n(i) the number of words whose activation is at least that of word i and TP_t(i)
+    the number of words of tag t among them. This is scikit-learn's ``average_precision_score``, in
+    which tied activations count together. The score is the larger AP of x and -x, divided by ``n_t
+    / N``, with the sign of the better one; + on a tie. Invariant to increasing transformations of a
+    neuron, such as scale and shift, and independent of other neurons. An uninformative neuron
+    scores near 1, the maximum is ``N / n_t``, so rare tags have high scores. A constant neuron
+    scores 0.
     """
 
     per_neuron: ClassVar[bool] = True
@@ -29,11 +31,10 @@ class AveragePrecision:
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Signed lift of every neuron for every tag; refuses what ``checked_counts`` refuses."""
+        """Signed lift of every neuron for every tag; errors as in ``checked_counts``."""
         counts = checked_counts(values, tags, n_tags)
-        narrow = (
-            values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
-        )  # exact, and sorts faster
+        half = values.dtype in (torch.float16, torch.bfloat16)
+        narrow = values.float() if half else values  # exact, and sorts faster
         rows = narrow.T.contiguous()
         del narrow
         ordered = rows.sort(dim=1).values
@@ -50,17 +51,17 @@ class AveragePrecision:
 def _precision_above(
     own: Num[Tensor, "neurons own"], ordered: Num[Tensor, "neurons words"]
 ) -> Float[Tensor, " neurons"]:
-    """Average precision of x: of the words at or above each word of the tag, the share that the tag has."""
+    """Average precision of x: the tag's share of the words at or above each word of the tag."""
     hits = own.shape[1] - torch.searchsorted(own, own, out_int32=True)
     hits = hits.to(wide_dtype(own.device))
     hits /= ordered.shape[1] - torch.searchsorted(ordered, own, out_int32=True)
-    return hits.flip(1).mean(dim=1)  # summed from the strongest word down, so that a mirrored neuron rounds alike
+    return hits.flip(1).mean(dim=1)  # summed from the strongest word, so that x and -x round identically
 
 
 def _precision_below(
     own: Num[Tensor, "neurons own"], ordered: Num[Tensor, "neurons words"]
 ) -> Float[Tensor, " neurons"]:
-    """Average precision of -x: of the words at or below each word of the tag, the share that the tag has."""
+    """Average precision of -x: the tag's share of the words at or below each word of the tag."""
     hits = torch.searchsorted(own, own, right=True, out_int32=True).to(wide_dtype(own.device))
     hits /= torch.searchsorted(ordered, own, right=True, out_int32=True)
     return hits.mean(dim=1)

@@ -1,4 +1,4 @@
-"""Weights of one probe over all tags under an elastic-net penalty."""
+"""Weights of a multinomial probe with an elastic-net penalty."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from keyneurons.selection.solvers.multinomial import multinomial_weights, standa
 class ElasticNet:
     """Weight of a neuron for a tag in a multinomial probe on standardised activations, signed.
 
-    Minimises ``mean cross-entropy + l1 sum |W| + l2 ||W||_F^2``, the bias not penalised (Dalvi et al. 2019,
-    arXiv:1812.09355), to the optimum, where toolkits stop after some epochs of Adam. Theirs is the rule that takes
-    neurons by cumulative mass (``mass``). It ignores shift and scale, and not the other neurons: those that say the
-    same share their weight, the more evenly the larger ``l2`` is beside ``l1``. A frequent tag has larger weights. A
-    constant neuron scores 0. ``tolerance`` is the largest subgradient left, in units of the largest gradient without
-    any weight. Activations are held once as float32.
+    Minimises ``mean cross-entropy + l1 sum |W| + l2 ||W||_F^2`` with an unpenalised bias (Dalvi et
+    al. 2019, arXiv:1812.09355), to the optimum; other toolkits stop after some epochs of Adam.
+    Dalvi et al. select neurons by cumulative mass (``mass``). Invariant to shift and scale, but
+    dependent on other neurons: redundant neurons share their weight, more evenly the larger ``l2``
+    is relative to ``l1``. Frequent tags have larger weights. A constant neuron scores 0.
+    ``tolerance`` is the largest subgradient at the solution, in units of the largest gradient at
+    weights of 0. Memory: one float32 copy of the activations.
     """
 
     l1: float
@@ -36,6 +37,6 @@ class ElasticNet:
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Weights of every tag and neuron; refuses what ``checked_counts`` refuses."""
+        """Weights of every tag and neuron; errors as in ``checked_counts``."""
         checked_counts(values, tags, n_tags)
         return multinomial_weights(standardised(values), tags, n_tags, self.l1, self.l2, self.tolerance)

@@ -13,16 +13,17 @@ from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import ColumnError
 from keyneurons.selection.significance import student_p_values
 
-ROUNDING = 1e-13  # share of the variance that rounding alone leaves within two groups of constant values
+ROUNDING = 1e-13  # relative variance that rounding leaves within two groups of constant values
 
 
 @dataclass(frozen=True)
 class FTest(SignificantMomentScorer):
     """One-way F of a tag against the rest: variance between over variance within, never negative.
 
-    ``F = n_t n_rest / N (mean_t - mean_rest)^2 / ((ss_t + ss_rest) / (N - 2))``, the square of Student's t with pooled
-    variance (Fisher 1925). It ignores the direction of the difference, shift, scale and all other neurons; with two
-    groups it ranks as the magnitude of the correlation does. A constant neuron scores 0.
+    ``F = n_t n_rest / N (mean_t - mean_rest)^2 / ((ss_t + ss_rest) / (N - 2))``, the square of
+    Student's t with pooled variance (Fisher 1925). Ignores the sign of the difference; invariant to
+    shift and scale and independent of other neurons. With two groups it ranks neurons as the
+    absolute correlation does. A constant neuron scores 0.
     """
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
@@ -35,7 +36,7 @@ class FTest(SignificantMomentScorer):
         return (between / (within / (moments.n_words - 2))).masked_fill(moments.constant, 0.0)
 
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """F-test with 1 and N-2 degrees of freedom; it assumes independent words.
+        """F-test with 1 and N-2 degrees of freedom; assumes independent words.
 
         Returns:
             The scores and their p-values.
@@ -46,7 +47,7 @@ class FTest(SignificantMomentScorer):
 
 
 def separation(moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-    """Sums of squares between a tag and the rest, and within the two, where their ratio is finite.
+    """Sums of squares between a tag and the rest, and within the two; requires a finite ratio.
 
     Raises:
         ColumnError: If a neuron that is not constant has no variance within.

@@ -1,4 +1,4 @@
-"""Selection by attribution: how often a neuron is among the strongest of a tag's words, or its mean attribution."""
+"""Selection by attribution: how often a neuron is among the strongest, or its mean attribution."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ FrequencyTest = Literal["chi_squared", "fisher"]
 
 @dataclass(frozen=True)
 class Frequency(SignificantMomentScorer):
-    """Share of a tag's words among whose strongest ``share`` of neurons a neuron is, 0..1, as arXiv:2511.06519 selects.
+    """Share of a tag's words for which a neuron is among the strongest (arXiv:2511.06519), in 0..1.
 
-    Values are attributions; see ``TopShare`` for ``of_all_layers`` and ``signed``. How strong a neuron is beyond that,
-    and how often it is kept for other tags, is ignored: that is what the test is for. ``chi_squared`` is Pearson's of
-    kept or not by all tags, uncorrected, the same for every tag; ``fisher`` is Fisher's exact test of one tag against
-    the rest, one-sided: kept more often on the tag. Both take words as independent. Fisher's holds its level whatever
-    the counts; the limit that chi-squared rests on wants some five kept words expected of every tag, and one kept word
-    of a rare tag deceives it. A neuron whose Cramer's V over all tags is below ``min_cramers_v`` scores 0. A neuron
-    that is kept for every word keeps its score of 1, with p = 1 and V = 0.
+    Values are attributions; a word keeps its strongest ``share`` of neurons, see ``TopShare`` for
+    ``of_all_layers`` and ``signed``. The score ignores the strength of kept neurons and how often
+    other tags keep a neuron; the test covers the latter. ``chi_squared`` is Pearson's test of kept
+    or not by all tags, without continuity correction, the same for every tag. ``fisher`` is
+    Fisher's exact test of one tag against the rest, one-sided: kept more often for the tag. Both
+    assume independent words. Fisher's test holds its level for any counts; the chi-squared
+    approximation needs about five expected kept words per tag, and one kept word of a rare tag can
+    make it significant. Neurons whose Cramer's V over all tags is below ``min_cramers_v`` score 0.
+    A neuron that is kept for every word has score 1, p = 1 and V = 0.
     """
 
     share: float = 0.05
@@ -52,7 +54,7 @@ class Frequency(SignificantMomentScorer):
 
     @property
     def traits(self) -> Traits:
-        """A permutation test would ask for more than a neuron that is frequent by chance for any tag."""
+        """Not permutable: neurons that are frequent for every tag would dominate the null."""
         return replace(super().traits, permutable=False, may_be_empty=self.min_cramers_v > 0)
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
@@ -65,8 +67,8 @@ class Frequency(SignificantMomentScorer):
         return self.of_moments(moments), self._p_values(moments)
 
     def effects(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
-        """Cramer's V of kept or not by all tags, 0..1, the same for every tag."""
-        v = (_chi_squared(moments) / moments.n_words).sqrt().clamp(max=1)  # rounding alone can pass 1
+        """Cramer's V of kept or not by all tags, in 0..1; the same for every tag."""
+        v = (_chi_squared(moments) / moments.n_words).sqrt().clamp(max=1)  # rounding can exceed 1
         return v.repeat(len(moments.counts), 1)
 
     def _p_values(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
@@ -83,21 +85,21 @@ class Frequency(SignificantMomentScorer):
 class MeanAttribution(MomentScorer):
     """Mean attribution of a neuron over the words of a tag, signed, in units of the target.
 
-    It ignores how the attributions spread and what they are for other tags. A constant neuron scores 0.
+    Ignores the variance of the attributions and other tags. A constant neuron scores 0.
     """
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
-        """Mean of every neuron and tag."""
+        """Mean of every neuron for every tag."""
         return moments.means().masked_fill(moments.constant, 0.0)
 
 
 def _kept(moments: Moments) -> Float[Tensor, "tags neurons"]:
-    """Words of every tag that keep a neuron; whole numbers."""
+    """Number of words of every tag that keep a neuron; integers."""
     return moments.pivot * moments.of_tag + moments.sums
 
 
 def _chi_squared(moments: Moments) -> Float[Tensor, " neurons"]:
-    """Pearson's statistic of the table kept or not by tag; 0 for a neuron that is kept always or never."""
+    """Pearson's statistic of kept or not by tag; 0 for a neuron that is kept always or never."""
     kept = _kept(moments)
     share = kept.sum(dim=0) / moments.n_words
     deviation = (kept - share * moments.of_tag).square() / (moments.of_tag * share * (1 - share))
@@ -105,7 +107,7 @@ def _chi_squared(moments: Moments) -> Float[Tensor, " neurons"]:
 
 
 def _fisher(moments: Moments) -> Float[Tensor, "tags neurons"]:
-    """Probability that at least so many words of the tag keep the neuron, given how many words keep it."""
+    """Probability of at least as many kept words of the tag, given the total of kept words."""
     from scipy.stats import hypergeom
 
     kept = _kept(moments).round().long().cpu().numpy()
@@ -113,4 +115,4 @@ def _fisher(moments: Moments) -> Float[Tensor, "tags neurons"]:
     for tag, of_tag in enumerate(moments.counts.tolist()):
         pairs, place = np.unique(kept[tag] * (n + 1) + total, return_inverse=True)  # far fewer than neurons
         p[tag] = hypergeom.sf(pairs // (n + 1) - 1, n, pairs % (n + 1), of_tag)[place]
-    return torch.from_numpy(p.clip(0.0, 1.0))  # rounding alone can pass 1
+    return torch.from_numpy(p.clip(0.0, 1.0))  # rounding can exceed 1

@@ -16,14 +16,15 @@ from keyneurons.selection.views import POSITIVE, View
 
 @dataclass(frozen=True)
 class LAPE(MomentScorer):
-    """How unevenly a neuron is active over the tags: the entropy that it lacks, in nats, never negative.
+    """Specificity of a neuron over the tags: maximum minus actual entropy in nats, at least 0.
 
-    With ``p_t = P(activation > 0 | t)`` the score is ``ln(tags) - H(p / sum p)`` for the tags whose ``p_t`` lies above
-    the ``percentile`` of all probabilities of all tags and neurons at hand, else 0: language activation probability
-    entropy (Tang et al. 2024, arXiv:2402.16438), tags in place of languages, turned so that the most specific is the
-    strongest. The filter is needed because [.009, .001, 0] has the entropy of [.9, .1, 0]. It is meant for the output
-    of the activation function (site ``mlp_gate``). It ignores how strong an activation is, and a tag's frequency. A
-    neuron that is never active, or always, scores 0.
+    With ``p_t = P(activation > 0 | t)`` the score is ``ln(tags) - H(p / sum p)`` for tags whose
+    ``p_t`` exceeds the ``percentile`` of the probabilities of all tags and neurons in the input,
+    else 0. This is language activation probability entropy (Tang et al. 2024, arXiv:2402.16438)
+    with tags as languages, reversed so that the most specific neuron is strongest. The filter is
+    needed because [.009, .001, 0] has the entropy of [.9, .1, 0]. The method is intended for the
+    output of the activation function (site ``mlp_gate``). It ignores the magnitude of activations
+    and a tag's frequency. A neuron that is never or always active scores 0.
     """
 
     percentile: float = 95.0
@@ -38,8 +39,9 @@ class LAPE(MomentScorer):
         return POSITIVE
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
-        """Entropy that every neuron lacks, for the tags on which it is often active."""
-        active = (moments.pivot * moments.of_tag + moments.sums) / moments.of_tag  # of whole numbers, so ties are exact
+        """Maximum minus actual entropy of every neuron, for tags on which it is often active."""
+        n_active = moments.pivot * moments.of_tag + moments.sums  # integers, so ties of the ratios are exact
+        active = n_active / moments.of_tag
         lacking = math.log(len(active)) - entropy(active)
         often = active > active.flatten().kthvalue(max(1, round(active.numel() * self.percentile / 100))).values
         scores: Tensor = torch.where(often & ~moments.constant, lacking.clamp(min=0), 0.0)
@@ -47,7 +49,7 @@ class LAPE(MomentScorer):
 
 
 def entropy(active: Float[Tensor, "tags neurons"]) -> Float[Tensor, " neurons"]:
-    """Entropy in nats of the activation probabilities of a neuron, scaled to sum to 1; nan where all are 0."""
+    """Entropy in nats of a neuron's activation probabilities, scaled to sum to 1; nan if all 0."""
     share = active / active.sum(dim=0)
     in_nats: Tensor = torch.special.entr(share).sum(dim=0)
     return in_nats

@@ -1,4 +1,4 @@
-"""Mean weight of a neuron in one linear probe over all tags."""
+"""Mean weight of a neuron in one multinomial probe for all tags."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from keyneurons.selection.solvers.multinomial import multinomial_weights, standa
 
 @dataclass(frozen=True)
 class LinearWeights:
-    """Mean over the tags of the magnitude of a neuron's weight in a multinomial probe, never negative.
+    """Mean over the tags of the magnitude of a neuron's weight in a multinomial probe, at least 0.
 
-    The ranking that Antverg & Belinkov 2022 (arXiv:2110.07483) call linear. It is one ranking for the whole tag set:
-    every tag gets the same scores, so the sets of tags do not differ and their overlap says nothing. The probe
-    minimises ``mean cross-entropy + l2 ||W||_F^2`` on standardised activations, the bias not penalised. It ignores
-    shift and scale, and not the other neurons: those that say the same share their weight. A constant neuron scores 0.
-    ``tolerance`` is as in ``ElasticNet``.
+    Antverg & Belinkov 2022 (arXiv:2110.07483) call this ranking linear. It is one ranking for the
+    whole tag set: all tags get the same scores and sets, so their overlap is meaningless. The probe
+    minimises ``mean cross-entropy + l2 ||W||_F^2`` on standardised activations with an unpenalised
+    bias. Invariant to shift and scale, but dependent on other neurons: redundant neurons share
+    their weight. A constant neuron scores 0. ``tolerance`` is as in ``ElasticNet``.
     """
 
     l2: float
@@ -34,7 +34,7 @@ class LinearWeights:
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Mean weight of every neuron, once for each tag; refuses what ``checked_counts`` refuses."""
+        """Mean weight of every neuron, repeated for each tag; errors as in ``checked_counts``."""
         checked_counts(values, tags, n_tags)
         weights = multinomial_weights(standardised(values), tags, n_tags, 0.0, self.l2, self.tolerance)
         return weights.abs().mean(dim=0).repeat(n_tags, 1)

@@ -1,4 +1,4 @@
-"""Difference of a neuron's mean on a tag from its mean elsewhere."""
+"""Difference between a neuron's mean on a tag and its mean on the other words."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from keyneurons.selection.significance import student_p_values
 
 @dataclass(frozen=True)
 class MeanDifference(SignificantMomentScorer):
-    """Mean activation over the words of a tag minus the mean over all others, in pooled standard deviations; signed.
+    """Mean on a tag minus mean on all other words, in pooled standard deviations; signed.
 
-    ``d = (mean_t - mean_rest) / sqrt((ss_t + ss_rest) / (N - 2))`` (Cohen 1988). With ``standardised=False`` the bare
-    difference (Gurnee et al. 2023, arXiv:2305.01610), in which coordinates of high variance win whatever they mark.
-    It ignores frequency, shift, all other neurons and, standardised, scale. A constant neuron scores 0.
+    ``d = (mean_t - mean_rest) / sqrt((ss_t + ss_rest) / (N - 2))`` (Cohen 1988). With
+    ``standardised=False`` the raw difference (Gurnee et al. 2023, arXiv:2305.01610), which favours
+    neurons of high variance whatever they mark. Independent of frequency and other neurons and
+    invariant to shift and, if standardised, to scale. A constant neuron scores 0.
     """
 
     standardised: bool = True
@@ -37,7 +38,7 @@ class MeanDifference(SignificantMomentScorer):
         return scores.masked_fill(moments.constant, 0.0)
 
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """Student's t-test of the difference with pooled variance, two-sided; it assumes independent words.
+        """Two-sided Student's t-test with pooled variance; assumes independent words.
 
         Returns:
             The scores and their p-values.

@@ -16,13 +16,14 @@ from keyneurons.selection.scorer import checked_counts
 
 @dataclass(frozen=True)
 class MutualInformation:
-    """Mutual information of a neuron's equal-frequency bin and a tag against the rest, in bits, never negative.
+    """Mutual information of a neuron's equal-frequency bin and a tag against the rest, in bits.
 
-    The plug-in estimate ``I = sum_by p(b,y) log2(p(b,y) / (p(b) p(y)))`` on ``bins`` bins. ``miller_madow`` takes off
-    its bias ``(B-1)(K-1) / 2N`` nats with K=2 and B the bins in use (Miller 1955); an estimate that falls below 0 by
-    this is 0, the least that information can be. It ignores every monotone change of a neuron (scale, sign, shift),
-    so also the direction of the effect, and all other neurons; it is bounded by the entropy of the tag, so rare tags
-    score low. A constant neuron scores 0.
+    The plug-in estimate ``I = sum_by p(b,y) log2(p(b,y) / (p(b) p(y)))`` with ``bins`` bins, never
+    negative. ``miller_madow`` subtracts its bias ``(B-1)(K-1) / 2N`` nats with K=2 and B the number
+    of non-empty bins (Miller 1955); negative estimates become 0. Invariant to monotone
+    transformations of a neuron (scale, sign, shift), so it also ignores the direction of the
+    effect; independent of other neurons. Bounded by the entropy of the tag, so rare tags have low
+    scores. A constant neuron scores 0.
     """
 
     bins: int = 16
@@ -36,17 +37,18 @@ class MutualInformation:
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Mutual information of every neuron and every tag, in bits; refuses what ``checked_counts`` refuses."""
+        """Mutual information of every neuron and tag, in bits; errors as in ``checked_counts``."""
         nats, used = self._estimate(values, tags, n_tags)
         return self._bits(nats, used, len(tags))
 
     def test(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """G-test of independence, on the plug-in estimate.
+        """G-test of independence on the plug-in estimate.
 
-        ``G = 2 N I`` with I in nats, against chi-squared with B-1 degrees of freedom, B the bins in use
-        (Wilks 1938). The limit wants some five words of the tag in every bin; words are taken as independent.
+        ``G = 2 N I`` with I in nats follows chi-squared with B-1 degrees of freedom, B the number
+        of non-empty bins (Wilks 1938). The approximation needs about five words of the tag in every
+        bin; words are assumed independent.
 
         Returns:
             The scores and their p-values.
@@ -54,14 +56,14 @@ class MutualInformation:
         from scipy.special import gammaincc
 
         nats, used = self._estimate(values, tags, n_tags)
-        half_degrees = (used - 1).clamp(min=1).cpu().double().numpy() / 2  # one bin: I = 0, so p = 1 whatever this is
+        half_degrees = (used - 1).clamp(min=1).cpu().double().numpy() / 2  # one bin: I = 0, so p = 1 for any value
         p_values = gammaincc(half_degrees, len(tags) * nats.cpu().double().numpy())
         return self._bits(nats, used, len(tags)), torch.from_numpy(p_values).to(nats)
 
     def _estimate(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> tuple[Float[Tensor, "tags neurons"], Int[Tensor, " neurons"]]:
-        """Plug-in information in nats, and the number of bins in use."""
+        """Plug-in information in nats, and the number of non-empty bins."""
         checked_counts(values, tags, n_tags)
         binned = equal_frequency_bins(values, self.bins)
         counts = _joint_counts(binned, tags, self.bins, n_tags)
@@ -78,7 +80,8 @@ class MutualInformation:
 def equal_frequency_bins(values: Num[Tensor, "words neurons"], bins: int) -> Int[Tensor, "words neurons"]:
     """Bin the values of each column: ``floor(bins * (words with a smaller value) / words)``.
 
-    Without ties each bin holds ``words / bins`` words; equal values share a bin, which can leave later bins empty.
+    Without ties each bin has ``words / bins`` words; equal values share a bin, which can leave
+    later bins empty.
 
     Returns:
         The bin of every value, in ``0..bins-1``.
@@ -91,7 +94,7 @@ def equal_frequency_bins(values: Num[Tensor, "words neurons"], bins: int) -> Int
 
 
 def _sorted(rows: Num[Tensor, "neurons words"]) -> Num[Tensor, "neurons words"]:
-    """Every row in ascending order; on a CPU by numpy, which unlike torch sorts without an index."""
+    """Sort every row; on the CPU with numpy, which unlike torch computes no indices."""
     if rows.device.type == "cpu":
         return torch.from_numpy(np.sort(rows.numpy(), axis=1))
     return rows.sort(dim=1).values
@@ -116,4 +119,4 @@ def _information(counts: Int[Tensor, "neurons bins tags"]) -> Float[Tensor, "tag
     for cell, margin in ((joint, of_tag), (of_bin - joint, n_words - of_tag)):
         ratio = (cell * n_words / (of_bin * margin)).masked_fill(cell == 0, 1.0)
         nats += (cell * ratio.log()).sum(dim=1, keepdim=True) / n_words
-    return nats.squeeze(1).T.clamp(min=0)  # rounding alone can pass 0
+    return nats.squeeze(1).T.clamp(min=0)  # rounding can fall below 0

@@ -1,4 +1,4 @@
-"""Mutual information of a neuron and a tag by nearest neighbours."""
+"""Nearest-neighbour estimate of the mutual information of a neuron and a tag."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from keyneurons.selection.scorer import checked_counts, wide
 
 @dataclass(frozen=True)
 class NearestNeighbourInformation:
-    """Mutual information of a neuron and a tag against the rest without bins, in bits, never negative.
+    """Nearest-neighbour estimate of the mutual information of a neuron and a tag, in bits.
 
-    ``psi(N) + psi(k) - mean psi(n_i) - mean psi(m_i)`` with n_i the words on the side of word i (tag or rest) and m_i
-    those of both sides nearer to it than its k-th neighbour on its own side (Ross 2014, PLoS ONE 9:e87357), as
-    scikit-learn's ``mutual_info_classif`` computes it: the reference for the estimate on bins, and slow by nature.
-    So it sees a ``sample`` of the words: in proportion to the tags, but at least ``neighbours + 1`` words of each, or
-    all it has, which a rare tag needs to have neighbours at all; those may come on top of ``sample``. A tag of one
-    word has none and scores 0.
+    ``psi(N) + psi(k) - mean psi(n_i) - mean psi(m_i)`` with n_i the number of words in the class of
+    word i (tag or rest) and m_i the number of words of both classes nearer to it than its k-th
+    neighbour in its own class (Ross 2014, PLoS ONE 9:e87357), as computed by scikit-learn's
+    ``mutual_info_classif``; never negative. It needs no bins and serves as reference for the binned
+    estimate, but is slow. It therefore uses a ``sample`` of the words, in proportion to the tags
+    but with at least ``neighbours + 1`` words of each tag, or all of its words, so that rare tags
+    have neighbours; the sample may thus exceed ``sample``. A tag with one word scores 0.
 
-    It ignores scale, sign and shift of a neuron, the direction of the effect, and all other neurons; it is bounded by
-    the entropy of the tag, so rare tags score low. Equal activations are parted by noise of 1e-10, the same for every
-    neuron. A neuron that is constant over the sample scores 0.
+    Invariant to scale, sign and shift of a neuron, so it ignores the direction of the effect;
+    independent of other neurons. Bounded by the entropy of the tag, so rare tags have low scores.
+    Noise of 1e-10, the same for every neuron, breaks ties. A neuron that is constant over the
+    sample scores 0.
     """
 
     neighbours: int = 3
@@ -39,14 +41,14 @@ class NearestNeighbourInformation:
         if self.neighbours < 1:
             raise ValueError(f"neighbours must be at least 1, got {self.neighbours}")
         if self.sample <= self.neighbours:
-            raise ValueError(f"sample must be more words than neighbours={self.neighbours}, got {self.sample}")
+            raise ValueError(f"sample must be greater than neighbours={self.neighbours}, got {self.sample}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must lie in 0..{2**32 - 1}, got {self.seed}")
 
     def __call__(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int
     ) -> Float[Tensor, "tags neurons"]:
-        """Mutual information of every neuron and every tag, in bits; refuses what ``checked_counts`` refuses."""
+        """Mutual information of every neuron and tag, in bits; errors as in ``checked_counts``."""
         counts = checked_counts(values, tags, n_tags)
         words = self.sampled(tags.cpu(), counts.tolist()).to(values.device)
         sampled = wide(values[words])
@@ -60,7 +62,7 @@ class NearestNeighbourInformation:
         return scores / math.log(2)
 
     def sampled(self, tags: Int[Tensor, " words"], counts: list[int]) -> Int[Tensor, " sampled"]:
-        """The words that are looked at, in ascending order; all, if they are no more than ``sample``."""
+        """Ascending indices of the sampled words; all words, if there are at most ``sample``."""
         order = torch.randperm(len(tags), generator=torch.Generator().manual_seed(self.seed))
         parts = []
         for tag, count in enumerate(counts):
@@ -69,10 +71,10 @@ class NearestNeighbourInformation:
         return torch.cat(parts).sort().values
 
     def _nats(self, column: Float[ndarray, "words 1"], target: Bool[ndarray, " words"]) -> float:
-        """One neuron at a time, so that its noise does not depend on the neurons beside it."""
+        """Information of one neuron; separate calls make its noise independent of other neurons."""
         from sklearn.feature_selection import mutual_info_classif
 
-        found = mutual_info_classif(
+        information = mutual_info_classif(
             column, target, discrete_features=False, n_neighbors=self.neighbours, random_state=self.seed
         )
-        return float(found[0])
+        return float(information[0])

@@ -1,4 +1,4 @@
-"""Distances between the means of the tags."""
+"""Distances between the mean activations of the tags."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from keyneurons.selection.moments import Moments
 
 @dataclass(frozen=True)
 class Probeless(MomentScorer):
-    """Sum over all other tags of the distance between a neuron's mean on this tag and on that one, never negative.
+    """Sum over the other tags of the distance between a neuron's means on the two tags, at least 0.
 
-    ``sum over c of |mean_t - mean_c|`` (Antverg & Belinkov 2022, arXiv:2110.07483). Half its sum over the tags is
-    their overall ranking. It ignores shift, variance within a tag, frequency and the direction of a difference, and
-    not scale: coordinates of high variance win, unless ``standardised`` divides each neuron by its standard deviation
-    over all words. A constant neuron scores 0.
+    ``sum over c of |mean_t - mean_c|`` (Antverg & Belinkov 2022, arXiv:2110.07483); half the sum of
+    the scores over the tags is their overall ranking. Invariant to shift and independent of the
+    variance within tags, frequency and the sign of differences, but not of scale: neurons of high
+    variance are favoured unless ``standardised`` divides by the standard deviation over all words.
+    A constant neuron scores 0.
     """
 
     standardised: bool = False

@@ -1,4 +1,4 @@
-"""No method at all: the control for every other one."""
+"""Random scores: a control for all methods."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from keyneurons.selection.moments import Moments
 
 @dataclass(frozen=True)
 class Random(MomentScorer):
-    """A number between 0 and 1 for every tag and neuron, uniform.
+    """Uniform random numbers between 0 and 1 for every tag and neuron.
 
-    It depends on the seed and on how many words each tag has, so that other words give other numbers. A constant neuron
-    scores 0 as everywhere.
+    They depend on the seed and the word counts of the tags, so that other words give other numbers.
+    A constant neuron scores 0, as in every method.
     """
 
     seed: int = 0
 
     def of_moments(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
-        """A number for every tag and neuron."""
+        """A random number for every tag and neuron."""
         entropy = np.random.SeedSequence([self.seed, *moments.counts.tolist()])
         generator = torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
         drawn = torch.rand(moments.sums.shape, generator=generator, dtype=torch.float64)

@@ -20,10 +20,11 @@ from keyneurons.selection.views import MAGNITUDE, VALUE, View
 class WelchT(SignificantMomentScorer):
     """Welch's t of a neuron between the words of a tag and all others, signed.
 
-    ``t = (mean_t - mean_rest) / sqrt(var_t / n_t + var_rest / n_rest)`` (Welch 1947): as Student's t, but without equal
-    variances. With ``magnitude`` on the absolute activations, as the localizer of language units of AlKhamissi et al.
-    2024 (arXiv:2411.02280) does it: blind to a sign that flips. It ignores shift, scale and all other neurons; it
-    grows with the number of words. A constant neuron scores 0.
+    ``t = (mean_t - mean_rest) / sqrt(var_t / n_t + var_rest / n_rest)`` (Welch 1947): Student's t
+    without equal variances. With ``magnitude`` it uses absolute activations, as the localizer of
+    language units of AlKhamissi et al. 2024 (arXiv:2411.02280), and ignores sign changes. Invariant
+    to shift and scale and independent of other neurons; grows with the number of words. A constant
+    neuron scores 0.
     """
 
     magnitude: bool = False
@@ -44,7 +45,7 @@ class WelchT(SignificantMomentScorer):
         return (moments.difference() / (of_tag + of_rest).sqrt()).masked_fill(moments.constant, 0.0)
 
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
-        """Student's t with the degrees of freedom of Welch and Satterthwaite, two-sided; assumes independent words.
+        """Two-sided test with Welch-Satterthwaite degrees of freedom; assumes independent words.
 
         Returns:
             The scores and their p-values.
@@ -61,11 +62,13 @@ def _errors(moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tens
 
     Raises:
         ColumnError: If both are 0 and the means differ.
-        TagError: If one side has a single word.
+        TagError: If one class has a single word.
     """
     for tag, count in enumerate(moments.counts.tolist()):
         if not 2 <= count <= moments.n_words - 2:
-            raise TagError(tag, f"needs 2 words, and 2 without it, for a variance, got {count} of {moments.n_words}")
+            raise TagError(
+                tag, f"needs at least 2 words with it and 2 without for a variance, got {count} of {moments.n_words}"
+            )
     inside, outside = moments.squares_within()
     infinite = (inside + outside <= ROUNDING * moments.difference().square()) & ~moments.constant
     if infinite.any():

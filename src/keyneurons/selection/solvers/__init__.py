@@ -1,1 +1,1 @@
-"""What methods fit: penalised regressions and Gaussians, solved for all tags at once."""
+"""Solvers that selection methods use: penalised regressions and Gaussians."""

@@ -1,4 +1,4 @@
-"""Gaussians that grow by one neuron at a time, every other neuron being ready to join."""
+"""Gaussians extended by one neuron at a time, with the density for every candidate neuron."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from torch import Tensor
 
 from keyneurons.selection.scorer import wide
 
-VALUES_AT_ONCE = 2**18  # of float64: a step takes several of these through the cache of a processor
+VALUES_AT_ONCE = 2**18  # float64 values per block: a few blocks fit the processor cache
 
 
 class Gaussian:
-    """The words of one side: their Gaussian on the chosen neurons, and on each other neuron given these.
+    """Gaussian of the words of one class on the selected neurons and any one candidate neuron.
 
-    With every neuron chosen it grows by a column of the Cholesky factor of ``(nu0 + n + d + 2) Sigma*``. ``loadings``
-    are the mean and then these columns, over all neurons; ``places`` are 1 and then the held-out words in the
-    coordinates of these columns, so that ``x - places @ loadings`` is what the chosen neurons do not explain of
-    held-out activations, and ``left`` the like of the diagonal.
+    With all neurons selected, ``loadings`` are the mean and the columns of the Cholesky factor of
+    ``(nu0 + n + d + 2) Sigma*``; each selected neuron adds a column. ``places`` are 1 and the
+    coordinates of the held-out words in these columns, so that ``x - places @ loadings`` are the
+    residuals of the held-out activations given the selected neurons. ``left`` is the corresponding
+    residual diagonal.
     """
 
     def __init__(
@@ -30,24 +31,28 @@ class Gaussian:
         self.values, self.fitted, self.held = values, fitted, held
         mean, squares = _mean_and_squares(values, fitted)
         self.varied = squares > 0
-        self.left = with_prior(squares, self.n_words).masked_fill(~self.varied, 1.0)  # never chosen; any number will do
+        # constant neurons are never selected: their value is arbitrary
+        self.left = with_prior(squares, self.n_words).masked_fill(~self.varied, 1.0)
         self.loadings = mean[None]
         self.places = mean.new_ones(len(held), 1)
         self.distance = mean.new_zeros(len(held))
         self.log_determinant = mean.new_zeros(())
 
     def log_densities(self, words: Float[Tensor, "some neurons"], some: slice) -> Float[Tensor, "some neurons"]:
-        """Log density of some held-out words on the chosen neurons and each other one, less a term in the size."""
-        size = len(self.loadings)  # chosen neurons, and the other one for the mean
+        """Log densities of some held-out words on the selected neurons and each candidate.
+
+        A term that depends only on the number of neurons is omitted.
+        """
+        size = len(self.loadings)  # selected neurons and the candidate: the mean takes one row
         divisor = denominator(self.n_words, size)
-        found = torch.addmm(words, self.places[some], self.loadings, alpha=-1)
-        found.square_().mul_(-divisor / 2 / self.left)
-        found -= (divisor / 2 * self.distance[some])[:, None]
-        found -= (self.log_determinant + self.left.log() - size * math.log(divisor)) / 2
-        return found
+        densities = torch.addmm(words, self.places[some], self.loadings, alpha=-1)
+        densities.square_().mul_(-divisor / 2 / self.left)
+        densities -= (divisor / 2 * self.distance[some])[:, None]
+        densities -= (self.log_determinant + self.left.log() - size * math.log(divisor)) / 2
+        return densities
 
     def add(self, neuron: int) -> None:
-        """Put a neuron beside the chosen ones."""
+        """Add a neuron to the selected ones."""
         root = self.left[neuron].sqrt()
         loading = (self._products(neuron) - self.loadings[1:, neuron] @ self.loadings[1:]) / root
         activation = wide(self.values[self.held, neuron, None])[:, 0]
@@ -59,7 +64,7 @@ class Gaussian:
         self.places = torch.cat([self.places, place[:, None]], dim=1)
 
     def _products(self, neuron: int) -> Float[Tensor, " neurons"]:
-        """Sums over the fitted words of the products of a neuron with every one, both less their means."""
+        """Sums over the fitted words of centred products of a neuron with every neuron."""
         sums = torch.zeros_like(self.left)
         for words in word_blocks(self.values, self.fitted):
             words -= self.loadings[0]
@@ -68,10 +73,11 @@ class Gaussian:
 
 
 def with_prior(squares: Float[Tensor, " neurons"], n_words: int) -> Float[Tensor, " neurons"]:
-    """Diagonal of ``Lambda0 + S``: S sums squares around the mean, Lambda0 is the diagonal of ``S / n``.
+    """Diagonal of ``Lambda0 + S``, with S the scatter matrix and Lambda0 the diagonal of ``S / n``.
 
-    Off the diagonal it is S, so neurons that say the same leave a matrix that can be inverted. The posterior mode of a
-    covariance of d neurons is ``Sigma* = (Lambda0 + S) / (nu0 + n + d + 2)``.
+    Off the diagonal the sum equals S, so neurons with identical activations leave the matrix
+    invertible. The posterior mode of a covariance of d neurons is ``Sigma* = (Lambda0 + S) / (nu0 +
+    n + d + 2)``.
     """
     return squares + squares / n_words
 
@@ -84,7 +90,7 @@ def denominator(n_words: int, size: int) -> int:
 def _mean_and_squares(
     values: Num[Tensor, "words neurons"], rows: Int[Tensor, " some"]
 ) -> tuple[Float[Tensor, " neurons"], Float[Tensor, " neurons"]]:
-    """Means of some words and sums of squares around them, exactly 0 where a neuron has one value on all of them."""
+    """Means and sums of squared deviations over some words; exactly 0 for constant neurons."""
     first = wide(values[rows[:1]])[0]
     shift, squares = torch.zeros_like(first), torch.zeros_like(first)
     for words in word_blocks(values, rows):
@@ -98,7 +104,7 @@ def _mean_and_squares(
 def word_blocks(
     values: Num[Tensor, "words neurons"], rows: Int[Tensor, " some"]
 ) -> Iterator[Float[Tensor, "_ neurons"]]:
-    """Wide copies of some words, a few at a time."""
+    """Copies of some words in the widest type, in blocks."""
     at_once = max(1, VALUES_AT_ONCE // values.shape[1])
     for first in range(0, len(rows), at_once):
         yield wide(values[rows[first : first + at_once]])

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression on standardised activations with an elastic-net penalty, solved to its optimum."""
+"""Multinomial logistic regression with an elastic-net penalty on standardised activations."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from keyneurons.selection.solvers.quadratic import soft_threshold
 MAX_STEPS = 10_000
 STEPS_BETWEEN_CHECKS = 10
 COLUMNS_AT_ONCE = 256
-LONGER, SHORTER = 1.1, 0.5  # what a step length becomes after a step that was good, and one that was not
+LONGER, SHORTER = 1.1, 0.5  # factors of the step length after an accepted and a rejected step
 SHORTEST = 1e-20
-ROUNDING = 1e-6  # of the loss: less than float32 logits tell
+ROUNDING = 1e-6  # relative tolerance of the loss: below the precision of float32 logits
 
 
 def standardised(values: Num[Tensor, "words neurons"]) -> Float[Tensor, "neurons words"]:
@@ -38,16 +38,18 @@ def multinomial_weights(
     l2: float,
     tolerance: float,
 ) -> Float[Tensor, "tags neurons"]:
-    """Minimise ``mean cross-entropy + l1 sum |W| + l2 sum W^2`` over the weights W and a bias that is not penalised.
+    """Minimise ``mean cross-entropy + l1 sum |W| + l2 sum W^2`` over weights W and a free bias.
 
-    Accelerated proximal gradient (Beck & Teboulle 2009) with a step length that follows the curvature, the momentum
-    dropped where it points uphill (O'Donoghue & Candes 2015). Every step is two products with the inputs.
+    Accelerated proximal gradient (Beck & Teboulle 2009) with an adaptive step length; the momentum
+    is reset where it points uphill (O'Donoghue & Candes 2015). Each step takes two products with
+    the inputs.
 
     Returns:
-        Weights at which no subgradient is further from 0 than ``tolerance`` times the largest gradient without any.
+        Weights at which no subgradient exceeds ``tolerance`` times the largest gradient at weights
+        of 0.
 
     Raises:
-        ValueError: If they are not reached.
+        ValueError: If the solver does not converge.
     """
     problem = _Multinomial(inputs, tags, n_tags, l1, l2)
     weights = inputs.new_zeros(n_tags, len(inputs) + 1)
@@ -57,7 +59,7 @@ def multinomial_weights(
     allowed = tolerance * float(slope[:, :-1].abs().max())
     if not allowed:  # every neuron is constant
         return weights[:, :-1].double()
-    ahead, ahead_logits, pace, step = weights, logits, 1.0, 1.0
+    ahead, ahead_logits, momentum, step = weights, logits, 1.0, 1.0
     for count in range(1, MAX_STEPS + 1):
         slope, value = problem.slope(ahead, ahead_logits), problem.smooth_value(ahead, ahead_logits)
         while True:
@@ -68,16 +70,16 @@ def multinomial_weights(
                 break
             step *= SHORTER
             if step < SHORTEST:
-                raise ValueError(f"multinomial probe cannot go on: no step down from a loss of {value}")
+                raise ValueError(f"multinomial probe failed: no step decreases the loss of {value}")
         if ((ahead - new) * (new - weights)).sum() > 0:
-            pace = 1.0
-        next_pace = (1 + (1 + 4 * pace**2) ** 0.5) / 2
-        push = (pace - 1) / next_pace
+            momentum = 1.0
+        next_momentum = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        push = (momentum - 1) / next_momentum
         ahead, ahead_logits = new + push * (new - weights), new_logits + push * (new_logits - logits)
-        weights, logits, pace, step = new, new_logits, next_pace, step * LONGER
+        weights, logits, momentum, step = new, new_logits, next_momentum, step * LONGER
         if count % STEPS_BETWEEN_CHECKS == 0 and (left := problem.violation(weights, logits)) <= allowed:
             return weights[:, :-1].double()
-    raise ValueError(f"multinomial probe not within {allowed} after {MAX_STEPS} steps, got {left}")
+    raise ValueError(f"multinomial probe did not reach a subgradient of {allowed} in {MAX_STEPS} steps, got {left}")
 
 
 class _Multinomial:
@@ -101,7 +103,7 @@ class _Multinomial:
     def slope(
         self, weights: Float[Tensor, "tags weights"], logits: Float[Tensor, "tags words"]
     ) -> Float[Tensor, "tags weights"]:
-        """The derivative of the loss without its L1 term."""
+        """The gradient of the loss without its L1 term."""
         residual = (logits.softmax(dim=0) - self.targets) / logits.shape[1]
         slope = torch.empty_like(weights)
         slope[:, :-1] = torch.addmm(weights[:, :-1], residual, self.inputs.T, beta=2 * self.l2)
@@ -109,14 +111,14 @@ class _Multinomial:
         return slope
 
     def shrunk(self, weights: Float[Tensor, "tags weights"], step: float) -> Float[Tensor, "tags weights"]:
-        """The weights but for the bias nearer to 0 by ``step l1``."""
+        """The weights, except the bias, soft-thresholded by ``step l1``."""
         if self.l1:
             by = torch.full_like(weights[:, :-1], step * self.l1)
             weights[:, :-1] = soft_threshold(weights[:, :-1], by)
         return weights
 
     def violation(self, weights: Float[Tensor, "tags weights"], logits: Float[Tensor, "tags words"]) -> float:
-        """Largest distance of a subgradient of the loss from 0."""
+        """Largest magnitude of a subgradient of the loss."""
         slope = self.slope(weights, logits)
         of_weights, inner = slope[:, :-1], weights[:, :-1]
         at_zero = (of_weights.abs() - self.l1).clamp(min=0)

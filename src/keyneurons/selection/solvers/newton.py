@@ -1,4 +1,4 @@
-"""Parts of a proximal Newton step for L1-penalised logistic regressions."""
+"""Steps of the proximal Newton method for L1-penalised logistic regressions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 MAX_HALVINGS = 40
-SUFFICIENT = 0.01  # share of the promised decrease that a step must bring (Armijo)
-STRIPES = 4  # of a Hessian, each computed up to the diagonal: 5/8 of the products
-LEAST_RIDGE = 1e-7  # of the mean curvature: about what rounding to float32 takes off
+SUFFICIENT = 0.01  # share of the predicted decrease that a step must achieve (Armijo)
+STRIPES = 4  # row blocks of a Hessian, each computed up to the diagonal: 5/8 of the products
+LEAST_RIDGE = 1e-7  # relative to the mean curvature: about the rounding error of float32
 
 
 @dataclass(frozen=True)
 class LogisticLoss:
-    """``sum_i importance_i log(1 + exp(-s_i margin_i))`` of every tag, with ``s_i = 2 target_i - 1``."""
+    """The loss ``sum_i importance_i log(1 + exp(-s_i margin_i))``, ``s_i = 2 target_i - 1``."""
 
     targets: Float[Tensor, "tags words"]
     importance: Float[Tensor, "tags words"]
@@ -27,11 +27,11 @@ class LogisticLoss:
         return (self.importance * (softplus(margins) - self.targets * margins)).sum(dim=1)
 
     def residual(self, margins: Float[Tensor, "tags words"]) -> Float[Tensor, "tags words"]:
-        """The derivative of the loss in the log odds."""
+        """The derivative of the loss with respect to the log odds."""
         return self.importance * (margins.sigmoid() - self.targets)
 
     def curvature(self, margins: Float[Tensor, "tags words"]) -> Float[Tensor, "tags words"]:
-        """The second derivative of the loss in the log odds."""
+        """The second derivative of the loss with respect to the log odds."""
         return self.importance * margins.sigmoid() * (-margins).sigmoid()
 
 
@@ -41,12 +41,13 @@ def hessian(
     curvature: Float[Tensor, " words"],
     words_at_once: int,
 ) -> Float[Tensor, "size_and_bias size_and_bias"]:
-    """Second derivative of the loss in some weights and the bias, which comes last.
+    """Second derivative of the loss with respect to some weights and the bias, which comes last.
 
-    In float32, and a little raised so that it stays positive definite: it steers the steps, not where they end.
+    Computed in float32 with a small ridge that keeps it positive definite; this affects the steps
+    but not the optimum.
     """
     size = len(columns) + 1
-    found = inputs.new_zeros(size, size)
+    matrix = inputs.new_zeros(size, size)
     edges = [size * stripe // STRIPES for stripe in range(STRIPES + 1)]
     stripes = list(zip(edges[:-1], edges[1:], strict=True))
     roots = curvature.sqrt().to(inputs)
@@ -54,10 +55,10 @@ def hessian(
         root = roots[first : first + words_at_once]
         weighted = torch.cat([inputs[:, first : first + words_at_once][columns] * root, root[None]])
         for start, end in stripes:
-            found[start:end, :end].addmm_(weighted[start:end], weighted[:end].T)
+            matrix[start:end, :end].addmm_(weighted[start:end], weighted[:end].T)
     for start, end in stripes:
-        found[:start, start:end] = found[start:end, :start].T
-    precise = found.to(curvature)
+        matrix[:start, start:end] = matrix[start:end, :start].T
+    precise = matrix.to(curvature)
     precise.diagonal().add_(LEAST_RIDGE * precise.diagonal().mean())
     return precise
 
@@ -69,18 +70,19 @@ def step_size(
     slope: Float[Tensor, " tags"],
     penalty: Float[Tensor, " tags"],
 ) -> Float[Tensor, " tags"]:
-    """The largest of 1, 1/2, 1/4 ... of the way to a target that brings enough of the promised decrease.
+    """The first of the steps 1, 1/2, 1/4 ... to a target that achieves a sufficient decrease.
 
-    Margins and weights are those here and those at the target; the slope is that of the loss along the way.
+    ``margins`` and ``weights`` are the current values and those at the target; ``slope`` is the
+    derivative of the loss along the step.
     """
     here = penalty * weights[0].abs().sum(dim=1)
-    promised = slope + penalty * weights[1].abs().sum(dim=1) - here
+    predicted = slope + penalty * weights[1].abs().sum(dim=1) - here
     before = loss.value(margins[0]) + here
     step = torch.ones_like(before)
     for _ in range(MAX_HALVINGS):
-        tried = penalty * torch.lerp(*weights, step[:, None]).abs().sum(dim=1)
-        after = loss.value(torch.lerp(*margins, step[:, None])) + tried
-        enough = after <= before * (1 + 1e-14) + SUFFICIENT * step * promised
+        new_penalty = penalty * torch.lerp(*weights, step[:, None]).abs().sum(dim=1)
+        after = loss.value(torch.lerp(*margins, step[:, None])) + new_penalty
+        enough = after <= before * (1 + 1e-14) + SUFFICIENT * step * predicted
         if enough.all():
             break
         step = torch.where(enough, step, step / 2)

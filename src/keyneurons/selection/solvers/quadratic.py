@@ -1,4 +1,4 @@
-"""Minimising L1-penalised quadratics."""
+"""Minimisation of L1-penalised quadratics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 MAX_STEPS = 200
 MAX_HALVINGS = 30
-RIDGES = (0.0, 1e-6, 1e-4, 1e-2)  # shares of the mean curvature that may be added to make it positive definite
+RIDGES = (0.0, 1e-6, 1e-4, 1e-2)  # relative to the mean curvature, tried in turn until positive definite
 
 
 def violation(
@@ -16,7 +16,7 @@ def violation(
     weights: Float[Tensor, "*tags weights"],
     penalty: Float[Tensor, "*tags weights"],
 ) -> Float[Tensor, "*tags"]:
-    """Largest distance of a subgradient of ``loss + penalty |w|`` from 0, which it is at the minimum."""
+    """Largest magnitude of a subgradient of ``loss + penalty |w|``; 0 at the minimum."""
     at_zero = (gradient.abs() - penalty).clamp(min=0)
     return torch.where(weights != 0, (gradient + penalty * weights.sign()).abs(), at_zero).amax(dim=-1)
 
@@ -24,7 +24,7 @@ def violation(
 def soft_threshold(
     x: Float[Tensor, "*tags weights"], by: Float[Tensor, "*tags weights"]
 ) -> Float[Tensor, "*tags weights"]:
-    """The proximal map of ``by |x|``: every number nearer to 0 by this much, and no further than 0."""
+    """The proximal map of ``by |x|``: moves every number towards 0 by ``by``, at most to 0."""
     return x - x.clamp(-by, by)
 
 
@@ -35,21 +35,23 @@ def minimise_quadratic(
     penalty: Float[Tensor, "tags weights"],
     tolerance: Float[Tensor, " tags"],
 ) -> Float[Tensor, "tags weights"]:
-    """Minimise ``gradient (v - start) + (v - start) hessian (v - start) / 2 + penalty |v|`` over v, tag by tag.
+    """Minimise an L1-penalised quadratic of every tag.
 
-    By turns a proximal gradient step, which finds the weights that are not 0 and their signs and alone would converge
-    (Beck & Teboulle 2009), and a Newton step among those weights, a weight that would change its sign stopping at 0
-    (Bertsekas 1982), as far as it decreases the objective. Once the signs are right the Newton step is exact.
+    The objective is ``gradient (v - start) + (v - start) hessian (v - start) / 2 + penalty |v|``
+    over v. Two steps alternate. A proximal gradient step, which alone would converge (Beck &
+    Teboulle 2009), determines the non-zero weights and their signs. A Newton step on these weights
+    follows, in which a weight that would change sign stops at 0 (Bertsekas 1982), as far as it
+    decreases the objective. With the right signs the Newton step is exact.
 
     Returns:
-        Weights whose ``violation`` is within the tolerance, or as near to it as ``MAX_STEPS`` steps come.
+        Weights whose ``violation`` is within the tolerance, or those after ``MAX_STEPS`` steps.
     """
     bound = torch.minimum(torch.linalg.matrix_norm(hessian), torch.linalg.matrix_norm(hessian, torch.inf))
     step = 1 / bound.clamp(min=torch.finfo(bound.dtype).tiny ** 0.5)
-    found = []
+    minima = []
     for each in zip(gradient, hessian, start, penalty, step.tolist(), tolerance.tolist(), strict=True):
-        found.append(_minimise(*each))
-    return torch.stack(found)
+        minima.append(_minimise(*each))
+    return torch.stack(minima)
 
 
 def _minimise(
@@ -77,7 +79,7 @@ def _newton_step(
     slope: Float[Tensor, " weights"],
     penalty: Float[Tensor, " weights"],
 ) -> Float[Tensor, " weights"]:
-    """The largest of 1, 1/2, 1/4 ... of a Newton step on the weights that are not 0 that decreases the objective."""
+    """Newton step on the non-zero weights, halved until it decreases the objective."""
     free = ((weights != 0) | (penalty == 0)).nonzero().squeeze(1)
     curvature, here, cost = hessian[free][:, free], weights[free], penalty[free]
     slope_here = slope[free]
@@ -95,7 +97,7 @@ def _newton_step(
 
 
 def _solve(matrix: Float[Tensor, "free free"], right: Float[Tensor, " free"]) -> Float[Tensor, " free"] | None:
-    """Solve with a positive definite matrix, or one made so by a ridge; None where the ridges do not help."""
+    """Solve with a positive definite matrix, with a ridge if needed; None if no ridge suffices."""
     diagonal = matrix.diagonal().mean()
     for ridge in RIDGES:
         raised = matrix.clone()

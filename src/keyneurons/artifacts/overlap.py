@@ -1,0 +1,32 @@
+"""``overlap_count.csv`` and its kin: how far the sets of every two tags overlap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jaxtyping import Int
+from numpy import ndarray
+
+from keyneurons.analysis.overlap import Overlap
+from keyneurons.artifacts.tables import read_matrix, write_matrix
+
+MATRICES = ("count", "coefficient", "jaccard", "expected", "p_value")
+
+
+def write_overlap(folder: Path, overlap: Overlap) -> None:
+    """Write every matrix of an overlap into a run's folder."""
+    for name in MATRICES:
+        write_matrix(_path(folder, name), overlap.tags, getattr(overlap, name))
+
+
+def read_overlap_counts(folder: Path) -> tuple[tuple[str, ...], Int[ndarray, "tags tags"]]:
+    """The tags, and how many key neurons every two of them share, from a run's folder.
+
+    Raises:
+        ValueError: the file holds no such matrix.
+    """
+    return read_matrix(_path(folder, "count"))
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"overlap_{name}.csv"

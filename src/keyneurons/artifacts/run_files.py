@@ -1,0 +1,98 @@
+"""Which files a run leaves in its folder; MLflow gets them under the same names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from keyneurons.analysis.confounds import Confounded
+from keyneurons.artifacts.bound import Bound
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, write_key_neurons
+from keyneurons.artifacts.layers import write_layers
+from keyneurons.artifacts.lesions import write_lesions
+from keyneurons.artifacts.metrics import write_curves, write_metrics
+from keyneurons.artifacts.overlap import write_overlap
+from keyneurons.artifacts.probe import PROBE_FILE, write_probe
+from keyneurons.artifacts.redundancy import REDUNDANCY_FILE, write_redundancy
+from keyneurons.artifacts.scores import SCORES_FILE, write_scores
+from keyneurons.artifacts.tables import write_matrix
+from keyneurons.digests import json_digest
+from keyneurons.pipeline.experiment import Experiment, Result
+from keyneurons.pipeline.layers import layer_metrics
+from keyneurons.records import NeuronSets
+
+CONFUSION_FILE = "confusion.csv"
+
+
+def write_run_files(result: Result, folder: Path) -> None:
+    """Write everything that a run found, figures and summary apart."""
+    text, sets, probed = result.text, result.key.sets, result.evidence.key
+    names, method = text.labels.names, result.experiment.method
+    dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
+    write_run_sets(folder / KEY_NEURONS_FILE, result.experiment, dataset, text.labels.column, sets, confounds)
+    write_overlap(folder, result.overlap)
+    if probed is not None:
+        write_matrix(folder / CONFUSION_FILE, names, probed.scores.confusion)
+        write_probe(folder / PROBE_FILE, probed.probe, sets, names, method)
+    if result.reliability.redundancy is not None:
+        write_redundancy(folder / REDUNDANCY_FILE, result.reliability.redundancy, sets)
+    write_metrics(folder, result.metrics)
+    write_scores(folder / SCORES_FILE, result.key.scores, names, method)
+    if curves := _curves(result):
+        write_curves(folder, curves)
+    for read_at, layers in result.layers.read_at.items():
+        write_layers(folder, read_at, layers)
+    if result.lesions is not None:
+        write_lesions(folder, result.lesions)
+
+
+def write_run_sets(
+    path: Path,
+    experiment: Experiment,
+    dataset: Mapping[str, str],
+    column: str,
+    sets: NeuronSets,
+    confounds: Mapping[str, Sequence[Confounded]] | None = None,
+) -> None:
+    """Write the key neurons that an experiment selected.
+
+    Args:
+        path: the file.
+        experiment: what selected them.
+        dataset: id and digest of the text.
+        column: where the tags are from.
+        sets: the key neurons.
+        confounds: what each key neuron has in common with surface features, if that was checked.
+    """
+    settings: dict[str, Any] = {**asdict(experiment.selection.rule), "seed": experiment.seed}
+    if experiment.attribute is not None:
+        by = experiment.attribute.method
+        attribution = {"kind": type(by).__name__, **asdict(by)}
+        settings = {"scored_at": "prediction", "attribution": attribution, **settings}
+    write_key_neurons(
+        path,
+        Bound.of(experiment.read, column),
+        sets.tags,
+        dataset=dataset,
+        layers=sets.layers,
+        read_at=experiment.read.read_at,
+        method=experiment.method,
+        settings=settings,
+        confounds=confounds,
+    )
+
+
+def sets_digest(sets: NeuronSets) -> str:
+    """Digest of which neurons were selected for which tag, and nothing else."""
+    tags = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in sets.tags.items()}
+    return json_digest([sets.site, tags])[:16]
+
+
+def _curves(result: Result) -> dict[str, dict[int, float]]:
+    """Every measure by layer, and how far the attributions of a layer are from complete."""
+    layers, residuals = result.layers.read_at, result.key.words.residuals
+    curves = {name: curve for at, found in layers.items() for name, curve in layer_metrics(at, found).items()}
+    of_layers = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
+    return curves | ({"layer/attribution/residual": of_layers} if of_layers else {})

@@ -1,0 +1,82 @@
+"""A run, or a sweep: composed here and checked, then done by Hydra."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from keyneurons.cli.task import Task
+
+if TYPE_CHECKING:
+    from keyneurons.cli.command_line import CommandLine
+
+
+def launch(line: CommandLine) -> None:
+    """Do a run or a sweep, or answer a flag of Hydra's such as ``--cfg``.
+
+    Args:
+        line: flags and overrides.
+
+    Raises:
+        ValueError: something is not legal, or jobs of a sweep failed.
+    """
+    if "${" in os.getcwd():
+        raise ValueError("Hydra would resolve the ${ in the name of this folder; start keyneurons in another one")
+    if not line.runs:
+        run_hydra(Task(None), line.arguments)
+    elif line.resume is not None:
+        from keyneurons.cli.sweep import resume
+
+        resume(line)
+    elif line.multirun or _is_sweep(line):
+        from keyneurons.cli.sweep import sweep
+
+        sweep(line)
+    else:
+        task = Task(None)
+        run_hydra(task, line.arguments)
+        for error in task.errors.values():
+            raise error
+
+
+def _is_sweep(line: CommandLine) -> bool:
+    """Whether the configuration itself asks for a sweep; what Hydra will write of it is checked."""
+    from hydra.types import RunMode
+
+    from keyneurons.config.compose import base_config, composing
+
+    with composing(line.config_dir):
+        return bool(base_config(line.overrides, line.config_name).hydra.mode == RunMode.MULTIRUN)
+
+
+def run_hydra(task: Task, arguments: Sequence[str]) -> None:
+    """Let Hydra compose a command line and do a task with it.
+
+    Args:
+        task: what Hydra calls.
+        arguments: flags and overrides.
+
+    Raises:
+        OSError: a folder cannot be written; the error names it.
+    """
+    import hydra
+
+    from keyneurons.config.paths import conf_folder
+
+    sys.argv[1:] = arguments
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+    except OSError as error:
+        _name_folder(error)
+        raise
+
+
+def _name_folder(error: OSError) -> None:
+    """Put the folder that Hydra was writing into into an error that names no file, as on a full disk."""
+    if error.errno is not None and error.filename is None:
+        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+        folders = [str(names["output_dir"]) for names in frames if "output_dir" in names]
+        error.filename = folders[-1] if folders else None

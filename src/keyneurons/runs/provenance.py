@@ -1,0 +1,60 @@
+"""Where a run comes from: its code, its process, its model and what it was asked, as the tags of the run."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keyneurons.activations.reader import ActivationReader
+from keyneurons.config.schema import Config
+from keyneurons.process_tag import process_tag
+from keyneurons.version import __version__
+
+
+def provenance(config: Config, choices: Mapping[str, str], read: ActivationReader) -> dict[str, str]:
+    """Tags that are known before anything is computed, so that a failed run has them too.
+
+    Args:
+        config: the checked configuration.
+        choices: the option chosen in each config group.
+        read: the reader of the run's activations.
+    """
+    return {
+        "model": read.model.files.id + (" with random weights" if read.model.random_weights else ""),
+        "model_revision": read.model.files.revision,
+        "layer": ",".join(map(str, read.layers)),
+        "site": config.site,
+        "dataset": choices["dataset"],
+        "selection": choices["selection"],
+        "top_k": str(config.top_k),
+        "process": process_tag(),
+        **code_tags(),
+    }
+
+
+def code_tags() -> dict[str, str]:
+    """The version of this code."""
+    return {"keyneurons_version": __version__, "git_commit": git_commit()}
+
+
+def code_version(tags: Mapping[str, Any]) -> str:
+    """The version of the code that a run was made with, by the tags of the run."""
+    return f"{tags.get('keyneurons_version', 'unknown')} ({str(tags.get('git_commit', 'none'))[:8]})"
+
+
+def git_commit() -> str:
+    """Commit of the checkout that this code runs from, ``+`` behind it if it was changed, or ``none``."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout
+
+    try:
+        tracked = git("ls-files", Path(__file__).name)
+        if not tracked:
+            return "none"
+        return git("rev-parse", "HEAD").strip() + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
