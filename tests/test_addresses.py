@@ -1,4 +1,4 @@
-"""Addresses: no secret is shown whatever characters it has, and a path in an address is the same path outside."""
+"""Addresses: secrets with any characters are masked, and paths survive the round trip."""
 
 from __future__ import annotations
 

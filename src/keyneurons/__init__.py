@@ -1,4 +1,4 @@
-"""Key neurons of grammar in language models: found, compared, tested, tracked."""
+"""Finds, compares, tests and tracks key neurons of grammar in language models."""
 
 from keyneurons.api import RunResult, find_runs, load_run, run, runs_table
 from keyneurons.version import __version__

@@ -1,4 +1,4 @@
-"""``python -m keyneurons``."""
+"""Entry point of ``python -m keyneurons``."""
 
 from keyneurons.cli.main import main
 

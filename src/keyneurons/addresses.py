@@ -1,4 +1,4 @@
-"""Addresses of stores: what in them is a secret, and the paths of SQLite databases."""
+"""Store addresses: masking of secrets, and the paths of SQLite databases."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from urllib.parse import unquote
 SQLITE = "sqlite:///"
 MASK = "***"
 NO_SECRET = (
-    "must not hold a password or a token, which every run would keep: a server takes MLFLOW_TRACKING_USERNAME, "
-    "MLFLOW_TRACKING_PASSWORD and MLFLOW_TRACKING_TOKEN from the environment, PostgreSQL ~/.pgpass (an @ that belongs "
-    "to a path is written %40)"
+    "must not hold a password or a token, since every run records it; use MLFLOW_TRACKING_USERNAME, "
+    "MLFLOW_TRACKING_PASSWORD or MLFLOW_TRACKING_TOKEN in the environment, or ~/.pgpass for PostgreSQL (write an @ "
+    "in a path as %40)"
 )
 IN_TEXT = re.compile(r"(?<![A-Za-z0-9+.-])(?!sqlite\b|file\b)[A-Za-z][A-Za-z0-9+.-]*://\S*")
 CREDENTIAL = re.compile(
@@ -21,62 +21,63 @@ CREDENTIAL = re.compile(
     r"|credentials?|authorization|signature)[\w.-]*|pass|pw|auth|sig|key)=.*",
     re.IGNORECASE | re.DOTALL,
 )
-"""An option of an address that holds a secret, and all that follows."""
+"""Matches an option of an address with a secret, and the rest of the address."""
 
 
 def masked_address(address: str) -> str:
-    """An address without the password or the token in it, whatever characters they have unescaped.
+    """Mask passwords and tokens in an address, even if they contain unescaped characters.
 
-    The user of ``http://user@host`` counts as a token, since servers take tokens there; a database's user does not. A
-    password ends at the last ``@``: an ``@`` of a path, behind a ``:``, has to be written ``%40``.
+    The user in ``http://user@host`` counts as a token, since servers accept tokens there; the user
+    of a database does not. A password extends to the last ``@``; an ``@`` in a path after a ``:``
+    must be written as ``%40``.
     """
-    scheme, there, rest = address.partition("://")
-    if not there:
+    scheme, separator, rest = address.partition("://")
+    if not separator:
         scheme, rest = "", address
     if scheme.partition("+")[0] in {"sqlite", "file"}:
         return address
     info, at, host = rest.rpartition("@")
-    if _options(info) != info:  # a password with an option in it, or an option with an @ in it
-        return f"{scheme}{there}{MASK}"
+    if _options(info) != info:  # an option inside a password, or an @ inside an option
+        return f"{scheme}{separator}{MASK}"
     user, colon, password = info.partition(":")
     if colon:
-        return f"{scheme}{there}{user if password else MASK}:{MASK}@{_options(host)}"
+        return f"{scheme}{separator}{user if password else MASK}:{MASK}@{_options(host)}"
     token = at and "http" in scheme and not re.search(r"[/?#]", info)
-    return f"{scheme}{there}{MASK if token else info}{at}{_options(host)}"
+    return f"{scheme}{separator}{MASK if token else info}{at}{_options(host)}"
 
 
 def _options(rest: str) -> str:
-    """What follows the scheme or the ``@`` of an address, its secret options masked."""
+    """Mask the secret options in an address after its scheme or ``@``."""
     if (mark := re.search(r"[?;#]", rest)) is None:
         return rest
-    place, options = rest[: mark.end()], rest[mark.end() :]
-    shown = CREDENTIAL.sub(rf"\g<name>={MASK}", options)
-    return place + (MASK if shown == options and CREDENTIAL.search(unquote(options)) else shown)
+    location, options = rest[: mark.end()], rest[mark.end() :]
+    safe = CREDENTIAL.sub(rf"\g<name>={MASK}", options)
+    return location + (MASK if safe == options and CREDENTIAL.search(unquote(options)) else safe)
 
 
 def masked(text: str) -> str:
-    """A text without the secrets of the addresses in it."""
-    return IN_TEXT.sub(lambda found: masked_address(found[0]), text)
+    """Mask the secrets of all addresses in a text."""
+    return IN_TEXT.sub(lambda match: masked_address(match[0]), text)
 
 
 def check_no_secrets(plain_config: Any) -> None:
-    """Refuse a configuration with a secret in an address, under whatever key: runs keep their configuration.
+    """Reject secrets in the addresses of a configuration, since runs record their configuration.
 
     Args:
-        plain_config: mappings, lists and plain values; overrides of a command line among them.
+        plain_config: Mappings, lists and plain values, including command-line overrides.
 
     Raises:
-        ValueError: there is one.
+        ValueError: If an address contains a secret.
     """
     for key, text in _texts(plain_config, ""):
-        name, value = _told(key, text)
-        shown = masked_address(value) if name == "tracking.uri" else masked(value)
-        if shown != value:
-            raise ValueError(f"{name}: {NO_SECRET}, got {shown!r}")
+        name, value = _key_and_value(key, text)
+        safe = masked_address(value) if name == "tracking.uri" else masked(value)
+        if safe != value:
+            raise ValueError(f"{name}: {NO_SECRET}, got {safe!r}")
 
 
-def _told(key: str, text: str) -> tuple[str, str]:
-    """A key and its value; an override has its own."""
+def _key_and_value(key: str, text: str) -> tuple[str, str]:
+    """Return the key and the value of an entry; an override is split into its own."""
     if not key.startswith("hydra.overrides"):
         return key, text
     name, _, value = text.partition("=")
@@ -95,18 +96,19 @@ def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def sqlite_address(path: Path) -> str:
-    """The address of an SQLite database: in SQLAlchemy's, ``%`` begins an escape and ``?`` the options."""
+    """Build the SQLAlchemy address of an SQLite database, with ``%`` and ``?`` escaped."""
     return SQLITE + str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def sqlite_path(address: str) -> Path:
-    """The database of such an address."""
+    """Return the database path of an SQLite address."""
     return Path(unquote(address.removeprefix(SQLITE)))
 
 
 def for_mlflow(address: str) -> str:
-    """The address under which MLflow opens a store.
+    """Convert an address to the form that MLflow opens correctly.
 
-    Where an SQLite path has escapes, MLflow would make a folder of the escaped name, unless the driver is named.
+    For an SQLite path with escapes, the driver must be named; otherwise MLflow creates a folder
+    with the escaped name.
     """
     return f"sqlite+pysqlite:///{address.removeprefix(SQLITE)}" if re.match(rf"{SQLITE}.*%", address, re.S) else address

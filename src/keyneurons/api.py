@@ -1,4 +1,4 @@
-"""The same runs from Python: for notebooks, and for searches that choose the next configuration themselves."""
+"""Python interface: start runs and load results, for notebooks and custom searches."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run found: metrics by name, the key neurons of every tag, the folder with everything else.
+    """The result of a run: metrics by name, the key neurons of every tag and the output folder.
 
-    ``id`` is that of its MLflow run, or None where the tracking server was away.
+    ``id`` is the MLflow run id, or None if the tracking server was unreachable.
     """
 
     id: str | None
@@ -31,7 +31,7 @@ class RunResult:
     sets: NeuronSets
 
     def key_neurons(self) -> DataFrame:
-        """A row for every key neuron: tag, rank, layer, neuron, score, p_value."""
+        """Tabulate the key neurons: tag, rank, layer, neuron, score, p_value."""
         from pandas import DataFrame
 
         rows = [
@@ -42,7 +42,7 @@ class RunResult:
         return DataFrame(rows, columns=["tag", "rank", "layer", "neuron", "score", "p_value"])
 
     def overlap(self) -> DataFrame:
-        """How many key neurons every two tags share, ``[tags, tags]``."""
+        """Count the key neurons shared by each pair of tags, ``[tags, tags]``."""
         from pandas import DataFrame
 
         from keyneurons.artifacts.overlap import read_overlap_counts
@@ -52,17 +52,17 @@ class RunResult:
 
 
 def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
-    """Do one run, as ``keyneurons OVERRIDES`` does on the command line; it is kept and tracked in the same way.
+    """Run one configuration, saved and tracked like ``keyneurons OVERRIDES`` on the command line.
 
     Args:
-        overrides: such as ``"selection=l1_probe"``, ``"layer=8"``.
-        config_dir: a folder of options of your own, as ``--config-dir`` takes it.
+        overrides: Overrides such as ``"selection=l1_probe"`` or ``"layer=8"``.
+        config_dir: A folder with your own options, as for ``--config-dir``.
 
     Returns:
-        What was found.
+        The result of the run.
 
     Raises:
-        ValueError: the configuration or the data do not allow it; one line says why.
+        ValueError: If the configuration or the data are invalid; one line gives the reason.
     """
     set_environment()
     from keyneurons.artifacts.run_facts import read_logged
@@ -75,22 +75,23 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     folder = output_folder()
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
-    found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)
-    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.key.sets)
+    result, _, is_tracked = tracked_run(experiment, config, folder.absolute(), choices)
+    run_id = read_logged(folder) if is_tracked else None
+    return RunResult(run_id, folder.absolute(), config, result.metrics, result.key.sets)
 
 
 def load_run(run: str, *overrides: str) -> Run:
-    """A run of the tracking store, by its MLflow id.
+    """Load a run from the tracking store by its MLflow id.
 
     Args:
-        run: the id.
-        overrides: such as ``"tracking.uri=http://..."``.
+        run: The run id.
+        overrides: Overrides of the store, such as ``"tracking.uri=http://..."``.
 
     Returns:
-        What it was asked, what it found, and its files.
+        The run with its configuration, results and files.
 
     Raises:
-        ValueError: there is none.
+        ValueError: If the run does not exist.
     """
     set_environment()
     from keyneurons.cli.commands import store_of
@@ -100,17 +101,17 @@ def load_run(run: str, *overrides: str) -> Run:
 
 
 def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
-    """The runs of a sweep (``sweep=ID``), of an MLflow experiment (``experiment=NAME``), of a filter (``filter=...``).
+    """Find runs by sweep (``sweep=ID``), MLflow experiment (``experiment=NAME``) or ``filter``.
 
     Args:
-        overrides: as for :func:`load_run`.
-        which: one of the three.
+        overrides: Overrides of the store, as for :func:`load_run`.
+        which: Exactly one of ``sweep``, ``experiment`` and ``filter`` (MLflow's search syntax).
 
     Returns:
-        All of them, the oldest first.
+        All matching runs, the oldest first.
 
     Raises:
-        ValueError: not one of the three is given, or nothing is found.
+        ValueError: If not exactly one criterion is given, or no run matches.
     """
     set_environment()
     from keyneurons.cli.commands import store_of
@@ -120,7 +121,7 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
 
 
 def runs_table(runs: Iterable[Run]) -> DataFrame:
-    """A row for every run: its params, and its metrics behind them."""
+    """Tabulate runs: one row per run with its params and metrics."""
     from pandas import DataFrame
 
     return DataFrame([{"run": r.id, "name": r.name, **r.params, **r.metrics} for r in runs])

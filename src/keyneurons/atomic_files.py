@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, with the permissions that the user's umask gives."""
+"""Atomic writing of files, with the permissions of the user's umask."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def open_to_umask(path: Path) -> None:
-    """Give a file the permissions that the umask gives to new files."""
+    """Set the permissions of a new file under the current umask."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
 
 
 def check_regular(path: Path) -> None:
-    """Refuse what is there but no file, such as a pipe, which may have no end; a link counts as what it leads to.
+    """Reject existing paths that are not regular files, such as a pipe, which may be endless.
+
+    Links are followed.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: If the path exists and is not a regular file.
     """
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
 
 
 @contextmanager
 def naming(path: Path, needed: int) -> Generator[None]:
-    """Let an error of the disk name the file and, where the disk is full, the bytes that the file needs.
+    """Add the path to disk errors and, if the disk is full, the number of bytes needed.
 
     Raises:
-        OSError: the error, with the file.
+        OSError: The original error with the path.
     """
     try:
         yield
     except OSError as error:
-        more = f"; {needed:,} bytes are needed" if error.errno in FULL else ""
-        raise OSError(error.errno, f"{error.strerror or error}{more}", str(path)) from error
+        details = f"; {needed:,} bytes are needed" if error.errno in FULL else ""
+        raise OSError(error.errno, f"{error.strerror or error}{details}", str(path)) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old one or the whole new one; an error names the file."""
+    """Write a file atomically: readers see the old or the complete new file; errors name it."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     with naming(path, len(content)):
         try:
@@ -65,17 +67,17 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file as UTF-8, whole or not at all."""
+    """Write a UTF-8 text file atomically."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, whole or not at all."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str]) -> None:
-    """Write a safetensors file, whole or not at all; ``facts`` are its metadata."""
+    """Write a safetensors file atomically, with ``facts`` as its metadata."""
     from safetensors.torch import save
 
     write_bytes(path, save(dict(tensors), metadata=dict(facts)))

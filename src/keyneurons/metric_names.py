@@ -1,4 +1,4 @@
-"""What MLflow takes as a name and a value; names of metrics in its characters, and the tags that fit into them."""
+"""MLflow's limits on names and values, and the encoding of tags in metric names."""
 
 from __future__ import annotations
 
@@ -6,80 +6,83 @@ import posixpath
 import re
 
 LONGEST_NAME = 250
-"""Characters of the name of a run, a param, a metric or a tag that MLflow keeps."""
+"""Maximum length of the name of a run, param, metric or tag in MLflow."""
 
 LONGEST_DATASET = 500
-"""Characters of the name of a dataset."""
+"""Maximum length of the name of a dataset."""
 
 LONGEST_PARAM = 6000
-"""Characters of the value of a param."""
+"""Maximum length of the value of a param."""
 
 LONGEST_TEXT = 8000
-"""Characters of the value of a tag of a run, its description among them."""
+"""Maximum length of the value of a run's tag, including its description."""
 
 LONGEST_PREFIX = 64
-"""Characters that stand before the tag in the longest name of a metric, such as ``lesion/.../p_value/``."""
+"""Maximum length of the part before the tag in a metric name, such as ``lesion/.../p_value/``."""
 
-# what MLflow refuses: other characters, slashes beside no name, names of dots only; and what would look escaped
-_REFUSED = re.compile(
+# What MLflow rejects (other characters, slashes without a name beside them, names of dots only),
+# and text that looks like an escape.
+_REJECTED = re.compile(
     r"[^\w\-. /]|\A/|(?<=/)/|/\Z|(?<![^/])\.+(?![^/])|_(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})", re.ASCII
 )
 
-_TAKEN = re.compile(r"[\w\-. :/]+")
+_ACCEPTED = re.compile(r"[\w\-. :/]+")
 
 
 def check_name(name: str) -> str:
-    """Refuse what MLflow does not take as the name of a param, a metric or a tag.
+    """Reject names of params, metrics or tags that MLflow does not accept.
 
     Args:
-        name: the name.
+        name: The name.
 
     Returns:
         The name.
 
     Raises:
-        ValueError: it is too long, or holds other characters, or what a path would not keep (``..``, ``//``).
+        ValueError: If the name is too long, contains illegal characters, or is not a normalised
+            path (``..``, ``//``).
     """
     if len(name) > LONGEST_NAME:
-        raise ValueError(f"the name {shortened(name)!r} is longer than the {LONGEST_NAME} characters that MLflow keeps")
-    if not _TAKEN.fullmatch(name) or name == "." or name.startswith(("/", "..")) or posixpath.normpath(name) != name:
+        raise ValueError(f"the name {shortened(name)!r} is longer than {LONGEST_NAME} characters, MLflow's limit")
+    if not _ACCEPTED.fullmatch(name) or name == "." or name.startswith(("/", "..")) or posixpath.normpath(name) != name:
         raise ValueError(
-            f"MLflow does not take the name {name!r}: letters, digits, spaces and _-.:/ only, not as in ../ or a//b"
+            f"MLflow does not accept the name {name!r}: use letters, digits, spaces and _-.:/, without ../ or a//b"
         )
     return name
 
 
 def metric_name(key: str) -> str:
-    """A metric's name as MLflow takes it; different keys have different names.
+    """Encode a key as a metric name that MLflow accepts; different keys have different names.
 
-    What MLflow refuses is written as in Python: ``_x2c`` is a comma, ``_u540d`` and ``_U0001f600`` are longer numbers.
+    Other characters are escaped as in Python: ``_x2c`` is a comma; larger code points are written
+    as ``_u540d`` or ``_U0001f600``.
     """
-    return _REFUSED.sub(lambda found: "".join(map(_escaped, found[0])), key)
+    return _REJECTED.sub(lambda match: "".join(map(_escape, match[0])), key)
 
 
 def check_tag(tag: str) -> None:
-    """Refuse a tag that does not fit into the names of its metrics.
+    """Reject a tag that is too long for the names of its metrics.
 
     Args:
-        tag: the tag.
+        tag: The tag.
 
     Raises:
-        ValueError: it is too long.
+        ValueError: If the tag is too long.
     """
     most, length = LONGEST_NAME - LONGEST_PREFIX, len(metric_name(f"tag/{tag}")) - len("tag/")
     if length > most:
         raise ValueError(
-            f"the tag {shortened(tag)!r} is too long: in the names of MLflow's metrics it takes {length} characters, "
-            f"{most} at most; shorten it, or leave it out by naming the others in dataset.tags"
+            f"the tag {shortened(tag)!r} is too long: in MLflow's metric names it takes {length} characters, "
+            f"{most} at most; shorten it, or exclude it by listing the other tags in dataset.tags"
         )
 
 
 def shortened(text: str, most: int = 40) -> str:
-    """A text with at most so many characters; of a longer one the middle is left out."""
+    """Shorten a text to at most ``most`` characters by omitting its middle."""
     half = (most - 3) // 2
     return text if len(text) <= most else f"{text[: most - 3 - half]}...{text[-half:]}"
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     number = ord(character)
     return f"_x{number:02x}" if number < 0x100 else f"_u{number:04x}" if number < 0x10000 else f"_U{number:08x}"

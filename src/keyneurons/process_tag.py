@@ -1,4 +1,4 @@
-"""The tag that names the process of a run, by which another process sees what became of it."""
+"""The tag that identifies the process of a run, so that other processes can check its state."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ PROC = Path("/proc")
 
 
 def process_tag() -> str:
-    """This process: its number, its host, and the machine and time of its start, since numbers are given again."""
+    """Identify this process by number, host, machine and start time, since numbers are reused."""
     return f"process {os.getpid()} on {socket.gethostname()} since {_machine()}/{_start(os.getpid())}"
 
 
 def state(tag: str) -> State:
-    """What became of the process of a tag.
+    """Check the state of the process that a tag identifies.
 
     Args:
-        tag: of any run of a store, so its text may be anything.
+        tag: The tag of a run; it may come from any store and have any text.
 
     Returns:
-        "unknown" where only another machine can tell, or nobody: older tags do not say of which container they are.
+        The state; "unknown" if the process belongs to another machine or container, or the tag does
+        not name them.
     """
     if (parts := TAG.fullmatch(tag)) is None or parts["host"] != socket.gethostname():
         return "unknown"
@@ -43,35 +44,35 @@ def state(tag: str) -> State:
 
 
 def alive(tag: str) -> bool:
-    """Whether another process of this machine is still there; of another machine nobody can tell: it counts as gone."""
+    """Whether another process of this machine is running; False for other machines."""
     return state(tag) == "alive"
 
 
 def gone(tag: str) -> bool:
-    """Whether it is certain that a process has ended."""
+    """Whether a process has certainly ended."""
     return state(tag) == "gone"
 
 
 def _machine() -> str:
-    """This machine, and the part of it that sees the same processes (a container has its own)."""
-    facts = [_read(Path("/etc/machine-id")) or "", _linked(PROC / "self" / "ns" / "pid")]
+    """Identify this machine and its process namespace, which differs between containers."""
+    facts = [_read(Path("/etc/machine-id")) or "", _read_link(PROC / "self" / "ns" / "pid")]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:12]
 
 
 def _start(number: int) -> str | None:
-    """When a process of this machine began, in a form that means something only here; None if it has ended."""
+    """Return the start time of a process in a machine-specific form; None if it has ended."""
     if (PROC / "self" / "stat").is_file():
         if (stat := _read(PROC / str(number) / "stat")) is None:
             return None
-        fields = stat.rpartition(")")[2].split()  # the name in front may have spaces
+        fields = stat.rpartition(")")[2].split()  # the process name before it may contain spaces
         boot = (_read(PROC / "sys" / "kernel" / "random" / "boot_id") or "")[:8]
         return None if fields[0] in {"Z", "X"} else f"{boot}-{fields[19]}"
     try:
-        asked = ["ps", "-o", "lstart=", "-p", str(number)]
-        told = subprocess.run(asked, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
+        command = ["ps", "-o", "lstart=", "-p", str(number)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C"})
     except OSError:
         return None
-    return "_".join(told.stdout.split()) or None
+    return "_".join(result.stdout.split()) or None
 
 
 def _read(path: Path) -> str | None:
@@ -81,7 +82,7 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def _linked(path: Path) -> str:
+def _read_link(path: Path) -> str:
     try:
         return os.readlink(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Keeps the greetings and the advice of libraries off the console; the log of the run has them."""
+"""Redirects messages of libraries from the console to the log of the run."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _LIGHTNING = ("lightning.pytorch", "lightning.fabric")
 log = logging.getLogger(__name__)
 
 
-class _IntoOurLog(logging.Handler):
-    """Passes what a library logs on to our own log, where a run keeps it and no console shows it."""
+class _LogHandler(logging.Handler):
+    """Forwards the log records of a library to this package's log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         log.info("%s: %s", record.name, record.getMessage())
@@ -21,39 +21,39 @@ class _IntoOurLog(logging.Handler):
 
 @contextmanager
 def quiet_lightning() -> Generator[None]:
-    """Keep the information and the warnings that Lightning itself gives off the console; restored on exit.
+    """Hide Lightning's own messages and warnings from the console; restored on exit.
 
-    Its errors, and the warnings of every other library, still pass.
+    Lightning's exceptions and the warnings of other libraries are unaffected.
     """
     with warnings.catch_warnings(), _redirected(_LIGHTNING):
-        # its warnings are advice on speed and logging; what is wrong with a fit it raises
+        # its warnings are advice on speed and logging; errors in training are raised
         warnings.filterwarnings("ignore", module=r"lightning\.")
         yield
 
 
 @contextmanager
 def quiet_transformers() -> Generator[None]:
-    """Keep the warnings and progress bars of transformers off the console for a while."""
-    from transformers.utils import logging as of_transformers
+    """Hide the warnings and progress bars of transformers from the console; restored on exit."""
+    from transformers.utils import logging as transformers_logging
 
-    bars = of_transformers.is_progress_bar_enabled()
-    of_transformers.disable_progress_bar()
-    of_transformers.get_verbosity()  # sets up its logger, lest it does so inside
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.get_verbosity()  # sets up its logger before the redirection
     try:
         with _redirected(("transformers",)):
             yield
     finally:
         if bars:
-            of_transformers.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager
 def _redirected(names: Sequence[str]) -> Generator[None]:
-    """Let some loggers write into our log only."""
+    """Redirect loggers to this package's log only."""
     loggers = [logging.getLogger(name) for name in names]
     before = [(logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.handlers, logger.propagate = [_IntoOurLog()], False
+        logger.handlers, logger.propagate = [_LogHandler()], False
     try:
         yield
     finally:

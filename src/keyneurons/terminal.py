@@ -1,4 +1,4 @@
-"""Text on the terminal, as it is written."""
+"""Output of unmodified text to the terminal."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def print_any_text() -> None:
-    """Escape what the encoding of stdout lacks, as Python does on stderr: no result is lost for a character."""
+    """Escape characters that stdout cannot encode, as Python does on stderr."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def terminal(like: Console | None = None, width: int | None = None) -> Console:
-    """A console that takes nothing in a text for markup or an emoji; it writes where ``like`` does, or to stdout."""
+    """Create a console without markup or emoji codes, writing to the file of ``like`` or stdout."""
     from rich.console import Console
 
     print_any_text()

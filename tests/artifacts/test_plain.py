@@ -126,5 +126,5 @@ def test_a_pipe_or_a_folder_is_refused(tmp_path, read):
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").mkdir()
     for path in tmp_path.iterdir():
-        with pytest.raises(ValueError, match=f"^{path} is no regular file$"):
+        with pytest.raises(ValueError, match=f"^{path} is not a regular file$"):
             read(path)

@@ -80,7 +80,7 @@ def test_tags_that_cannot_be_kept_are_refused_first(
     ("override", "told"),
     [
         ("dataset.tags=[1,2,3]", "\"dataset.tags=['1','2','3']\""),
-        ("dataset.tags=[A,null,true,1e3]", "as they stand in the treebank: \"dataset.tags=['A','...','...','...']\""),
+        ("dataset.tags=[A,null,true,1e3]", "as in the treebank: \"dataset.tags=['A','...','...','...']\""),
         ("dataset.tags=[NOUN,1]", "\"dataset.tags=['NOUN','1']\""),
         ("dataset.tag_column=1", "\"dataset.tag_column='1'\""),
         ("dataset.id=2024", "\"dataset.id='2024'\""),

@@ -100,7 +100,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
         (["+selection.bins=3"], ["selection: ", "bins"]),
         (["+trainer.foo=3"], ["trainer: ", "foo"]),
         (["activations.devices=0"], ["activations.devices=0: "]),
-        (["+trainer.devices=2"], ["trainer: a probe trains on one device", "activations.devices"]),
+        (["+trainer.devices=2"], ["trainer: a probe is trained on one device", "activations.devices"]),
         (["probe.optimizer.lr=-1"], ["probe.optimizer: ", "-1"]),
         (["probe.optimizer.lr=abc"], ["probe.optimizer: ", "str"]),
         (["selection=probeless", "threshold.kind=fdr"], ["threshold.kind=fdr needs", "threshold.kind=permutation"]),

@@ -47,7 +47,7 @@ def test_the_module_is_the_script(environment: dict[str, str], tmp_path: Path) -
         text=True,
         check=True,
     )
-    assert "Groups with their options" in done.stdout
+    assert "Groups and options" in done.stdout
 
 
 def test_the_version_is_ours(call: Command) -> None:

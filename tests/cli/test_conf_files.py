@@ -86,7 +86,7 @@ def test_every_option_composes_and_is_valid(group: str, option: str) -> None:
 @pytest.mark.parametrize(("group", "option"), MANDATORY)
 def test_what_has_no_default_is_asked_for(group: str, option: str) -> None:
     key = MANDATORY[group, option][0].partition("=")[0]
-    with pytest.raises(ValueError, match=f"{key} has no default; give it: {key}="):
+    with pytest.raises(ValueError, match=f"{key} has no default; set it: {key}="):
         validate(composed(f"{group}={option}"))
 
 

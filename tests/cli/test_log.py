@@ -232,7 +232,7 @@ def test_a_folder_in_the_place_of_a_file(unsent, name):
     folder, store = unsent
     (folder / name).unlink(missing_ok=True)
     (folder / name).mkdir()
-    with pytest.raises(ValueError, match=f"{name} is no regular file"):
+    with pytest.raises(ValueError, match=f"{name} is not a regular file"):
         log_finished(store, folder)
     assert store.search("keyneurons", "") == []
 

@@ -150,4 +150,4 @@ def test_what_does_not_go_is_refused_in_one_line(own: Command, overrides: list[s
 
 
 def test_a_folder_of_options_that_is_not_there(own: Command) -> None:
-    assert "nowhere is no folder" in own("plan", "--config-dir", "nowhere").error
+    assert "nowhere is not a folder" in own("plan", "--config-dir", "nowhere").error

@@ -61,5 +61,5 @@ def test_a_folder_of_options_of_ones_own(here: Path, place: Place) -> None:
     found = keyneurons.run(*place.small, "selection=mine", config_dir=folder.parent)
     assert found.config.selection.model_dump()["magnitude"] is True
     assert keyneurons.load_run(str(found.id)).tags["selection"] == "mine"
-    with pytest.raises(ValueError, match="^config_dir=nowhere is no folder$"):
+    with pytest.raises(ValueError, match="^config_dir=nowhere is not a folder$"):
         keyneurons.run(config_dir="nowhere")

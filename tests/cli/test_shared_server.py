@@ -95,7 +95,7 @@ def test_two_sweeps_write_at_once_and_nothing_is_lost_or_mixed(
         asked = server(open_folder / "server", free_port())
         again = subprocess.run(asked, env=environment, capture_output=True, text=True, check=False)
         assert again.returncode == 1
-        assert again.stderr.startswith("server: error: pg_ctl ended with 1: ")
+        assert again.stderr.startswith("server: error: pg_ctl failed with status 1: ")
         assert len(all_runs(client)) == 6
         assert (open_folder / "server" / "postgres" / "postmaster.pid").is_file()
     assert not (open_folder / "server" / "postgres" / "postmaster.pid").exists()
@@ -120,7 +120,8 @@ def test_root_is_told_to_name_another_user(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, str(SERVER)], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == (
-        "server: error: PostgreSQL does not run as root: start this as another user, or give --postgres-user postgres\n"
+        "server: error: PostgreSQL does not run as root: start this script as another user, "
+        "or set --postgres-user postgres\n"
     )
 
 

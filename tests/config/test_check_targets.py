@@ -1,4 +1,4 @@
-"""Targets of configurations from elsewhere: only known components pass, wherever they stand."""
+"""Targets in external configurations: only known components are accepted, at any depth."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ def test_a_target_is_found_wherever_it_stands(config: Any) -> None:
     assert "os.system" in targets_in(config)
     with pytest.raises(ValueError, match=r"_target_=os\.system"):
         check_targets(config)
-    check_targets(config, given={"os.system"})
+    check_targets(config, trusted={"os.system"})
 
 
 def test_what_instantiating_would_resolve_is_refused() -> None:
     component = {"_target_": "keyneurons.selection.methods.correlation.Correlation", "x": [{"y": "${oc.env:HOME}"}]}
-    with pytest.raises(ValueError, match=r"^selection\.x\[0\]\.y holds an interpolation"):
+    with pytest.raises(ValueError, match=r"^selection\.x\[0\]\.y contains an interpolation"):
         check_targets({"selection": component, "cache": "a folder named ${x}"})
     check_targets({"cache": "a folder named ${x}"})
 

@@ -1,4 +1,4 @@
-"""What counts for a fingerprint: every field of the schema, the files by their content, and nothing else."""
+"""Fingerprints include every field of the schema and the content of files, nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from pydantic import BaseModel
 
-from keyneurons.config.fingerprint import ELSEWHERE, content_digest, fingerprint, reading
+from keyneurons.config.fingerprint import EXCLUDED, activation_fingerprint, content_digest, fingerprint
 from keyneurons.config.overrides import override
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.schema import Config
@@ -26,7 +26,7 @@ BASES = {
     "local": ["model=local", "model.folder={0}/model", "dataset=ud_english_ewt", "dataset.folder={0}/ewt"],
     "starter": ["+selection.weights={0}/weights.npy", "+trainer.plan={0}/plan.txt", "layer_by_layer.read_at=[word]"],
 }
-"""Together they have every section of the schema, and a file wherever one can be."""
+"""Together they cover every section of the schema, and a file for every key that takes one."""
 
 Keys = tuple[str, ...]
 
@@ -65,7 +65,7 @@ def configs(folder: Path) -> dict[str, Config]:
 
 
 def leaves(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Every value of a configuration that has no parts, under its keys."""
+    """Yield every leaf value of a configuration with its keys."""
     if isinstance(value, BaseModel):
         for key, inner in value:
             yield from leaves(inner, (*keys, key))
@@ -77,7 +77,7 @@ def leaves(value: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
 
 
 def changed(value: Any, keys: Keys, new: Any) -> Any:
-    """The same with another value under some keys, whether the schema takes it or not."""
+    """Copy a configuration with one value replaced, without validation."""
     if not keys:
         return new
     if isinstance(value, BaseModel):
@@ -86,7 +86,7 @@ def changed(value: Any, keys: Keys, new: Any) -> Any:
 
 
 def other(value: Any) -> Any:
-    """Another value of the same type."""
+    """Return another value of the same type."""
     if isinstance(value, bool):
         return not value
     if isinstance(value, int | float):
@@ -97,7 +97,7 @@ def other(value: Any) -> Any:
 
 
 def counts_not(keys: Keys) -> bool:
-    declared: Any = ELSEWHERE
+    declared: Any = EXCLUDED
     for key in keys:
         if not isinstance(declared, Mapping) or key not in declared:
             return False
@@ -120,7 +120,7 @@ def parts(value: Any) -> Iterator[BaseModel]:
 
 
 def models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """All sections that an annotation names."""
+    """Yield all sections in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
         for field in annotation.model_fields.values():
@@ -199,10 +199,16 @@ def test_jobs_that_read_different_words_do_not_read_the_same(folder: Path, confi
     text, starter = configs["hub"], configs["starter"]
     for config in (text, starter):
         other_k = config.model_copy(update={"top_k": config.top_k + 1, "layer": 1})
-        assert reading(config, "r") == reading(other_k, "r") != reading(config, "s")
-    assert reading(starter, "r") == reading(starter.model_copy(update={"seed": 5}), "r")
-    assert reading(text, "r") != reading(text.model_copy(update={"seed": 5}), "r")  # the text is split by it
-    before = reading(text, "r")
+        assert (
+            activation_fingerprint(config, "r")
+            == activation_fingerprint(other_k, "r")
+            != activation_fingerprint(config, "s")
+        )
+    assert activation_fingerprint(starter, "r") == activation_fingerprint(starter.model_copy(update={"seed": 5}), "r")
+    assert activation_fingerprint(text, "r") != activation_fingerprint(
+        text.model_copy(update={"seed": 5}), "r"
+    )  # the seed determines the split
+    before = activation_fingerprint(text, "r")
     (folder / "texts" / "deep" / "b.txt").write_text("other")
-    assert reading(text, "r") != before
+    assert activation_fingerprint(text, "r") != before
     (folder / "texts" / "deep" / "b.txt").write_text("texts/deep/b.txt")

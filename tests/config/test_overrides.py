@@ -1,4 +1,4 @@
-"""Overrides: any text survives Hydra's grammar, and what is not understood is one line."""
+"""Overrides: any text survives Hydra's grammar, and errors are one line."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_any_folder_can_be_named_in_a_whole_configuration(text: str) -> None:
     assert composed.hydra.sweep.dir == text
 
 
-ASKED = {
+GETTERS = {
     "top_k": lambda c: c.top_k,
     "seed": lambda c: c.seed,
     "layer": lambda c: c.layer,
@@ -76,7 +76,7 @@ ASKED = {
     "selection": lambda c: c.selection.target,
     "tracking.uri": lambda c: c.tracking.uri,
 }
-"""Keys, and where their value is in a checked configuration."""
+"""Keys, with functions that read their value from a validated configuration."""
 
 VALUES = [
     *(
@@ -161,7 +161,7 @@ SEPARATORS = ["=", "=", "=", "=", "==", " = ", ":", "", "=+", "@x="]
 def generated(n: int) -> list[str]:
     draw = random.Random(14)
     keys = [
-        *ASKED,
+        *GETTERS,
         "topk",
         "model.x",
         "hydra.run.dir",
@@ -201,12 +201,12 @@ def composed(text: str) -> tuple[Config | None, Exception | None]:
 
 
 def means_what_it_says(text: str, config: Config) -> None:
-    """Of those that are taken: the value of the key is that of the override, as Hydra reads it."""
+    """Check that an accepted override sets its key to the value that Hydra parsed."""
     parsed = OverridesParser.create().parse_override(text)
     key, value = parsed.key_or_group, parsed.value()
-    if key not in ASKED or parsed.is_delete() or value == "${top_k}":
+    if key not in GETTERS or parsed.is_delete() or value == "${top_k}":
         return
-    meant = ASKED[key](config)
+    meant = GETTERS[key](config)
     if isinstance(meant, bool):
         assert meant is {"off": False, "true": True, "True": True, "0": False}[str(value)], text
     elif isinstance(meant, int | float):

@@ -1,4 +1,4 @@
-"""The reference of keys and options: nothing is missing, and nothing is said that the schema does not hold."""
+"""The reference of keys and options is complete and agrees with the schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from keyneurons.cli.help import answer, help_lines
+from keyneurons.cli.help import help_lines, help_or_version
 from keyneurons.config.legal import legal_values
 from keyneurons.config.paths import conf_folder
 from keyneurons.config.reference import Key, Reference, reference
@@ -34,7 +34,7 @@ def keys_of(found: Reference) -> Iterator[Key]:
 
 
 def fields(kind: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all fields of the schema that have no fields of their own."""
+    """Yield the dotted names of all leaf fields of the schema."""
     inner = [kind, *get_args(kind)]
     models = [each for each in inner if isinstance(each, type) and issubclass(each, BaseModel)]
     models += [each for part in get_args(kind) for each in get_args(part) if isinstance(each, type)]
@@ -49,8 +49,8 @@ def fields(kind: Any, prefix: str = "") -> Iterator[str]:
 
 def test_the_page_in_docs_is_what_the_generator_makes(whole: Reference) -> None:
     page = runpy.run_path(str(ROOT / "tools" / "configuration.py"))["page"]
-    told = "docs/configuration.md is not up to date: python tools/configuration.py"
-    assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == page(whole), told
+    message = "docs/configuration.md is out of date; run python tools/configuration.py"
+    assert (ROOT / "docs" / "configuration.md").read_text("utf-8") == page(whole), message
 
 
 def test_every_field_of_the_schema_stands_in_it(whole: Reference) -> None:
@@ -138,8 +138,8 @@ def test_the_help_wraps_comments_and_keeps_keys_whole(whole: Reference, width: i
 
 
 def test_only_help_and_version_are_answered() -> None:
-    assert answer(["top_k=3"], ()) is None
-    assert str(answer(["selection=lape", "-h"], ("plan", "ui"))).count("plan | ui") == 1
+    assert help_or_version(["top_k=3"], ()) is None
+    assert str(help_or_version(["selection=lape", "-h"], ("plan", "ui"))).count("plan | ui") == 1
 
 
 def test_what_a_component_checks_itself_has_no_legal_values(whole: Reference) -> None:

@@ -1,4 +1,4 @@
-"""The schema: what it takes, what it refuses in which words, and which layers a value means."""
+"""The schema: accepted values, error messages and the resolution of layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def defaults() -> Any:
 
 
 def changed(defaults: Any, **changes: Any) -> Config:
-    """The defaults with some values put in by their dotted keys, where ``__`` stands for the dot."""
+    """The defaults with some values changed; ``__`` stands for the dot of a key."""
     copy = OmegaConf.create(OmegaConf.to_container(defaults, resolve=False))
     for key, value in changes.items():
         OmegaConf.update(copy, key.replace("__", "."), value, force_add=True)
@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said_with_the_key_and_the_value(defaults: Any, changes
 def test_a_cap_must_name_every_split(defaults: Any) -> None:
     copy = OmegaConf.create(OmegaConf.to_container(defaults, resolve=False))
     copy.dataset.max_words = {"train": 5}
-    with pytest.raises(ValueError, match=r"dataset\.max_words: give one value for each of train, dev, test"):
+    with pytest.raises(ValueError, match=r"dataset\.max_words: set one value for each of train, dev, test"):
         validate(copy)
 
 

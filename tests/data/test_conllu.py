@@ -1,4 +1,4 @@
-"""CoNLL-U reading: spans counted by hand, both kinds of multi-word range, and every malformed file."""
+"""CoNLL-U reading: hand-counted spans, both kinds of multi-word range, malformed files."""
 
 from __future__ import annotations
 
@@ -118,8 +118,8 @@ A, B = row("1", "a"), row("2", "b")
 MALFORMED = {
     "columns": ((A, "2\tb"), 2, "expected 10 columns separated by tabs, got 2"),
     "spaces for tabs": ((A.replace("\t", " "),), 1, "expected 10 columns separated by tabs, got 1"),
-    "id": ((A, row("x", "b")), 2, "id 'x' is no word"),
-    "zero": ((row("0", "a"),), 1, "id '0' is no word"),
+    "id": ((A, row("x", "b")), 2, "id 'x' is not a word"),
+    "zero": ((row("0", "a"),), 1, "id '0' is not a word"),
     "gap": ((A, row("3", "b")), 2, "id 3 is out of order: the next word is 2"),
     "twice": ((A, A), 2, "id 1 is out of order: the next word is 2"),
     "no blank line": (("# sent_id = 1", A, B, "# sent_id = 2", A), 5, "id 1 is out of order: the next word is 3"),
@@ -135,12 +135,12 @@ MALFORMED = {
     "features": ((A, row("2", "b", feats="Plur")), 2, "features are written Name=Value|Name=Value or _, got 'Plur'"),
     "feature twice": ((A, row("2", "b", feats="A=1|B=2|A=3")), 2, "a feature occurs twice in 'A=1|B=2|A=3'"),
     "feature twice alike": ((row("1", "a", feats="A=1|A=1"),), 1, "a feature occurs twice"),
-    "text": (("# text = a c", A, B), 3, "form 'b' is not what # text goes on with: ' c'"),
-    "text ends": (("# text = a", A, B), 3, "form 'b' is not what # text goes on with: ''"),
-    "text goes on": (("# text = a b c", A, B), 3, "# text goes on after the last word: ' c'"),
-    "no words": ((A, "", "# sent_id = 2", "# text = b", "", A), 3, "a sentence without words"),
-    "no tags": ((row("1", "a", "_"), row("2", "b", "_")), 1, "no word of the file has a tag"),
-    "empty": (("", ""), 1, "the file is empty: it has no sentence"),
+    "text": (("# text = a c", A, B), 3, "form 'b' does not match # text, which continues with ' c'"),
+    "text ends": (("# text = a", A, B), 3, "form 'b' does not match # text, which continues with ''"),
+    "text goes on": (("# text = a b c", A, B), 3, "# text continues after the last word: ' c'"),
+    "no words": ((A, "", "# sent_id = 2", "# text = b", "", A), 3, "the sentence has no words"),
+    "no tags": ((row("1", "a", "_"), row("2", "b", "_")), 1, "no word in the file has a tag"),
+    "empty": (("", ""), 1, "the file has no sentences"),
 }
 
 
@@ -168,7 +168,7 @@ def test_damaged_packed_files(tmp_path: Path, suffix: str, cut: bool) -> None:
     path = tmp_path / f"toy.conllu{suffix}"
     packed = (gzip if suffix == ".gz" else lzma).compress(A.encode())
     path.write_bytes(packed[:-10] if cut else A.encode())
-    with pytest.raises(ValueError, match=rf"{suffix}:1: cannot be unpacked as \{suffix}"):
+    with pytest.raises(ValueError, match=rf"{suffix}:1: cannot be decompressed as \{suffix}"):
         read_conllu(path)
 
 

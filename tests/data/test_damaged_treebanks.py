@@ -1,4 +1,4 @@
-"""200 treebanks with one change each are refused with file and line, or read as they stand."""
+"""Each of 200 treebanks with one change is rejected with file and line, or read unchanged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WHOLE = """# sent_id = s1
 
 
 def change(text: str, draw: random.Random) -> str:
-    """One change: to a column, a line, a character, or the end."""
+    """Change one column, line or character, or cut the end."""
     lines = text.split("\n")
     at = draw.randrange(len(lines))
     columns = lines[at].split("\t")
@@ -58,7 +58,7 @@ def change(text: str, draw: random.Random) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The rows of words, read by hand."""
+    """Read the rows of words independently of the reader under test."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     columns = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
     return [row for row in columns if re.fullmatch("[0-9]+", row[0])]

@@ -1,4 +1,4 @@
-"""UD English EWT: the real release where it is at hand, the download from a server of our own."""
+"""UD English EWT: the real release if available, and downloads from a local server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RELEASE = Path(__file__).parents[2].parent / "shared" / "data" / "ud_english_ewt
 
 
 class _Quiet(SimpleHTTPRequestHandler):
-    """Serves a folder and keeps quiet about it."""
+    """Serves a folder without logging."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -29,7 +29,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
-    """A folder with three tiny files whose digests are the expected ones, and its address."""
+    """A folder with three tiny files, patched in as the expected release, and its address."""
     folder = tmp_path / "served"
     folder.mkdir()
     for split, name in FILES.items():
@@ -65,7 +65,9 @@ def test_a_damaged_file_of_the_cache_is_got_again(served: tuple[Path, str], tmp_
 def test_another_file_than_the_released_one_is_refused(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, address = served
     (folder / FILES["train"]).write_text("something else")
-    with pytest.raises(ValueError, match=r"train.conllu is not the released file: sha256 \w{64}, expected \w{64}; or"):
+    with pytest.raises(
+        ValueError, match=r"train.conllu is not the released file: sha256 \w{64}, expected \w{64}; try again, or"
+    ):
         UDEnglishEWT(folder=None, cache=tmp_path / "cache", address=address).load()
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
@@ -73,13 +75,15 @@ def test_another_file_than_the_released_one_is_refused(served: tuple[Path, str],
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "http://nowhere.invalid/"])
 def test_offline_says_both_ways(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1,nowhere.invalid")
-    with pytest.raises(ValueError, match=r"again with a network, or give dataset\.folder=FOLDER with en_ewt") as error:
+    with pytest.raises(
+        ValueError, match=r"check the network connection, or set dataset\.folder=FOLDER with en_ewt"
+    ) as error:
         UDEnglishEWT(folder=None, cache=tmp_path, address=address).load()
     assert "\n" not in str(error.value)
 
 
 def test_a_file_that_the_server_lacks_says_both_ways(served: tuple[Path, str], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cannot get .*404.*dataset\.folder=FOLDER"):
+    with pytest.raises(ValueError, match=r"cannot download .*404.*dataset\.folder=FOLDER"):
         UDEnglishEWT(folder=None, cache=tmp_path, address=f"{served[1]}gone/").load()
 
 
@@ -89,7 +93,7 @@ def test_a_folder_is_used_whatever_the_digests_and_its_gaps_are_named(served: tu
     assert UDEnglishEWT(folder=folder, cache=tmp_path).load().splits["dev"][0].text == "other"
     (folder / FILES["dev"]).unlink()
     (folder / FILES["test"]).unlink()
-    with pytest.raises(ValueError, match=r"served lacks en_ewt-ud-dev.conllu, en_ewt-ud-test.conllu: give dataset\.fo"):
+    with pytest.raises(ValueError, match=r"served lacks en_ewt-ud-dev.conllu, en_ewt-ud-test.conllu: set dataset\.fo"):
         UDEnglishEWT(folder=folder, cache=tmp_path).load()
 
 
@@ -110,7 +114,7 @@ def test_the_release_has_its_sizes_and_digests(release: Treebank) -> None:
 def test_every_word_of_the_release_stands_where_its_span_says(release: Treebank) -> None:
     sentences = [sentence for split in SPLITS for sentence in release.splits[split]]
     other = [w.form for s in sentences for w in s.words if s.text[w.start : w.end] != w.form]
-    assert other == []  # the 3,327 multi-word ranges all spell their surface, in the same case too
+    assert other == []  # all 3,327 multi-word ranges spell their surface, with the same case
     assert release.shared_spans == 0
     for sentence in sentences:
         ends = [0, *(word.end for word in sentence.words)]
@@ -123,7 +127,7 @@ def test_texts_of_train_are_dropped_from_dev_and_test(release: Treebank) -> None
     assert not texts[0] & texts[1]
     assert not (texts[0] | texts[1]) & texts[2]
     in_train = {s.text for s in release.splits["test"]} & {s.text for s in release.splits["train"]}
-    assert len(in_train) == 46  # as the README of the data says; they are 93 sentences of test
+    assert len(in_train) == 46  # as in the README of the data; they cover 93 test sentences
     assert dropped.duplicates_dropped == {"dev": 67, "test": 114}
 
 

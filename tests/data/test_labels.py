@@ -1,4 +1,4 @@
-"""Labels: counted by hand, and every refusal with the names that are there."""
+"""Labels: hand-counted examples, and errors that list the legal names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keyneurons.records import SPLITS, Sentence, Treebank, Word
 
 
 def sentence(tagged: str) -> Sentence:
-    """``Dogs/NOUN/Number=Plur``; a ``_`` is no tag."""
+    """Parse ``Dogs/NOUN/Number=Plur``; ``_`` stands for no tag."""
     words = []
     for item in tagged.split():
         form, upos, *feats = item.split("/")
@@ -58,13 +58,21 @@ def test_wanted_tags_are_the_only_ones_in_any_order() -> None:
 
 @pytest.mark.parametrize("column", ["xpos", "Tense", "UPOS"])
 def test_a_column_without_tags_names_those_that_have_some(column: str) -> None:
-    with pytest.raises(ValueError, match=rf"^toy: no word of train has a tag in column '{column}'; .*: upos, Number$"):
+    with pytest.raises(ValueError, match=rf"^toy: no word in train has a tag in column '{column}'; .*: upos, Number$"):
         label(BANK, column)
 
 
 REFUSED = {
-    "unknown": (["NOUN", "NUON"], 1, r"no tag NUON in column 'upos'; there are: DET, INTJ, NOUN, PRON, PUNCT, VERB$"),
-    "blank": (["NOUN", " VERB", ""], 1, r"no tag '', ' VERB' in column 'upos'; there are: DET, INTJ, NOUN"),
+    "unknown": (
+        ["NOUN", "NUON"],
+        1,
+        r"no tag NUON in column 'upos'; the tags of this column are DET, INTJ, NOUN, PRON, PUNCT, VERB$",
+    ),
+    "blank": (
+        ["NOUN", " VERB", ""],
+        1,
+        r"no tag '', ' VERB' in column 'upos'; the tags of this column are DET, INTJ, NOUN",
+    ),
     "rare": (
         ["NOUN", "INTJ"],
         2,
@@ -77,7 +85,7 @@ REFUSED = {
     ),
     "none": ([], 1, "at least two tags of column 'upos' are needed, got none"),
     "all rare": (None, 20, r"at least two tags .*, got none; words in train: .* VERB \(2\)$"),
-    "dev lacks": (None, 1, "no word of dev has the tag DET, INTJ of column 'upos': raise min_words_per_tag, name the"),
+    "dev lacks": (None, 1, "no word in dev has the tag DET, INTJ of column 'upos': raise min_words_per_tag, list only"),
 }
 
 
@@ -89,7 +97,7 @@ def test_refusals_say_what_there_is(tags: list[str] | None, min_words: int, mess
 
 def test_a_tag_without_a_word_in_test_is_refused() -> None:
     bank = treebank("a/X b/Y", "a/X b/Y", "a/X a/X")
-    with pytest.raises(ValueError, match="no word of test has the tag Y of column 'upos'"):
+    with pytest.raises(ValueError, match="no word in test has the tag Y of column 'upos'"):
         label(bank, "upos", min_words_per_tag=1)
 
 

@@ -1,4 +1,4 @@
-"""Minimal pairs: the reader on good and broken files, and what must be true of every pair of the package."""
+"""Minimal pairs: reading of valid and broken files, and properties of the packaged pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, r
 
 HEADER = "sentence_good,sentence_bad,phenomenon,tag"
 ROW = "Dogs bark.,Dogs barks.,agreement,VERB"
-# The fields of BLiMP's own files, in their order.
+# The fields of BLiMP's own files, in order.
 BLIMP = {
     "sentence_good": "Dogs bark.",
     "sentence_bad": "Dogs barks.",
@@ -40,7 +40,7 @@ def written(folder: Path, name: str, *lines: str) -> Path:
 
 
 def bag(sentence: str) -> Counter[str]:
-    """The words of a sentence, without case and without the marks around them."""
+    """The lower-cased words of a sentence without surrounding punctuation."""
     return Counter(word.strip(".,?").lower() for word in sentence.split())
 
 
@@ -113,7 +113,7 @@ MALFORMED = {
         "toy.csv",
         (f"{HEADER},tag,phenomenon", f"{ROW},a,b"),
         1,
-        "the field phenomenon stands",
+        "the field phenomenon occurs twice",
     ),
     "empty good": ("toy.csv", (HEADER, ROW, ",Dogs barks.,agreement,VERB"), 3, "sentence_good is empty"),
     "blank bad": ("toy.csv", (HEADER, ROW, "", "Dogs bark., ,agreement,VERB"), 4, "sentence_bad is empty"),
@@ -124,9 +124,9 @@ MALFORMED = {
     "quote after a long field": ("toy.csv", (HEADER, '"a\nb",c,x,y', ROW + ",z"), 4, "expected 4 columns"),
     "open quote": ("toy.csv", (HEADER, ROW, '"Dogs bark.,Dogs barks.,x,VERB', ROW), 3, "broken CSV: "),
     "text after quote": ("toy.csv", (HEADER, '"Dogs" bark.,Dogs barks.,x,VERB'), 2, "broken CSV: "),
-    "header alone": ("toy.csv", (HEADER,), 1, "the file has no pair"),
-    "empty": ("toy.csv", ("",), 1, "the file has no pair"),
-    "empty lines": ("toy.jsonl", ("", ""), 1, "the file has no pair"),
+    "header alone": ("toy.csv", (HEADER,), 1, "the file has no pairs"),
+    "empty": ("toy.csv", ("",), 1, "the file has no pairs"),
+    "empty lines": ("toy.jsonl", ("", ""), 1, "the file has no pairs"),
     "broken JSON": ("toy.jsonl", (FILLED, FILLED[:-1]), 2, "broken JSON: Expecting ',' delimiter at column "),
     "JSON over lines": ("toy.jsonl", ("[", FILLED, "]"), 1, "broken JSON: Expecting value at column "),
     "no object": (
@@ -141,8 +141,13 @@ MALFORMED = {
         3,
         "no field sentence_good; the fields are",
     ),
-    "no string": ("toy.jsonl", (json.dumps(BLIMP | {"sentence_bad": None}),), 1, "sentence_bad is no string, got None"),
-    "number": ("toy.jsonl", (json.dumps(BLIMP | {"UID": 3}),), 1, "UID is no string, got 3"),
+    "no string": (
+        "toy.jsonl",
+        (json.dumps(BLIMP | {"sentence_bad": None}),),
+        1,
+        "sentence_bad must be a string, got None",
+    ),
+    "number": ("toy.jsonl", (json.dumps(BLIMP | {"UID": 3}),), 1, "UID must be a string, got 3"),
     "empty in JSON": ("toy.jsonl", (json.dumps(BLIMP | {"sentence_good": ""}),), 1, "sentence_good is empty"),
     "equal in JSON": (
         "toy.jsonl",
@@ -212,7 +217,7 @@ def test_sentences_of_the_package_look_like_sentences(pairs: tuple[MinimalPair, 
 
 
 def test_neither_side_of_the_package_is_always_the_longer_one(pairs: tuple[MinimalPair, ...]) -> None:
-    """A model that only prefers fewer words, or more of them, is near chance over the whole file."""
+    """Preferring the sentence with fewer (or more) words scores near chance on the whole file."""
     longer = sum(len(pair.bad.split()) > len(pair.good.split()) for pair in pairs)
     shorter = sum(len(pair.bad.split()) < len(pair.good.split()) for pair in pairs)
     assert longer + shorter <= 0.1 * len(pairs)

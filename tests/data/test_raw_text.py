@@ -1,4 +1,4 @@
-"""Raw text through the real Stanza: a tokenizer and a tagger trained here for a few steps."""
+"""Raw text through the real Stanza, with a tokenizer and a tagger trained for a few steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyneurons.data.raw_text import RawText, read_texts, unwrap
+from keyneurons.data.raw_text import RawText, join_lines, read_texts
 from keyneurons.records import SPLITS, Sentence, Treebank
 
 TAGGED = (
@@ -29,7 +29,10 @@ TAGGER += " --dropout 0 --word_dropout 0 --lr 0.03 --device cpu"
 
 
 def training_files(folder: Path) -> None:
-    """The text, its labels (1 ends a word, 2 a sentence) and the tagged words; punctuation follows without a space."""
+    """Text, character labels (1 ends a word, 2 a sentence) and tagged words.
+
+    Punctuation follows the word without a space.
+    """
     text, labels, rows = "", "", []
     for number, sentence in enumerate(TAGGED * 12):
         for position, word in enumerate(sentence.split(), start=1):
@@ -47,7 +50,7 @@ def training_files(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Options for the pipeline with the paths of the trained models."""
+    """Pipeline options with the paths of the trained models."""
     import torch
     from stanza.models import tagger, tokenizer
 
@@ -66,7 +69,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 
 def source(folder: Path, **options: str) -> RawText:
-    """Two files under ``texts``, no published models."""
+    """Two files under ``texts``, without published models."""
     texts = folder / "texts"
     texts.mkdir()
     first = "The dog runs.  A cat\n   sleeps   here.\r\n\r\nWhere is the\tbird? She sees two dogs.\n"
@@ -79,7 +82,7 @@ def source(folder: Path, **options: str) -> RawText:
 
 
 def in_order(bank: Treebank) -> list[Sentence]:
-    """All sentences in the order of the files; there are fewer than a hundred in each."""
+    """All sentences in file order; each file has fewer than a hundred."""
     sentences = [sentence for split in SPLITS for sentence in bank.splits[split]]
     return sorted(sentences, key=lambda s: (s.id.split("-")[0], int(s.id.split("-")[1])))
 
@@ -148,7 +151,7 @@ def test_multi_word_tokens_of_a_stanza_document_become_ranges(tmp_path: Path) ->
 @pytest.mark.slow
 def test_without_models_the_line_has_the_command(tmp_path: Path) -> None:
     raw = source(tmp_path)
-    command = r"get them with python -c \"import stanza; stanza.download\('en', model_dir='.*no models'\)\"$"
+    command = r"download them with python -c \"import stanza; stanza.download\('en', model_dir='.*no models'\)\"$"
     with pytest.raises(ValueError, match=command) as error:
         raw.load()
     assert "\n" not in str(error.value)
@@ -170,7 +173,7 @@ def test_a_model_path_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
 
 
 def test_lines_of_a_paragraph_are_joined() -> None:
-    assert unwrap("\n a\nb \n  c\t d\n \n\n\ne  f\n") == "a b c  d\n\ne  f"
+    assert join_lines("\n a\nb \n  c\t d\n \n\n\ne  f\n") == "a b c  d\n\ne  f"
 
 
 def test_texts_that_are_not_there(tmp_path: Path) -> None:

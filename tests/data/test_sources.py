@@ -1,4 +1,4 @@
-"""CoNLL-U files in both ways."""
+"""CoNLL-U sources: three files, and one file that is split."""
 
 from __future__ import annotations
 

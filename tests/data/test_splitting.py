@@ -1,4 +1,4 @@
-"""Splits, duplicates and caps are laws over sentences: none lost, none twice, order kept."""
+"""Splits, duplicates and caps: no sentence is lost or repeated, and the order is kept."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_sentence_dropped_from_dev_still_counts_for_test() -> None:
 
 
 def test_a_split_of_duplicates_only_is_an_error() -> None:
-    with pytest.raises(ValueError, match="toy: every sentence of test also stands in an earlier split"):
+    with pytest.raises(ValueError, match="toy: every sentence of test also occurs in an earlier split"):
         drop_duplicates(treebank("a", "b", "a|b"))
 
 

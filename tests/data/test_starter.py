@@ -1,4 +1,4 @@
-"""The treebank of the package: its size, its shares, its tags, and that every span spells its word."""
+"""The packaged treebank: size, split shares, tags and spans."""
 
 from __future__ import annotations
 

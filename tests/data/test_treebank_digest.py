@@ -1,4 +1,4 @@
-"""The digest changes with everything it stands for and with nothing else."""
+"""The treebank digest changes with texts, spans, forms and tags only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BANK = Treebank("toy", {split: (Sentence(split, "a a", (WORD,)),) for split in (
 
 
 def changed(word: Word = WORD, text: str = "a a", name: str = "dev") -> Treebank:
-    """The treebank with another dev sentence."""
+    """The treebank with a different dev sentence."""
     return replace(BANK, splits={**BANK.splits, "dev": (Sentence(name, text, (word,)),)})
 
 

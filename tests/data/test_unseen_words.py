@@ -1,4 +1,4 @@
-"""Words dealt out by their type: counted by hand, and the laws on the starter treebank."""
+"""Splits by word type: hand-counted examples, and properties on the starter treebank."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("ADJ", "NOUN", "VERB")
 
 
 def labels_of(train: str, dev: str, test: str) -> Labels:
-    """``cat/1``: a form and its tag; rows count up from 0 in each split."""
+    """Parse ``cat/1`` (form and tag); rows count from 0 in each split."""
     splits = {}
     for split, text in zip(SPLITS, (train, dev, test), strict=True):
         forms, tags = zip(*(item.split("/") for item in text.split()), strict=True)
@@ -34,7 +34,10 @@ def types(labels: Labels, split: str) -> set[str]:
 
 
 def test_sides_are_dealt_by_hand():
-    """Each tag has two types, so the rarer goes to test; ``run`` is a verb, also where it is a noun."""
+    """Each tag has two types, and the rarer one is assigned to test.
+
+    The type ``run`` belongs to VERB, including its noun uses.
+    """
     labels = labels_of(
         "cat/1 dog/1 cat/1 cat/1 run/2 run/2 go/2 go/2 go/2 go/2 red/0",
         "dog/1 cat/1 ox/1 go/2 run/1",
@@ -42,7 +45,7 @@ def test_sides_are_dealt_by_hand():
     )
     kept = keep_types_apart(labels, 0.3, 2, 0)
     assert kept.names == ("NOUN", "VERB")
-    assert kept.left_out == {"SYM": 3, "ADJ": 1}  # its only type is in train, so test has none
+    assert kept.left_out == {"SYM": 3, "ADJ": 1}  # its only type is in train; test has no word of it
     train, dev, test = (kept.splits[split] for split in SPLITS)
     assert (train.forms, train.rows.tolist()) == (("cat", "cat", "cat", "go", "go", "go", "go"), [0, 2, 3, 6, 7, 8, 9])
     assert train.tags.tolist() == [0, 0, 0, 1, 1, 1, 1]
@@ -51,7 +54,7 @@ def test_sides_are_dealt_by_hand():
 
 
 def test_a_tag_keeps_its_test_words_where_it_can():
-    """Of nine types one stands in test: it goes there under every seed, although any other might by chance."""
+    """Only one of nine types occurs in test; every seed assigns that type to test."""
     many = " ".join(f"w{i}/1 w{i}/1" for i in range(8))
     labels = labels_of(f"cat/1 cat/1 cat/1 {many} go/2 go/2 run/2", "cat/1 go/2", "w5/1 run/2")
     for seed in range(20):
@@ -66,7 +69,7 @@ def test_of_equally_frequent_types_the_one_test_needs_least_stays_in_train():
 
 
 def test_ties_between_tags_go_to_the_lower_tag():
-    """``low`` is once an adjective and once a verb: it counts among the adjectives, whose most frequent type it is."""
+    """``low``, once an adjective and once a verb, belongs to ADJ as its most frequent type."""
     rest = "x/0 x/0 x/0 cat/1 cat/1 dog/1 go/2 go/2 go/2"
     kept = keep_types_apart(labels_of(f"low/2 {rest}", "x/0 cat/1 go/2", "low/0 dog/1"), 0.5, 1, 0)
     assert types(kept, "test") == {"low", "dog"}
@@ -134,8 +137,6 @@ def test_what_cannot_be_is_refused(starter):
     with pytest.raises(ValueError, match="min_words_per_tag must be at least 1, got 0"):
         keep_types_apart(starter, 0.3, 0, 0)
     closed = labels_of("a/0 b/1 b/1 c/1", "a/0 b/1", "a/0 c/1")
-    message = r"of column 'upos' in both train and test, fewer than two tags have 1 words in train and one in dev and "
-    with pytest.raises(
-        ValueError, match=message + r"test; words in train/dev/test: ADJ \(1/1/0\), NOUN \(2/1/1\), VERB"
-    ):
+    message = r"fewer than two tags of column 'upos' have words in dev and test and min_words_per_tag=1 in train; "
+    with pytest.raises(ValueError, match=message + r"words in train/dev/test: ADJ \(1/1/0\), NOUN \(2/1/1\), VERB"):
         keep_types_apart(closed, 0.3, 1, 0)

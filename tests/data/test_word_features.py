@@ -1,4 +1,4 @@
-"""Features of words, counted by hand."""
+"""Word features: hand-counted examples."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_sentences_of_rows_skip_the_empty_one():
 
 
 def test_what_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="got token counts of 9 words, but the sentences have 10"):
+    with pytest.raises(ValueError, match="got token counts for 9 words, but the sentences have 10"):
         word_features(SENTENCES, ALL, TOKENS[:9])
     for wrong, received in (([3, 10], r"3\.\.10"), ([-1, 3], r"-1\.\.3")):
         with pytest.raises(

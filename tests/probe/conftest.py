@@ -41,7 +41,7 @@ def trainer() -> Callable[[], lightning.Trainer]:
 
 @pytest.fixture(scope="session")
 def words() -> Data:
-    """Float16 activations of 60 correlated, badly scaled columns, and 6 classes of which some are rare."""
+    """Float16 activations of 60 correlated, badly scaled columns, and 6 classes, some rare."""
     rng = np.random.default_rng(0)
     classes, latent, width = 6, 20, 60
     means = rng.normal(size=(classes, latent)) * 0.9

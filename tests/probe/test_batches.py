@@ -1,4 +1,4 @@
-"""Batches hold every row once, in an order that the seed fixes."""
+"""Batches contain every row once, in an order determined by the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes against scikit-learn, against themselves trained alone, and against their sanity twins."""
+"""Probes against scikit-learn, against probes trained alone, and sanity checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALL = np.arange(60)[None]
 
 
 def train_one(features, labels, columns, n_classes, **how) -> ProbeResults:
-    """The probes of a single task."""
+    """Train the probes of a single task."""
     [results] = train_probes(features, [ProbeTask(columns, labels, n_classes)], **how)
     return results
 
@@ -166,7 +166,7 @@ def test_bad_input_is_named(words, settings, trainer):
         train(features, labels, np.array([[60]]))
     with pytest.raises(ValueError, match="neither empty"):
         train(features, labels, np.zeros((1, 0), dtype=np.int64))
-    # the types, checked in the tests, see it first
+    # the run-time type check may raise first
     with pytest.raises((ValueError, TypeCheckError), match=r"train labels must be|probes _words"):
         train(features, labels, np.repeat(ALL, 2, axis=0))
     with pytest.raises(ValueError, match=r"train labels must lie in 0\.\.5, got"):
@@ -174,7 +174,7 @@ def test_bad_input_is_named(words, settings, trainer):
     for split in ("train", "dev", "test"):
         broken = features[split].clone()
         broken[0, 7] = torch.inf
-        with pytest.raises(ValueError, match=f"1 feature columns of {split} are not finite, the first is 7"):
+        with pytest.raises(ValueError, match=f"non-finite feature columns in {split}: 1, first 7"):
             train({**features, split: broken}, labels, ALL)
     with pytest.raises(ValueError, match="patience of the probe must be above 0, got 0"):
         ProbeSettings(settings.optimizer, batch_size=10, patience=0, C=1.0)

@@ -1,4 +1,4 @@
-"""The gradient that is written out is that of the objective."""
+"""The explicit gradient equals the gradient of the objective."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keyneurons.probe import group as module
 from keyneurons.probe.group import ProbeGroup
 
 
-@pytest.mark.parametrize("at_once", [1, 4 * 50 * 7 * 2, 1 << 20])  # one probe, two, all
+@pytest.mark.parametrize("at_once", [1, 4 * 50 * 7 * 2, 1 << 20])  # one probe at a time, two, all
 @pytest.mark.parametrize("finished", [[], [1], [0, 3]])
 def test_the_gradient_is_that_of_autograd(monkeypatch, at_once, finished):
-    monkeypatch.setitem(module._AT_ONCE_BYTES, "cpu", at_once)
+    monkeypatch.setitem(module._CHUNK_BYTES, "cpu", at_once)
     rng = np.random.default_rng(0)
     probes = ProbeGroup(np.stack([rng.choice(20, 7, replace=False) for _ in range(4)]), 3)
     features = torch.from_numpy(rng.normal(size=(20, 50))).float()

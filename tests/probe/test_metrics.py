@@ -1,4 +1,4 @@
-"""Metrics against scikit-learn, with classes that never occur."""
+"""Metrics against scikit-learn, including classes that never occur."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_binary_f1_of_many_probes_equals_scikit_learn():
 
 def test_bad_input_is_named():
     two, three = torch.tensor([0, 1]), torch.tensor([0, 1, 2])
-    # the types, checked in the tests, see it first
+    # the run-time type check may raise first
     with pytest.raises((ValueError, TypeCheckError), match=r"predictions of shape|words"):
         classification_metrics(two, three, 3)
     with pytest.raises(ValueError, match=r"targets must lie in 0\.\.1, got 0\.\.2"):

@@ -1,4 +1,4 @@
-"""What ``--help`` and ``--version`` say, told without Hydra or anything else that takes its time."""
+"""Texts of ``--help`` and ``--version``, printed without slow imports such as Hydra."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyneurons.version import __version__
 if TYPE_CHECKING:
     from keyneurons.config.reference import Group, Key, Reference
 
-HEADER = "keyneurons: which neurons of a language model carry grammar, and does it matter which?"
+HEADER = "keyneurons: find and test the neurons of a language model that encode grammar"
 FOOTER = """\
 One run:        keyneurons selection=mutual_information layer=8 top_k=50
 A sweep:        keyneurons -m selection=correlation,l1_probe top_k=10,50
@@ -21,15 +21,15 @@ Completion:     eval "$(keyneurons --shell-completion install=bash)"
 Hydra's flags:  keyneurons --hydra-help
 """
 COLUMN = 34
-"""Where comments begin."""
+"""Column where comments start."""
 
 
-def answer(arguments: Sequence[str], commands: Sequence[str]) -> str | None:
-    """The help or the version, if the command line asks for one of them.
+def help_or_version(arguments: Sequence[str], commands: Sequence[str]) -> str | None:
+    """Return the help or the version if the command line requests it, else None.
 
     Args:
-        arguments: the command line.
-        commands: the commands beside a run.
+        arguments: Command-line arguments.
+        commands: Names of the other commands.
     """
     if "--version" in arguments:
         return f"keyneurons {__version__}\n"
@@ -43,21 +43,21 @@ def answer(arguments: Sequence[str], commands: Sequence[str]) -> str | None:
     return None
 
 
-def help_lines(found: Reference, width: int) -> Iterator[str]:
-    """The reference as lines for a console.
+def help_lines(contents: Reference, width: int) -> Iterator[str]:
+    """Format the reference for a console.
 
     Args:
-        found: all sections and groups.
-        width: of the console.
+        contents: All sections and groups.
+        width: Width of the console.
 
     Yields:
         The lines.
     """
-    yield "Keys with their defaults (set with key=value; ??? has none)"
-    for section in found.sections:
+    yield "Keys and defaults (set with key=value; ??? means no default)"
+    for section in contents.sections:
         yield from ["", section.title, *(line for key in section.keys for line in _key(key, width))]
-    yield from ["", "Groups with their options (choose with group=option)"]
-    for group in found.groups:
+    yield from ["", "Groups and options (choose with group=option)"]
+    for group in contents.groups:
         yield from ["", *_group(group, width)]
     yield ""
 

@@ -45,15 +45,15 @@ def main() -> None:
 
 def _dispatch() -> None:
     from keyneurons.cli.command_line import COMMANDS, parse
-    from keyneurons.cli.help import answer
+    from keyneurons.cli.help import help_or_version
 
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         from keyneurons.cli import commands
 
         commands.run(arguments)
-    elif (told := answer(arguments, COMMANDS)) is not None:
-        sys.stdout.write(told)
+    elif (text := help_or_version(arguments, COMMANDS)) is not None:
+        sys.stdout.write(text)
     else:
         from keyneurons.cli.launch import launch
 

@@ -15,7 +15,7 @@ from keyneurons.cli.errors import is_mistake, one_line
 from keyneurons.cli.launch import run_hydra
 from keyneurons.cli.task import Task
 from keyneurons.config.compose import base_config, composing
-from keyneurons.config.overrides import override, targets_given
+from keyneurons.config.overrides import command_line_targets, override
 from keyneurons.sweeps.jobs import sweep_jobs
 from keyneurons.sweeps.launchers import collect_failures, is_lost
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
@@ -51,7 +51,7 @@ def resume(line: CommandLine) -> None:
         raise ValueError(
             f"the sweep kept its runs in another store; to resume it there, give: tracking.uri={masked(uri)}"
         )
-    targets = targets_given(line.overrides, line.config_dir)
+    targets = command_line_targets(line.overrides, line.config_dir)
     _sweep(replace(line, overrides=tuple(overrides)), before, targets)
 
 

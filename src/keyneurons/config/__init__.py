@@ -1,1 +1,1 @@
-"""Configurations: what is legal, where options are, what may name code, and what makes two runs the same."""
+"""Configurations: schema, composition, overrides, trusted targets and run fingerprints."""

@@ -1,4 +1,4 @@
-"""The one place that composes configurations outside a run of Hydra's own."""
+"""Composes configurations outside Hydra's own runs."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def composing(config_dir: Path | None = None) -> Generator[None]:
-    """Let Hydra compose from ``conf/`` for a while.
+    """Initialise Hydra with ``conf/`` for the duration of a block.
 
     Args:
-        config_dir: the user's own folder of options; ours of the same name go before them.
+        config_dir: The user's folder of options; an option of ``conf/`` with the same name takes
+            precedence.
 
     Yields:
         Nothing.
 
     Raises:
-        ValueError: there is no such folder.
+        ValueError: If the folder does not exist.
     """
     if config_dir is not None and not config_dir.is_dir():
-        raise ValueError(f"config_dir={config_dir} is no folder")
+        raise ValueError(f"config_dir={config_dir} is not a folder")
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         if config_dir is not None:
             loader: Any = GlobalHydra.instance().config_loader()
@@ -49,14 +50,17 @@ def composing(config_dir: Path | None = None) -> Generator[None]:
 
 
 def base_config(overrides: Sequence[str], name: str) -> DictConfig:
-    """The configuration that a run, or all jobs of a sweep, start from, with Hydra's own part; inside ``composing``.
+    """Compose the base configuration of a run or sweep, including Hydra's part.
+
+    Call it inside ``composing``.
 
     Args:
-        overrides: those of the command line; what is swept is not applied.
-        name: of the primary configuration.
+        overrides: Overrides of the command line; sweeps are not applied.
+        name: Name of the primary configuration.
 
     Raises:
-        ValueError: a secret is in it, which Hydra would write into the folder of the run.
+        ValueError: If the configuration contains a secret, which Hydra would write to the run's
+            folder.
     """
     hydra = GlobalHydra.instance().hydra
     assert hydra is not None
@@ -67,60 +71,65 @@ def base_config(overrides: Sequence[str], name: str) -> DictConfig:
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:
-    """A configuration with some overrides, not checked; inside ``composing``, or a run of Hydra's own."""
+    """Compose an unchecked configuration, inside ``composing`` or a Hydra run."""
     return compose("config", list(overrides))
 
 
 def checked(overrides: Sequence[str]) -> Config:
-    """The checked configuration with some overrides; of a sweep, what its jobs share."""
+    """Compose and check a configuration; for a sweep, the part that its jobs share."""
     whole = _whole(overrides)
     del whole.hydra
     return validate(whole)
 
 
 def checked_with_choices(overrides: Sequence[str], config_dir: Path | None = None) -> tuple[Config, dict[str, str]]:
-    """The checked configuration of a single run, and the option chosen in each of its groups.
+    """Compose and check the configuration of a single run.
 
     Args:
-        overrides: its overrides.
-        config_dir: the user's own folder of options.
+        overrides: Overrides of the run.
+        config_dir: The user's folder of options.
+
+    Returns:
+        The checked configuration, and the chosen option of each group.
 
     Raises:
-        ValueError: the folder is missing, the configuration is that of a sweep, or it is not legal.
+        ValueError: If the folder is missing, or the configuration is invalid or that of a sweep.
     """
     whole = _whole(overrides, config_dir)
     if whole.hydra.mode == RunMode.MULTIRUN:
-        raise ValueError("this configuration is a sweep (hydra.mode=MULTIRUN): start it from the command line")
+        raise ValueError("this configuration is a sweep (hydra.mode=MULTIRUN): run it from the command line")
     chosen = dict(whole.hydra.runtime.choices)
     del whole.hydra
-    own = {group: str(option) for group, option in chosen.items() if option and not group.startswith("hydra/")}
-    return validate(whole), own
+    choices = {group: str(option) for group, option in chosen.items() if option and not group.startswith("hydra/")}
+    return validate(whole), choices
 
 
 def configured_sweep(overrides: Sequence[str]) -> list[str]:
-    """The sweep that an experiment asks for itself, as overrides; inside ``composing``.
+    """Return the sweep defined by the experiment as overrides; call it inside ``composing``.
 
     Args:
-        overrides: all that are given, sweeps among them.
+        overrides: All overrides, including sweeps.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     plain = [str(each.input_line) for each in parsed if not each.is_sweep_override()]
     return sweep_params(compose("config", plain, return_hydra_config=True).hydra, overrides)
 
 
-def sweep_params(hydra: DictConfig, given: Sequence[str]) -> list[str]:
-    """What ``hydra.sweeper.params`` sweep over, as overrides.
+def sweep_params(hydra: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Convert ``hydra.sweeper.params`` to overrides.
 
     Args:
         hydra: Hydra's own configuration.
-        given: the overrides of the command line.
+        overrides: The overrides of the command line.
 
     Raises:
-        ValueError: one of them gives the same key; Hydra would run every job several times.
+        ValueError: If an override sets the same key; Hydra would run every job several times.
     """
     params = dict(hydra.sweeper.get("params") or {})
-    for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in given}:
-        raise ValueError(f"the experiment sweeps over {key} itself; other values: 'hydra.sweeper.params.{key}=\"...\"'")
+    for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in overrides}:
+        raise ValueError(
+            f"the experiment sweeps over {key} itself; change its values with 'hydra.sweeper.params.{key}=\"...\"'"
+        )
     return [f"{key}={value}" for key, value in params.items()]
 
 

@@ -1,4 +1,4 @@
-"""What two runs must share to be the same run, and what they must share to read the same activations."""
+"""Fingerprints: digests that identify equal runs, and runs with equal activations."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from keyneurons.config.schema import Component, Config
 from keyneurons.data.stanza_tagging import StanzaModels
 from keyneurons.digests import file_digest, json_digest
 
-ELSEWHERE = {  # where, or how fast, a run is done; not what it finds
+EXCLUDED = {  # keys that affect where or how fast a run is executed, not its results
     "cache": None,
     "tracking": None,
     "activations": {"batch_tokens": None, "memory_mb": None, "devices": None, "num_nodes": None},
     "trainer": {"accelerator": None},
-    "model": {"device": None, "device_map": None, "folder": None},  # its identity stands for what is in the folder
+    "model": {"device": None, "device_map": None, "folder": None},  # the model's identity covers the folder
 }
 
 Content = Callable[[Path], str]
-"""The digest of what is in a file or a folder."""
+"""Computes the digest of a file or a folder."""
 
 
 def content_digest(path: Path) -> str:
-    """Digest of a file, or of the names and contents of all files in and under a folder.
+    """Compute the digest of a file, or of the names and contents of all files under a folder.
 
     Args:
-        path: where nothing is there, it stands for itself.
+        path: The file or folder; the path itself is returned if it does not exist.
     """
     if path.is_file():
         return file_digest(path)
@@ -40,25 +40,27 @@ def content_digest(path: Path) -> str:
 
 
 def fingerprint(config: Config, model: str, content: Content = content_digest) -> str:
-    """Digest of what a run's findings depend on: configuration, content of the files named in it, the model's identity.
+    """Compute the digest of all inputs that determine the results of a run.
 
-    Every value of type ``Path`` counts by its content, and so does an argument of a component (selection, optimizer,
-    trainer) that names a file which is there; where the files are does not count. The version of the code does not.
+    The inputs are the configuration, the content of the files named in it and the model's identity.
+    A value of type ``Path``, or an argument of a component (selection, optimizer, trainer) that
+    names an existing file, is replaced by the digest of its content, so the location of a file is
+    irrelevant. The version of the code is not included.
     """
-    return json_digest({"config": _plain(config, ELSEWHERE, content), "model": model, "tagger": _tagger(config)})[:16]
+    return json_digest({"config": _plain(config, EXCLUDED, content), "model": model, "tagger": _tagger(config)})[:16]
 
 
-def reading(config: Config, model: str, content: Content = content_digest) -> str:
-    """Digest of what the activations of a run depend on, its site and its layers apart."""
+def activation_fingerprint(config: Config, model: str, content: Content = content_digest) -> str:
+    """Compute the digest of all inputs that determine activations, except site and layers."""
     names = ["model", "dataset", "read_at", "pooling", "activations"]
     if hasattr(config.dataset, "fractions"):
-        names.append("seed")  # which shares the sentences out
+        names.append("seed")  # determines the split
     parts = {name: getattr(config, name) for name in names}
-    return json_digest({**_plain(parts, ELSEWHERE, content), "model": model, "tagger": _tagger(config)})
+    return json_digest({**_plain(parts, EXCLUDED, content), "model": model, "tagger": _tagger(config)})
 
 
 def _tagger(config: Config) -> Any:
-    """What tags raw text, wherever Stanza keeps its models; None for text that is tagged."""
+    """Describe the tagger of raw text, regardless of its location; None for tagged treebanks."""
     dataset = config.dataset
     if not isinstance(dataset, TextDataset):
         return None
@@ -67,7 +69,10 @@ def _tagger(config: Config) -> Any:
 
 
 def _plain(value: Any, dropped: Mapping[str, Any], content: Content, *, argument: bool = False) -> Any:
-    """A part of a configuration as JSON: files by their content; ``argument`` of a component, where files are text."""
+    """Convert part of a configuration to JSON, with digests in place of files.
+
+    ``argument`` marks arguments of a component, whose file names are plain strings.
+    """
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
         named = {(fields[name].alias or name) if name in fields else name: inner for name, inner in value}
@@ -77,12 +82,12 @@ def _plain(value: Any, dropped: Mapping[str, Any], content: Content, *, argument
         return {key: _plain(inner, dropped.get(key) or {}, content, argument=argument) for key, inner in kept.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner, {}, content, argument=argument) for inner in value]
-    if isinstance(value, Path) or (argument and isinstance(value, str) and _names_a_file(value)):
+    if isinstance(value, Path) or (argument and isinstance(value, str) and _is_file_name(value)):
         return content(Path(value).expanduser())
     return value
 
 
-def _names_a_file(text: str) -> bool:
+def _is_file_name(text: str) -> bool:
     path = Path(text)
     try:
         return (len(path.parts) > 1 or path.suffix != "") and path.expanduser().is_file()
@@ -91,7 +96,7 @@ def _names_a_file(text: str) -> bool:
 
 
 def _files_under(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
-    """All files in and under a folder, links followed, but not into a folder that it lies in itself."""
+    """Yield all files under a folder, following links except those to a parent folder."""
     above |= {folder.resolve()}
     for entry in sorted(folder.iterdir()):
         if entry.is_file():

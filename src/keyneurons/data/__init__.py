@@ -1,1 +1,1 @@
-"""From files to tagged sentences: CoNLL-U, the release of UD English EWT, raw text tagged by Stanza, the starter."""
+"""Reads tagged sentences: CoNLL-U files, UD English EWT, raw text (Stanza) and the starter."""

@@ -1,4 +1,4 @@
-"""CoNLL-U files as Universal Dependencies defines them: https://universaldependencies.org/format.html."""
+"""Reads CoNLL-U files (https://universaldependencies.org/format.html)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from keyneurons.records import Sentence, Word
 _N_COLUMNS = 10
 _ID = re.compile(r"(?P<word>[1-9][0-9]*)|(?P<first>[1-9][0-9]*)-(?P<last>[1-9][0-9]*)|(?P<empty>[0-9]+\.[1-9][0-9]*)")
 _COMMENT = re.compile(r"#\s*(?P<key>text|sent_id)\s*=(?P<value>.*)", re.DOTALL)
-# what Python calls printable and Unicode ignorable (Default_Ignorable_Code_Point), and the empty pattern of Braille
+# Characters that Python counts as printable although they are invisible: the code points with the
+# property Default_Ignorable_Code_Point, and the blank Braille pattern.
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
@@ -25,38 +26,43 @@ Line = tuple[int, str]
 
 @dataclass(frozen=True)
 class ConlluFile:
-    """The sentences of one file; ``shared_spans`` counts the words that share their span with another word."""
+    """The sentences of one file.
+
+    ``shared_spans`` is the number of words that share their span with another word.
+    """
 
     sentences: tuple[Sentence, ...]
     shared_spans: int
 
 
 def read_conllu(path: Path) -> ConlluFile:
-    """Read a CoNLL-U file, also one packed as ``.gz`` or ``.xz``.
+    """Read a CoNLL-U file, plain or compressed (``.gz``, ``.xz``).
 
-    Words are the rows with an integer id; the text of a sentence is its ``# text``, or else what the forms and
-    ``SpaceAfter=No`` spell. White space is taken from ``# text`` where the two disagree about it.
+    Words are the rows with an integer id. The text of a sentence is its ``# text`` comment; without
+    one, the text is built from the forms and ``SpaceAfter=No``. Where the two disagree about white
+    space, ``# text`` takes precedence.
 
     Args:
         path: The file.
 
     Returns:
-        The sentences in the order of the file, each word with the characters that spell it.
+        The sentences in file order, each word with its character span.
 
     Raises:
-        ValueError: If the file is malformed or has no tag; one line with the file, the line and what is wrong.
+        ValueError: If the file is malformed or has no tags. The message is one line with the file,
+            the line number and the error.
     """
     path = Path(path)
     sentences = tuple(_sentence(path, block) for block in _blocks(read_text(path)))
     if not sentences:
-        raise ValueError(f"{path}:{1}: the file is empty: it has no sentence")
+        raise ValueError(f"{path}:1: the file has no sentences")
     if not any(word.upos or word.xpos or word.feats for sentence in sentences for word in sentence.words):
-        raise ValueError(f"{path}:{1}: no word of the file has a tag: UPOS, XPOS and FEATS are _ everywhere")
+        raise ValueError(f"{path}:1: no word in the file has a tag: UPOS, XPOS and FEATS are _ everywhere")
     return ConlluFile(sentences, count_shared_spans(sentences))
 
 
 def _blocks(text: str) -> Iterator[list[Line]]:
-    """The numbered lines of each sentence; the last one needs no blank line after it."""
+    """Yield the numbered lines of each sentence; the blank line after the last one is optional."""
     block: list[Line] = []
     for line in enumerate(text.split("\n"), start=1):
         if line[1].strip():
@@ -73,12 +79,12 @@ def _sentence(path: Path, block: Sequence[Line]) -> Sentence:
     tokens = _tokens(path, [(number, line) for number, line in block if not line.startswith("#")])
     first_line = block[0][0]
     if not tokens:
-        raise ValueError(f"{path}:{first_line}: a sentence without words")
+        raise ValueError(f"{path}:{first_line}: the sentence has no words")
     text = comments.get("text") or surface_text(tokens)
     return Sentence(comments.get("sent_id") or f"{path.name}:{first_line}", text, _words(path, tokens, text))
 
 
-# The surface tokens of one sentence; the ids of its words must run 1..n.
+# Returns the surface tokens of one sentence; its word ids must run from 1 to n.
 def _tokens(path: Path, lines: Sequence[Line]) -> list[Token]:
     tokens: list[Token] = []
     n_words = 0
@@ -109,7 +115,7 @@ def _columns(path: Path, number: int, line: str) -> tuple[list[str], re.Match[st
         raise ValueError(f"{path}:{number}: expected {_N_COLUMNS} columns separated by tabs, got {len(columns)}")
     match = _ID.fullmatch(columns[0])
     if match is None:
-        raise ValueError(f"{path}:{number}: id {columns[0]!r} is no word (3), range (3-4) or empty node (3.1)")
+        raise ValueError(f"{path}:{number}: id {columns[0]!r} is not a word (3), range (3-4) or empty node (3.1)")
     if not columns[1].strip():
         raise ValueError(f"{path}:{number}: the form is empty")
     return columns, match
@@ -132,12 +138,14 @@ def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
         start = find_form(text, token.form, position)
         if start is None:
             rest = text[position : position + 20]
-            raise ValueError(f"{path}:{token.line}: form {token.form!r} is not what # text goes on with: {rest!r}")
+            raise ValueError(
+                f"{path}:{token.line}: form {token.form!r} does not match # text, which continues with {rest!r}"
+            )
         position = start + len(token.form)
         for (number, columns), span in zip(token.words, word_spans(token, start), strict=True):
             words.append(_word(path, number, columns, *span))
     if text[position:].strip():
-        raise ValueError(f"{path}:{tokens[-1].line}: # text goes on after the last word: {text[position:][:20]!r}")
+        raise ValueError(f"{path}:{tokens[-1].line}: # text continues after the last word: {text[position:][:20]!r}")
     return tuple(words)
 
 
@@ -151,10 +159,11 @@ def _word(path: Path, number: int, columns: Sequence[str], start: int, end: int)
 
 @lru_cache(maxsize=8192)
 def _tag(column: str, text: str) -> str | None:
-    """A tag, or None for ``_``.
+    """Return a tag, or None for ``_``.
 
     Raises:
-        ValueError: it has white space or invisible characters, so that two different tags could look alike.
+        ValueError: If the tag has white space or invisible characters; two different tags could
+            look the same.
     """
     if _INVISIBLE.search(text) or any(character.isspace() or not character.isprintable() for character in text):
         raise ValueError(f"{column} must not contain white space or invisible characters, got {text!r}")
@@ -163,10 +172,10 @@ def _tag(column: str, text: str) -> str | None:
 
 @lru_cache(maxsize=8192)
 def _features(text: str) -> dict[str, str]:
-    """The features of a word; a treebank has few different ones, and its words share them.
+    """Parse the features of a word; cached, so words with equal features share one dictionary.
 
     Raises:
-        ValueError: they are malformed.
+        ValueError: If the features are malformed.
     """
     if _tag("FEATS", text) is None:
         return {}

@@ -1,4 +1,4 @@
-"""The digest of a treebank, by which a run says on which tagged text it stands."""
+"""The digest of a treebank, recorded with each run to identify its tagged text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keyneurons.records import SPLITS, Sentence, Treebank
 
 
 def treebank_digest(treebank: Treebank) -> str:
-    """The sha256 over the texts, word spans, forms and tags of all splits; names and ids do not count."""
+    """SHA-256 of the texts, word spans, forms and tags of all splits; names and ids are ignored."""
     return json_digest([[_facts(sentence) for sentence in treebank.splits[split]] for split in SPLITS])
 
 

@@ -1,4 +1,7 @@
-"""UD English EWT, release 2.16: Silveira et al. 2014, A Gold Standard Dependency Corpus for English (CC BY-SA 4.0)."""
+"""UD English EWT, release 2.16 (CC BY-SA 4.0).
+
+Silveira et al. 2014, *A Gold Standard Dependency Corpus for English*.
+"""
 
 from __future__ import annotations
 
@@ -21,29 +24,30 @@ SHA256: dict[Split, str] = {
     "test": "e266e515a0a7547657ed3d90d9ba46487d6bd251f27ad4269d4e8a427c8555cd",
 }
 _TIMEOUT_SECONDS = 60
-_BY_HAND = f"dataset.folder=FOLDER with {', '.join(FILES.values())}"
+_LOCAL_COPY = f"dataset.folder=FOLDER with {', '.join(FILES.values())}"
 
 
 @dataclass(frozen=True)
 class UDEnglishEWT:
-    """The release, got once from ``address`` and kept under ``cache``, or the files at hand in ``folder``."""
+    """The release, read from ``folder`` or downloaded once from ``address`` to ``cache``."""
 
     folder: Path | None
     cache: Path
     address: str = ADDRESS
 
     def load(self) -> Treebank:
-        """Read the three files, after getting those that are not there yet.
+        """Read the three files; without a ``folder``, download missing files first.
 
-        A folder without one of them, a file that cannot be got, and one with another digest are a ``ValueError``.
+        Raises ``ValueError`` if ``folder`` lacks a file, a download fails, or a downloaded file has
+        the wrong digest.
 
         Returns:
-            The treebank as released, with its duplicates.
+            The treebank as released, including its duplicates.
         """
-        files = self._fetched() if self.folder is None else _at_hand(Path(self.folder))
+        files = self._cached_files() if self.folder is None else _local_files(Path(self.folder))
         return read_splits("ud_english_ewt", files)
 
-    def _fetched(self) -> dict[Split, Path]:
+    def _cached_files(self) -> dict[Split, Path]:
         folder = Path(self.cache) / "datasets" / "ud_english_ewt-2.16"
         files = {split: folder / name for split, name in FILES.items()}
         for split, path in files.items():
@@ -52,10 +56,12 @@ class UDEnglishEWT:
         return files
 
 
-def _at_hand(folder: Path) -> dict[Split, Path]:
+def _local_files(folder: Path) -> dict[Split, Path]:
     files = {split: folder / name for split, name in FILES.items()}
     if missing := [path.name for path in files.values() if not path.is_file()]:
-        raise ValueError(f"{folder} lacks {', '.join(missing)}: give {_BY_HAND}, or no folder to download the release")
+        raise ValueError(
+            f"{folder} lacks {', '.join(missing)}: set {_LOCAL_COPY}, or omit the folder to download the release"
+        )
     return files
 
 
@@ -64,7 +70,11 @@ def _download(address: str, sha256: str) -> str:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 (the user's own address)
             data: bytes = response.read()
     except (OSError, HTTPException) as error:
-        raise ValueError(f"cannot get {address} ({error}): try again with a network, or give {_BY_HAND}") from error
+        raise ValueError(
+            f"cannot download {address} ({error}): check the network connection, or set {_LOCAL_COPY}"
+        ) from error
     if (got := hashlib.sha256(data).hexdigest()) != sha256:
-        raise ValueError(f"{address} is not the released file: sha256 {got}, expected {sha256}; or give {_BY_HAND}")
+        raise ValueError(
+            f"{address} is not the released file: sha256 {got}, expected {sha256}; try again, or set {_LOCAL_COPY}"
+        )
     return data.decode()

@@ -1,4 +1,4 @@
-"""From a treebank and a column to tag names and labelled words."""
+"""Labels the words of a treebank by a tag column."""
 
 from __future__ import annotations
 
@@ -24,32 +24,34 @@ def label(
 
     Args:
         treebank: The tagged sentences.
-        column: ``upos``, ``xpos``, or a feature such as ``Number``; words without it are not labelled.
-        tags: The only tags wanted; None takes all that are frequent enough.
-        min_words_per_tag: A tag with fewer words in train is left out, or an error where ``tags`` names it.
-        first_words: Whether the first word of a sentence counts. Where words are read at their prediction it must not:
-            all first words are predicted from the same token in front.
+        column: ``upos``, ``xpos`` or a feature such as ``Number``; words without a value are not
+            labelled.
+        tags: The tags to use; None uses every tag that is frequent enough.
+        min_words_per_tag: The least number of train words of a tag. A rarer tag is excluded; if it
+            is listed in ``tags``, the function raises.
+        first_words: Whether to label the first word of each sentence. Use False when activations
+            are read at the prediction: all first words are predicted from the same token.
 
     Returns:
         The tag names in alphabetical order and the labelled words of each split.
 
     Raises:
-        ValueError: If the column is empty, a wanted tag is unknown or too rare, fewer than two tags are left, or a tag
-            has no word in dev or test.
+        ValueError: If the column is empty, a requested tag is unknown or too rare, fewer than two
+            tags remain, or a tag has no word in dev or test.
     """
-    read = _reader(column)
-    tagged = {split: _tagged(treebank.splits[split], read, first_words) for split in SPLITS}
+    tag_of = _tag_reader(column)
+    tagged = {split: _tagged(treebank.splits[split], tag_of, first_words) for split in SPLITS}
     counts = {split: Counter(tag for _, tag, _ in words) for split, words in tagged.items()}
     if not counts["train"]:
         raise ValueError(_empty_column(treebank, column))
-    names, left_out = _choose(column, counts, tags, min_words_per_tag)
+    names, excluded = _choose(column, counts, tags, min_words_per_tag)
     _check(column, counts, names)
     index = {name: i for i, name in enumerate(names)}
     splits = {split: _labelled(tagged[split], index) for split in SPLITS}
-    return Labels(column, names, splits, left_out)
+    return Labels(column, names, splits, excluded)
 
 
-def _reader(column: str) -> Callable[[Word], str | None]:
+def _tag_reader(column: str) -> Callable[[Word], str | None]:
     if column == "upos":
         return lambda word: word.upos
     if column == "xpos":
@@ -60,60 +62,61 @@ def _reader(column: str) -> Callable[[Word], str | None]:
 def _tagged(
     sentences: Sequence[Sentence], tag_of: Callable[[Word], str | None], first_words: bool
 ) -> list[tuple[int, str, Word]]:
-    """Row, tag and word of every word that has a tag."""
+    """List the row, tag and word of every tagged word."""
     words = [(i, word) for sentence in sentences for i, word in enumerate(sentence.words)]
-    found = [(row, tag_of(word), word) for row, (i, word) in enumerate(words) if first_words or i > 0]
-    return [(row, tag, word) for row, tag, word in found if tag is not None]
+    rows = [(row, tag_of(word), word) for row, (i, word) in enumerate(words) if first_words or i > 0]
+    return [(row, tag, word) for row, tag, word in rows if tag is not None]
 
 
 def _empty_column(treebank: Treebank, column: str) -> str:
     words = [word for sentence in treebank.splits["train"] for word in sentence.words]
-    full = [name for name in ("upos", "xpos") if any(_reader(name)(word) for word in words)]
+    full = [name for name in ("upos", "xpos") if any(_tag_reader(name)(word) for word in words)]
     features = sorted({name for word in words for name in word.feats})
     return (
-        f"{treebank.id}: no word of train has a tag in column {column!r}; columns with tags: "
+        f"{treebank.id}: no word in train has a tag in column {column!r}; columns with tags: "
         f"{', '.join(full + features) or 'none'}"
     )
 
 
-# The tags that stay, and those left out with their number of words in train.
+# Returns the tags to use, and the excluded tags with their number of train words.
 def _choose(
     column: str, counts: Counts, tags: Sequence[str] | None, min_words: int
 ) -> tuple[tuple[str, ...], dict[str, int]]:
-    known = sorted(set().union(*counts.values()))
-    wanted = known if tags is None else sorted(set(tags))
-    if unknown := [tag for tag in wanted if tag not in known]:
-        raise ValueError(f"no tag {_named(unknown)} in column {column!r}; there are: {_named(known)}")
-    rare = {tag: counts["train"][tag] for tag in wanted if counts["train"][tag] < min_words}
+    existing = sorted(set().union(*counts.values()))
+    requested = existing if tags is None else sorted(set(tags))
+    if unknown := [tag for tag in requested if tag not in existing]:
+        raise ValueError(
+            f"no tag {_tag_list(unknown)} in column {column!r}; the tags of this column are {_tag_list(existing)}"
+        )
+    rare = {tag: counts["train"][tag] for tag in requested if counts["train"][tag] < min_words}
     if tags is not None and rare:
         raise ValueError(
-            f"too few words in train for {_listed(rare)} of column {column!r}: min_words_per_tag={min_words}; "
-            f"lower it, or take them out of tags"
+            f"too few words in train for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
+            f"lower it, or remove them from tags"
         )
-    return tuple(tag for tag in wanted if tag not in rare), rare
+    return tuple(tag for tag in requested if tag not in rare), rare
 
 
 def _check(column: str, counts: Counts, names: Sequence[str]) -> None:
     if len(names) < 2:
         raise ValueError(
             f"at least two tags of column {column!r} are needed, got {', '.join(names) or 'none'}; "
-            f"words in train: {_listed(counts['train'])}"
+            f"words in train: {_count_list(counts['train'])}"
         )
     for split in SPLITS:
         if missing := [name for name in names if not counts[split][name]]:
             raise ValueError(
-                f"no word of {split} has the tag {', '.join(missing)} of column {column!r}: "
-                f"raise min_words_per_tag, name the other tags in tags, or take more sentences into {split}"
+                f"no word in {split} has the tag {', '.join(missing)} of column {column!r}: "
+                f"raise min_words_per_tag, list only the other tags in tags, or add sentences to {split}"
             )
 
 
-def _named(tags: Sequence[str]) -> str:
-    """Tags in a line; what is blank or cannot be seen is shown as Python writes it."""
-    odd = [not tag.isprintable() or " " in tag or not tag for tag in tags]
-    return ", ".join(repr(tag) if strange else tag for tag, strange in zip(tags, odd, strict=True))
+def _tag_list(tags: Sequence[str]) -> str:
+    """Join tags with commas; a tag that is empty, has spaces or is not printable is quoted."""
+    return ", ".join(tag if tag and tag.isprintable() and " " not in tag else repr(tag) for tag in tags)
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _count_list(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{tag} ({counts[tag]})" for tag in sorted(counts))
 
 

@@ -1,4 +1,7 @@
-"""Minimal pairs: grammatical sentences beside ungrammatical ones, as BLiMP (Warstadt et al. 2020, arXiv:1912.00582)."""
+"""Minimal pairs of a grammatical and an ungrammatical sentence, in the format of BLiMP.
+
+Warstadt et al. 2020, arXiv:1912.00582.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ Line = tuple[int, Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class MinimalPair:
-    """Two sentences that differ in little more than that only ``good`` is grammatical."""
+    """Two minimally different sentences; only ``good`` is grammatical."""
 
     good: str
     bad: str
@@ -28,35 +31,37 @@ class MinimalPair:
 
 
 def packaged_minimal_pairs() -> tuple[MinimalPair, ...]:
-    """The pairs that come with the package: American English, written for it, with as many pairs of each phenomenon."""
+    """Read the packaged pairs: American English, the same number for each phenomenon."""
     with resources.as_file(resources.files("keyneurons.data") / "minimal_pairs.csv") as path:
         return read_minimal_pairs(path)
 
 
 def read_minimal_pairs(path: Path) -> tuple[MinimalPair, ...]:
-    """Read minimal pairs from a CSV file with a header, or from JSON lines (``.jsonl``) with BLiMP's field names.
+    """Read minimal pairs from a CSV file with a header or from JSON lines (``.jsonl``).
 
-    ``sentence_good`` and ``sentence_bad`` are needed. The phenomenon is the first of ``phenomenon``, ``UID`` and
-    ``linguistics_term`` that is there, else ``all``. Other fields are ignored, and so is white space around a sentence.
+    The field names are BLiMP's: ``sentence_good`` and ``sentence_bad`` are required. The phenomenon
+    is the first existing field of ``phenomenon``, ``UID`` and ``linguistics_term``, or else
+    ``all``. Other fields, and white space around a sentence, are ignored.
 
     Args:
-        path: The file, UTF-8, also packed as ``.gz`` or ``.xz``.
+        path: The file, UTF-8, plain or compressed (``.gz``, ``.xz``).
 
     Returns:
-        The pairs in the order of the file.
+        The pairs in file order.
 
     Raises:
-        ValueError: If the file is malformed or has no pair; one line with the file, the line and what is wrong.
+        ValueError: If the file is malformed or has no pairs. The message is one line with the file,
+            the line number and the error.
     """
     path = Path(path)
     rows = _json_rows if ".jsonl" in path.suffixes else _csv_rows
     pairs = tuple(_pair(path, number, row) for number, row in rows(path, read_text(path)))
     if not pairs:
-        raise ValueError(f"{path}:1: the file has no pair")
+        raise ValueError(f"{path}:1: the file has no pairs")
     return pairs
 
 
-# Each row with its first line: a quoted field may go on over several.
+# Yields each row with the number of its first line; a quoted field can span several lines.
 def _csv_rows(path: Path, text: str) -> Iterator[Line]:
     reader = csv.reader(io.StringIO(text), strict=True)
     header: list[str] | None = None
@@ -91,10 +96,10 @@ def _json_rows(path: Path, text: str) -> Iterator[Line]:
 
 def _check_names(path: Path, number: int, names: Sequence[str]) -> None:
     if missing := [name for name in _SENTENCES if name not in names]:
-        there = ", ".join(map(repr, names)) or "none"
-        raise ValueError(f"{path}:{number}: no field {' and '.join(missing)}; the fields are {there}")
-    if twice := [name for name in (*_SENTENCES, *_PHENOMENA) if names.count(name) > 1]:
-        raise ValueError(f"{path}:{number}: the field {twice[0]} stands there twice")
+        existing = ", ".join(map(repr, names)) or "none"
+        raise ValueError(f"{path}:{number}: no field {' and '.join(missing)}; the fields are {existing}")
+    if repeated := [name for name in (*_SENTENCES, *_PHENOMENA) if names.count(name) > 1]:
+        raise ValueError(f"{path}:{number}: the field {repeated[0]} occurs twice")
 
 
 def _pair(path: Path, number: int, row: Mapping[str, object]) -> MinimalPair:
@@ -108,7 +113,7 @@ def _pair(path: Path, number: int, row: Mapping[str, object]) -> MinimalPair:
 def _field(path: Path, number: int, row: Mapping[str, object], name: str) -> str:
     value = row[name]
     if not isinstance(value, str):
-        raise ValueError(f"{path}:{number}: {name} is no string, got {value!r}")
+        raise ValueError(f"{path}:{number}: {name} must be a string, got {value!r}")
     if not value.strip():
         raise ValueError(f"{path}:{number}: {name} is empty")
     return value.strip()

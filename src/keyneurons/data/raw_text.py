@@ -1,4 +1,4 @@
-"""Raw text as a treebank: sentences, words and tags by Stanza (Qi et al. 2020), kept as CoNLL-U."""
+"""Tags raw text with Stanza (Qi et al. 2020) and caches the result as CoNLL-U."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyneurons.data.stanza_tagging import StanzaModels, as_conllu, make_pipelin
 from keyneurons.digests import json_digest
 from keyneurons.records import Treebank
 
-# White space and control characters that CoNLL-U or Stanza would take for something else.
+# White space and control characters that CoNLL-U or Stanza would misread.
 _ODD_SPACE = re.compile(r"[\t\v\f\x1c-\x1f\x80-\x9f]")
 _PARAGRAPH_END = re.compile(r"\n\s*\n")
 _LINE_END = re.compile(r" *\n *")
@@ -25,9 +25,10 @@ _LINE_END = re.compile(r" *\n *")
 
 @dataclass(frozen=True, kw_only=True)
 class RawText:
-    """A plain text file, or all ``.txt`` files of a folder, tagged by Stanza once and split by sentence with the seed.
+    """A text file, or the ``.txt`` files of a folder, tagged by Stanza and split by sentence.
 
-    ``stanza_options`` go to ``stanza.Pipeline``, such as ``pos_model_path`` for a model outside ``stanza_folder``.
+    ``seed`` determines the split. ``stanza_options`` are passed to ``stanza.Pipeline``, such as
+    ``pos_model_path`` for a model outside ``stanza_folder``.
     """
 
     id: str
@@ -41,12 +42,14 @@ class RawText:
     stanza_options: Mapping[str, str] = field(default_factory=dict)
 
     def load(self) -> Treebank:
-        """Read the tagged text, after tagging it where this text or these models are new.
+        """Load the tagged text from the cache; tag it first if the text or the models are new.
 
-        No text, or a model that Stanza lacks, is a ``ValueError``; it says how to get the model.
+        Raises ``ValueError`` if there is no text or a Stanza model is missing; the message contains
+        the command that downloads the model.
 
         Returns:
-            The treebank. Lines of a paragraph are joined by a space; else the text of a sentence is as it was written.
+            The treebank. The lines of a paragraph are joined by a space; the text is otherwise
+            unchanged.
         """
         texts = read_texts(Path(self.path))
         models = StanzaModels(self.language, self.stanza_folder, self.stanza_options)
@@ -65,21 +68,23 @@ def read_texts(path: Path) -> list[tuple[str, str]]:
         path: The file or folder.
 
     Returns:
-        Name and text of each file, sorted by name, the lines of each paragraph joined.
+        Name and text of each file, sorted by name, with the lines of each paragraph joined.
 
     Raises:
-        ValueError: If there is none, or one is empty or not UTF-8.
+        ValueError: If there is no file, or a file is empty or not UTF-8.
     """
     files = sorted(path.rglob("*.txt")) if path.is_dir() else [path]
     if not files:
         raise ValueError(f"{path}: no .txt file in this folder")
-    texts = [(str(file.relative_to(path)) if path.is_dir() else file.name, unwrap(read_text(file))) for file in files]
+    texts = [
+        (str(file.relative_to(path)) if path.is_dir() else file.name, join_lines(read_text(file))) for file in files
+    ]
     if empty := [name for name, text in texts if not text]:
         raise ValueError(f"{path}: no text in {', '.join(empty)}")
     return texts
 
 
-def unwrap(text: str) -> str:
-    """Join the lines of each paragraph by a space; paragraphs stay apart by a blank line."""
+def join_lines(text: str) -> str:
+    """Join the lines of each paragraph by a space; a blank line still separates paragraphs."""
     paragraphs = _PARAGRAPH_END.split(_ODD_SPACE.sub(" ", text).strip())
     return "\n\n".join(_LINE_END.sub(" ", paragraph).strip() for paragraph in paragraphs)

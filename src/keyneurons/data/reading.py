@@ -1,4 +1,4 @@
-"""Reading text files, with the file and the line in every error."""
+"""Reads text files; errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 
 def read_text(path: Path) -> str:
-    """Read a UTF-8 file, packed by gzip or xz where its name ends in ``.gz`` or ``.xz``.
+    """Read a UTF-8 file, decompressing ``.gz`` and ``.xz``.
 
     Args:
         path: The file.
 
     Returns:
-        The text, its line ends as newlines.
+        The text, with newlines as line ends.
 
     Raises:
-        ValueError: If there is no such file, or it cannot be unpacked or decoded.
+        ValueError: If the file does not exist or cannot be decompressed or decoded.
     """
     data = _read_bytes(path)
     try:
@@ -40,5 +40,5 @@ def _read_bytes(path: Path) -> bytes:
         if path.suffix == ".xz":
             return lzma.decompress(data)
     except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path}:1: cannot be unpacked as {path.suffix}: {error}") from error
+        raise ValueError(f"{path}:1: cannot be decompressed as {path.suffix}: {error}") from error
     return data

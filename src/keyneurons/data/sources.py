@@ -1,4 +1,4 @@
-"""Where sentences come from: the protocol, any CoNLL-U files, and the starter that is part of the package."""
+"""Treebank sources: the protocol, CoNLL-U files, and the packaged starter treebank."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 
 @runtime_checkable
 class TreebankSource(Protocol):
-    """Something that gives a treebank; whatever it needs it was given when it was made."""
+    """Loads a treebank; its arguments are set at construction."""
 
     def load(self) -> Treebank:
         """Read the sentences of all splits."""
@@ -25,13 +25,13 @@ class TreebankSource(Protocol):
 
 
 def read_splits(treebank_id: str, files: Mapping[Split, Path]) -> Treebank:
-    """A treebank from one CoNLL-U file for each split."""
+    """Read a treebank with one CoNLL-U file per split."""
     return make_treebank(treebank_id, {split: read_conllu(files[split]).sentences for split in SPLITS})
 
 
 @dataclass(frozen=True)
 class ConlluFiles:
-    """Any CoNLL-U files: one for each split, or a single one that is split by sentence with the seed."""
+    """CoNLL-U files: one per split, or a single file that is split by sentence with ``seed``."""
 
     id: str
     train: Path | None = None
@@ -42,18 +42,18 @@ class ConlluFiles:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        given = [name for name in (*SPLITS, "file") if getattr(self, name) is not None]
-        if given not in (["file"], list(SPLITS)):
+        names = [name for name in (*SPLITS, "file") if getattr(self, name) is not None]
+        if names not in (["file"], list(SPLITS)):
             raise ValueError(
                 f"give train, dev and test (three files), or file (one file that is split by sentence); "
-                f"got {', '.join(given) or 'none of them'}"
+                f"got {', '.join(names) or 'none of them'}"
             )
 
     def load(self) -> Treebank:
         """Read the files.
 
         Returns:
-            The treebank, its sentences in the order of the files.
+            The treebank, with sentences in file order.
         """
         if self.file is not None:
             sentences = read_conllu(Path(self.file)).sentences
@@ -63,9 +63,9 @@ class ConlluFiles:
 
 @dataclass(frozen=True)
 class Starter:
-    """The small treebank that comes with the package, for a first run."""
+    """The small treebank inside the package, for a first run."""
 
     def load(self) -> Treebank:
-        """Read the three files of the package."""
+        """Read the packaged files."""
         with resources.as_file(resources.files("keyneurons.data") / "starter") as folder:
             return read_splits("starter", {split: folder / f"{split}.conllu" for split in SPLITS})

@@ -1,4 +1,4 @@
-"""Where the words of a sentence stand in its text."""
+"""Character spans of the words of a sentence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Span = tuple[int, int]
 
 @dataclass(slots=True)
 class Token:
-    """A stretch of surface text and the rows of its words: one, or those of a multi-word range up to id ``last``.
+    """A surface token and its words: one word, or a multi-word range up to id ``last``.
 
-    ``words`` holds the line number and the ten CoNLL-U columns of each word.
+    ``words`` contains the line number and the ten CoNLL-U columns of each word.
     """
 
     line: int
@@ -26,13 +26,13 @@ class Token:
 
 
 def surface_text(tokens: Sequence[Token]) -> str:
-    """The text that the tokens spell, with one space where ``SpaceAfter=No`` does not forbid it."""
+    """Join the forms of the tokens, with a space after each unless it has ``SpaceAfter=No``."""
     text = "".join(token.form + " " * token.space_after for token in tokens)
     return text.removesuffix(" ") if tokens[-1].space_after else text
 
 
 def find_form(text: str, form: str, position: int) -> int | None:
-    """Where ``form`` starts in ``text`` when only white space may stand between it and ``position``."""
+    """Find where ``form`` starts at or after ``position``, skipping white space only; else None."""
     while not text.startswith(form, position):
         if not text[position : position + 1].isspace():
             return None
@@ -41,14 +41,14 @@ def find_form(text: str, form: str, position: int) -> int | None:
 
 
 def word_spans(token: Token, start: int) -> list[Span]:
-    """The characters of each word of a token that starts at ``start``.
+    """Compute the character span of each word of a token.
 
-    Where the forms of a multi-word range spell its surface (``do`` + ``n't``, whatever their case) each word has its
-    own span; where they do not (``du`` = ``de`` + ``le``) all share the span of the range.
+    If the forms of a multi-word range spell its surface (``do`` + ``n't``, ignoring case), each
+    word has its own span; otherwise (``du`` = ``de`` + ``le``) all share the span of the range.
 
     Args:
         token: A token with its words.
-        start: Where it starts in the text.
+        start: Start of the token in the text.
 
     Returns:
         Start and end of each word.
@@ -57,15 +57,15 @@ def word_spans(token: Token, start: int) -> list[Span]:
     if len(token.words) == 1:
         return [(start, end)]
     forms = [columns[1] for _, columns in token.words]
-    spelt = "".join(forms)
-    if len(spelt) != len(token.form) or spelt.lower() != token.form.lower():
+    joined = "".join(forms)
+    if len(joined) != len(token.form) or joined.lower() != token.form.lower():
         return [(start, end)] * len(forms)
     ends = [start + sum(map(len, forms[: i + 1])) for i in range(len(forms))]
     return list(zip([start, *ends[:-1]], ends, strict=True))
 
 
 def count_shared_spans(sentences: Iterable[Sentence]) -> int:
-    """How many words share their span with another word of their sentence."""
+    """Count the words that share their span with another word of the sentence."""
     return sum(
         count
         for sentence in sentences

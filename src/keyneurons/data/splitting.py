@@ -1,4 +1,4 @@
-"""Which sentences go where: splits by sentence, duplicates across splits, caps."""
+"""Splits treebanks by sentence, drops duplicates across splits and limits their size."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Sentences = tuple[Sentence, ...]
 
 
 def make_treebank(treebank_id: str, splits: Mapping[Split, Sentences]) -> Treebank:
-    """A treebank with its shared spans counted."""
+    """Create a treebank and count its shared spans."""
     return Treebank(treebank_id, splits, shared_spans=sum(map(count_shared_spans, splits.values())))
 
 
 def split_sentences(sentences: Sequence[Sentence], fractions: Sequence[float], seed: int) -> dict[Split, Sentences]:
-    """Deal sentences out to train, dev and test by a seeded permutation; each split keeps the original order.
+    """Split sentences at random into train, dev and test, each in the original order.
 
     Args:
         sentences: All sentences.
-        fractions: The shares of train, dev and test: positive, together 1.
+        fractions: The shares of train, dev and test; positive, with sum 1.
         seed: The same seed gives the same splits.
 
     Returns:
         The sentences of each split.
 
     Raises:
-        ValueError: If the fractions are not three shares of 1, or a split would be empty.
+        ValueError: If the fractions are not three positive shares with sum 1, or a split is empty.
     """
     if len(fractions) != len(SPLITS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise ValueError(f"fractions must be three positive shares of {SPLITS} that sum to 1, got {tuple(fractions)}")
@@ -47,16 +47,17 @@ def split_sentences(sentences: Sequence[Sentence], fractions: Sequence[float], s
 
 
 def drop_duplicates(treebank: Treebank) -> Treebank:
-    """Leave out the dev sentences whose text stands in train, and the test sentences whose text stands in train or dev.
+    """Drop dev sentences that occur in train, and test sentences that occur in train or dev.
 
     Args:
-        treebank: A treebank; repetitions inside one split stay.
+        treebank: A treebank; sentences with equal texts are duplicates. Repetitions within a split
+            are kept.
 
     Returns:
-        The treebank without them, their numbers by split in ``duplicates_dropped``.
+        The treebank without duplicates; ``duplicates_dropped`` counts them by split.
 
     Raises:
-        ValueError: If nothing of a split is left.
+        ValueError: If no sentence of a split remains.
     """
     seen: set[str] = set()
     splits: dict[Split, Sentences] = {}
@@ -65,7 +66,7 @@ def drop_duplicates(treebank: Treebank) -> Treebank:
         before = treebank.splits[split]
         splits[split] = tuple(sentence for sentence in before if sentence.text not in seen)
         if before and not splits[split]:
-            raise ValueError(f"{treebank.id}: every sentence of {split} also stands in an earlier split")
+            raise ValueError(f"{treebank.id}: every sentence of {split} also occurs in an earlier split")
         if split != "train":
             dropped[split] = dropped.get(split, 0) + len(before) - len(splits[split])
         seen.update(sentence.text for sentence in before)
@@ -81,14 +82,14 @@ def cap(
 
     Args:
         treebank: A treebank.
-        max_sentences: How many sentences a split keeps at most; None or absent keeps all.
-        max_words: How many words a split keeps at most, in whole sentences; None or absent keeps all.
+        max_sentences: Maximum number of sentences per split; None or absent keeps all.
+        max_words: Maximum number of words per split, in whole sentences; None or absent keeps all.
 
     Returns:
         The smaller treebank.
 
     Raises:
-        ValueError: If a cap leaves a split empty.
+        ValueError: If no sentence of a split remains.
     """
     splits: dict[Split, Sentences] = {}
     for split in SPLITS:

@@ -1,4 +1,4 @@
-"""The only module that runs Stanza: models, pipeline, and its documents as CoNLL-U."""
+"""Runs Stanza: models, pipeline, and conversion of its documents to CoNLL-U."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOCAL = ("tokenize_model_path", "pos_model_path")
 
 @dataclass(frozen=True)
 class StanzaModels:
-    """The models asked for: those of a language in a folder (None is Stanza's own), and options for the pipeline."""
+    """The models of a language in ``folder`` (None: Stanza's default), with pipeline options."""
 
     language: str
     folder: Path | None
@@ -29,7 +29,7 @@ class StanzaModels:
                 raise ValueError(f"stanza_options.{name}={value}: no such file")
 
     def root(self) -> Path:
-        """The folder with ``resources.json``."""
+        """Return the folder that contains ``resources.json``."""
         if self.folder is not None:
             return Path(self.folder).expanduser()
         from stanza.resources.common import DEFAULT_MODEL_DIR
@@ -37,7 +37,7 @@ class StanzaModels:
         return Path(DEFAULT_MODEL_DIR)
 
     def facts(self) -> dict[str, object]:
-        """All that the tags depend on, as JSON: language, options, and the digests of the model files."""
+        """Describe the models as JSON: language, options and the digests of the model files."""
         return {
             "language": self.language,
             "options": {k: file_digest(Path(v)) if k.endswith("_path") else v for k, v in self.options.items()},
@@ -51,31 +51,31 @@ class StanzaModels:
         return {str(file.relative_to(root)): file_digest(file) for file in files}
 
     def _code(self, resources: Path) -> str:
-        """The language's folder name: some names are aliases (``zh`` is ``zh-hans``)."""
+        """Return the language's folder name; some codes are aliases (``zh`` is ``zh-hans``)."""
         code = self.language.strip().lower()
         try:
             return str(json.loads(resources.read_text(encoding="utf-8")).get(code, {}).get("alias", code))
-        except (OSError, ValueError, AttributeError):  # what is wrong with the list, the pipeline says
+        except (OSError, ValueError, AttributeError):  # the pipeline reports a broken list
             return code
 
-    def how_to_get(self) -> str:
-        """The command that downloads the models."""
+    def download_command(self) -> str:
+        """Return the command that downloads the models."""
         folder = "" if self.folder is None else f", model_dir='{self.folder}'"
         return f"python -c \"import stanza; stanza.download('{self.language}'{folder})\""
 
 
 def make_pipeline(models: StanzaModels, device: str) -> Any:
-    """A Stanza pipeline that finds sentences, words and tags; it downloads nothing.
+    """Create a Stanza pipeline for sentences, words and tags, without downloading anything.
 
     Args:
-        models: Its models.
+        models: The models.
         device: ``cpu`` or ``cuda``.
 
     Returns:
         A ``stanza.Pipeline``.
 
     Raises:
-        ValueError: If a model is not there; the line has the command that gets it.
+        ValueError: If a model is missing; the message contains the command that downloads it.
     """
     import stanza
     from stanza.pipeline.core import PipelineRequirementsException
@@ -85,7 +85,7 @@ def make_pipeline(models: StanzaModels, device: str) -> Any:
             pipeline = stanza.Pipeline(
                 models.language,
                 dir=str(models.root()),
-                processors="tokenize,pos",  # Stanza adds mwt by itself where the language needs it
+                processors="tokenize,pos",  # Stanza adds mwt for languages that need it
                 download_method=None,
                 logging_level="ERROR",
                 device=device,
@@ -93,19 +93,22 @@ def make_pipeline(models: StanzaModels, device: str) -> Any:
                 **models.options,
             )
     except (FileNotFoundError, PipelineRequirementsException, KeyError, ValueError) as error:
-        raise ValueError(_lacking(models)) from error
+        raise ValueError(_missing_models(models)) from error
     if "pos" not in pipeline.processors:
-        raise ValueError(_lacking(models))
+        raise ValueError(_missing_models(models))
     return pipeline
 
 
-def _lacking(models: StanzaModels) -> str:
+def _missing_models(models: StanzaModels) -> str:
     where = "its default folder" if models.folder is None else models.folder
-    return f"Stanza has no tokenizer and tagger for {models.language!r} in {where}: get them with {models.how_to_get()}"
+    return (
+        f"Stanza has no tokenizer and tagger for {models.language!r} in {where}: "
+        f"download them with {models.download_command()}"
+    )
 
 
 def _no_resources(models: StanzaModels, folder: Path) -> dict[str, str]:
-    """Stanza insists on a list of its published models, even where all models are given by path."""
+    """Point Stanza to an empty model list: it requires one even if all paths are set."""
     if not set(_LOCAL) <= set(models.options) or (models.root() / "resources.json").is_file():
         return {}
     empty = folder / "resources.json"
@@ -114,7 +117,7 @@ def _no_resources(models: StanzaModels, folder: Path) -> dict[str, str]:
 
 
 def as_conllu(name: str, text: str, document: Any) -> str:
-    """The sentences of a tagged Stanza document as CoNLL-U, their texts and surface forms cut from ``text``."""
+    """Convert a tagged Stanza document of ``text`` to CoNLL-U, with texts and forms as written."""
     blocks = []
     for number, sentence in enumerate(document.sentences, start=1):
         first, last = sentence.tokens[0], sentence.tokens[-1]

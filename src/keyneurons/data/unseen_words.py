@@ -1,4 +1,7 @@
-"""Train and test with no word type in common: does a neuron know the tag, or the words that have it?"""
+"""Splits without common word types between train and test.
+
+They show whether a neuron encodes the tag or individual words that have the tag.
+"""
 
 from __future__ import annotations
 
@@ -16,37 +19,40 @@ Splits = Mapping[Split, LabelledWords]
 
 
 def keep_types_apart(labels: Labels, share: float, min_words_per_tag: int, seed: int) -> Labels:
-    """Deal the word types out to train and test, and leave out the words that stand on the other side.
+    """Assign each word type to train or test, and drop the words in the other split.
 
-    A type is a lower-cased form. It belongs to the tag it has most often in train and test together. Of the types of a
-    tag the most frequent goes to train, and at most a ``share`` of all to test, at least one where there is one: drawn
-    by the seed from those that have words in test. Train and dev keep the words whose type is not on the test side,
-    test those whose type is. So a word may stand on a side for the sake of a tag that is not its own.
+    A type is a lower-cased form. It belongs to the tag that it has most often in train and test
+    together. The most frequent type of each tag is always assigned to train. Of the types of a tag,
+    at most ``share`` are assigned to test (at least one if possible), drawn with the seed from the
+    types with words in test. Train and dev keep the words of train types, test keeps the words of
+    test types. A word is therefore assigned by the tag of its type, even if its own tag differs.
 
     Args:
         labels: The labelled words.
-        share: The share of the types of each tag that goes to test.
-        min_words_per_tag: A tag with fewer words left in train, or with none in dev or test, is left out.
-        seed: The same seed gives the same sides.
+        share: The share of the types of each tag that is assigned to test.
+        min_words_per_tag: A tag with fewer remaining words in train, or none in dev or test, is
+            excluded.
+        seed: Seed of the draw.
 
     Returns:
-        The labels that are left; ``left_out`` has the tags left out here as well, with their words left in train.
+        The remaining labels; ``left_out`` includes the tags excluded here, with their number of
+        remaining train words.
 
     Raises:
-        ValueError: If the share is not between 0 and 1, ``min_words_per_tag`` is below 1, or fewer than two tags are
-            left.
+        ValueError: If the share is not between 0 and 1, ``min_words_per_tag`` is below 1, or fewer
+            than two tags remain.
     """
     if not 0 < share < 1:
         raise ValueError(f"share must lie between 0 and 1, got {share}")
     if min_words_per_tag < 1:
         raise ValueError(f"min_words_per_tag must be at least 1, got {min_words_per_tag}")
-    unseen = _test_types(labels.splits, share, seed)
-    splits = {split: _kept(labels.splits[split], unseen, wanted=split == "test") for split in SPLITS}
-    return _close_up(replace(labels, splits=splits), min_words_per_tag)
+    test_types = _test_types(labels.splits, share, seed)
+    splits = {split: _select_types(labels.splits[split], test_types, inside=split == "test") for split in SPLITS}
+    return _drop_rare_tags(replace(labels, splits=splits), min_words_per_tag)
 
 
 def _test_types(splits: Splits, share: float, seed: int) -> frozenset[str]:
-    """The types on the test side."""
+    """Draw the types that are assigned to test."""
     counts: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for split in (splits["train"], splits["test"]):
         for form, tag in zip(split.forms, split.tags.tolist(), strict=True):
@@ -58,39 +64,41 @@ def _test_types(splits: Splits, share: float, seed: int) -> frozenset[str]:
     rng = np.random.default_rng(seed)
     chosen: list[str] = []
     for tag in sorted(types):
-        # of equally frequent types the one that test needs least stays in train
+        # among equally frequent types, the one with the fewest words in test stays in train
         ordered = sorted(types[tag], key=lambda form: (-counts[form][tag], in_test[form]))
         others = [ordered[1 + i] for i in rng.permutation(len(ordered) - 1)]
-        with_test_words = [form for form in others if form in in_test]  # any other would only cost train its words
+        with_test_words = [form for form in others if form in in_test]  # others would only remove train words
         chosen += with_test_words[: max(1, round(share * len(ordered)))]
     return frozenset(chosen)
 
 
-def _kept(words: LabelledWords, unseen: Set[str], *, wanted: bool) -> LabelledWords:
-    """The words whose type is among the unseen ones, or is not."""
-    return _where(words, np.array([(form in unseen) == wanted for form in words.forms], dtype=bool))
+def _select_types(words: LabelledWords, types: Set[str], *, inside: bool) -> LabelledWords:
+    """Keep the words whose type is among ``types``, or the others if not ``inside``."""
+    return _where(words, np.array([(form in types) == inside for form in words.forms], dtype=bool))
 
 
-# Leaves out the tags that have too few words, and numbers the others anew.
-def _close_up(labels: Labels, min_words: int) -> Labels:
+# Excludes tags with too few words and renumbers the others.
+def _drop_rare_tags(labels: Labels, min_words: int) -> Labels:
     counts = {split: labels.counts(split) for split in SPLITS}
-    stays = (counts["train"] >= min_words) & (counts["dev"] > 0) & (counts["test"] > 0)
-    if stays.sum() < 2:
-        left = ", ".join(
+    sufficient = (counts["train"] >= min_words) & (counts["dev"] > 0) & (counts["test"] > 0)
+    if sufficient.sum() < 2:
+        remaining = ", ".join(
             f"{name} ({'/'.join(str(counts[split][tag]) for split in SPLITS)})" for tag, name in enumerate(labels.names)
         )
         raise ValueError(
-            f"with no word type of column {labels.column!r} in both train and test, fewer than two tags have "
-            f"{min_words} words in train and one in dev and test; words in {'/'.join(SPLITS)}: {left}"
+            f"after splitting by word type, fewer than two tags of column {labels.column!r} have words in dev and "
+            f"test and min_words_per_tag={min_words} in train; words in {'/'.join(SPLITS)}: {remaining}"
         )
-    number = np.cumsum(stays) - 1
+    number = np.cumsum(sufficient) - 1
     splits: dict[Split, LabelledWords] = {}
     for split, words in labels.splits.items():
-        kept = _where(words, stays[words.tags])
+        kept = _where(words, sufficient[words.tags])
         splits[split] = replace(kept, tags=number[kept.tags])
-    left_out = {name: int(n) for name, n, kept in zip(labels.names, counts["train"], stays, strict=True) if not kept}
-    names = tuple(name for name, kept in zip(labels.names, stays, strict=True) if kept)
-    return replace(labels, names=names, splits=splits, left_out={**labels.left_out, **left_out})
+    excluded = {
+        name: int(n) for name, n, kept in zip(labels.names, counts["train"], sufficient, strict=True) if not kept
+    }
+    names = tuple(name for name, kept in zip(labels.names, sufficient, strict=True) if kept)
+    return replace(labels, names=names, splits=splits, left_out={**labels.left_out, **excluded})
 
 
 def _where(words: LabelledWords, kept: Bool[ndarray, " words"]) -> LabelledWords:

@@ -1,1 +1,1 @@
-"""Linear probes: independent multinomial logistic regressions, trained many at a time with Lightning."""
+"""Linear probes: independent multinomial logistic regressions, trained together with Lightning."""

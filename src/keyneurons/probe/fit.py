@@ -1,4 +1,4 @@
-"""Trains groups of probes together and reads the test split once."""
+"""Trains probes on train with early stopping on dev, and predicts the test split once."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from keyneurons.records import Split
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """How probes are trained.
+    """Settings of probe training.
 
-    ``C`` is scikit-learn's: the objective is C * summed cross-entropy + ||W||^2 / 2. The optimizer
-    must treat every element by itself (Adam, SGD), or the probes of a batch are no longer independent.
+    ``C`` is scikit-learn's inverse penalty: the objective is C * summed cross-entropy + ||W||^2 /
+    2. The optimizer must be element-wise (Adam, SGD); otherwise the probes are not independent.
     """
 
     optimizer: OptimizerFactory
@@ -38,7 +38,7 @@ class ProbeSettings:
         """Check the ranges.
 
         Raises:
-            ValueError: if a number is not above 0
+            ValueError: If a number is not above 0.
         """
         for name in ("batch_size", "patience", "C"):
             if not getattr(self, name) > 0:
@@ -47,9 +47,10 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class ProbeTask:
-    """What probes of one number of features and of classes are to learn, each of its own labels from its own columns.
+    """Columns and labels of probes with the same number of features and of classes.
 
-    ``labels`` are the class of every word for every probe, for train and dev; test labels are not looked at.
+    ``labels`` gives the class of every word for every probe, in train and dev; test labels are
+    unused.
     """
 
     columns: Int[ndarray, "probes features"]
@@ -61,9 +62,9 @@ class ProbeTask:
 class ProbeResults:
     """Trained probes, on the CPU, each at its epoch of lowest dev cross-entropy.
 
-    Logits are ``(x[columns] - mean) / std @ weights + biases`` per probe, where a column with ``std`` 0 counts as 0.
-    ``best_epoch`` (from 1) is the one kept for each probe, ``epochs`` how many ran until the last probe of any task had
-    finished.
+    The logits of a probe are ``(x[columns] - mean) / std @ weights + biases``; a column with
+    ``std`` 0 contributes 0. ``best_epoch`` (from 1) is the epoch of each probe's weights,
+    ``epochs`` the number of epochs until the last probe of all tasks finished.
     """
 
     columns: Int[ndarray, "probes features"]
@@ -85,17 +86,19 @@ def train_probes(
     trainer: Callable[[], lightning.Trainer],
     seed: int,
 ) -> list[ProbeResults]:
-    """Train independent probes together: weights from train, stopping from dev, predictions for test.
+    """Train independent probes together on train, stop them by dev loss and predict test.
 
-    Only the columns that some probe reads are converted to float32 and moved to the Trainer's device. Shapes, columns
-    or labels that do not fit, a feature that is not finite and training that diverges are each a ValueError.
+    Only columns that a probe uses are converted to float32 and moved to the Trainer's device. The
+    function raises ``ValueError`` if shapes, columns or labels do not match, a feature is not
+    finite or training diverges.
 
     Args:
-        features: activations of all three splits, any float type; test is read once, after the fit
-        tasks: what the probes read and learn; each learns what it would learn alone
-        settings: optimizer, batch size, patience and penalty
-        trainer: makes the Lightning Trainer of one device
-        seed: of the order of the batches, the only randomness
+        features: Activations of all three splits, any float type; test is read once, after
+            training.
+        tasks: Columns and labels of the probes. Each probe is trained as it would be alone.
+        settings: Optimizer, batch size, patience and penalty.
+        trainer: Creates a Lightning Trainer with one device.
+        seed: Seed of the order of the batches, the only source of randomness.
 
     Returns:
         The trained probes of each task with their test predictions.
@@ -105,7 +108,7 @@ def train_probes(
         for split in ("train", "dev"):
             _check_labels(split, task.labels[split], (len(task.columns), len(features[split])), task.n_classes)
     needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
-    train = _read(features, "train", needed)
+    train = _needed_columns(features, "train", needed)
     standardiser = Standardiser.fit(train)
     probes = LinearProbes(
         [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes) for task in tasks],
@@ -117,11 +120,13 @@ def train_probes(
     )
     with quiet_lightning():
         runner = _single_device(trainer())
-        dev = standardiser(_read(features, "dev", needed))
+        dev = standardiser(_needed_columns(features, "dev", needed))
         _fit(runner, probes, (standardiser(train), *_by_word(tasks, "train")), (dev, *_by_word(tasks, "dev")))
         epochs = runner.current_epoch
-        on_dev = _predict(runner, probes, dev, settings.batch_size)
-        on_test = _predict(runner, probes, standardiser(_read(features, "test", needed)), settings.batch_size)
+        dev_predictions = _predict(runner, probes, dev, settings.batch_size)
+        test_predictions = _predict(
+            runner, probes, standardiser(_needed_columns(features, "test", needed)), settings.batch_size
+        )
     return [
         ProbeResults(
             columns=task.columns,
@@ -129,12 +134,14 @@ def train_probes(
             biases=group.bias.detach().cpu(),
             mean=standardiser.mean[group.columns.cpu()],
             std=standardiser.std[group.columns.cpu()],
-            dev_accuracy=(dev_predictions == task.labels["dev"].cpu()).double().mean(dim=1),
-            test_predictions=test_predictions,
+            dev_accuracy=(predicted_dev == task.labels["dev"].cpu()).double().mean(dim=1),
+            test_predictions=predicted_test,
             best_epoch=group.best_epoch.cpu(),
             epochs=epochs,
         )
-        for task, group, dev_predictions, test_predictions in zip(tasks, probes.groups, on_dev, on_test, strict=True)
+        for task, group, predicted_dev, predicted_test in zip(
+            tasks, probes.groups, dev_predictions, test_predictions, strict=True
+        )
     ]
 
 
@@ -144,8 +151,8 @@ def _by_word(tasks: Sequence[ProbeTask], split: Split) -> list[Int[Tensor, "word
 
 def _fit(runner: lightning.Trainer, probes: LinearProbes, train: tuple[Tensor, ...], dev: tuple[Tensor, ...]) -> None:
     device = runner.strategy.root_device
-    whole = [Batches(*(each.to(device) for each in split), batch_size=len(split[0])) for split in (train, dev)]
-    runner.fit(probes, train_dataloaders=whole[0], val_dataloaders=whole[1])
+    splits = [Batches(*(each.to(device) for each in split), batch_size=len(split[0])) for split in (train, dev)]
+    runner.fit(probes, train_dataloaders=splits[0], val_dataloaders=splits[1])
     if runner.interrupted:
         raise KeyboardInterrupt
     for group in probes.groups:
@@ -160,26 +167,26 @@ def _predict(
     return [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*batches, strict=True)]
 
 
-def _read(
+def _needed_columns(
     features: Mapping[Split, Float[Tensor, "_words columns"]], split: Split, columns: Int[ndarray, " needed"]
 ) -> Float[Tensor, "words needed"]:
     values = features[split].index_select(1, torch.from_numpy(columns)).float()
     finite = values.amin(dim=0).isfinite() & values.amax(dim=0).isfinite()
     if not finite.all():
         first = columns[int((~finite).nonzero()[0])]
-        raise ValueError(f"{int((~finite).sum())} feature columns of {split} are not finite, the first is {first}")
+        raise ValueError(f"non-finite feature columns in {split}: {int((~finite).sum())}, first {first}")
     return values
 
 
 def _single_device(trainer: lightning.Trainer) -> lightning.Trainer:
     if trainer.world_size != 1:
-        raise ValueError(f"probes train on one device, but the trainer has {trainer.world_size}: give it devices=1")
+        raise ValueError(f"probes are trained on one device, but the trainer has {trainer.world_size}: set devices=1")
     return trainer
 
 
 def _check_columns(columns: Int[ndarray, "probes features"], width: int) -> None:
     if columns.ndim != 2 or columns.size == 0:
-        raise ValueError(f"columns must be [probes, features] with neither empty, got shape {columns.shape}")
+        raise ValueError(f"columns must be [probes, features], neither empty, got shape {columns.shape}")
     if columns.min() < 0 or columns.max() >= width:
         raise ValueError(f"columns must lie in 0..{width - 1}, got {columns.min()}..{columns.max()}")
 

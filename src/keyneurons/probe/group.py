@@ -1,4 +1,4 @@
-"""Many independent logistic regressions of one shape."""
+"""Groups of independent logistic regressions of equal shape."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional
 
-# An epoch is better only if it lowers the dev cross-entropy by this share (and by this share of a floor, in nats, or a
-# class without a dev word, whose loss tends to zero, would never finish). Without it small probes creep on for long.
+# Least relative improvement of the dev cross-entropy that counts as better; without it, small
+# probes would improve slowly for many epochs. Below the floor (in nats) the improvement is relative
+# to the floor: the loss of a class without dev words tends to zero and would improve forever.
 _MIN_GAIN = 1e-3
 _LOSS_FLOOR = 0.1
-_AT_ONCE_BYTES = {"cpu": 2 << 20, "gpu": 256 << 20}  # of copied columns; beyond a core's cache they are read twice
+# Size of the columns copied at a time; on a CPU they should fit into the cache of a core.
+_CHUNK_BYTES = {"cpu": 2 << 20, "gpu": 256 << 20}
 
 
 class ProbeGroup(nn.Module):
-    """Multinomial logistic regressions with one number of features and of classes, each on its own columns.
+    """Multinomial logistic regressions of equal shape, each on its own columns.
 
-    ``takes_all`` says that there is one, on the first columns as they stand, so that nothing is copied for it.
-    Parameters start at zero: the problem is convex. The weights W are a parameter divided by sqrt(features), so that
-    one learning rate moves the logits of ten features and of a thousand at a like speed; with W itself the rate that
-    suits ten overshoots a thousand within the first epoch.
+    ``takes_all`` is true for a single probe on the leading columns in order; its columns need no
+    copy. Parameters start at zero, since the problem is convex. The weights W are a parameter
+    divided by sqrt(features), so that one learning rate suits ten features and a thousand; with W
+    itself as the parameter, a rate that suits ten features overshoots with a thousand in the first
+    epoch.
     """
 
     columns: Int[Tensor, "probes features"]
@@ -37,11 +40,11 @@ class ProbeGroup(nn.Module):
     unfinished: Int[Tensor, " unfinished"]
 
     def __init__(self, columns: Int[ndarray, "probes features"], n_classes: int) -> None:
-        """Put every probe at zero.
+        """Initialise every probe at zero.
 
         Args:
-            columns: columns of the feature matrix that each probe reads
-            n_classes: number of classes of every probe
+            columns: Columns of the feature matrix that each probe uses.
+            n_classes: Number of classes of every probe.
         """
         super().__init__()
         n_probes, n_features = columns.shape
@@ -58,14 +61,14 @@ class ProbeGroup(nn.Module):
 
     @property
     def weight(self) -> Float[Tensor, "probes features classes"]:
-        """The weights W on the features."""
+        """Weights W of the features."""
         return self.scaled_weight / self._scale
 
     def forward(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen classes words"]:
-        """Logits of the chosen probes for every word."""
-        return self._logits(self._own(features, chosen), self._weight_of(chosen), chosen)
+        """Compute the logits of the chosen probes for every word."""
+        return self._logits(self._select(features, chosen), self._weight_of(chosen), chosen)
 
     @property
     def _scale(self) -> float:
@@ -74,27 +77,27 @@ class ProbeGroup(nn.Module):
     def _weight_of(self, chosen: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen features classes"]:
         return self.scaled_weight[chosen] / self._scale
 
-    def _own(
+    def _select(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen features words"]:
         if self.takes_all:
             return features[None, : self.columns.shape[1]]
-        # Whole rows are copied: several times faster than picking columns of a matrix [words, columns].
+        # Copying rows is several times faster than selecting columns of a matrix [words, columns].
         columns = self.columns[chosen]
         return features.index_select(0, columns.flatten()).view(*columns.shape, -1)
 
     def _logits(
         self,
-        own: Float[Tensor, "chosen features words"],
+        inputs: Float[Tensor, "chosen features words"],
         weight: Float[Tensor, "chosen features classes"],
         chosen: Int[Tensor, " chosen"],
     ) -> Float[Tensor, "chosen classes words"]:
-        return torch.baddbmm(self.bias[chosen].unsqueeze(2), weight.transpose(1, 2), own)
+        return torch.baddbmm(self.bias[chosen].unsqueeze(2), weight.transpose(1, 2), inputs)
 
     def parts(self, n_words: int) -> Iterator[Int[Tensor, " some"]]:
-        """The probes that have not finished, so many at a time that the columns they read fit into a fast cache."""
-        held = _AT_ONCE_BYTES["cpu" if self.columns.device.type == "cpu" else "gpu"]
-        return iter(torch.split(self.unfinished, max(1, held // (4 * n_words * self.columns.shape[1]))))
+        """Split the unfinished probes so that the columns of each part fit into a fast cache."""
+        limit = _CHUNK_BYTES["cpu" if self.columns.device.type == "cpu" else "gpu"]
+        return iter(torch.split(self.unfinished, max(1, limit // (4 * n_words * self.columns.shape[1]))))
 
     def cross_entropy(
         self,
@@ -102,42 +105,43 @@ class ProbeGroup(nn.Module):
         labels: Int[Tensor, "words probes"],
         chosen: Int[Tensor, " chosen"],
     ) -> Float[Tensor, "chosen words"]:
-        """That of every word, for the chosen probes."""
+        """Compute the cross-entropy of every word for the chosen probes."""
         return functional.cross_entropy(self.forward(features, chosen), labels.T[chosen], reduction="none")
 
     @torch.no_grad()
     def put_gradient(
         self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"], penalty: float
     ) -> None:
-        """Put the gradient of every unfinished probe's objective on some words in its place; the others' is 0.
+        """Set the gradients of the unfinished probes on a batch; those of finished probes are 0.
 
-        The objective is mean cross-entropy + penalty / 2 * ||W||^2 (biases free); its gradient by the logits is the
-        predicted probability less 1 at the true class. Written out because autograd would hold the columns of all
-        probes at once, and gradients of the whole W for each part of them.
+        The objective is mean cross-entropy + penalty / 2 * ||W||^2 (biases are not penalised). Its
+        gradient with respect to the logits is the predicted probability, minus 1 at the true class.
+        The gradient is explicit because autograd would keep the columns of all probes in memory,
+        and gradients of the whole W for each part.
 
         Args:
-            features: standardised activations
-            labels: class of every word for every probe
-            penalty: weight of the squared norm
+            features: Standardised activations.
+            labels: Class of every word for every probe.
+            penalty: Weight of the squared norm.
         """
         self.scaled_weight.grad, self.bias.grad = torch.zeros_like(self.scaled_weight), torch.zeros_like(self.bias)
         n_words = len(labels)
         for chosen in self.parts(n_words):
-            own, weight = self._own(features, chosen), self._weight_of(chosen)
-            surplus = self._logits(own, weight, chosen).softmax(dim=1)
+            inputs, weight = self._select(features, chosen), self._weight_of(chosen)
+            residual = self._logits(inputs, weight, chosen).softmax(dim=1)
             truth = labels.T[chosen].unsqueeze(1)
-            surplus.scatter_add_(1, truth, surplus.new_full((1,), -1.0).expand(truth.shape)).div_(n_words)
-            of_weight = torch.bmm(surplus, own.transpose(1, 2)).transpose(1, 2)
-            self.scaled_weight.grad[chosen] = of_weight.add_(weight, alpha=penalty).div_(self._scale)
-            self.bias.grad[chosen] = surplus.sum(dim=2)
+            residual.scatter_add_(1, truth, residual.new_full((1,), -1.0).expand(truth.shape)).div_(n_words)
+            weight_gradient = torch.bmm(residual, inputs.transpose(1, 2)).transpose(1, 2)
+            self.scaled_weight.grad[chosen] = weight_gradient.add_(weight, alpha=penalty).div_(self._scale)
+            self.bias.grad[chosen] = residual.sum(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
-        """Keep the weights of every unfinished probe that improved on dev, and let those finish that did not for long.
+        """Save the weights of the unfinished probes that improved; finish those out of patience.
 
         Args:
-            loss: mean dev cross-entropy of the unfinished probes
-            epoch: number of epochs they have been trained
-            patience: epochs without a better loss after which a probe has finished
+            loss: Mean dev cross-entropy of the unfinished probes.
+            epoch: Number of epochs trained so far.
+            patience: Epochs without improvement after which a probe is finished.
         """
         probes = self.unfinished
         best = self.best_loss[probes]
@@ -151,8 +155,8 @@ class ProbeGroup(nn.Module):
         self.best_epoch[probes] = epoch
         self.unfinished = (self.stale < patience).nonzero().squeeze(1)
 
-    def go_back(self) -> None:
-        """Take the weights of the best epoch of every probe."""
+    def restore_best(self) -> None:
+        """Restore the weights of each probe's best epoch."""
         with torch.no_grad():
             self.scaled_weight.copy_(self.best_scaled_weight)
             self.bias.copy_(self.best_bias)

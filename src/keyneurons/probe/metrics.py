@@ -1,4 +1,4 @@
-"""What the predictions of a probe are worth; the average of every score is named."""
+"""Accuracy, F1 and confusion matrices of probe predictions, with explicit averages."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from torchmetrics.functional.classification import (
 class ClassificationMetrics:
     """Scores of one multi-class probe.
 
-    ``accuracy`` is the share of right words (micro), ``macro_f1`` the plain mean of F1 over the classes that occur
-    among predictions or targets, ``f1`` is 0 for a class that does not, ``confusion`` counts ``[true, predicted]``.
+    ``accuracy`` is the share of correct words (micro average). ``macro_f1`` is the unweighted mean
+    of F1 over the classes that occur among predictions or targets; ``f1`` is 0 for any other class.
+    ``confusion`` counts words by ``[true, predicted]``.
     """
 
     accuracy: float
@@ -32,7 +33,10 @@ class ClassificationMetrics:
 def classification_metrics(
     predictions: Int[Tensor, " words"], targets: Int[Tensor, " words"], n_classes: int
 ) -> ClassificationMetrics:
-    """Accuracy, F1 and confusion matrix of predicted classes; shapes or classes that do not fit are a ValueError."""
+    """Compute accuracy, F1 and the confusion matrix of predicted classes.
+
+    Raises ``ValueError`` if the shapes differ or a class is out of range.
+    """
     _check(predictions, targets, n_classes)
     confusion = multiclass_confusion_matrix(predictions, targets, n_classes).numpy(force=True)
     return ClassificationMetrics(
@@ -46,7 +50,7 @@ def classification_metrics(
 def binary_f1(
     predictions: Int[Tensor, "probes words"], targets: Int[Tensor, "probes words"]
 ) -> Float[Tensor, " probes"]:
-    """F1 of class 1 for many binary probes at once; 0 where class 1 is neither predicted nor true."""
+    """Compute F1 of class 1 for each binary probe; 0 if class 1 is neither predicted nor true."""
     _check(predictions, targets, 2)
     return binary_f1_score(predictions, targets, multidim_average="samplewise")
 

@@ -1,4 +1,4 @@
-"""Groups of independent logistic regressions as one Lightning module."""
+"""A Lightning module for groups of independent logistic regressions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
 class LinearProbes(lightning.LightningModule):
-    """Groups of probes that see the same words in the same order, trained side by side.
+    """Groups of probes trained together on the same words in the same order.
 
-    The loss is the sum of the objectives of all probes, so no probe sees another's gradient: with an element-wise
-    optimizer such as Adam each trains as it would alone. A probe has finished once its dev cross-entropy has not fallen
-    by 0.1 % for ``patience`` epochs: its best epoch is kept, it is trained no further (alone it would have stopped
-    here), and training stops when all have finished.
+    The loss is the sum of the objectives of all probes. With an element-wise optimizer such as
+    Adam, each probe is therefore trained as it would be alone. A probe is finished once its dev
+    cross-entropy has not improved by 0.1 % for ``patience`` epochs; its best weights are kept and
+    it is not trained further. Training stops when all probes are finished.
 
-    A training step is a whole epoch and takes the mini-batches itself, since a step of a probe costs less than what
-    Lightning does around one.
+    One training step is a whole epoch and iterates over the mini-batches itself, since Lightning's
+    overhead per step exceeds the cost of a step.
     """
 
     def __init__(
@@ -38,20 +38,20 @@ class LinearProbes(lightning.LightningModule):
         batch_size: int,
         generator: torch.Generator,
     ) -> None:
-        """Hold the groups.
+        """Register the groups.
 
         Args:
-            groups: the probes
-            optimizer: makes the optimizer of the parameters; it must treat every element by itself
-            penalty: weight of the squared norm; 1 / (C * train words) is scikit-learn's ``C``
-            patience: epochs without a better dev cross-entropy after which a probe has finished
-            batch_size: words of a mini-batch, at most
-            generator: of the order of the words
+            groups: The probes.
+            optimizer: Creates the optimizer of the parameters, which must be element-wise.
+            penalty: Weight of the squared norm; 1 / (C * train words) for scikit-learn's ``C``.
+            patience: Epochs without improvement of the dev cross-entropy until a probe is finished.
+            batch_size: Maximum number of words in a mini-batch.
+            generator: Generator of the word order.
         """
         super().__init__()
         self.automatic_optimization = False
         self.groups = tuple(groups)
-        self.probes = nn.ModuleList(groups)  # what Lightning moves and optimises
+        self.probes = nn.ModuleList(groups)  # registers the parameters with Lightning
         self._optimizer = optimizer
         self._penalty = penalty
         self._patience = patience
@@ -59,7 +59,11 @@ class LinearProbes(lightning.LightningModule):
         self._generator = generator
 
     def training_step(self, split: tuple[Tensor, ...]) -> None:
-        """One epoch on features ``[words, columns]`` and, for each group, labels ``[words, probes]``."""
+        """Train one epoch.
+
+        Args:
+            split: Features ``[words, columns]`` and the labels ``[words, probes]`` of each group.
+        """
         optimizer = self.optimizers()
         assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
         for features, *labels in Batches(*split, batch_size=self._batch_size, generator=self._generator):
@@ -70,7 +74,7 @@ class LinearProbes(lightning.LightningModule):
             optimizer.step()
 
     def validation_step(self, split: tuple[Tensor, ...]) -> None:
-        """Keep the weights of every unfinished probe that improved on dev; stop when all have finished."""
+        """Save the probes that improved on dev; stop when all probes are finished."""
         if self.trainer.sanity_checking:
             return
         losses: dict[ProbeGroup, list[Tensor]] = {}
@@ -84,20 +88,21 @@ class LinearProbes(lightning.LightningModule):
         self.trainer.should_stop = all(not len(group.unfinished) for group in self.groups)
 
     def on_train_end(self) -> None:
-        """Go back to the best epoch of every probe."""
+        """Restore the best epoch of every probe."""
         for group in self.groups:
-            group.go_back()
+            group.restore_best()
 
     def predict_step(self, batch: tuple[Float[Tensor, "words columns"]]) -> list[Int[Tensor, "_probes words"]]:
-        """Most probable class of every word by the probes of each group; ties go to the lower class."""
+        """Predict the most probable class per probe and word; ties go to the lower class."""
         by_column = self._by_column(batch[0])
-        everyone = [torch.arange(len(group.columns), device=group.columns.device) for group in self.groups]
+        all_probes = [torch.arange(len(group.columns), device=group.columns.device) for group in self.groups]
         return [
-            group.forward(by_column, probes).argmax(dim=1) for group, probes in zip(self.groups, everyone, strict=True)
+            group.forward(by_column, probes).argmax(dim=1)
+            for group, probes in zip(self.groups, all_probes, strict=True)
         ]
 
     def configure_optimizers(self) -> Optimizer:
-        """The optimizer that the factory makes of weights and biases."""
+        """Create the optimizer of weights and biases."""
         return self._optimizer(self.parameters())
 
     def _by_column(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "columns words"]:

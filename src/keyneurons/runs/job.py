@@ -11,7 +11,7 @@ from keyneurons.artifacts.run_facts import keep_dataset_facts
 from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.atomic_files import write_text
 from keyneurons.build.experiment import build_experiment
-from keyneurons.config.fingerprint import fingerprint, reading
+from keyneurons.config.fingerprint import activation_fingerprint, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
@@ -62,7 +62,7 @@ def run_job(
     if (before := sweep.finished.get(fingerprint(config, model))) is not None:
         console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
         return
-    places = sweep.together.get(reading(config, model), {})
+    places = sweep.together.get(activation_fingerprint(config, model), {})
     experiment = replace(experiment, read=replace(experiment.read, together=places))
     _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
     console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)

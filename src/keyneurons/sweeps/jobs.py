@@ -14,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import OmegaConf
 
 from keyneurons.config.compose import composed, sweep_params
-from keyneurons.config.fingerprint import content_digest, fingerprint, reading
+from keyneurons.config.fingerprint import activation_fingerprint, content_digest, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
 from keyneurons.config.validation import validate
@@ -31,7 +31,7 @@ class Job:
 
     config: Config
     fingerprint: str
-    reading: str
+    activation_fingerprint: str
     layers: tuple[int, ...]
 
 
@@ -84,7 +84,11 @@ def check_jobs(configs: Sequence[Config]) -> list[Job]:
             read.model.check_weights()
             models.append(asked)
         model = read.model.identity
-        jobs.append(Job(config, fingerprint(config, model, content), reading(config, model, content), read.layers))
+        jobs.append(
+            Job(
+                config, fingerprint(config, model, content), activation_fingerprint(config, model, content), read.layers
+            )
+        )
     return jobs
 
 
@@ -92,7 +96,7 @@ def together(jobs: Sequence[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
     """By what is read, all layers of all sites that some job reads of it."""
     found: dict[str, dict[Site, set[int]]] = {}
     for job in jobs:
-        found.setdefault(job.reading, {}).setdefault(job.config.site, set()).update(job.layers)
+        found.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
     return {
         read: {site: tuple(sorted(layers)) for site, layers in of_sites.items()} for read, of_sites in found.items()
     }
@@ -105,5 +109,5 @@ def _parsed(overrides: Sequence[str]) -> list[Override]:
 
 def _checked(composed: DictConfig, targets: Collection[str] | None) -> Config:
     if targets is not None:
-        check_targets(OmegaConf.to_container(composed, resolve=False), given=targets)
+        check_targets(OmegaConf.to_container(composed, resolve=False), trusted=targets)
     return validate(composed)
