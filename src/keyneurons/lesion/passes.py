@@ -14,7 +14,7 @@ from torch import Tensor
 from keyneurons.activations.capture import passing
 from keyneurons.lesion.conditions import Condition, changed
 from keyneurons.lesion.rows import Rows
-from keyneurons.models.blocks import listening, run_block
+from keyneurons.models.blocks import observe_blocks, run_block
 from keyneurons.models.families import block_modules
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
@@ -54,7 +54,7 @@ class Passes:
             if number in starts:
                 hidden[number] = next(iter(call.values()))
 
-        with listening(base, self.model.family, min(starts, default=len(calls)), heard), quiet_transformers():
+        with observe_blocks(base, self.model.family, min(starts, default=len(calls)), heard), quiet_transformers():
             final = base(**rows.inputs(self.model.device)).last_hidden_state
         found: dict[int | None, Start] = {first: Start(hidden[first], calls, final) for first in starts}
         return found | {None: Start(final, calls, final)}
