@@ -59,7 +59,7 @@ if __name__ == "__main__":
         (0, 2),
         batch_tokens=1,
         store=ActivationStore(folder / store),
-        together={"mlp": (1,)},
+        prefetch={"mlp": (1,)},
         processes=Processes("cpu", devices),
     )
     read(sentences(), "x")

@@ -48,7 +48,7 @@ def test_a_tokenizer_without_bos_says_so(reader, tiny):
     model = tiny()
     model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share theirs
     model.tokenizer.bos_token = None
-    with pytest.raises(ValueError, match="names no BOS token; give one"):
+    with pytest.raises(ValueError, match="has no BOS token; set model.bos=TOKEN"):
         reader(model=model)(TEXTS, "x")
     reader(model=model, bos=None)(TEXTS, "x")
 
@@ -70,7 +70,7 @@ def test_a_sentence_may_be_as_long_as_the_model_takes(reader):
     read = reader()
     limit = read.model.config.max_position_embeddings
     assert len(read([sentence("The" + " the" * (limit - 2))], "x")[0]) == limit - 1
-    with pytest.raises(ValueError, match=f"sentence s1 has {limit + 1} tokens; tiny takes {limit}"):
+    with pytest.raises(ValueError, match=f"sentence s1 has {limit + 1} tokens; tiny takes at most {limit}"):
         read([sentence("The" + " the" * (limit - 1))], "x")
     assert len(left_in(read.store)) == 1 + len(("key.json", "0.npy", "0.json", "2.npy", "2.json"))
 
@@ -119,7 +119,7 @@ def test_a_config_that_lies_about_the_width(reader):
     read = reader(site="mlp")
     _ = read.model.network
     read.model.config.intermediate_size = 7
-    with pytest.raises(ValueError, match="mlp of layer 0 has 48 neurons, 7 by the model's config"):
+    with pytest.raises(ValueError, match="mlp of layer 0 has 48 neurons, but the model's config says 7"):
         read(TEXTS, "x")
 
 
@@ -211,7 +211,7 @@ def test_token_counts_of_shared_tokens_and_lost_words(reader):
     can_not = sentence("They cannot see", (0, 4), (5, 8), (8, 11), (12, 15))
     assert read.token_counts([can_not])[1:].tolist() == [1, 1, 1]
     assert read.token_counts([]).tolist() == []
-    with pytest.raises(ValueError, match="sentence s5: no token of the model covers the word ''"):
+    with pytest.raises(ValueError, match="sentence s5: no token overlaps the word ''"):
         read.token_counts([sentence("The", (0, 3), (3, 3), name="s5")])
 
 
@@ -223,7 +223,7 @@ def test_module_paths_that_are_not_there_reserve_no_space(reader, tiny, tmp_path
 
 
 def test_sites_are_read_in_one_pass(reader, passes, tmp_path):
-    reader(together={"mlp": (1, 3), "residual": (3,)}, batch_tokens=30)(TEXTS, "x")
+    reader(prefetch={"mlp": (1, 3), "residual": (3,)}, batch_tokens=30)(TEXTS, "x")
     n = len(passes)
     for site, layers in (("mlp", (1, 3)), ("residual", (0, 2, 3))):
         beside = reader(site=site, layers=layers)(TEXTS, "x")
@@ -247,7 +247,7 @@ def test_a_site_that_was_interrupted_is_finished_with_another(reader, tmp_path, 
     monkeypatch.setattr(Capture, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         reader(site="mlp", batch_tokens=15)(TEXTS, "x")
-    residual = reader(together={"mlp": (0, 2)}, batch_tokens=15)(TEXTS, "x")
+    residual = reader(prefetch={"mlp": (0, 2)}, batch_tokens=15)(TEXTS, "x")
     n = len(calls)
     mlp = reader(site="mlp", batch_tokens=15)(TEXTS, "x")
     assert len(calls) == n > 6

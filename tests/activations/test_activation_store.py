@@ -416,5 +416,5 @@ def test_pipes_in_the_place_of_files(reader):
     os.mkfifo(entry / "key.json")
     assert read.store.summaries() == (
         [],
-        [f"{entry} is no entry of the cache: {entry / 'key.json'} is no regular file"],
+        [f"{entry} is not a cache entry: {entry / 'key.json'} is no regular file"],
     )

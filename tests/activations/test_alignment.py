@@ -106,7 +106,7 @@ def test_a_word_without_a_token_names_the_sentence():
     lossy.normalizer = normalizers.Replace("~", "")
     encoder = Encoder(PreTrainedTokenizerFast(tokenizer_object=lossy), BOS)
     assert len(encoder([sentence("The dog", name="s8")])) == 1
-    with pytest.raises(ValueError, match="sentence s9: no token of the model covers the word '~'"):
+    with pytest.raises(ValueError, match="sentence s9: no token overlaps the word '~'"):
         encoder([sentence("The dog", name="s8"), sentence("The ~ dog", name="s9")])
     read = encoder.readable([sentence("~"), sentence("The ~ dog")])
     assert [[word.form for word in words] for words in read] == [[], ["The", "dog"]]

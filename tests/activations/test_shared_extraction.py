@@ -91,9 +91,7 @@ def test_what_is_wrong_in_a_process_is_told_as_if_it_were_here(folder: Path) -> 
 
 
 def test_other_machines_need_a_launcher() -> None:
-    with pytest.raises(
-        ValueError, match=r"activations.num_nodes=2 needs a process for each device, started by torchrun"
-    ):
+    with pytest.raises(ValueError, match=r"activations.num_nodes=2 needs one process per device, started by torchrun"):
         _ = Processes("cpu", 2, 2).number
     with pytest.raises(ValueError, match="activations.devices=0: "):
         _ = Processes("cpu", 0).number

@@ -69,7 +69,7 @@ def test_laws_between_the_parts(tmp_path, whole):
     refused(path, whole | {"neurons_per_layer": 47}, "neuron 47 of layer 3", "0..46")
     refused(path, whole | {"tags": {"VERB": own * 2}}, "'VERB' has a neuron twice")
     more = [{**own[0], "neuron": i} for i in range(5)]
-    refused(path, whole | {"tags": {"VERB": more}}, "has 5 neurons, and top_k=2 allows 4")
+    refused(path, whole | {"tags": {"VERB": more}}, "has 5 neurons, but top_k=2 allows 4")
     for other in ([], 3, None, "x"):
         refused(path, other)
 

@@ -231,7 +231,9 @@ def test_a_token_without_an_embedding(folder, reader):
     tokenizer = AutoTokenizer.from_pretrained(place)
     tokenizer.add_tokens(["moon"])
     tokenizer.save_pretrained(place)
-    with pytest.raises(ValueError, match=r"produces token 'moon' \(id \d+\).*the model has embeddings for ids 0\.\.\d+"):
+    with pytest.raises(
+        ValueError, match=r"produces token 'moon' \(id \d+\).*the model has embeddings for ids 0\.\.\d+"
+    ):
         reader(model=loaded(place)).encode(sentences())
 
 

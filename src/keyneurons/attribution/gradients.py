@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from keyneurons.activations.capture import Through, passing
+from keyneurons.activations.capture import SiteHook, hook_site
 from keyneurons.attribution.recording import Recording
 from keyneurons.models.families import Family, block_modules
 from keyneurons.models.head import Predictor
@@ -84,7 +84,7 @@ class Differentiator:
         """
         carried: dict[int, Tensor] = {}
 
-        def substitute(layer: int) -> Through:
+        def substitute(layer: int) -> SiteHook:
             def through(value: Tensor) -> Tensor:
                 given = substitutes[layer]
                 carried[layer] = value if given is None else given
@@ -99,7 +99,7 @@ class Differentiator:
         first = min(substitutes)
         with (
             torch.enable_grad(),
-            passing(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
+            hook_site(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
         ):
             hidden = recording.inputs[first][words][:, None].expand(-1, copies, -1)
             for number in range(first, len(blocks)):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.models.blocks import observe_blocks, run_block
 from keyneurons.models.families import Family
 from keyneurons.quiet import quiet_transformers
@@ -120,7 +120,7 @@ def record(
         activations[layer] = positions.take(value)
 
     holding = {layer: functools.partial(hold, layer) for layer in layers}
-    with observe_blocks(model, family, 0, heard), passing(model, family, site, holding), quiet_transformers():
+    with observe_blocks(model, family, 0, heard), hook_site(model, family, site, holding), quiet_transformers():
         output = model(**{**inputs, "past_key_values": cache, "use_cache": True})
     layers_of_cache: list[Any] = cache.layers
     calls = [Call(a, kv.keys, kv.values) for a, kv in zip(arguments, layers_of_cache, strict=True)]

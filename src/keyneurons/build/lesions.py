@@ -40,7 +40,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     prompts, new_tokens, temperature = (given.pop(name) for name in ("prompts", "new_tokens", "temperature"))
     generation = None
     if prompts is not None:
-        if cut.borrows:
+        if cut.needs_donors:
             raise ValueError(f"lesion.prompts goes with modes that are the same at every position, not with {cut.mode}")
         texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)

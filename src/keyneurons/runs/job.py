@@ -78,7 +78,7 @@ def run_job(
             console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
             return
         places = sweep.together.get(reading(config, model), {})
-        experiment = replace(experiment, read=replace(experiment.read, together=places))
+        experiment = replace(experiment, read=replace(experiment.read, prefetch=places))
     parent = None if sweep is None else sweep.parent
     _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=parent)
     if number is None:
