@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, with the permissions that the umask gives."""
+"""Files are written completely or not at all, with the permissions of the umask."""
 
 from __future__ import annotations
 

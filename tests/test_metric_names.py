@@ -1,4 +1,4 @@
-"""Any tag is either refused before anything is computed, or its metrics are in MLflow under names of their own."""
+"""A tag either raises before any computation, or has its own metric names in MLflow."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_names_that_look_escaped_are_escaped_themselves(one: str, other: str) ->
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
 @given(st.one_of(ALPHABETS) | st.text("a./ :-", max_size=6) | st.text(max_size=3), st.sampled_from(["", "tag/", "../"]))
 def test_names_that_are_accepted_mlflow_takes(name: str, prefix: str) -> None:
-    """And the other way round, but for an end of line, which MLflow overlooks, and for Windows, which has no colon."""
+    """The converse holds except for line ends, which MLflow ignores, and colons on Windows."""
     from mlflow.exceptions import MlflowException
     from mlflow.utils.validation import _validate_param, _validate_tag
 
@@ -77,7 +77,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def treebank_of(tags: list[str], path: Path) -> Path:
-    """As many sentences as every split needs, each with a word of every tag."""
+    """A treebank of three sentences, each with a word of every tag."""
     rows = "".join(f"{i}\tw{i}\t_\tX\t{tag}\t_\t_\t_\t_\t_\n" for i, tag in enumerate(tags, 1))
     path.write_text(f"{rows}\n" * 3, encoding="utf-8")
     return path

@@ -1,4 +1,4 @@
-"""The tokens in front, the key of the cache, and what a reader refuses."""
+"""BOS tokens, the cache key, and errors of the reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = sentences()
 
 
 def left_in(store):
-    """What a failure has left on the disk, locks apart."""
+    """Files left on the disk by a failure, except locks."""
     return [path.name for path in store.folder.rglob("*") if path.suffix != ".lock"]
 
 
@@ -46,7 +46,7 @@ def test_bos_may_be_any_token_or_none(reader):
 
 def test_a_tokenizer_without_bos_says_so(reader, tiny):
     model = tiny()
-    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share theirs
+    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share a tokenizer
     model.tokenizer.bos_token = None
     with pytest.raises(ValueError, match="has no BOS token; set model.bos=TOKEN"):
         reader(model=model)(TEXTS, "x")
@@ -183,7 +183,7 @@ def test_the_key_depends_on_all_that_activations_depend_on(reader, tiny, tmp_pat
     ]
     store = reader().store
     assert len({store.entry(key).folder for key in keys}) == len(keys)
-    # where the model predicts there is one token to read: nothing to pool
+    # at the prediction there is a single token to read, so pooling has no effect
     assert reader(read_at="prediction", pooling="mean").key(TEXTS) == reader(read_at="prediction").key(TEXTS)
 
 
@@ -192,7 +192,7 @@ def test_token_counts_are_those_of_the_tokenizer_whatever_is_read(reader, kind, 
     monkeypatch.setattr(LanguageModel, "network", property(lambda self: pytest.fail("the model was loaded")))
     counts = reader(kind).token_counts(TEXTS)
     tokenizer = tiny_tokenizer(kind == "bert")
-    # this tokenizer never joins over a space, so words with a space in front may be read alone
+    # this tokenizer never merges across a space, so words with a leading space can be encoded alone
     spaced = [sentence(" ".join(word.form for word in s.words), name=s.id) for s in (*TEXTS, sentence("a wolfhound"))]
     alone = [tokenizer.tokenize(" " * (i > 0) + word.form) for s in spaced for i, word in enumerate(s.words)]
     by_hand = [len([token for token in tokens if token != "Ġ"]) for tokens in alone]

@@ -1,4 +1,4 @@
-"""A file of scores is read as it was written, or refused with its name."""
+"""A file of scores is read as written, or raises an error that names it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_scores_that_are_not_finite(tmp_path):
 
 
 def test_damaged_bytes(tmp_path):
-    """60 files cut short or with other bytes: never another error than ours, never another shape."""
+    """60 truncated or changed files: each raises the documented error or has the right shape."""
     path, draw = tmp_path / "s.safetensors", random.Random(14)
     write_tensors(path, {"mlp.3": VALUES}, FACTS)
     whole = path.read_bytes()

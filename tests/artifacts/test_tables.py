@@ -1,4 +1,4 @@
-"""What is written into a table is what is read from it, whatever the names look like."""
+"""Tables survive a round trip, whatever the names look like."""
 
 from __future__ import annotations
 

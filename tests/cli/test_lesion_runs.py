@@ -139,7 +139,7 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
         (["lesion=zero", "lesion.to=NOUN"], ["lesion.to goes with mode=translate alone"]),
         (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
         (["lesion=zero", "lesion.prompts=nowhere.txt"], ["nowhere.txt"]),
-        (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not with resample"]),
+        (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not supported with mode=resample"]),
         (
             ["lesion=zero", "layer=2", "lesion.later_layers=[2]"],
             ["lesion.later_layers must lie above layer 2", "got 2"],

@@ -1,4 +1,4 @@
-"""Texts that a model writes while neurons are changed."""
+"""Text generation under lesions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesioned passes are whole passes with other activations; nothing is left behind."""
+"""Lesioned passes equal whole passes with changed activations, and leave no hooks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def words(encoded) -> Words:
 
 
 def by_hand(model: LanguageModel, encoded, words: Words, through=None, site="mlp") -> np.ndarray:
-    """Bits of every word by one whole pass for each sentence."""
+    """Bits of every word by one whole pass per sentence."""
     found = []
     for s, first, last in zip(words.sentence, words.first, words.last, strict=True):
         ids = torch.tensor([encoded[s].ids])
@@ -181,7 +181,7 @@ def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models,
 
         return {2: put}
 
-    # a longer sentence of the batch draws more lenders, the first of which are the same
+    # padding to a longer sentence draws more donors, the first of which are the same
     np.testing.assert_allclose(many[1], by_hand(models(), encoded, words, through), atol=2e-5)
 
 
@@ -209,5 +209,5 @@ def test_readouts_see_what_a_whole_pass_has_at_the_words(models, encoded, words,
             assert block2[i, w] == pytest.approx(out.hidden_states[3][0, last, 3].item() + w, abs=1e-4)
             assert block1[i, w] == pytest.approx(out.hidden_states[2][0, last, 3].item() + w, abs=1e-4)
             assert predicting[i, w] == pytest.approx(out.last_hidden_state[0, first - 1, 3].item() + w, abs=1e-4)
-    assert np.abs(block1[2] - block1[0]).max() > 1e-3  # the lesion is seen behind it,
-    assert np.array_equal(block2[1], block2[0])  # and not before it
+    assert np.abs(block1[2] - block1[0]).max() > 1e-3  # the lesion has an effect after its layer,
+    assert np.array_equal(block2[1], block2[0])  # and none before it

@@ -1,4 +1,4 @@
-"""Where models come from, what identifies them, and what is refused before anything is loaded."""
+"""Sources and identity of models, and errors before loading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyneurons.models.sources import HubModel, LocalModel
 
 @pytest.fixture
 def copy(tiny_folder, tmp_path):
-    """A model's folder that a test may spoil."""
+    """A model folder that a test may damage."""
     return shutil.copytree(tiny_folder(), tmp_path / "copy")
 
 
@@ -129,5 +129,5 @@ def test_a_tokenizer_that_is_only_slow_is_refused(tiny, monkeypatch):
 def test_loading_and_reading_say_nothing(tiny, reader, capfd):
     model = tiny("bert")
     _ = model.network, model.tokenizer
-    reader("gpt2")(sentences(), "x")  # it pads, and transformers would advise a mask
+    reader("gpt2")(sentences(), "x")  # with padding, for which transformers would warn about the mask
     assert capfd.readouterr() == ("", "")

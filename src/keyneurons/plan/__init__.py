@@ -10,7 +10,7 @@ from keyneurons.activations.entry import MANIFEST_BYTES, array_bytes
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build.lesions import build_lesions
-from keyneurons.build.reader import check_layers, check_model, reader_of
+from keyneurons.build.reader import check_layers, check_model, make_reader
 from keyneurons.build.selection import Method, build_attribution, build_method, build_selection
 from keyneurons.choices import ReadAt
 from keyneurons.config import schema
@@ -57,7 +57,7 @@ def make_plan(config: schema.Config) -> Plan:
     """
     accelerator = config.trainer.model_dump().get("accelerator")
     planned = PlannedModel.of(config.model, config.cache.expanduser(), gpu_wanted=accelerator in {"gpu", "cuda"})
-    read = reader_of(config, planned.model, Processes())
+    read = make_reader(config, planned.model, Processes())
     method = build_method(config, config.selection.target.rpartition(".")[2])
     _check(config, planned, read, method)
     shape, text = planned.shape(), planned_text(config, read, planned.tokenizer)
