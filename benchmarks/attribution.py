@@ -25,7 +25,7 @@ import torch
 from common import publish
 
 from keyneurons.activations.alignment import Encoded
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.activations.extract import make_batch
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
@@ -81,7 +81,7 @@ class Bench:
         recorded: list[torch.Tensor] = []
         with (
             torch.no_grad(),
-            passing(predictor.base, family, "mlp", {layer: lambda x: recorded.append(x[0, position])}),
+            hook_site(predictor.base, family, "mlp", {layer: lambda x: recorded.append(x[0, position])}),
         ):
             predictor.base(**inputs)
         nodes, weights = IntegratedGradients(steps=steps).along.quadrature.nodes_and_weights()
@@ -94,7 +94,7 @@ class Bench:
                 value[0, position] = leaf
                 return value
 
-            with passing(predictor.base, family, "mlp", {layer: put}):
+            with hook_site(predictor.base, family, "mlp", {layer: put}):
                 hidden = predictor.base(**inputs).last_hidden_state[0, position]
             probability = predictor.log_probability(hidden[None], token).exp()
             total += weight * torch.autograd.grad(probability.sum(), leaf)[0]

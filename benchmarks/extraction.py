@@ -38,7 +38,7 @@ EVERY = tuple(range(30))
 CASES = {
     "residual, all layers": {"site": "residual", "layers": EVERY},
     "mlp, all layers": {"site": "mlp", "layers": EVERY},
-    "residual and mlp, all layers": {"site": "residual", "layers": EVERY, "together": {"mlp": EVERY}},
+    "residual and mlp, all layers": {"site": "residual", "layers": EVERY, "prefetch": {"mlp": EVERY}},
     **{f"mlp, layer {k}": {"site": "mlp", "layers": (k,)} for k in (4, 8, 16, 24)},
 }
 

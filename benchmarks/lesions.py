@@ -25,11 +25,11 @@ import torch
 from common import publish
 
 from keyneurons.activations.alignment import Encoded, Encoder
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.activations.extract import make_batch, plan_batches
 from keyneurons.data.sources import Starter
 from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.modes import silenced
+from keyneurons.lesion.modes import silence
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Surprisal
 from keyneurons.models.language_model import LanguageModel
@@ -55,7 +55,7 @@ def one_full_pass_each(
         through = {layer: (lambda value, layer=layer: silence(value, layer)) for layer in condition.layers}
         for chosen in plan_batches([len(e.ids) for e in encoded], 4 * BATCH_TOKENS):
             batch = make_batch([encoded[i] for i in chosen], [0] * len(chosen), pad_left=False)
-            with torch.inference_mode(), passing(model.predictor.base, model.family, "mlp", through):
+            with torch.inference_mode(), hook_site(model.predictor.base, model.family, "mlp", through):
                 logits = model.predictor.whole(**batch.inputs(model.device)).logits[:, :-1]
                 nats = -logits.log_softmax(2).gather(2, batch.ids[:, 1:, None])[..., 0].double().numpy()
             place = {sentence: i for i, sentence in enumerate(chosen)}
@@ -82,8 +82,8 @@ def main() -> None:
     words = Words(*np.array(spans).T)
     rng = np.random.default_rng(0)
     drawn = [torch.from_numpy(rng.choice(model.width("mlp"), 10, replace=False)) for _ in range(5 + options.sets)]
-    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: silenced}) for n in drawn)]
-    one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # load the model
+    conditions = [Condition({}, {}), *(Condition({options.layer: n}, {options.layer: silence}) for n in drawn)]
+    one_full_pass_each(model, encoded[:2], Words(*np.array(spans[:2]).T), conditions[:1])  # loads the model
     half = max(1, options.single // 2)
     before, first = one_full_pass_each(model, encoded, words, conditions[:half])
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Activations for tests of single methods: what is awkward in real ones, in a few columns."""
+"""Activations for tests of single methods, with the difficulties of real ones in a few columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import torch
 
 
 def awkward(dtype: torch.dtype = torch.float64, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """300 words of 4 tags, the last of them rare; neuron 2 has ties, 3 is constant, 4 is far from 0, 5 has outliers."""
+    """300 words of 4 tags, the last one rare.
+
+    Neuron 2 has ties, 3 is constant, 4 is far from 0, 5 has outliers.
+    """
     generator = torch.Generator().manual_seed(seed)
     tags = torch.randint(3, (300,), generator=generator)
     tags[[5, 80, 200]] = 3

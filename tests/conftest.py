@@ -1,4 +1,4 @@
-"""Types are checked at run time, nothing goes online or touches the user's cache; tiny models, made once."""
+"""Run-time type checks, no network, no access to the user's cache, and shared tiny models."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ install_import_hook("keyneurons", "beartype.beartype")
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory) -> Callable[..., Path]:
-    """A model's folder by its kind and what differs in its config; read it, do not change it."""
+    """A factory of model folders by kind and config changes; tests may not change the folders."""
     from models import save_tiny_model
 
     return functools.cache(
@@ -37,7 +37,7 @@ def tiny_folder(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture
 def tiny(tiny_folder, tmp_path) -> Callable[..., LanguageModel]:
-    """A model by its kind, not loaded yet; ``changes`` go into its config."""
+    """A factory of models by kind, not loaded; ``changes`` go into the config."""
     from keyneurons.models.language_model import LanguageModel
     from keyneurons.models.sources import LocalModel
 
@@ -50,7 +50,7 @@ def tiny(tiny_folder, tmp_path) -> Callable[..., LanguageModel]:
 
 @pytest.fixture
 def reader(tiny, tmp_path) -> Callable[..., ActivationReader]:
-    """A reader of the residual of layers 0 and 2 in an own cache, unless said otherwise."""
+    """A factory of readers, by default of ``residual``, layers 0 and 2, with their own cache."""
     from keyneurons.activations.reader import ActivationReader
     from keyneurons.activations.store import ActivationStore
 

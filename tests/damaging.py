@@ -1,4 +1,4 @@
-"""Damage of every kind to what a JSON file holds."""
+"""Random changes to the contents of a JSON file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ODD: tuple[Any, ...] = (
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path to every value within a value."""
+    """The path of every value within a value."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
         yield (*path, key)
@@ -22,7 +22,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def damage(value: Any, draw: random.Random) -> Any:
-    """One change somewhere: a value taken away, another in its place, a key renamed, or an entry twice."""
+    """One random change: a removed or replaced value, a renamed key, or a duplicate entry."""
     changed = copy.deepcopy(value)
     *path, last = draw.choice(list(places(changed)))
     node = changed

@@ -1,4 +1,4 @@
-"""A model in which a known neuron carries the words of each tag: lesions have a known answer."""
+"""A model in which one known neuron predicts the words of each tag, so lesions have known effects."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Sentence, Split, Treebank, Word
 
 NAMES = ("ADJ", "ADV", "NOUN", "VERB")
-TRIGGERS = ("so", "then", "the", "to")  # what stands before the words of each tag
+TRIGGERS = ("so", "then", "the", "to")  # the word before the words of each tag
 WORDS = {tag: [f"{tag.lower()}{i}" for i in range(6)] for tag in NAMES}
 LAYER, NEURONS = 1, {"ADJ": 3, "ADV": 17, "NOUN": 29, "VERB": 40}
 
 
 def treebank(seed: int = 0, n: int = 40) -> Treebank:
-    """Sentences of triggers, each with a word of its tag behind it."""
+    """Sentences of triggers, each followed by a word of its tag."""
     rng = np.random.default_rng(seed)
 
     def sentence(number: int) -> Sentence:
@@ -42,9 +42,9 @@ def labels_of(bank: Treebank) -> Labels:
 
 
 def save_planted_model(folder: Path, bank: Treebank, steps: int = 150) -> Path:
-    """A small random Llama of two blocks, of which four feed-forward neurons are trained to predict behind a trigger.
+    """Save a small random Llama of two blocks with four neurons trained to predict after triggers.
 
-    Each fires on its trigger alone; what it adds to the residual stream is learnt, and nothing else of the model is.
+    Each neuron is active on its trigger alone; only its output weights are trained.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""A page as a browser takes it: its elements, its text, and the sentences with what their words tell."""
+"""An HTML page as a browser parses it: elements, text, and sentences with their words' tooltips."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VOID = {"meta", "br", "img", "input", "line", "rect", "path"}
 
 @dataclass
 class Sentence:
-    """Its text, and of each word the text, the classes and what it tells."""
+    """A sentence's text, and text, classes and tooltip of each word."""
 
     text: str = ""
     words: list[tuple[str, str, str]] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Page(HTMLParser):
         return dict(part.strip().split(" ", 1) for part in policy.split(";"))
 
     def check_that_it_loads_and_runs_nothing(self) -> None:
-        """One script, ours, by its digest; no handler in an attribute; no address but places on the page and data."""
+        """Check that the page has a single known script, no inline handlers and no external links."""
         [script] = self.scripts
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert self.policy["script-src"] == f"'sha256-{digest}'"

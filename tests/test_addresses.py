@@ -20,7 +20,7 @@ SCHEMES = ["http", "https", "postgresql", "postgresql+psycopg2", "mysql+pymysql"
 FOLDERS = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=40).filter(
     lambda name: name not in {".", ".."} and len(name.encode()) < 200
 )
-MARK = "p4ssw0rd"  # around which the generated characters stand, so that a leak is told from a coincidence
+MARK = "p4ssw0rd"  # surrounded by the generated characters, so that a leak is not a coincidence
 
 
 @settings(derandomize=True, deadline=None, max_examples=300)
@@ -89,7 +89,7 @@ def test_every_address_of_a_text_is_masked() -> None:
 def test_a_path_is_the_same_in_an_address(names: list[str]) -> None:
     path = Path("/", *names, "mlflow.db")
     assert sqlite_path(sqlite_address(path)) == path
-    assert make_url(sqlite_address(path)).database == str(path)  # SQLAlchemy's own reading
+    assert make_url(sqlite_address(path)).database == str(path)  # as SQLAlchemy parses it
     assert make_url(for_mlflow(sqlite_address(path))).database == str(path)
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks run, leave their results, and the page is made of them."""
+"""The benchmarks run, save their results, and their page is generated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that the schema checks without torch are those of the tables that the code looks them up in."""
+"""The names that the schema validates equal the keys of the tables that the code uses."""
 
 from __future__ import annotations
 

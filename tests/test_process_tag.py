@@ -33,7 +33,7 @@ def test_a_process_is_seen_to_live_and_to_end() -> None:
         assert not gone(tag)
     finally:
         process.kill()
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # killed, and its parent has not yet asked
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # killed, but not yet reaped by its parent
     assert state(tag) == "gone"
     process.wait()
     assert state(tag) == "gone"

@@ -9,7 +9,7 @@ from keyneurons.activations.capture import Capture
 
 @pytest.fixture
 def passes(monkeypatch) -> list[int]:
-    """Grows by the number of sentences with every forward pass."""
+    """A list that every forward pass extends by its number of sentences."""
     seen: list[int] = []
     run = Capture.__call__
 

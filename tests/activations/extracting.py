@@ -1,4 +1,4 @@
-"""A process that reads the tiny model's activations, notes every forward pass, and may kill itself on the way."""
+"""A script that reads a tiny model's activations, logs every forward pass and may kill itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     model = LanguageModel(LocalModel(folder / "tiny", folder / "cache").fetch(), device="cpu")
     read = ActivationReader(model, "mlp", (0, 2), batch_tokens=30, store=ActivationStore(folder / "store"))
     _ = model.network
-    if len(sys.argv) > 4:  # wait for the other one
+    if len(sys.argv) > 4:  # wait for the other process
         Path(sys.argv[4]).touch()
         while not Path(sys.argv[5]).exists():
             time.sleep(0.01)

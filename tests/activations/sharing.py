@@ -1,4 +1,4 @@
-"""A process that reads the tiny model's activations in several, each of which notes its forward passes."""
+"""A script that reads a tiny model's activations in several processes, which log their passes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ run = Capture.__call__
 
 
 def noted(self, inputs, take):
-    """Note a pass; leave in the middle if that is asked for, or bring in a value that float16 does not hold.
+    """Log a pass; on request exit after two passes, or insert a value beyond float16.
 
-    Who leaves has waited for the other to come as far, and for what both have read to be written.
+    A process exits only after the other one has made two passes and both have written their rows.
     """
     log = folder / f"{store}-passes-{os.environ.get('LOCAL_RANK', 0)}"
     done = log.read_text() if log.exists() else ""
@@ -46,7 +46,7 @@ def noted(self, inputs, take):
     return run(self, inputs, spoilt)
 
 
-# a process that was started reads this file again, so here and not below
+# at module level, since spawned processes import this file again
 Capture.__call__ = noted
 partial.CHECKPOINT_SECONDS = -1
 torch.set_num_threads(1)
@@ -59,7 +59,7 @@ if __name__ == "__main__":
         (0, 2),
         batch_tokens=1,
         store=ActivationStore(folder / store),
-        together={"mlp": (1,)},
+        prefetch={"mlp": (1,)},
         processes=Processes("cpu", devices),
     )
     read(sentences(), "x")

@@ -1,4 +1,4 @@
-"""The tokens in front, the key of the cache, and what a reader refuses."""
+"""BOS tokens, the cache key, and errors of the reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXTS = sentences()
 
 
 def left_in(store):
-    """What a failure has left on the disk, locks apart."""
+    """Files left on the disk by a failure, except locks."""
     return [path.name for path in store.folder.rglob("*") if path.suffix != ".lock"]
 
 
@@ -46,9 +46,9 @@ def test_bos_may_be_any_token_or_none(reader):
 
 def test_a_tokenizer_without_bos_says_so(reader, tiny):
     model = tiny()
-    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share theirs
+    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share a tokenizer
     model.tokenizer.bos_token = None
-    with pytest.raises(ValueError, match="names no BOS token; give one"):
+    with pytest.raises(ValueError, match="has no BOS token; set model.bos=TOKEN"):
         reader(model=model)(TEXTS, "x")
     reader(model=model, bos=None)(TEXTS, "x")
 
@@ -70,7 +70,7 @@ def test_a_sentence_may_be_as_long_as_the_model_takes(reader):
     read = reader()
     limit = read.model.config.max_position_embeddings
     assert len(read([sentence("The" + " the" * (limit - 2))], "x")[0]) == limit - 1
-    with pytest.raises(ValueError, match=f"sentence s1 has {limit + 1} tokens; tiny takes {limit}"):
+    with pytest.raises(ValueError, match=f"sentence s1 has {limit + 1} tokens; tiny takes at most {limit}"):
         read([sentence("The" + " the" * (limit - 1))], "x")
     assert len(left_in(read.store)) == 1 + len(("key.json", "0.npy", "0.json", "2.npy", "2.json"))
 
@@ -119,7 +119,7 @@ def test_a_config_that_lies_about_the_width(reader):
     read = reader(site="mlp")
     _ = read.model.network
     read.model.config.intermediate_size = 7
-    with pytest.raises(ValueError, match="mlp of layer 0 has 48 neurons, 7 by the model's config"):
+    with pytest.raises(ValueError, match="mlp of layer 0 has 48 neurons, but the model's config says 7"):
         read(TEXTS, "x")
 
 
@@ -183,7 +183,7 @@ def test_the_key_depends_on_all_that_activations_depend_on(reader, tiny, tmp_pat
     ]
     store = reader().store
     assert len({store.entry(key).folder for key in keys}) == len(keys)
-    # where the model predicts there is one token to read: nothing to pool
+    # at the prediction there is a single token to read, so pooling has no effect
     assert reader(read_at="prediction", pooling="mean").key(TEXTS) == reader(read_at="prediction").key(TEXTS)
 
 
@@ -192,7 +192,7 @@ def test_token_counts_are_those_of_the_tokenizer_whatever_is_read(reader, kind, 
     monkeypatch.setattr(LanguageModel, "network", property(lambda self: pytest.fail("the model was loaded")))
     counts = reader(kind).token_counts(TEXTS)
     tokenizer = tiny_tokenizer(kind == "bert")
-    # this tokenizer never joins over a space, so words with a space in front may be read alone
+    # this tokenizer never merges across a space, so words with a leading space can be encoded alone
     spaced = [sentence(" ".join(word.form for word in s.words), name=s.id) for s in (*TEXTS, sentence("a wolfhound"))]
     alone = [tokenizer.tokenize(" " * (i > 0) + word.form) for s in spaced for i, word in enumerate(s.words)]
     by_hand = [len([token for token in tokens if token != "Ġ"]) for tokens in alone]
@@ -211,7 +211,7 @@ def test_token_counts_of_shared_tokens_and_lost_words(reader):
     can_not = sentence("They cannot see", (0, 4), (5, 8), (8, 11), (12, 15))
     assert read.token_counts([can_not])[1:].tolist() == [1, 1, 1]
     assert read.token_counts([]).tolist() == []
-    with pytest.raises(ValueError, match="sentence s5: no token of the model covers the word ''"):
+    with pytest.raises(ValueError, match="sentence s5: no token overlaps the word ''"):
         read.token_counts([sentence("The", (0, 3), (3, 3), name="s5")])
 
 
@@ -223,7 +223,7 @@ def test_module_paths_that_are_not_there_reserve_no_space(reader, tiny, tmp_path
 
 
 def test_sites_are_read_in_one_pass(reader, passes, tmp_path):
-    reader(together={"mlp": (1, 3), "residual": (3,)}, batch_tokens=30)(TEXTS, "x")
+    reader(prefetch={"mlp": (1, 3), "residual": (3,)}, batch_tokens=30)(TEXTS, "x")
     n = len(passes)
     for site, layers in (("mlp", (1, 3)), ("residual", (0, 2, 3))):
         beside = reader(site=site, layers=layers)(TEXTS, "x")
@@ -247,7 +247,7 @@ def test_a_site_that_was_interrupted_is_finished_with_another(reader, tmp_path, 
     monkeypatch.setattr(Capture, "__call__", interrupted)
     with pytest.raises(KeyboardInterrupt):
         reader(site="mlp", batch_tokens=15)(TEXTS, "x")
-    residual = reader(together={"mlp": (0, 2)}, batch_tokens=15)(TEXTS, "x")
+    residual = reader(prefetch={"mlp": (0, 2)}, batch_tokens=15)(TEXTS, "x")
     n = len(calls)
     mlp = reader(site="mlp", batch_tokens=15)(TEXTS, "x")
     assert len(calls) == n > 6

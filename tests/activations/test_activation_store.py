@@ -1,4 +1,4 @@
-"""The cache gives back what was computed, computes nothing twice, and never half of it."""
+"""The cache returns the computed activations, computes none twice and never returns part of them."""
 
 from __future__ import annotations
 
@@ -166,11 +166,11 @@ def test_disk_full_names_the_array(tmp_path, monkeypatch, step):
 
 
 class Killed(BaseException):
-    """Stands for Ctrl-C, or a kill between two steps."""
+    """Simulates Ctrl-C or a kill between two steps."""
 
 
 def stop_after(monkeypatch, n):
-    """Save after every step, and stop before step ``n``."""
+    """Checkpoint after every step, and stop before step ``n``."""
     monkeypatch.setattr(partial, "CHECKPOINT_SECONDS", -1)
     put = partial.PartialArrays.put
 
@@ -184,7 +184,7 @@ def stop_after(monkeypatch, n):
 
 @pytest.fixture
 def interrupted(reader, passes):
-    """A reader of three layers in small steps, stopped after the third, and what it leaves otherwise."""
+    """A reader of three layers stopped after the third step, and its results without the stop."""
     read = reader(layers=(0, 1, 2), batch_tokens=30)
     expected = replace(read, store=ActivationStore(read.store.folder.with_name("other")))
     expected(TEXTS, "x")
@@ -247,7 +247,7 @@ def test_damaged_progress_is_not_gone_on_with(interrupted, passes, damage):
 
 @pytest.fixture
 def half_admitted(reader, passes):
-    """A reader that was stopped when only the first of its three arrays had been admitted."""
+    """A reader that was stopped when the first of its three arrays had been admitted."""
     read = reader(layers=(0, 1, 2), batch_tokens=30)
     admit = Entry._admit
 
@@ -342,7 +342,7 @@ def test_a_bit_that_flipped_between_kill_and_resume_is_not_sealed(interrupted, p
     done = json.loads((array.parent / "progress.json").read_text())
     assert {layer["steps"] for layer in done.values()} == {3}
     changed = np.load(array, mmap_mode="r+")
-    row = int(np.flatnonzero(np.abs(changed).sum(1))[0])  # one that was written
+    row = int(np.flatnonzero(np.abs(changed).sum(1))[0])  # a row that was written
     changed[row, 3] += 1
     changed.flush()
     read(TEXTS, "x")
@@ -401,7 +401,7 @@ def test_what_is_no_entry_is_told_and_left_alone(reader, tmp_path):
 
 
 def test_pipes_in_the_place_of_files(reader):
-    """Reading one would never end: a key names no entry, an array or its manifest is computed again."""
+    """Reading a pipe would block: such a key is not an entry, such an array is computed again."""
     read = reader()
     whole = read(TEXTS, "x")
     (entry,) = (path for path in read.store.folder.iterdir() if path.is_dir())
@@ -416,5 +416,5 @@ def test_pipes_in_the_place_of_files(reader):
     os.mkfifo(entry / "key.json")
     assert read.store.summaries() == (
         [],
-        [f"{entry} is no entry of the cache: {entry / 'key.json'} is not a regular file"],
+        [f"{entry} is not a cache entry: {entry / 'key.json'} is not a regular file"],
     )

@@ -1,4 +1,4 @@
-"""Every word finds its tokens, whatever the tokenizer makes of the spaces."""
+"""Words are aligned with their tokens, however the tokenizer treats spaces."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_word_without_a_token_names_the_sentence():
     lossy.normalizer = normalizers.Replace("~", "")
     encoder = Encoder(PreTrainedTokenizerFast(tokenizer_object=lossy), BOS)
     assert len(encoder([sentence("The dog", name="s8")])) == 1
-    with pytest.raises(ValueError, match="sentence s9: no token of the model covers the word '~'"):
+    with pytest.raises(ValueError, match="sentence s9: no token overlaps the word '~'"):
         encoder([sentence("The dog", name="s8"), sentence("The ~ dog", name="s9")])
     read = encoder.readable([sentence("~"), sentence("The ~ dog")])
     assert [[word.form for word in words] for words in read] == [[], ["The", "dog"]]
@@ -136,7 +136,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
 
 @functools.cache
 def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of single characters (or bytes) and a few pairs, most with the mark of a space in front."""
+    """A tokenizer of single characters (or bytes) and a few pairs, most with a leading space mark."""
     normalizer, pre_tokenizer = KINDS[kind]
     mark = {"another mark": "☐", "GPT-2": "Ġ", "RoBERTa": "Ġ", "BERT": "", "spaces as they are": " "}.get(kind, "▁")
     merges = [tuple(piece.replace("▁", mark) for piece in pair) for pair in MERGES]
@@ -156,7 +156,7 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
 
 
 def spelt(kind: str, pieces: list[str]) -> str:
-    """What some pieces spell, without the marks of spaces."""
+    """The text of some pieces, without space marks."""
     text = "".join(pieces).strip("Ġ" if kind in ("GPT-2", "RoBERTa") else "▁☐ ")
     if kind not in ("GPT-2", "RoBERTa"):
         return text

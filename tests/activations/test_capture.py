@@ -1,4 +1,4 @@
-"""What is captured is what the model computes, and the model is as it was before."""
+"""Captured activations equal those of the model, which is unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyneurons.models.families import FAMILIES, block_modules, family_of, site_
 KINDS = [kind for kind in SHAPES if kind in FAMILIES]
 FINAL_NORM = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
 SITES = ("residual", "mlp", "mlp_gate", "attention")
-# by kind: attention and feed-forward as wholes, and the first projection of the latter
+# by kind: attention, feed-forward block, and first projection of the feed-forward block
 WHOLES = {"gpt2": ("attn", "mlp", "c_fc"), "gpt_neox": ("attention", "mlp", "dense_h_to_4h")}
 LLAMA_WHOLES = ("self_attn", "mlp", "gate_proj")
 
@@ -28,7 +28,7 @@ def captured(model, site, layers, **given):
 
 
 def seen(block, path, *, output=True, **given):
-    """Inputs or output of a part of a block in a whole forward pass, by a hook of the test's own."""
+    """Inputs or output of a part of a block in a whole forward pass, by an independent hook."""
     kept = []
     handle = block.get_submodule(path).register_forward_hook(
         lambda _, args, kw, out: kept.append((args, kw, out)), with_kwargs=True

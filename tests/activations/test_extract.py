@@ -1,4 +1,4 @@
-"""Batches change nothing but the speed."""
+"""Batching changes only the speed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_plan_laws(seed, budget):
     assert [lengths[i] for batch in plan for i in batch] == sorted(lengths, reverse=True)
     for batch in plan:
         assert len(batch) * max(lengths[i] for i in batch) <= budget or len(batch) == 1
-    # no batch could take the first of the next one
+    # the first sentence of a batch does not fit into the batch before
     for batch, after in zip(plan, plan[1:], strict=False):
         assert (len(batch) + 1) * max(lengths[i] for i in [*batch, after[0]]) > budget
     assert plan == plan_batches(lengths, budget)
@@ -44,7 +44,7 @@ def test_rows_and_positions_by_hand(pad_left):
     assert batch.mask.tolist() == [[1, 1, 1], [0, 1, 1] if pad_left else [1, 1, 0]]
     assert batch.rows.tolist() == [10, 11, 3]
     inputs = batch.inputs(torch.device("cpu"))
-    assert ("position_ids" in inputs) == pad_left  # padding on the right shifts nothing
+    assert ("position_ids" in inputs) == pad_left  # right padding does not shift positions
     if pad_left:
         assert inputs["position_ids"][batch.mask == 1].tolist() == [0, 1, 2, 0, 1]
     hidden = torch.stack([batch.ids, batch.ids**2], 2).float()
@@ -65,7 +65,7 @@ def test_means_of_half_precision_do_not_overflow():
 @pytest.mark.parametrize("kind", KINDS)
 def test_batched_equals_single(reader, tiny, kind, side, passes):
     model = tiny(kind)
-    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share theirs
+    model.tokenizer = copy.deepcopy(model.tokenizer)  # models of one folder share a tokenizer
     model.tokenizer.padding_side = side
     found = {}
     for n, budget in (("single", 1), ("batched", 100_000)):
@@ -82,7 +82,7 @@ def test_batched_equals_single(reader, tiny, kind, side, passes):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_sides_matter_when_the_mask_is_forgotten(tiny, side):
-    """The sanity twin: padding that is seen does change what is read, on the left."""
+    """The sanity twin: unmasked left padding does change activations."""
     model = tiny("gpt2")
     encoded = [Encoded(tuple(range(5, 25)), ((1, 1),)), Encoded((5, 6, 7), ((2, 2),))]
     batch = make_batch(encoded, [0, 1], side == "left")

@@ -1,4 +1,4 @@
-"""Processes that are killed, and processes that want the same thing at once."""
+"""Killed processes, and processes that extract the same activations at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(folder, passes):
     uninterrupted = read_here(folder, "other")
     n = len(passes)
     assert read_here(folder, "store") == uninterrupted
-    assert n + n - 3 <= len(passes) <= n + n - 2  # one may have been under way to the disk
+    assert n + n - 3 <= len(passes) <= n + n - 2  # the last one may not have reached the disk
 
 
 def test_two_at_once_extract_once(folder, passes):

@@ -1,4 +1,4 @@
-"""Two processes read what one reads, bit for bit, each word once."""
+"""Two processes read the same activations as one, bit for bit, each word once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models import save_tiny_model, sentences
 from keyneurons.activations.processes import Processes
 
 SCRIPT = Path(__file__).parent / "sharing.py"
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # sums depend on how many threads share them
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # sums depend on the number of threads
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def folder(tmp_path_factory) -> Path:
 def read(
     folder: Path, store: str, devices: int, *launcher: str, more: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """The tiny model's activations, by a process that reads in several."""
+    """Run ``sharing.py``, which reads the tiny model's activations in several processes."""
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": str(SCRIPT.parent.parent)}
     command = [sys.executable, *launcher, str(SCRIPT), str(folder), store, str(devices), *more]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200, check=False)
@@ -39,7 +39,7 @@ def arrays(folder: Path, store: str) -> dict[str, bytes]:
 
 
 def steps(folder: Path, store: str) -> list[int]:
-    """How many forward passes each process made, as they noted it."""
+    """Number of forward passes that each process logged."""
     return sorted(len(path.read_text()) for path in folder.glob(f"{store}-passes-*"))
 
 
@@ -47,7 +47,7 @@ def steps(folder: Path, store: str) -> list[int]:
 def alone(folder: Path) -> dict[str, bytes]:
     done = read(folder, "alone", 1)
     assert done.returncode == 0, done.stderr
-    assert steps(folder, "alone") == [len(sentences())]  # one sentence a batch
+    assert steps(folder, "alone") == [len(sentences())]  # one sentence per batch
     return arrays(folder, "alone")
 
 
@@ -65,7 +65,7 @@ def test_two_processes_read_each_word_once_and_the_same(folder: Path, alone: dic
     half = len(sentences()) // 2
     assert steps(folder, launcher) == [half, len(sentences()) - half]
     left = {path.name for path in (folder / launcher).rglob("*") if path.suffix not in {".npy", ".json", ".lock"}}
-    assert len(left) == 1  # the entry, and nothing under way
+    assert len(left) == 1  # the entry, without partial arrays
 
 
 @pytest.mark.slow
@@ -91,9 +91,7 @@ def test_what_is_wrong_in_a_process_is_told_as_if_it_were_here(folder: Path) -> 
 
 
 def test_other_machines_need_a_launcher() -> None:
-    with pytest.raises(
-        ValueError, match=r"activations.num_nodes=2 needs a process for each device, started by torchrun"
-    ):
+    with pytest.raises(ValueError, match=r"activations.num_nodes=2 needs one process per device, started by torchrun"):
         _ = Processes("cpu", 2, 2).number
     with pytest.raises(ValueError, match="activations.devices=0: "):
         _ = Processes("cpu", 0).number

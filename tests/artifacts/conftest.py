@@ -1,4 +1,4 @@
-"""A sound file of key neurons."""
+"""A valid file of key neurons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of key neurons is taken whole, or refused in one line that names it."""
+"""A file of key neurons is read completely, or raises one line that names it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_whole_file_comes_back(tmp_path, whole):
     path = tmp_path / "k.json"
     write_json(path, whole)
     assert read_key_neurons(path) == whole
-    for name in OPTIONAL:  # those of a consensus say less
+    for name in OPTIONAL:  # files of a consensus lack these keys
         write_json(path, {key: value for key, value in whole.items() if key != name})
         assert name not in read_key_neurons(path)
 
@@ -69,13 +69,13 @@ def test_laws_between_the_parts(tmp_path, whole):
     refused(path, whole | {"neurons_per_layer": 47}, "neuron 47 of layer 3", "0..46")
     refused(path, whole | {"tags": {"VERB": own * 2}}, "'VERB' has a neuron twice")
     more = [{**own[0], "neuron": i} for i in range(5)]
-    refused(path, whole | {"tags": {"VERB": more}}, "has 5 neurons, and top_k=2 allows 4")
+    refused(path, whole | {"tags": {"VERB": more}}, "has 5 neurons, but top_k=2 allows 4")
     for other in ([], 3, None, "x"):
         refused(path, other)
 
 
 def test_damage_of_any_kind(tmp_path, whole):
-    """200 changes: what is taken has the meaning that it had, as an independent reading of the laws says."""
+    """200 changes: a file that is accepted passes an independent check of the rules."""
     draw, path, taken = random.Random(14), tmp_path / "k.json", 0
     for _ in range(200):
         changed = damage(whole, draw)
@@ -95,7 +95,7 @@ def test_damage_of_any_kind(tmp_path, whole):
 
 
 def laws_broken(file: Any) -> Iterator[str]:
-    """What is wrong with a file, by hand."""
+    """Errors of a file, by an independent check."""
     texts = {"tag_column", "read_at", "method"}
     needed = texts | {"format", "model", "dataset", "site", "layers", "neurons_per_layer", "tags"}
     if needed - file.keys() or file.keys() - needed - set(OPTIONAL):
@@ -135,7 +135,7 @@ def laws_broken(file: Any) -> Iterator[str]:
 
 
 def _are_texts(part: Any, *keys: str) -> bool:
-    """Whether a part has these keys, each with a text, or true or false where that is asked for."""
+    """Whether a part has exactly these keys, with text or boolean values as required."""
     if not isinstance(part, dict) or set(part) != set(keys):
         return False
     return all(
@@ -176,5 +176,5 @@ def _neuron_is_wrong(n: Any, layers: list[int], width: int) -> bool:
 
 
 def test_the_damage_is_of_every_kind():
-    """The sanity twin of the fuzz: odd values include those that were once taken for others."""
+    """The sanity twin of the fuzz test: odd values include those that are easily mistaken."""
     assert {True, 1.5, "2", -1, 48} <= {value for value in ODD if isinstance(value, bool | int | float | str)}

@@ -1,4 +1,4 @@
-"""A file of scores is read as it was written, or refused with its name."""
+"""A file of scores is read as written, or raises an error that names it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def test_scores_come_back(tmp_path):
 @pytest.mark.parametrize(
     ("tensors", "facts", "told"),
     [
-        ({"mlp.3": VALUES[:1]}, {}, "there are 2 tags"),
-        ({"mlp.3": VALUES[0]}, {}, "there are 2 tags"),
-        ({"mlp.3": VALUES, "mlp.4": VALUES[:, :5].contiguous()}, {}, r"\[5, 6\] neurons"),
-        ({"residual.3": VALUES}, {}, "none of scores of mlp"),
-        ({"mlp.x": VALUES}, {}, "none of scores of mlp"),
+        ({"mlp.3": VALUES[:1]}, {}, "for 2 tags"),
+        ({"mlp.3": VALUES[0]}, {}, "for 2 tags"),
+        ({"mlp.3": VALUES, "mlp.4": VALUES[:, :5].contiguous()}, {}, r"one width, got \[5, 6\]"),
+        ({"residual.3": VALUES}, {}, "does not hold scores of mlp"),
+        ({"mlp.x": VALUES}, {}, "does not hold scores of mlp"),
         ({"mlp.3": VALUES.long()}, {}, "I64"),
-        ({"mlp.3.p_value": VALUES}, {}, "neurons"),
-        ({}, {}, "neurons"),
+        ({"mlp.3.p_value": VALUES}, {}, "one width"),
+        ({}, {}, "one width"),
         ({"mlp.3": VALUES}, {"tags": "NOUN"}, "damaged"),
         ({"mlp.3": VALUES}, {"tags": '["NOUN", "NOUN"]'}, "its tags are"),
         ({"mlp.3": VALUES}, {"tags": "[1, 2]"}, "its tags are"),
@@ -57,7 +57,7 @@ def test_scores_that_are_not_finite(tmp_path):
 
 
 def test_damaged_bytes(tmp_path):
-    """60 files cut short or with other bytes: never another error than ours, never another shape."""
+    """60 truncated or changed files: each raises the documented error or has the right shape."""
     path, draw = tmp_path / "s.safetensors", random.Random(14)
     write_tensors(path, {"mlp.3": VALUES}, FACTS)
     whole = path.read_bytes()

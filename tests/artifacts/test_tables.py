@@ -1,4 +1,4 @@
-"""What is written into a table is what is read from it, whatever the names look like."""
+"""Tables survive a round trip, whatever the names look like."""
 
 from __future__ import annotations
 
@@ -75,5 +75,5 @@ def test_the_overlap_of_a_run_has_its_tags_as_labels(tmp_path: Path) -> None:
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "matrix.csv"
     path.write_text(text)
-    with pytest.raises(ValueError, match=r"matrix\.csv holds no matrix"):
+    with pytest.raises(ValueError, match=r"matrix\.csv is not a matrix"):
         read_matrix(path)

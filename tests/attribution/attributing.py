@@ -11,7 +11,7 @@ from models import sentences
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoder
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.activations.extract import make_batch
 from keyneurons.attribution.gradients import Differentiator
 from keyneurons.attribution.recording import Positions, Recording, record
@@ -64,7 +64,7 @@ class Predicted:
 
         predictor, family = self.model.predictor, self.model.family
         through = {layer: put(values) for layer, values in (changed or {}).items()}
-        with passing(predictor.base, family, self.site, through):
+        with hook_site(predictor.base, family, self.site, through):
             hidden = predictor.base(**inputs).last_hidden_state[torch.arange(len(rows)), token]
         return predictor.log_probability(hidden, self.tokens.repeat_interleave(copies)).view(-1, copies)
 

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.attribution.integral import Quadrature
 from keyneurons.attribution.paths import GradientPath, JointPath, LayerPath
 
@@ -159,7 +159,7 @@ class OnePosition(nn.Module):
 
         base, family = words.model.predictor.base, words.model.family
         rows = {name: v.expand(len(share), -1) if torch.is_tensor(v) else v for name, v in words.inputs.items()}
-        with passing(base, family, words.site, {self._layer: through}):
+        with hook_site(base, family, words.site, {self._layer: through}):
             hidden = base(**rows).last_hidden_state[:, at]
         return words.model.predictor.log_probability(hidden, words.tokens.expand(len(share))).exp()
 

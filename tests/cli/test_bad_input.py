@@ -112,7 +112,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
             ["activations.store=false", "reliability.bootstraps=5"],
             ["control=[random,task,word_type,majority]", "reliability.halves=0, reliability.bootstraps=0"],
         ),
-        (["activations.store=false", "selection=l1_probe"], ["methods that need sums only", "l1_probe"]),
+        (["activations.store=false", "selection=l1_probe"], ["only methods that need sums", "l1_probe"]),
         (["selection=lape", "selection.percentile=100.0"], ["selection: percentile must lie between 0 and 100", "100"]),
         (["model.bos=nothing"], ["model.bos='nothing' is not in the vocabulary"]),
         (["model.random_weights=true", "model.device_map=auto"], ["model.device_map=null"]),

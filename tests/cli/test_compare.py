@@ -115,7 +115,7 @@ def test_a_sweep_is_compared(compare: Command, kept: Kept) -> None:
 
 def test_sites_are_compared_within_themselves_and_said_to_be(compare: Command, kept: Kept) -> None:
     ended = compare(f"sweep={kept.sweep}")
-    assert "Neurons of different site are not the same things" in ended.out
+    assert "Neurons of different site are not comparable" in ended.out
     assert "keyneurons compare \"filter=params.site = 'mlp'\"" in ended.out
     found = json.loads((written() / "comparison.json").read_text("utf-8"))
     assert [group["bound"]["site"] for group in found["groups"]] == ["mlp", "mlp_gate"]
@@ -179,7 +179,7 @@ def test_an_experiment_leaves_out_what_is_no_run_and_names_it(
 def test_an_experiment_that_every_run_has_alone(compare: Command) -> None:
     ended = compare("filter=params.top_k = '4' and params.`choice.selection` = 'random'")
     assert ended.status == 0, ended.err
-    assert "Every run is alone in its group" in ended.out
+    assert "Every group has a single run" in ended.out
     assert not (written() / "agreement.csv").exists()
     assert not (written() / "consensus").exists()
 

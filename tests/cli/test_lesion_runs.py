@@ -55,7 +55,7 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
 
     refused = {
         "site=residual": "is bound to site mlp, this run has residual",
-        "layer=1": "has neurons of layer 2, which is not read: layer=[2]",
+        "layer=1": "has neurons of layer 2, which this run does not read; use layer=[2]",
         "model.random_weights=true": "is bound to random_weights False, this run has True",
     }
     for override, told in refused.items():
@@ -76,7 +76,7 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
     assert "not lesioned, since they have no key neurons: DET" in without.out
     path.write_text("[]", encoding="utf-8")
     assert (
-        "key_neurons.json is damaged: it holds no mapping"
+        "key_neurons.json is damaged: not a mapping"
         in call(*place.small, "lesion=mean", f"lesion.neurons={path}").error
     )
     assert "is neither a file nor a run" in call(*place.small, "lesion=mean", "lesion.neurons=nowhere").error
@@ -134,12 +134,12 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
         (["lesion=zero", "lesion.sets=1"], ["lesion.sets", "greater than or equal to 2"]),
         (["lesion=zero", "lesion.shares=[0.5,2]"], ["lesion.shares", "less than or equal to 1"]),
         (["lesion=zero", "lesion.families=[best]"], ["lesion.families", "'best'"]),
-        (["lesion=translate"], ["lesion.to names the tag of mode=translate"]),
+        (["lesion=translate"], ["lesion.to goes with mode=translate alone"]),
         (["lesion=translate", "lesion.to=ADJ"], ["lesion.to must be one of DET, NOUN, PRON, VERB, got ADJ"]),
-        (["lesion=zero", "lesion.to=NOUN"], ["lesion.to names the tag of mode=translate"]),
+        (["lesion=zero", "lesion.to=NOUN"], ["lesion.to goes with mode=translate alone"]),
         (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
         (["lesion=zero", "lesion.prompts=nowhere.txt"], ["nowhere.txt"]),
-        (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not with resample"]),
+        (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not supported with mode=resample"]),
         (
             ["lesion=zero", "layer=2", "lesion.later_layers=[2]"],
             ["lesion.later_layers must lie above layer 2", "got 2"],

@@ -129,11 +129,11 @@ def test_a_function(own: Command, expected: dict[str, list[int]], scope: str) ->
     [
         (
             ["mypackage.Mine", "threshold.kind=fdr"],
-            "p-values, which selection=mypackage.Mine has not; use threshold.kind=perm",
+            "p-values, which selection=mypackage.Mine lacks; use threshold.kind=perm",
         ),
         (
             ["mypackage.Mine", "activations.store=false"],
-            "with methods that need sums only, not selection=mypackage.Mine",
+            "only methods that need sums, got selection=mypackage.Mine",
         ),
         (["mypackage.Mine", "+selection.root=2"], "unexpected keyword argument 'root'"),
         (["mypackage.Silent"], "selection._target_=mypackage.Silent must make a callable"),

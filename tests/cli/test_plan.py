@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -72,11 +73,11 @@ def config_alone(folder: Path, **changes: object) -> Path:
 
 
 def need(plan: Plan, what: str) -> Need:
-    return next(each for each in plan.needs if each.what == what)
+    return next(each for each in plan.needs if each.name == what)
 
 
 def here(machine: Machine) -> mock._patch:
-    return mock.patch.object(Machine, "here", return_value=machine)
+    return mock.patch.object(Machine, "current", return_value=machine)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_the_cache_takes_what_was_planned(
     assert 0 < beside <= 1000 * len(read.layers) * len(SPLITS)
     again = make_plan(config)
     assert (again.cache_bytes, again.flops) == (0, 0)
-    assert f"cache: {3 * len(read.layers)} of {3 * len(read.layers)} arrays are there already" in again.facts
+    assert f"cache: {3 * len(read.layers)} of {3 * len(read.layers)} arrays are cached" in again.facts
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen3", "gemma2", "gpt2", "gpt_neox", "bert"])
@@ -140,10 +141,10 @@ def test_a_plan_needs_no_weights_and_no_tokenizer(
     bare.mkdir()
     shutil.copy(place.llama / "config.json", bare)
     whole, alone = make_plan(config_of()), make_plan(config_of(model=bare))
-    assert alone.facts[0] == f"{whole.facts[0]}; weights not here; tokenizer not here"
-    assert [need.what for need in alone.needs] == [need.what for need in whole.needs]
+    assert alone.facts[0] == f"{whole.facts[0]}; no local weights; no local tokenizer"
+    assert [need.name for need in alone.needs] == [need.name for need in whole.needs]
     assert alone.cache_bytes == whole.cache_bytes
-    assert alone.facts[1].endswith(f"assumed as {TOKENS_PER_WORD} a word: the model's tokenizer is not here")
+    assert alone.facts[1].endswith(f"estimated at {TOKENS_PER_WORD} per word (no local tokenizer)")
     for split in alone.splits:
         assert split.tokens == pytest.approx(TOKENS_PER_WORD * split.words + split.sentences, rel=0.06)
 
@@ -156,7 +157,7 @@ def test_a_large_model_takes_seconds_and_no_memory(
         plan = make_plan(config_of("layer=all", model=folder))
         on_gpu = make_plan(config_of("layer=all", "model.device=cuda", model=folder))
         assert make_plan(config_of("layer=all", "trainer=gpu", model=folder)).needs == on_gpu.needs
-    assert "32 blocks, 32 of them run; 7.505 billion parameters" in plan.facts[0]
+    assert "32 of 32 blocks run; 7.505 billion parameters" in plan.facts[0]
     assert "30.02 GB of weights in float32" in plan.facts[0]
     assert "15.01 GB of weights in bfloat16" in on_gpu.facts[0]  # the checkpoint's own on a GPU
     words = sum(split.words for split in plan.splits)
@@ -165,9 +166,9 @@ def test_a_large_model_takes_seconds_and_no_memory(
     # the last block ends before its down projection
     assert plan.flops / sum(split.padded for split in plan.splits) == pytest.approx(per_token, rel=0.02)
     assert all(each.fits for each in plan.needs)
-    assert need(on_gpu, "GPU memory of extraction").here is None
-    assert not need(on_gpu, "GPU memory of extraction").fits
-    assert need(on_gpu, "memory of extraction").needed > 15e9  # transformers loads before it moves
+    assert need(on_gpu, "GPU memory for extraction").available is None
+    assert not need(on_gpu, "GPU memory for extraction").fits
+    assert need(on_gpu, "memory for extraction").needed > 15e9  # transformers loads before it moves
 
 
 def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
@@ -178,9 +179,9 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
     with here(small):
         plan = make_plan(config_of("layer=all", "activations.dtype=float32", model=folder))
         disk, memory, probes = (
-            need(plan, name) for name in ("cache on disk", "memory of extraction", "memory of the probes")
+            need(plan, name) for name in ("disk for the cache", "memory for extraction", "memory for probes")
         )
-        told = "\n".join((*disk.ways_out, *memory.ways_out, *probes.ways_out))
+        told = "\n".join((*disk.remedies, *memory.remedies, *probes.remedies))
         for way in (
             "activations.dtype=float16",
             "activations.store=false with control=[random,task,word_type,majority], reliability.halves=0",
@@ -188,18 +189,20 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
             "model.device=cuda",
         ):
             assert way in told
-        fewer = next(way for way in disk.ways_out if way.startswith("fewer layers")).rpartition(" ")[2]
-        assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "cache on disk").fits
+        fewer = next(way for way in disk.remedies if way.startswith("fewer layers")).rpartition(" ")[2]
+        assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "disk for the cache").fits
         half = make_plan(config_of("layer=all", "activations.dtype=float16", model=folder))
-        assert need(half, "cache on disk").needed == pytest.approx(disk.needed / 2, rel=1e-3)
+        assert need(half, "disk for the cache").needed == pytest.approx(disk.needed / 2, rel=1e-3)
         streamed = ("activations.store=false", "control=[random,task,word_type,majority]", "reliability.halves=0")
         without = make_plan(config_of("layer=all", *streamed, model=folder))
     assert without.cache_bytes == 0
     assert [split.times for split in without.splits] == [2, 1, 1]
     with here(replace(small, disk=10**6)):
         other = make_plan(config_of("selection=l1_probe", "layer=all", model=folder))
-    assert not any("store=false" in way for way in need(other, "cache on disk").ways_out)  # it needs all words at once
-    assert need(other, "memory of scoring").at_least
+    assert not any(
+        "store=false" in way for way in need(other, "disk for the cache").remedies
+    )  # it needs all words at once
+    assert need(other, "memory for scoring").at_least
 
 
 def test_text_that_is_not_here_is_taken_by_its_size(
@@ -210,7 +213,7 @@ def test_text_that_is_not_here_is_taken_by_its_size(
     plan = make_plan(configured([*local, "dataset=ud_english_ewt", "dataset.max_sentences.dev=100"]))
     assert [(s.sentences, s.words) for s in plan.splits if s.name != "dev"] == [EWT_SIZES["train"], EWT_SIZES["test"]]
     assert plan.splits[1].sentences == 100
-    assert "which cannot be fetched now" in plan.facts[1]
+    assert "which cannot be fetched" in plan.facts[1]
     text = tmp_path / "text.txt"
     text.write_text(" ".join(f"Does dog {i} run?" for i in range(27)), encoding="utf-8")
     rough = make_plan(configured([*local, "dataset=text", f"dataset.path={text}"]))
@@ -224,19 +227,19 @@ def test_the_command_shows_the_plan(call: Command, place: Place, tmp_path: Path)
     assert ended.status == 0, ended.err
     assert ended.err == ""
     lines = ended.out.splitlines()
-    assert lines[0] == "llama, mlp, layer 2, on conllu: what a run takes"
+    assert lines[0] == "Plan of a run: llama, mlp, layer 2, conllu"
     assert [line.split()[0].rstrip(",") for line in lines if ", at the prediction" in line] == list(SPLITS)
-    assert any(line.startswith("memory of extraction") and " fits " in line for line in lines)
-    assert "batches of the model itself timed, on cpu" in ended.out
+    assert any(line.startswith("memory for extraction") and " fits " in line for line in lines)
+    assert re.search(r"timed on cpu: \d batches of the model\)", ended.out)
     assert not (tmp_path / "cache" / "activations").exists()  # nothing has been run
     assert not Path("outputs").exists()
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(place.llama / "config.json", bare)
     ended = call("plan", *place.small, f"model.folder={bare}")
-    assert "one block with random weights timed, on cpu, since its weights are not here" in ended.out
+    assert re.search(r"timed on cpu: \d batches of one block with random weights; no local weights\)", ended.out)
     ended = call("plan", *place.small, "model.device=cuda", f"cache={tmp_path / 'cache'}")  # where nothing is yet
-    assert "time not measured: torch sees no GPU here" in ended.out or torch.cuda.is_available()
+    assert "time not measured: torch sees no GPU" in ended.out or torch.cuda.is_available()
 
 
 def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> None:

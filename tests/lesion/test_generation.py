@@ -1,4 +1,4 @@
-"""Texts that a model writes while neurons are changed."""
+"""Text generation under lesions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def model(tmp_path_factory) -> LanguageModel:
 
 
 def silenced(tag: str) -> Condition:
-    return Condition({LAYER: torch.tensor([NEURONS[tag]])}, {LAYER: modes.silenced})
+    return Condition({LAYER: torch.tensor([NEURONS[tag]])}, {LAYER: modes.silence})
 
 
 def written(model: LanguageModel, condition: Condition, **options) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def test_sampling_depends_on_the_seed_alone(model):
 
 def test_hooks_are_gone_afterwards(model):
     with pytest.raises(IndexError):
-        written(model, Condition({LAYER: torch.tensor([999])}, {LAYER: modes.silenced}))
+        written(model, Condition({LAYER: torch.tensor([999])}, {LAYER: modes.silence}))
     written(model, silenced("NOUN"))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.predictor.base.modules())
 
@@ -73,7 +73,7 @@ def test_shares_count_the_words_that_train_knows(model, tmp_path):
     lexicon = lexicon_of(labels.splits["train"], labels.names)
     assert lexicon["noun3"] == "NOUN"
     keys = [silenced(tag) for tag in NAMES]
-    harmless = [Condition({LAYER: torch.tensor([1])}, {LAYER: modes.silenced})] * 4
+    harmless = [Condition({LAYER: torch.tensor([1])}, {LAYER: modes.silence})] * 4
     found = generate(read, Generation(TRIGGERS, 1, 0.0, 0), NAMES, keys, harmless, lexicon)
     for tag in NAMES:
         intact, lesioned, control = found.shares[tag]
@@ -88,7 +88,7 @@ def test_prompts_are_the_lines_of_a_file(tmp_path):
     path.write_text("The dog\n\n  She ")
     assert read_prompts(path) == ("The dog", "She")
     path.write_text("\n  \n")
-    with pytest.raises(ValueError, match=f"^{path}: a file of prompts needs a line that is not blank"):
+    with pytest.raises(ValueError, match=f"^{path} has no prompts: all lines are blank"):
         read_prompts(path)
     path.write_bytes(b"The dog\n\xff")
     with pytest.raises(ValueError, match=f"^{path}:2: not UTF-8"):

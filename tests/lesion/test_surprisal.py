@@ -1,4 +1,4 @@
-"""Lesioned passes are whole passes with other activations; nothing is left behind."""
+"""Lesioned passes equal whole passes with changed activations, and leave no hooks."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from models import SHAPES, save_tiny_model, sentences
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoder
-from keyneurons.activations.capture import passing
+from keyneurons.activations.capture import hook_site
 from keyneurons.lesion.conditions import Condition, Replacement
-from keyneurons.lesion.modes import borrowed, held_at, scaled_by, silenced
+from keyneurons.lesion.modes import hold_at, resample, scale_by, silence
 from keyneurons.lesion.rows import Words
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.models.families import FAMILIES, block_modules, submodule
@@ -26,7 +26,7 @@ KINDS = [kind for kind in SHAPES if kind in FAMILIES and FAMILIES[kind].causal]
 INTACT = Condition({}, {})
 
 
-def lesion(neurons: dict[int, list[int]], change: Replacement = silenced) -> Condition:
+def lesion(neurons: dict[int, list[int]], change: Replacement = silence) -> Condition:
     return Condition({layer: torch.tensor(n) for layer, n in neurons.items()}, dict.fromkeys(neurons, change))
 
 
@@ -56,11 +56,11 @@ def words(encoded) -> Words:
 
 
 def by_hand(model: LanguageModel, encoded, words: Words, through=None, site="mlp") -> np.ndarray:
-    """Bits of every word by one whole pass for each sentence."""
+    """Bits of every word by one whole pass per sentence."""
     found = []
     for s, first, last in zip(words.sentence, words.first, words.last, strict=True):
         ids = torch.tensor([encoded[s].ids])
-        with torch.no_grad(), passing(model.predictor.base, model.family, site, through(s) if through else {}):
+        with torch.no_grad(), hook_site(model.predictor.base, model.family, site, through(s) if through else {}):
             logits = model.predictor.whole(input_ids=ids, use_cache=False).logits[0].double()
         nats = -logits.log_softmax(1)[torch.arange(first - 1, last), ids[0, first : last + 1]].sum()
         found.append(nats.item() / math.log(2))
@@ -74,8 +74,8 @@ def test_conditions_side_by_side_are_whole_passes_one_by_one(models, encoded, wo
     conditions = [
         INTACT,
         lesion({2: [0, 5, 7]}),
-        lesion({1: [3, 8], 3: [4, 9]}, held_at(mean)),
-        lesion({0: [1, 2, 3, 4]}, scaled_by(-2.0)),
+        lesion({1: [3, 8], 3: [4, 9]}, hold_at(mean)),
+        lesion({0: [1, 2, 3, 4]}, scale_by(-2.0)),
         lesion({3: [n for n in range(model.width("mlp")) if n not in {1, 2}]}),
     ]
 
@@ -110,7 +110,7 @@ def test_how_conditions_are_batched_changes_nothing(models, encoded, words):
 @pytest.mark.parametrize("site", ["mlp", "residual", "attention", "mlp_gate"])
 def test_a_lesion_of_nothing_changes_nothing_bit_for_bit(models, encoded, words, site):
     measure = Surprisal(models(), site, 60, 10_000)
-    nothing = Condition({1: torch.tensor([], dtype=torch.long)}, {1: silenced})
+    nothing = Condition({1: torch.tensor([], dtype=torch.long)}, {1: silence})
     intact, lesioned = (measure(encoded, words, [condition]) for condition in (INTACT, nothing))
     assert np.array_equal(intact, lesioned)
     np.testing.assert_allclose(intact[0], by_hand(models(), encoded, words), atol=1e-5)
@@ -153,7 +153,7 @@ def test_hooks_are_gone_after_an_exception(models, encoded, words):
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: [2]})], told=broken)
+        Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: [2]})], on_progress=broken)
     wrong = lesion({1: [4000]})
     with pytest.raises(IndexError):
         Surprisal(model, "mlp", 60, 500)(encoded, words, [wrong])
@@ -163,7 +163,7 @@ def test_hooks_are_gone_after_an_exception(models, encoded, words):
 def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models, encoded, words):
     rng = np.random.default_rng(0)
     donors = {2: torch.from_numpy(rng.normal(size=(10, 48)).astype(np.float32))}
-    borrowing = lesion({2: [1, 4, 6]}, borrowed)
+    borrowing = lesion({2: [1, 4, 6]}, resample)
     many = Surprisal(models(), "mlp", 200, 2000, donors, 3)(encoded, words, [INTACT, borrowing])
     single = Surprisal(models(), "mlp", 1, 1, donors, 3)(encoded, words, [borrowing])
     np.testing.assert_allclose(many[1], single[0], atol=1e-5)
@@ -181,7 +181,7 @@ def test_what_is_borrowed_depends_on_the_sentence_and_the_position_alone(models,
 
         return {2: put}
 
-    # a longer sentence of the batch draws more lenders, the first of which are the same
+    # padding to a longer sentence draws more donors, the first of which are the same
     np.testing.assert_allclose(many[1], by_hand(models(), encoded, words, through), atol=2e-5)
 
 
@@ -204,10 +204,10 @@ def test_readouts_see_what_a_whole_pass_has_at_the_words(models, encoded, words,
         }
         for w, (s, first, last) in enumerate(zip(words.sentence, words.first, words.last, strict=True)):
             ids = torch.tensor([encoded[s].ids])
-            with torch.no_grad(), passing(model.predictor.base, model.family, "mlp", through):
+            with torch.no_grad(), hook_site(model.predictor.base, model.family, "mlp", through):
                 out = model.predictor.base(input_ids=ids, output_hidden_states=True, use_cache=False)
             assert block2[i, w] == pytest.approx(out.hidden_states[3][0, last, 3].item() + w, abs=1e-4)
             assert block1[i, w] == pytest.approx(out.hidden_states[2][0, last, 3].item() + w, abs=1e-4)
             assert predicting[i, w] == pytest.approx(out.last_hidden_state[0, first - 1, 3].item() + w, abs=1e-4)
-    assert np.abs(block1[2] - block1[0]).max() > 1e-3  # the lesion is seen behind it,
-    assert np.array_equal(block2[1], block2[0])  # and not before it
+    assert np.abs(block1[2] - block1[0]).max() > 1e-3  # the lesion has an effect after its layer,
+    assert np.array_equal(block2[1], block2[0])  # and none before it

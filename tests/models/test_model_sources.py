@@ -1,4 +1,4 @@
-"""Where models come from, what identifies them, and what is refused before anything is loaded."""
+"""Sources and identity of models, and errors before loading."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyneurons.models.sources import HubModel, LocalModel
 
 @pytest.fixture
 def copy(tiny_folder, tmp_path):
-    """A model's folder that a test may spoil."""
+    """A model folder that a test may damage."""
     return shutil.copytree(tiny_folder(), tmp_path / "copy")
 
 
@@ -53,7 +53,7 @@ def test_a_folder_without_safetensors(copy, tmp_path, only_bin):
     if only_bin:
         torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
-    with pytest.raises(FileNotFoundError, match="has no weights in safetensors .*other formats are not read"):
+    with pytest.raises(FileNotFoundError, match="has no weights in safetensors .*other formats are not supported"):
         LocalModel(copy, tmp_path / "cache").fetch()
 
 
@@ -122,12 +122,12 @@ def test_the_weights_are_those_of_the_file_and_evaluated(tiny):
 
 def test_a_tokenizer_that_is_only_slow_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(type(tiny_tokenizer()), "is_fast", False)
-    with pytest.raises(ValueError, match="tiny: its tokenizer gives no character offsets"):
+    with pytest.raises(ValueError, match="the tokenizer of tiny gives no character offsets"):
         _ = tiny().tokenizer
 
 
 def test_loading_and_reading_say_nothing(tiny, reader, capfd):
     model = tiny("bert")
     _ = model.network, model.tokenizer
-    reader("gpt2")(sentences(), "x")  # it pads, and transformers would advise a mask
+    reader("gpt2")(sentences(), "x")  # with padding, for which transformers would warn about the mask
     assert capfd.readouterr() == ("", "")

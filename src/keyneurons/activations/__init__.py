@@ -1,1 +1,1 @@
-"""From sentences to activations: model folders, tokens, forward passes and the cache on disk."""
+"""From sentences to activations: tokens, forward passes and the cache on disk."""

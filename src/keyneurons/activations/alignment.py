@@ -1,4 +1,4 @@
-"""Sentences to token ids, and every word to the tokens at which it is read."""
+"""Tokenisation of sentences, and alignment of words with tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 Place = tuple[int, int]
 
-AT_ONCE = 1000
-"""Sentences; what the tokenizer says of all of a large text would not fit into memory beside it."""
+SENTENCES_AT_ONCE = 1000
+"""Sentences per call of the tokenizer, whose output for a large text would not fit into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Token ids of one sentence, BOS included, and for each word the first and the last token position to read."""
+    """Token ids of one sentence with BOS, and the first and last position to read of each word."""
 
     ids: tuple[int, ...]
     reads: tuple[tuple[int, int], ...]
@@ -28,14 +28,14 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns sentences into token ids and reading positions.
+    """Converts sentences to token ids and reading positions.
 
-    Text goes to the tokenizer as it was written. A word is joined with the tokens that overlap its characters, so a
-    token that counts the space before the word into itself is found by the word's end. A token that spells white space
-    only is no token of the word.
+    The tokenizer receives the text as written. A word is aligned with the tokens that overlap its
+    characters, so a token that includes the space before the word is matched by the word's end.
+    Tokens of white space alone are not part of a word.
 
-    ``read_at`` says whether a word is read at its own tokens or at the token before it, where the model predicts it;
-    ``pooling`` which of its own tokens count.
+    ``read_at`` selects the word's own tokens or the token before it, where the model predicts it;
+    ``pooling`` selects among the word's own tokens.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -51,25 +51,26 @@ class Encoder:
             sentences: any number of sentences.
 
         Returns:
-            One record a sentence, in the same order.
+            One record per sentence, in the same order.
 
         Raises:
-            ValueError: a word overlaps no token, or is predicted from nothing; the sentence is named.
+            ValueError: a word overlaps no token, or no token precedes a predicted word; the message
+                names the sentence.
         """
         return [self._encode(*aligned) for aligned in self._aligned(sentences)]
 
     def readable(self, sentences: Sequence[Sentence]) -> list[tuple[Word, ...]]:
-        """The words of each sentence that have a token."""
+        """The words of each sentence that overlap a token."""
         return [
             tuple(word for word, place in zip(sentence.words, places, strict=True) if place is not None)
             for sentence, _, places in self._aligned(sentences)
         ]
 
     def _aligned(self, sentences: Sequence[Sentence]) -> Iterator[tuple[Sentence, list[int], list[Place | None]]]:
-        """Token ids of each sentence, and of each of its words the first and the last token that spell it."""
+        """Each sentence with its token ids and the first and last token of each word."""
         marks = white_space_marks(self.tokenizer)
-        for at in range(0, len(sentences), AT_ONCE):
-            some = sentences[at : at + AT_ONCE]
+        for start in range(0, len(sentences), SENTENCES_AT_ONCE):
+            some = sentences[start : start + SENTENCES_AT_ONCE]
             batch = self.tokenizer(
                 [sentence.text for sentence in some],
                 add_special_tokens=False,
@@ -87,8 +88,8 @@ class Encoder:
         for word, place in zip(sentence.words, places, strict=True):
             if place is None:
                 raise ValueError(
-                    f"sentence {sentence.id}: no token of the model covers the word {word.form!r}; "
-                    "dataset.unreadable_words=drop leaves out such words"
+                    f"sentence {sentence.id}: no token overlaps the word {word.form!r}; "
+                    "dataset.unreadable_words=drop removes such words"
                 )
             reads.append(self._read(place[0] + len(prefix), place[1] + len(prefix), sentence))
         return Encoded(tuple(prefix + ids + suffix), tuple(reads))
@@ -97,15 +98,15 @@ class Encoder:
         if self.read_at == "prediction":
             if first == 0:
                 raise ValueError(
-                    f"sentence {sentence.id}: its first word is predicted from nothing; read_at=prediction needs a BOS "
-                    "token (model.bos)"
+                    f"sentence {sentence.id}: no token before the first word; read_at=prediction needs a BOS token "
+                    "(model.bos)"
                 )
             return first - 1, first - 1
         return {"last": (last, last), "first": (first, first), "mean": (first, last)}[self.pooling]
 
 
 def white_space_marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
-    """The characters that a space becomes in a tokenizer's pieces: ``▁``, ``Ġ``, or none where it is left out."""
+    """The characters that mark a space in a tokenizer's pieces: ``▁``, ``Ġ``, or none."""
     backend, text = tokenizer.backend_tokenizer, "a a"
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
@@ -117,11 +118,11 @@ def white_space_marks(tokenizer: PreTrainedTokenizerBase) -> frozenset[str]:
 def _places(
     sentence: Sentence, spans: Sequence[Place], pieces: Sequence[str], marks: frozenset[str]
 ) -> list[Place | None]:
-    """The first and the last token of every word, None for a word that has none.
+    """The first and last token of every word, or None for a word without tokens.
 
-    They overlap its characters and, at both ends, spell more than white space. SentencePiece tokenizers put a mark in
-    front of a text: where it stays a token of its own, its offsets are those of the first character, which is spelt
-    by the next token.
+    Both overlap the word's characters and contain more than white space. SentencePiece tokenizers
+    put a mark in front of a text; as a separate token it has the offsets of the first character,
+    which belongs to the next token.
     """
     places: list[Place | None] = []
     start = 0

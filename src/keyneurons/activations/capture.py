@@ -1,4 +1,4 @@
-"""Hooks, in one context manager that removes them whatever happens."""
+"""Forward hooks at the sites of a model, in context managers that always remove them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 T = TypeVar("T")
-Through = Callable[[Tensor], Tensor | None]
+SiteHook = Callable[[Tensor], Tensor | None]
+"""Receives the activation at a site; returns its replacement, or None to leave it unchanged."""
 
 
 class _AllRead(Exception):
-    """Everything asked for has been read; what lies deeper need not be computed."""
+    """All requested activations have been read; deeper blocks need not be computed."""
 
 
 class Capture:
-    """Reads the hooked layers of some sites in forward passes that go no deeper than they must."""
+    """Reads the hooked layers of some sites in forward passes that end at the deepest one."""
 
     def __init__(self, model: nn.Module, places: Mapping[Site, Sequence[int]]) -> None:
         self._model = model
@@ -36,11 +37,11 @@ class Capture:
         """The sites read."""
         return tuple(self._taken)
 
-    def hold(self, site: Site, layer: int, value: Tensor) -> None:
-        """Take what is wanted of a layer's value, while it is at hand.
+    def record(self, site: Site, layer: int, value: Tensor) -> None:
+        """Apply ``take`` to a layer's activation and keep the result.
 
         Raises:
-            _AllRead: it was the last one wanted; this ends the forward pass.
+            _AllRead: the activation was the last one; this ends the forward pass.
         """
         self._taken[site][layer] = self._take(value)
         if sum(map(len, self._taken.values())) == self._n_places:
@@ -48,14 +49,14 @@ class Capture:
 
     @torch.inference_mode()
     def __call__(self, inputs: Mapping[str, Any], take: Callable[[Tensor], T]) -> dict[Site, dict[int, T]]:
-        """Run the model up to the deepest wanted layer.
+        """Run the model up to the deepest requested layer.
 
         Args:
-            inputs: what the model's forward takes: token ids, mask, positions.
-            take: what to keep of a layer's activation ``[sentences, tokens, neurons]``.
+            inputs: arguments of the model's forward: token ids, mask, positions.
+            take: maps an activation ``[sentences, tokens, neurons]`` to the value to keep.
 
         Returns:
-            By site and layer what was taken.
+            The values kept, by site and layer.
         """
         self._take, self._taken = take, {site: {} for site in self._taken}
         with suppress(_AllRead), quiet_transformers():
@@ -65,34 +66,35 @@ class Capture:
 
 @contextmanager
 def capture(model: nn.Module, family: Family, places: Mapping[Site, Sequence[int]]) -> Generator[Capture]:
-    """Read some layers of some sites of a base model; every hook is gone on exit.
+    """Read some layers of some sites of a base model; all hooks are removed on exit.
 
     Args:
         model: a base model, without a language-model head.
-        family: where its modules are.
-        places: by site (where in the block to read) block numbers, 0-based.
+        family: its module paths.
+        places: block numbers to read, 0-based, by site.
 
     Yields:
-        A callable that runs the model to the deepest of these layers and returns what it read.
+        A callable that runs the model up to the deepest of these layers and returns the
+        activations.
     """
     reading = Capture(model, places)
     with ExitStack() as hooks:
         for site, layers in places.items():
-            through = {layer: functools.partial(reading.hold, site, layer) for layer in layers}
-            hooks.enter_context(passing(model, family, site, through))
+            functions = {layer: functools.partial(reading.record, site, layer) for layer in layers}
+            hooks.enter_context(hook_site(model, family, site, functions))
         yield reading
 
 
 @contextmanager
-def passing(model: nn.Module, family: Family, site: Site, through: Mapping[int, Through]) -> Generator[None]:
-    """Pass what a site of some layers carries through a function each; every hook is gone on exit.
+def hook_site(model: nn.Module, family: Family, site: Site, functions: Mapping[int, SiteHook]) -> Generator[None]:
+    """Read or replace the activations at a site of some layers; all hooks are removed on exit.
 
     Args:
         model: a base model.
-        family: where its modules are.
-        site: where in the block.
-        through: by block number, a function of what the site carries; the model goes on with what it returns, or with
-            the same if that is None.
+        family: its module paths.
+        site: the site in the block.
+        functions: by block number, a function of the activation; the forward pass continues with
+            its return value, or with the unchanged activation if that is None.
 
     Yields:
         Nothing.
@@ -100,7 +102,7 @@ def passing(model: nn.Module, family: Family, site: Site, through: Mapping[int, 
     blocks = block_modules(model, family)
     handles: list[Any] = []
     try:
-        for layer, function in through.items():
+        for layer, function in functions.items():
             handles += _attach(blocks[layer], family, site, function)
         yield
     finally:
@@ -108,38 +110,38 @@ def passing(model: nn.Module, family: Family, site: Site, through: Mapping[int, 
             handle.remove()
 
 
-def _attach(block: nn.Module, family: Family, site: Site, function: Through) -> list[Any]:
+def _attach(block: nn.Module, family: Family, site: Site, function: SiteHook) -> list[Any]:
     """Hook one site of one block.
 
-    Some blocks (of OPT) lay the tokens of all sentences end to end inside; what passes through the function has the
-    sentences apart all the same.
+    Some blocks (of OPT) flatten sentences and tokens into one axis; the function receives
+    ``[sentences, tokens, neurons]`` all the same.
     """
-    entering: list[torch.Size] = []
+    input_shape: list[torch.Size] = []
 
-    def enter(_: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        entering[:] = [(inputs[0] if inputs else next(iter(kwargs.values()))).shape[:2]]
+    def note_shape(_: nn.Module, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        input_shape[:] = [(inputs[0] if inputs else next(iter(kwargs.values()))).shape[:2]]
 
-    def apart(value: Tensor) -> Tensor | None:
+    def apply(value: Tensor) -> Tensor | None:
         if value.dim() == 3:
             return function(value)
-        sentences, tokens = entering[0]
+        sentences, tokens = input_shape[0]
         if value.dim() != 2 or len(value) != sentences * tokens:
             raise ValueError(
                 f"{site} must be [sentences, tokens, neurons] with {sentences} sentences of {tokens} tokens, "
-                f"got {list(value.shape)}; model.modules names a module that is no {site}"
+                f"got {list(value.shape)}; check the path of {site} in model.modules"
             )
-        changed = function(value.reshape(sentences, tokens, -1))
-        return None if changed is None else changed.flatten(0, 1)
+        replacement = function(value.reshape(sentences, tokens, -1))
+        return None if replacement is None else replacement.flatten(0, 1)
 
     def after(_: nn.Module, __: Any, output: Any) -> Any:
         if not isinstance(output, tuple):
-            return apart(output)
-        return None if (value := apart(output[0])) is None else (value, *output[1:])
+            return apply(output)
+        return None if (value := apply(output[0])) is None else (value, *output[1:])
 
     def before(_: nn.Module, inputs: tuple[Any, ...]) -> Any:
-        return None if (value := apart(inputs[0])) is None else (value, *inputs[1:])
+        return None if (value := apply(inputs[0])) is None else (value, *inputs[1:])
 
-    handles = [block.register_forward_pre_hook(enter, with_kwargs=True)]
+    handles = [block.register_forward_pre_hook(note_shape, with_kwargs=True)]
     if site == "residual":
         return [*handles, block.register_forward_hook(after)]
     module = submodule(block, getattr(family, site))

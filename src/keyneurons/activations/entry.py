@@ -1,7 +1,8 @@
-"""An entry of the activation cache on disk: whole arrays under a digest, or nothing.
+"""An entry of the activation cache on disk.
 
-It is a folder named after the digest of what the activations depend on. It holds one ``.npy`` per site and layer
-and beside it a manifest, written last: an array without its manifest, or whose digest is another, does not count.
+An entry is a folder named after the digest of its key. It holds one ``.npy`` file per site and
+layer, each with a manifest that is written last: an array without a manifest, or with another
+digest than its manifest says, is invalid.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ from keyneurons.digests import file_digest, json_digest
 FORMAT = 2
 
 NPY_HEADER = 128
-"""Bytes in front of the numbers of a two-dimensional ``.npy`` file: numpy pads its header to this."""
+"""Bytes of the header of a two-dimensional ``.npy`` file, padded by numpy."""
 
-BESIDE_AN_ARRAY = 1000
-"""Most bytes that stand beside an array: its manifest, and its share of what names the entry."""
+MANIFEST_BYTES = 1000
+"""Upper bound of the bytes stored with an array: its manifest, and its share of the entry's key."""
 
 
 def array_bytes(words: int, neurons: int, dtype: str) -> int:
-    """Bytes of an array of the cache: ``words x neurons`` numbers behind a header."""
+    """Bytes of an array of the cache: a header and ``words x neurons`` numbers."""
     return NPY_HEADER + words * neurons * np.dtype(dtype).itemsize
 
 
@@ -44,7 +45,7 @@ def array_bytes(words: int, neurons: int, dtype: str) -> int:
 class Entry:
     """One folder of the cache: the activations of one model on the sentences of one split.
 
-    ``key`` (JSON) is all that they depend on; it is kept beside the arrays.
+    ``key`` (JSON) lists everything the activations depend on; it is stored with the arrays.
     """
 
     folder: Path
@@ -52,45 +53,45 @@ class Entry:
 
     @contextmanager
     def lock(self, timeout: float = -1.0) -> Generator[None]:
-        """Hold the entry: two processes never extract the same thing twice.
+        """Lock the entry, so that two processes never extract the same activations.
 
         Args:
-            timeout: seconds to wait for another process; for ever by default.
+            timeout: seconds to wait for another process; unlimited by default.
 
         Yields:
             Nothing.
 
         Raises:
-            filelock.Timeout: another process still holds it.
+            filelock.Timeout: another process still holds the lock.
         """
-        # beside the folder: who waits for a lock that prune removes would hold the lock of nothing
+        # the lock file is outside the folder, since prune removes the folder while others may wait
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self.folder}.lock", timeout=timeout):
             yield
 
     def has(self, series: str, layer: int) -> bool:
-        """Whether an array is there, be it damaged."""
+        """Whether an array exists, valid or damaged."""
         return self._manifest(series, layer).is_file()
 
     def load_all(self, series: str, layers: Sequence[int]) -> dict[int, Float[ndarray, "words neurons"] | None]:
-        """Several arrays by layer, as ``load`` gives them."""
-        with ThreadPoolExecutor(os.cpu_count()) as at_once:
-            return dict(zip(layers, at_once.map(functools.partial(self.load, series), layers), strict=True))
+        """The results of ``load`` for several layers, by layer."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(zip(layers, pool.map(functools.partial(self.load, series), layers), strict=True))
 
     def load(self, series: str, layer: int) -> Float[ndarray, "words neurons"] | None:
-        """A memory-mapped array ``[words, neurons]``, or None where it is missing or damaged."""
+        """A memory-mapped array ``[words, neurons]``, or None if it is missing or damaged."""
         array, manifest = self._array(series, layer), self._manifest(series, layer)
         try:
             check_regular(manifest)
             check_regular(array)
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             if (facts["entry"], facts["site"], facts["layer"]) != (self.folder.name, series, layer):
-                return None  # copied or moved here from another entry, site or layer
+                return None  # copied from another entry, site or layer
             if file_digest(array) != facts["sha256"]:
                 return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        with suppress(OSError):  # of another user, or on a disk that is only read
+        with suppress(OSError):  # the folder may be another user's or read-only
             os.utime(self.folder)
         loaded: ndarray = np.load(array, mmap_mode="r", allow_pickle=False)
         return loaded
@@ -99,25 +100,25 @@ class Entry:
     def write(
         self, series: str, layers: Sequence[int], shape: tuple[int, int], dtype: str, plan: Any
     ) -> Generator[PartialArrays]:
-        """Fill arrays for some layers; they become part of the entry when the block ends without an error.
+        """Fill arrays for some layers; they join the entry when the block ends without an error.
 
-        What an interrupted process with the same ``plan`` (any JSON value) has written of these layers is kept and gone
-        on with. After an error that going on would meet again nothing is kept.
+        Rows that an interrupted process wrote with the same ``plan`` (any JSON value) are kept, and
+        extraction resumes after them. After an error that would recur nothing is kept.
 
         Args:
-            series: what the arrays are of: a site, or another name.
-            layers: one array each.
+            series: name of the arrays: a site, or another name.
+            layers: layers to fill, one array each.
             shape: words and neurons of every array.
             dtype: number format of the arrays.
-            plan: what the order of writing depends on.
+            plan: everything that the order of writing depends on.
 
         Yields:
-            The arrays under way.
+            The unfinished arrays.
 
         Raises:
-            ValueError: the block has raised it.
-            LookupError: likewise.
-            OSError: the block has raised it, or the disk is full.
+            ValueError: raised in the block.
+            LookupError: raised in the block.
+            OSError: raised in the block, or the disk is full.
         """
         folder = self.folder / f"partial-{series}-{json_digest([list(shape), dtype, plan])[:16]}"
         try:
@@ -125,10 +126,10 @@ class Entry:
             with closing(PartialArrays.open(folder, layers, shape, dtype)) as partial:
                 yield partial
                 partial.checkpoint()
-            with ThreadPoolExecutor(os.cpu_count()) as at_once:  # digests keep a core each busy
-                admitted = [at_once.submit(self._admit, partial.path(i), series, i, shape, dtype) for i in layers]
-                for each in admitted:
-                    each.result()
+            with ThreadPoolExecutor(os.cpu_count()) as pool:  # each digest occupies a core
+                futures = [pool.submit(self._admit, partial.path(i), series, i, shape, dtype) for i in layers]
+                for future in futures:
+                    future.result()
         except (ValueError, LookupError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
             self._remove_if_empty()

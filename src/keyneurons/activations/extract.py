@@ -1,4 +1,4 @@
-"""Forward passes over the text, in batches of equal budget, and the activations of every word."""
+"""Forward passes over a text in batches of equal token budget, yielding activations of words."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture
 from keyneurons.records import Site
 
-_OVERFLOW = {torch.float16: 65520.0}  # and above it rounds to infinity
+_OVERFLOW = {torch.float16: 65520.0}  # values from here on round to infinity
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Sentences that go through the model together.
+    """Sentences of one forward pass.
 
-    ``rows`` are the rows of their words in the activation array; ``tokens`` the positions to read, in the batch
-    flattened to ``[sentences x tokens]``, ``owner`` the word of each and ``counts`` how many each word has.
+    ``rows`` are the rows of their words in the activation array; ``tokens`` the positions to read
+    in the batch flattened to ``[sentences x tokens]``, ``owner`` the word of each position, and
+    ``counts`` the number of positions of each word.
     """
 
     ids: Int[Tensor, "sentences tokens"]
@@ -38,9 +39,10 @@ class Batch:
     counts: Int[Tensor, " words"]
 
     def inputs(self, device: torch.device, *, causal: bool = False) -> dict[str, Any]:
-        """Arguments of the model's forward. Padding on the left shifts the positions, which are then given.
+        """Arguments of the model's forward; position ids are included under left padding.
 
-        A ``causal`` model never sees padding on the right, so it gets no mask, and its faster attention.
+        A ``causal`` model never attends to right padding, so it needs no mask and uses its faster
+        attention.
         """
         pad_left = not bool(self.mask[:, 0].all())
         inputs = {"input_ids": _sent(self.ids, device), "use_cache": False}
@@ -51,7 +53,7 @@ class Batch:
         return inputs
 
     def read(self, hidden: Float[Tensor, "sentences tokens neurons"]) -> Float[Tensor, "words neurons"]:
-        """The activation of every word: that of its one token, or the mean over its tokens in float32."""
+        """The activation of every word: of its one position, or the float32 mean over several."""
         flat = hidden.flatten(0, 1)
         values = flat.index_select(0, self.tokens.to(flat.device))
         if len(self.tokens) == len(self.counts):
@@ -61,20 +63,21 @@ class Batch:
         return total / self.counts.to(flat.device)[:, None]
 
     def on(self, device: torch.device) -> Batch:
-        """The same with the positions to read on a device."""
+        """The batch with the positions to read on a device."""
         tokens, owner, counts = (_sent(tensor, device) for tensor in (self.tokens, self.owner, self.counts))
         return replace(self, tokens=tokens, owner=owner, counts=counts)
 
 
 def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """A copy on the device that a GPU fetches while this process goes on."""
+    """A copy on the device, made asynchronously on a GPU."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Group sentences of similar length so that no batch holds more than ``batch_tokens`` tokens, padding included.
+    """Group sentences of similar length into batches of at most ``batch_tokens`` padded tokens.
 
-    The longest come first, so that too large a budget fails at once. A sentence longer than the budget stands alone.
+    The longest come first, so that too large a budget fails at once. A sentence longer than the
+    budget is a batch of its own.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
     batches: list[list[int]] = []
@@ -87,13 +90,13 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 
 
 def rows_of(encoded: Sequence[Encoded], plan: Sequence[Sequence[int]]) -> list[Int[ndarray, " _"]]:
-    """The rows of the words of every batch of a plan, in the order in which ``extract`` yields them."""
+    """The rows of the words of every batch of a plan, in the order of ``extract``."""
     starts = np.concatenate([[0], np.cumsum([len(e.reads) for e in encoded])])
-    return [np.concatenate([np.arange(starts[i], starts[i + 1]) for i in chosen]) for chosen in plan]
+    return [np.concatenate([np.arange(starts[i], starts[i + 1]) for i in batch]) for batch in plan]
 
 
 def make_batch(encoded: Sequence[Encoded], first_rows: Sequence[int], pad_left: bool) -> Batch:
-    """Pad some sentences to one length; ``first_rows`` gives the row of each sentence's first word."""
+    """Pad sentences to one length; ``first_rows`` has the row of each sentence's first word."""
     width = max(len(e.ids) for e in encoded)
     ids = torch.zeros(len(encoded), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -113,26 +116,26 @@ def make_batch(encoded: Sequence[Encoded], first_rows: Sequence[int], pad_left: 
 
 @dataclass(frozen=True)
 class Taken:
-    """What is kept of one layer for the words of one batch, and the least and the largest value before conversion."""
+    """A layer's activations of the words of one batch, and their extremes before conversion."""
 
     values: Float[Tensor, "words neurons"]
     extent: Float[Tensor, 2] | None
 
-    def check(self, what: str) -> Float[Tensor, "words neurons"]:
-        """The values.
+    def check(self, place: str) -> Float[Tensor, "words neurons"]:
+        """The values, checked to be finite; ``place`` names site and layer in the error.
 
         Raises:
-            ValueError: one of them is not finite.
+            ValueError: a value is not finite.
         """
         if self.extent is None:
             return self.values
-        most = float(self.extent.abs().max())  # NaN if there is one
+        most = float(self.extent.abs().max())  # NaN if any value is NaN
         if math.isfinite(most) and most < _OVERFLOW.get(self.values.dtype, math.inf):
             return self.values
         neuron = int((~self.values.isfinite()).any(0).nonzero()[0])
         dtype = str(self.values.dtype).removeprefix("torch.")
         cause = f"too large for {dtype}; use activations.dtype=float32" if math.isfinite(most) else "not finite"
-        raise ValueError(f"activation of {what} neuron {neuron} is {cause}")
+        raise ValueError(f"activation of {place} neuron {neuron} is {cause}")
 
 
 def extract(
@@ -146,37 +149,37 @@ def extract(
     pad_left: bool = False,
     to_cpu: bool = True,
 ) -> Iterator[tuple[Int[ndarray, " words"], Mapping[Site, Mapping[int, Taken]]]]:
-    """Run text through the model once.
+    """Run the model once over a text.
 
-    A GPU is one batch ahead of what is yielded: it computes while the CPU writes, and nothing waits in between.
+    A GPU works one batch ahead of the batch yielded, so it computes while the CPU writes.
 
     Args:
         encoded: all sentences in dataset order.
-        plan: which of them go through the model together, batch by batch.
+        plan: the sentence numbers of every batch.
         reading: the hooked model.
-        device: where the inputs go.
-        dtype: number format of what is kept.
-        causal: whether a token sees only those before it.
-        pad_left: pad on the left, as some tokenizers ask.
-        to_cpu: whether what is kept comes to the CPU, or stays where it was computed.
+        device: device of the inputs.
+        dtype: number format of the activations yielded.
+        causal: whether a token attends only to earlier tokens.
+        pad_left: pad on the left, as some tokenizers require.
+        to_cpu: whether activations are copied to the CPU or stay on their device.
 
     Yields:
-        Rows of the words of one batch and, by site and layer, what is kept of them.
+        Rows of the words of one batch and, by site and layer, their activations.
     """
     starts = np.concatenate([[0], np.cumsum([len(e.reads) for e in encoded])])
     ahead = int(to_cpu and device.type == "cuda")
-    under_way: deque[tuple[ndarray, dict[Site, dict[int, Taken]], list[torch.cuda.Event]]] = deque()
-    for chosen in [*plan, *[None] * ahead]:
-        if chosen is not None:
-            batch = make_batch([encoded[i] for i in chosen], [int(starts[i]) for i in chosen], pad_left).on(device)
+    pending: deque[tuple[ndarray, dict[Site, dict[int, Taken]], list[torch.cuda.Event]]] = deque()
+    for numbers in [*plan, *[None] * ahead]:
+        if numbers is not None:
+            batch = make_batch([encoded[i] for i in numbers], [int(starts[i]) for i in numbers], pad_left).on(device)
             used: set[torch.device] = set()  # a model may be spread over several GPUs
             taken = reading(batch.inputs(device, causal=causal), partial(_take, batch, dtype, to_cpu, used))
-            marks = [torch.cuda.current_stream(gpu).record_event() for gpu in used if gpu.type == "cuda"]
-            under_way.append((batch.rows, taken, marks))
-        if len(under_way) > ahead or chosen is None:
-            rows, kept, marks = under_way.popleft()
-            for mark in marks:
-                mark.synchronize()
+            events = [torch.cuda.current_stream(gpu).record_event() for gpu in used if gpu.type == "cuda"]
+            pending.append((batch.rows, taken, events))
+        if len(pending) > ahead or numbers is None:
+            rows, kept, events = pending.popleft()
+            for event in events:
+                event.synchronize()
             yield rows, kept
 
 

@@ -1,4 +1,4 @@
-"""Passes over a text that fill the arrays of the cache, by one process or by several."""
+"""Passes over a text that fill the arrays of the cache, in one process or several."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def fill(
     rank: int = 0,
     number: int = 1,
 ) -> None:
-    """Run every ``number``-th batch of the plan, from that of this rank on, and write what is read.
+    """Run every ``number``-th batch of the plan, starting at ``rank``, and write the activations.
 
-    Another thread checks and writes a batch while the next one is computed.
+    A second thread checks and writes a batch while the next one is computed.
 
     Raises:
         ValueError: an activation is not finite.
     """
     plan = settings.batches(encoded)[rank::number]
-    done = _go_on(partials, rows_of(encoded, plan))
+    done = _resume(partials, rows_of(encoded, plan))
 
     def write(rows: Int[ndarray, " some"], taken: Mapping[Site, Mapping[int, Taken]]) -> None:
         for site, of_site in taken.items():
@@ -61,14 +61,14 @@ def fill(
             writing.result()
 
 
-def _go_on(partials: Mapping[Site, PartialArrays], rows: Sequence[Int[ndarray, " _"]]) -> int:
-    """Go on after the steps that all arrays have behind them, or from the start where one of them was damaged."""
+def _resume(partials: Mapping[Site, PartialArrays], rows: Sequence[Int[ndarray, " _"]]) -> int:
+    """Resume after the steps that all arrays have completed, or restart if an array is damaged."""
     done = min(partial.steps_done for partial in partials.values())
     if not all(partial.intact(rows) for partial in partials.values()):
-        log.warning("what an interrupted extraction left is damaged: it is read again from the start")
+        log.warning("the arrays of an interrupted extraction are damaged; extraction restarts")
         done = 0
     for partial in partials.values():
-        partial.go_on_from(rows[:done])
+        partial.resume_from(rows[:done])
     return done
 
 
@@ -80,19 +80,19 @@ def fill_share(
     places: Mapping[Site, Sequence[int]],
     name: str,
 ) -> None:
-    """In one of several processes: read every so many batches into arrays that the first process has opened.
+    """Fill this process's share of the batches in arrays opened by the first process.
 
     Args:
-        fabric: says which process this is and which device it has.
-        settings: what is read of the model, and how.
+        fabric: rank and device of this process.
+        settings: the reading settings.
         sentences: the sentences of one split.
-        folders: by site where the arrays lie.
-        places: by site the layers to read.
-        name: what to call the sentences.
+        folders: folder of the arrays by site.
+        places: layers to read by site.
+        name: name of the split on the progress bar.
     """
     rank, number = fabric.global_rank, fabric.world_size
     settings = replace(settings, model=settings.model.unloaded(str(fabric.device)))
-    partials = {site: PartialArrays.share(folders[site], layers, rank) for site, layers in places.items()}
+    partials = {site: PartialArrays.open_shared(folders[site], layers, rank) for site, layers in places.items()}
     fill(settings, settings.encode(sentences), partials, places, name, rank, number)
     for partial in partials.values():
         partial.checkpoint()
@@ -109,7 +109,7 @@ def passes(
     *,
     to_cpu: bool = True,
 ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
-    """Run the batches of the plan that are not done yet."""
+    """Run the remaining batches of the plan, with a progress bar."""
     n_words = sum(len(encoded[i].reads) for batch in plan for i in batch)
     log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
     with tqdm(
@@ -139,4 +139,4 @@ def passes(
 def _check_width(settings: ReadingSettings, site: Site, taken: Mapping[int, Taken]) -> None:
     for layer, kept in taken.items():
         if (width := kept.values.shape[1]) != (expected := settings.model.width(site)):
-            raise ValueError(f"{site} of layer {layer} has {width} neurons, {expected} by the model's config")
+            raise ValueError(f"{site} of layer {layer} has {width} neurons, but the model's config says {expected}")

@@ -1,4 +1,4 @@
-"""Arrays on their way into the cache, so kept that an interrupted extraction goes on where it stopped."""
+"""Unfinished arrays of the cache, with the progress that lets an extraction resume."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ SHARES = "progress-{}.json"
 
 
 @dataclass(frozen=True)
-class Done:
-    """How many steps of the plan are on disk, and the CRC-32 of all that they wrote, in the order of the plan."""
+class Progress:
+    """Steps of the plan that are on disk, and the CRC-32 of their rows in the order of the plan."""
 
     steps: int = 0
     crc: int = 0
 
 
 class PartialArrays:
-    """Arrays that are being filled, and by layer how many steps of the plan are safely on disk.
+    """Unfinished arrays with the progress of each layer.
 
-    ``steps_done`` are the steps that every one of them has behind it.
+    ``steps_done`` is the number of steps that all layers have completed.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[int], progress: dict[str, Done], file: str = PROGRESS) -> None:
-        self.steps_done = min(progress.get(str(layer), Done()).steps for layer in layers)
+    def __init__(
+        self, folder: Path, layers: Sequence[int], progress: dict[str, Progress], file: str = PROGRESS
+    ) -> None:
+        self.steps_done = min(progress.get(str(layer), Progress()).steps for layer in layers)
         self._folder = folder
         self._file = file
         self._arrays = {layer: _ArrayFile(self.path(layer)) for layer in layers}
@@ -49,12 +51,12 @@ class PartialArrays:
 
     @classmethod
     def open(cls, folder: Path, layers: Sequence[int], shape: tuple[int, int], dtype: str) -> PartialArrays:
-        """Continue what lies in ``folder``; what does not, is started with the disk space for all of it reserved."""
+        """Open the arrays in ``folder``; missing ones are created, with disk space reserved."""
         folder.mkdir(parents=True, exist_ok=True)
         progress = _read_progress(folder / PROGRESS)
         new = [i for i in layers if str(i) not in progress or not _is_whole(folder / f"{i}.npy", shape, dtype)]
         progress = {layer: done for layer, done in progress.items() if layer not in map(str, new)}
-        # before the arrays, lest a new one pass for the one whose steps were counted
+        # before the arrays, so that a new array never inherits the progress of an old one
         write_json(folder / PROGRESS, {layer: asdict(done) for layer, done in progress.items()})
         for share in folder.glob(SHARES.format("*")) if new else ():
             share.unlink()
@@ -63,38 +65,38 @@ class PartialArrays:
         return cls(folder, layers, progress)
 
     @classmethod
-    def share(cls, folder: Path, layers: Sequence[int], rank: int) -> PartialArrays:
-        """Fill arrays that another process has opened together with others; every one counts its own steps."""
+    def open_shared(cls, folder: Path, layers: Sequence[int], rank: int) -> PartialArrays:
+        """Open arrays that several processes fill; each process records its own progress."""
         file = SHARES.format(rank)
         return cls(folder, layers, _read_progress(folder / file), file)
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Folder of the unfinished arrays."""
         return self._folder
 
     def path(self, layer: int) -> Path:
-        """Where a layer's array lies for now."""
+        """Path of a layer's unfinished array."""
         return self._folder / f"{layer}.npy"
 
     def intact(self, rows: Sequence[Int[ndarray, " _"]]) -> bool:
-        """Whether every array still holds what its steps wrote; ``rows`` are those of each step of the plan."""
-        known = {layer: self._progress.get(str(layer), Done()) for layer in self._arrays}
+        """Whether every array matches its recorded CRC-32; ``rows`` are those of each step."""
+        progress = {layer: self._progress.get(str(layer), Progress()) for layer in self._arrays}
         return all(
             done.steps <= len(rows) and self._arrays[layer].crc(rows[: done.steps]) == done.crc
-            for layer, done in known.items()
+            for layer, done in progress.items()
         )
 
-    def go_on_from(self, rows: Sequence[Int[ndarray, " _"]]) -> None:
-        """Go on after some steps of the plan, given the rows of each; what later steps wrote is written again."""
+    def resume_from(self, rows: Sequence[Int[ndarray, " _"]]) -> None:
+        """Resume after some steps of the plan, given the rows of each; later steps are repeated."""
         self.steps_done = self._steps_written = len(rows)
         for layer, array in self._arrays.items():
             self._crc[layer] = array.crc(rows)
-            self._progress[str(layer)] = Done(len(rows), self._crc[layer])
+            self._progress[str(layer)] = Progress(len(rows), self._crc[layer])
         self._save()
 
     def put(self, rows: Int[ndarray, " rows"], values: Mapping[int, ndarray]) -> None:
-        """Write one step of the plan: some rows of every layer."""
+        """Write one step of the plan: the same rows of every layer."""
         for layer, block in values.items():
             self._crc[layer] = self._arrays[layer].put(rows, block, self._crc[layer])
         self._steps_written += 1
@@ -102,10 +104,10 @@ class PartialArrays:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Bring everything written so far to the disk, then say so."""
+        """Flush all arrays to the disk, then record the progress."""
         for layer, array in self._arrays.items():
             array.to_disk()
-            self._progress[str(layer)] = Done(self._steps_written, self._crc[layer])
+            self._progress[str(layer)] = Progress(self._steps_written, self._crc[layer])
         self._save()
 
     def _save(self) -> None:
@@ -121,7 +123,8 @@ class PartialArrays:
 class _ArrayFile:
     """A ``.npy`` file whose rows are written in any order.
 
-    Not by a memory map: writing to scattered rows of one faults every page in, and they count as this process's memory.
+    Rows are written to the file, not to a memory map: scattered writes to a map load every page,
+    which counts as memory of the process.
     """
 
     def __init__(self, path: Path) -> None:
@@ -132,9 +135,9 @@ class _ArrayFile:
         self._file = path.open("r+b", buffering=0)
 
     def put(self, rows: Int[ndarray, " rows"], block: ndarray, crc: int) -> int:
-        """Write some rows; returns the CRC-32 of all written so far, given that before them."""
+        """Write some rows; ``crc`` is the CRC-32 of all rows before, the result includes these."""
         block = np.ascontiguousarray(block, self._dtype)
-        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # the words of a sentence lie side by side
+        starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # words of a sentence have adjacent rows
         with naming(self._path, self._array.nbytes):
             for first, end in itertools.pairwise([*starts, len(rows)]):
                 self._file.seek(self._first + int(rows[first]) * self._row_bytes)
@@ -144,7 +147,7 @@ class _ArrayFile:
         return _crc(block, crc)
 
     def crc(self, steps: Sequence[Int[ndarray, " _"]]) -> int:
-        """The CRC-32 of the rows that some steps wrote, read again."""
+        """The CRC-32 of the rows of some steps, read from the file."""
         crc = 0
         for rows in steps:
             crc = _crc(np.ascontiguousarray(self._array[rows]), crc)
@@ -162,28 +165,28 @@ def _crc(block: ndarray, before: int) -> int:
     return zlib.crc32(block.reshape(-1).view(np.uint8).data, before)
 
 
-def _read_progress(path: Path) -> dict[str, Done]:
-    """The steps that are on disk, none where the file is not there or is damaged."""
+def _read_progress(path: Path) -> dict[str, Progress]:
+    """The recorded progress by layer, empty if the file is missing or damaged."""
     try:
         check_regular(path)
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {str(layer): Done(int(done["steps"]), int(done["crc"])) for layer, done in found.items()}
+        layers = json.loads(path.read_text(encoding="utf-8"))
+        return {str(layer): Progress(int(done["steps"]), int(done["crc"])) for layer, done in layers.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return {}
 
 
 def _is_whole(path: Path, shape: tuple[int, int], dtype: str) -> bool:
-    """Whether the array at ``path`` is there and of this shape."""
+    """Whether ``path`` is a readable array of this shape and number format."""
     try:
         check_regular(path)
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError):
         return False
-    return (found.shape, found.dtype) == (shape, np.dtype(dtype))
+    return (array.shape, array.dtype) == (shape, np.dtype(dtype))
 
 
 def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
-    """A new array file whose space is allocated at once: a full disk is told before the passes over the text."""
+    """Create an array file and allocate its space, so that a full disk raises before extraction."""
     with naming(path, math.prod(shape) * np.dtype(dtype).itemsize):
         np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
         if hasattr(os, "posix_fallocate"):  # not on macOS

@@ -1,4 +1,4 @@
-"""Several processes that share an extraction: the GPUs of this machine, or of several under torchrun or Slurm."""
+"""Extraction by several processes, one per device: started here, by torchrun or by Slurm."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """One process for each device, by the arguments of Lightning's trainers; one device is this process.
+    """One process per device, by the arguments of Lightning's trainers; one device needs no other.
 
-    Under torchrun, or ``srun`` with several tasks, they are there already and each calls what it finds here; else they
-    are started for as long as they are needed.
+    torchrun, or ``srun`` with several tasks, starts the processes before the program runs;
+    otherwise ``launch`` starts them for one call.
     """
 
     accelerator: str = "auto"
@@ -30,39 +30,39 @@ class Processes:
 
     @property
     def alone(self) -> bool:
-        """Whether this process does all."""
+        """Whether this process is the only one."""
         return str(self.devices) == "1" and self.num_nodes == 1
 
     @functools.cached_property
     def launched(self) -> bool:
-        """Whether torchrun or Slurm has started this process as one of several."""
+        """Whether torchrun or Slurm started this process as one of several."""
         return not self.alone and several_were_started()
 
     @property
     def number(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return 1 if self.alone else int(self._fabric.world_size)
 
     @property
     def first(self) -> bool:
-        """Whether this process creates and admits files: the one that starts the others, or rank 0."""
+        """Whether this process manages the files: it starts the others, or has rank 0."""
         return not self.launched or self._fabric.global_rank == 0
 
-    def agree(self, value: T) -> T:
-        """What the first process says."""
+    def broadcast(self, value: T) -> T:
+        """The value of the first process."""
         return self._fabric.broadcast(value) if self.launched else value
 
     def wait(self) -> None:
-        """Until all that were there from the start have come here."""
+        """Wait for all processes that torchrun or Slurm started."""
         if self.launched:
             self._fabric.barrier()
 
-    def share(self, function: Callable[..., None], **arguments: Any) -> None:
-        """Call a function in every process, with the process's Fabric in front of the arguments.
+    def launch(self, function: Callable[..., None], **arguments: Any) -> None:
+        """Call a function in every process, with the process's Fabric as first argument.
 
         Raises:
-            ValueError: it was raised in a process that was started here.
-            OSError: likewise.
+            ValueError: raised in a process that this one started.
+            OSError: raised in a process that this one started.
         """
         from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -74,17 +74,18 @@ class Processes:
             with quiet_lightning():
                 self._fabric.launch(functools.partial(function, **arguments))
         except ProcessRaisedException as error:
-            kind, _, told = str(error).strip().splitlines()[-1].partition(": ")
-            raise (OSError if kind == "OSError" else ValueError)(told or kind) from error
+            kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
+            raise (OSError if kind == "OSError" else ValueError)(message or kind) from error
         finally:
-            self.__dict__.pop("_fabric")  # each starts its processes once
+            self.__dict__.pop("_fabric")  # a Fabric launches only once
 
     @functools.cached_property
     def _fabric(self) -> Fabric:
-        """Lightning's hold on the processes.
+        """Lightning's Fabric for these processes.
 
         Raises:
-            ValueError: there are no such devices, or other machines are wanted and nobody has started processes there.
+            ValueError: the devices do not exist, or several machines are requested without torchrun
+                or srun.
         """
         from lightning.fabric import Fabric
         from lightning.fabric.plugins.environments.lightning import LightningEnvironment
@@ -92,7 +93,7 @@ class Processes:
 
         if self.num_nodes > 1 and not self.launched:
             raise ValueError(
-                f"activations.num_nodes={self.num_nodes} needs a process for each device, started by torchrun or srun"
+                f"activations.num_nodes={self.num_nodes} needs one process per device, started by torchrun or srun"
             )
         try:
             with quiet_lightning():
@@ -111,7 +112,7 @@ class Processes:
 
 
 def several_were_started() -> bool:
-    """Whether torchrun, or Slurm with several tasks, has started this process."""
+    """Whether torchrun, or Slurm with several tasks, started this process."""
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 

@@ -1,4 +1,4 @@
-"""Activations of a split: from the cache where they are, else by one pass over the text."""
+"""Activations of a split, from the cache or by one pass over the text."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from keyneurons.records import Sentence, Site
 
 @dataclass(frozen=True)
 class ActivationReader(ReadingSettings):
-    """Reads the activations of one model at one site, and keeps them.
+    """Reads the activations of one model at one site, through the cache.
 
     Args:
         store: the cache.
-        together: by site layers that others will ask for; where a pass is needed anyway, it brings them too.
-        processes: who shares a pass.
+        prefetch: layers by site that later runs need; a pass that is needed anyway reads them too.
+        processes: the processes that share a pass.
     """
 
     store: ActivationStore = field(kw_only=True)
-    together: Mapping[Site, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+    prefetch: Mapping[Site, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     processes: Processes = field(default=Processes(), kw_only=True)
 
     def __call__(self, sentences: Sequence[Sentence], name: str) -> Mapping[int, Float[ndarray, "words neurons"]]:
@@ -40,10 +40,10 @@ class ActivationReader(ReadingSettings):
 
         Args:
             sentences: the sentences of one split.
-            name: what to call them on the progress bar.
+            name: name of the split on the progress bar.
 
         Returns:
-            By layer a memory-mapped array ``[words, neurons]``.
+            Memory-mapped arrays ``[words, neurons]`` by layer.
 
         Raises:
             ValueError: a word cannot be aligned, or an activation is not finite.
@@ -52,41 +52,41 @@ class ActivationReader(ReadingSettings):
         entry = self.store.entry(self.key(sentences))
         arrays = entry.load_all(self.site, self.layers) if self.processes.first else {}
         if self.processes.alone and all(array is not None for array in arrays.values()):
-            return {layer: _present(array, entry) for layer, array in arrays.items()}
+            return {layer: _require(array, entry) for layer, array in arrays.items()}
         with entry.lock() if self.processes.first else nullcontext():
             missing = [layer for layer, array in arrays.items() if array is None]
-            arrays |= entry.load_all(self.site, missing)  # another process may have brought them in the meantime
-            wanted = self.processes.agree(self._wanted(entry, arrays))
-            if wanted:
-                self._extract(entry, sentences, wanted, name)
+            arrays |= entry.load_all(self.site, missing)  # another process may have written them meanwhile
+            places = self.processes.broadcast(self._places(entry, arrays))
+            if places:
+                self._extract(entry, sentences, places, name)
         arrays |= entry.load_all(self.site, [layer for layer in self.layers if arrays.get(layer) is None])
-        return {layer: _present(arrays[layer], entry) for layer in self.layers}
+        return {layer: _require(arrays[layer], entry) for layer in self.layers}
 
-    def _wanted(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:
-        """What a pass over the text is to read: nothing if all of ours is there, else also what others will want."""
+    def _places(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:
+        """Layers to read by site: missing and prefetched ones, or none if none is missing."""
         missing = {layer for layer, array in arrays.items() if array is None}
         if not missing:
             return {}
-        wanted = {site: {i for i in layers if not entry.has(site, i)} for site, layers in self.together.items()}
-        wanted[self.site] = wanted.get(self.site, set()) - arrays.keys() | missing
-        return {site: sorted(layers) for site, layers in wanted.items() if layers}
+        places = {site: {i for i in layers if not entry.has(site, i)} for site, layers in self.prefetch.items()}
+        places[self.site] = places.get(self.site, set()) - arrays.keys() | missing
+        return {site: sorted(layers) for site, layers in places.items() if layers}
 
     def missing(self, sentences: Sequence[Sentence]) -> tuple[int, ...]:
-        """The layers whose activations of some sentences the cache lacks; it may have others that are damaged."""
+        """The layers that the cache lacks for some sentences; damaged arrays are not detected."""
         entry = self.store.entry(self.key(sentences))
         return tuple(layer for layer in self.layers if not entry.has(self.site, layer))
 
     def stream(
         self, sentences: Sequence[Sentence], name: str
     ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
-        """One pass over the text that keeps nothing.
+        """One pass over the text that stores nothing.
 
         Args:
             sentences: the sentences of one split.
-            name: what to call them on the progress bar.
+            name: name of the split on the progress bar.
 
         Yields:
-            Positions of some words among all, and by layer their activations as they would be stored.
+            Rows of some words, and their activations by layer in the number format of the cache.
         """
         encoded = self.encode(sentences)
         plan = self.batches(encoded)
@@ -100,7 +100,7 @@ class ActivationReader(ReadingSettings):
     def _extract(
         self, entry: Entry, sentences: Sequence[Sentence], places: Mapping[Site, Sequence[int]], name: str
     ) -> None:
-        """Fill the cache with layers of some sites, in this process or in several."""
+        """Write layers of some sites to the cache, in this process or in several."""
         encoded = self.encode(sentences)
         n_words, number = sum(len(e.reads) for e in encoded), self.processes.number
         plan = self.batch_tokens if number == 1 else [self.batch_tokens, number]
@@ -113,19 +113,19 @@ class ActivationReader(ReadingSettings):
                 fill(self, encoded, partials, places, name)
             else:
                 for partial in partials.values():
-                    partial.checkpoint()  # from now on what the others write is kept
-                folders = self.processes.agree({site: partial.folder for site, partial in partials.items()})
-                self.processes.share(
+                    partial.checkpoint()  # so that rows of the other processes survive an interruption
+                folders = self.processes.broadcast({site: partial.folder for site, partial in partials.items()})
+                self.processes.launch(
                     fill_share, settings=self, sentences=sentences, folders=folders, places=places, name=name
                 )
-        self.processes.wait()  # until the arrays are in the cache
+        self.processes.wait()  # for the arrays to be in the cache
 
     def __getstate__(self) -> dict[str, Any]:
-        """For another process: itself, with a model that is not loaded."""
+        """State for another process: the reader with an unloaded model."""
         return {**self.__dict__, "model": self.model.unloaded(), "processes": Processes()}
 
 
-def _present(array: ndarray | None, entry: Entry) -> ndarray:
+def _require(array: ndarray | None, entry: Entry) -> ndarray:
     if array is None:
-        raise OSError(f"{entry.folder} was damaged while it was read; run again")
+        raise OSError(f"{entry.folder} was damaged during the run; run again")
     return array

@@ -1,4 +1,4 @@
-"""What is read of a model, and how: all that the activations of a text depend on."""
+"""Reading settings: everything that the activations of a text depend on."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from keyneurons.records import Sentence, Site
 
 @dataclass(frozen=True)
 class ReadingSettings:
-    """What is read of a model, and how.
+    """Model, site, layers and options of reading.
 
     Args:
-        model: the model; it is loaded only when something is missing.
-        site: where in the block to read.
+        model: the model; its weights are loaded only if activations are missing.
+        site: the site in the block.
         layers: block numbers, 0-based.
-        bos: ``auto`` (the tokenizer's), a token, or None for no token in front.
-        read_at: at the word, or at the token before it, where it is predicted.
-        pooling: which tokens of a word count.
+        bos: ``auto`` (the tokenizer's), a token, or None for no BOS token.
+        read_at: at the word, or at the token before it, where the model predicts it.
+        pooling: the tokens of a word that are read.
         batch_tokens: tokens per forward pass, padding included.
-        dtype: number format of what is kept.
+        dtype: number format of the stored activations.
     """
 
     model: LanguageModel
@@ -50,7 +50,7 @@ class ReadingSettings:
             )
 
     def key(self, sentences: Sequence[Sentence]) -> dict[str, object]:
-        """All that the activations depend on, site and layer apart."""
+        """The cache key: everything that the activations depend on except site and layer."""
         return {
             "model": self.model.files.id,
             "revision": self.model.files.revision,
@@ -66,7 +66,7 @@ class ReadingSettings:
         }
 
     def bos_id(self) -> int | None:
-        """Id of the token put in front of every sentence.
+        """Id of the BOS token put before every sentence.
 
         Raises:
             ValueError: the tokenizer has no such token.
@@ -75,34 +75,33 @@ class ReadingSettings:
         if self.bos is None:
             return None
         if self.bos == "auto":
-            found = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
-            if found is None:
+            token_id = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.cls_token_id
+            if token_id is None:
                 raise ValueError(
-                    f"the tokenizer of {self.model.files.id} names no BOS token; "
-                    "give one (model.bos=TOKEN) or model.bos=null"
+                    f"the tokenizer of {self.model.files.id} has no BOS token; set model.bos=TOKEN or model.bos=null"
                 )
-            return int(found)
-        found = tokenizer.backend_tokenizer.token_to_id(self.bos)
-        if found is None:
+            return int(token_id)
+        token_id = tokenizer.backend_tokenizer.token_to_id(self.bos)
+        if token_id is None:
             raise ValueError(f"model.bos={self.bos!r} is not in the vocabulary of {self.model.files.id}")
-        return int(found)
+        return int(token_id)
 
     def token_counts(self, sentences: Sequence[Sentence]) -> Int[ndarray, " words"]:
-        """Number of tokens of every word, in order, whatever is read of it; the model is not loaded.
+        """Number of tokens of every word, for any pooling; the model is not loaded.
 
         A token that spans several words counts for each.
 
         Raises:
-            ValueError: a word overlaps no token; the sentence is named.
+            ValueError: a word overlaps no token; the message names the sentence.
         """
-        encoded = Encoder(self.model.tokenizer, bos=None, pooling="mean")(sentences)  # reads all tokens of a word
+        encoded = Encoder(self.model.tokenizer, bos=None, pooling="mean")(sentences)  # mean reads all tokens
         return np.array([last - first + 1 for e in encoded for first, last in e.reads], dtype=np.int64)
 
     def encode(self, sentences: Sequence[Sentence]) -> list[Encoded]:
         """Token ids and reading positions of every sentence.
 
         Raises:
-            ValueError: a word cannot be aligned, or a sentence is longer than the model takes.
+            ValueError: a word cannot be aligned, or a sentence exceeds the model's context length.
         """
         tokenizer, family = self.model.tokenizer, self.model.family
         eos = None if family.causal else tokenizer.sep_token_id
@@ -111,18 +110,20 @@ class ReadingSettings:
         for sentence, e in zip(sentences, encoded, strict=True):
             self.model.check_ids(e.ids, sentence.text)
             if limit is not None and len(e.ids) > limit:
-                raise ValueError(f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes {limit}")
+                raise ValueError(
+                    f"sentence {sentence.id} has {len(e.ids)} tokens; {self.model.files.id} takes at most {limit}"
+                )
         return encoded
 
     def batches(self, encoded: Sequence[Encoded]) -> list[list[int]]:
-        """Which of some sentences go through the model together, batch by batch."""
+        """The sentence numbers of every batch."""
         return plan_batches([len(e.ids) for e in encoded], self.batch_tokens)
 
     def checked(self, taken: Taken, site: Site, layer: int) -> Float[Tensor, "words neurons"]:
-        """What is kept of a layer for the words of a batch.
+        """A layer's activations of the words of a batch, checked to be finite.
 
         Raises:
-            ValueError: an activation is not finite; the model is named.
+            ValueError: an activation is not finite; the message names the model.
         """
         try:
             return taken.check(f"{site} layer {layer}")

@@ -1,4 +1,4 @@
-"""The activation cache: its entries, their list, and the removal of old ones."""
+"""The activation cache: looking up, listing and pruning entries."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from keyneurons.activations.entry import FORMAT, Entry
 from keyneurons.atomic_files import check_regular
 from keyneurons.digests import json_digest
 
-SHOWN = ("model", "revision", "texts", "read_at")  # of a key, in a list of the cache
+LISTED = ("model", "revision", "texts", "read_at")  # fields of a key shown when the cache is listed
 
 
 class ActivationStore:
-    """The folder that holds all entries."""
+    """The folder of all entries."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def entry(self, key: Mapping[str, Any]) -> Entry:
-        """The entry of everything its activations depend on."""
-        whole = {**key, "format": FORMAT}
-        return Entry(self.folder / json_digest(whole)[:24], whole)
+        """The entry of a cache key."""
+        versioned = {**key, "format": FORMAT}
+        return Entry(self.folder / json_digest(versioned)[:24], versioned)
 
     def summaries(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """What is in the cache.
+        """List the entries of the cache.
 
         Returns:
-            One record an entry, the most recently used first: its key, arrays, bytes and days since last use; and a
-            line for every folder that is none, with its path.
+            One record per entry, most recently used first: key, arrays, bytes and days since last
+            use; and one line with the path of every folder that is not an entry.
         """
-        found, foreign = [], []
+        records, foreign = [], []
         for folder in sorted(path for path in self.folder.glob("*") if path.is_dir()):
             try:
-                found.append({
+                records.append({
                     "folder": folder,
                     "key": _key_of(folder),
                     "arrays": sorted(manifest.stem for manifest in folder.glob("*.*.json")),
@@ -50,28 +50,28 @@ class ActivationStore:
                 })
             except FileNotFoundError:
                 if folder.is_dir():  # else pruned by another process
-                    foreign.append(f"{folder} is no entry of the cache: it has no key.json")
+                    foreign.append(f"{folder} is not a cache entry: it has no key.json")
             except (OSError, ValueError) as error:
-                foreign.append(f"{folder} is no entry of the cache: {error}")
-        return sorted(found, key=lambda record: record["days"]), foreign
+                foreign.append(f"{folder} is not a cache entry: {error}")
+        return sorted(records, key=lambda record: record["days"]), foreign
 
     def prune(self, older_than_days: float) -> tuple[list[Path], list[str]]:
-        """Remove the entries not used for so many days, but none that a process is filling.
+        """Remove entries that have not been used for some days and are not being filled.
 
         Args:
-            older_than_days: how long they were not used.
+            older_than_days: minimum number of days since last use.
 
         Returns:
-            The folders removed, and a line for every folder that was left alone since it is no entry or cannot be
+            The folders removed, and one line for every folder that is not an entry or cannot be
             removed.
         """
         removed = []
-        found, skipped = self.summaries()
-        for record in found:
+        records, skipped = self.summaries()
+        for record in records:
             folder = record["folder"]
             try:
                 with suppress(Timeout, FileNotFoundError), Entry(folder, record["key"]).lock(timeout=0.0):
-                    # again: it may have been used in the meantime
+                    # checked again under the lock: it may have been used meanwhile
                     if _days_unused(folder) >= older_than_days:
                         shutil.rmtree(folder)
                         removed.append(folder)
@@ -84,7 +84,7 @@ def _key_of(folder: Path) -> dict[str, Any]:
     """The key of an entry.
 
     Raises:
-        ValueError: it is damaged, or the folder is a link to somewhere else.
+        ValueError: the key is damaged, or the folder is a symbolic link.
     """
     if folder.is_symlink():
         raise ValueError("it is a symbolic link")
@@ -93,8 +93,8 @@ def _key_of(folder: Path) -> dict[str, Any]:
         key = json.loads((folder / "key.json").read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"its key.json is damaged ({error})") from error
-    if not isinstance(key, dict) or not all(isinstance(key.get(name), str) for name in SHOWN):
-        raise ValueError("its key.json is another's")
+    if not isinstance(key, dict) or not all(isinstance(key.get(name), str) for name in LISTED):
+        raise ValueError("its key.json is not that of an entry")
     return key
 
 
@@ -106,6 +106,6 @@ def _bytes(folder: Path) -> int:
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):  # finished by another process
+            with suppress(FileNotFoundError):  # moved by another process
                 total += Path(parent, name).stat().st_size
     return total

@@ -1,1 +1,1 @@
-"""Files with a format: one module a format, with its writer and its strict readers."""
+"""Output files: one module per format, with its writer and strict readers."""

@@ -1,4 +1,4 @@
-"""What neuron sets are bound to: sets that differ in any of it are not the same things."""
+"""The model, site and tag column that neuron sets are bound to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from keyneurons.records import Site
 
 
 @dataclass(frozen=True)
-class Bound:
-    """The model, the site and the kind of tags that neurons were selected for."""
+class Binding:
+    """Model, site and tag column of neuron sets; only sets with equal bindings are comparable."""
 
     model: str
     revision: str
@@ -21,8 +21,8 @@ class Bound:
     tag_column: str
 
     @classmethod
-    def of(cls, read: ActivationReader, tag_column: str) -> Bound:
-        """What the neurons of a reader are bound to."""
+    def of(cls, read: ActivationReader, tag_column: str) -> Binding:
+        """The binding of the neurons that a reader reads."""
         model = read.model
         return cls(
             model.files.id,

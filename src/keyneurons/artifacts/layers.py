@@ -1,4 +1,4 @@
-"""``layers_word.csv``, ``concepts_word.csv`` and their kin: what every layer yields by itself."""
+"""``layers_word.csv``, ``concepts_word.csv`` and related files: results of single layers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CONCEPT_COLUMNS = ("layer", "tag", "concept", "accuracy", "null_mean", "p_value"
 
 
 def write_layers(folder: Path, read_at: ReadAt, layers: Sequence[OneLayer]) -> None:
-    """Write the metrics of every layer for one place of reading, and where there are concepts, their tests and cosines.
+    """Write metrics by layer for one reading position, and the tests and cosines of concepts.
 
     Args:
         folder: the run's folder.
-        read_at: where the words were read.
-        layers: what the layers yielded.
+        read_at: position at which words were read.
+        layers: results of the layers.
     """
     names = sorted({name for one in layers for name in one.metrics})
     rows = [[one.layer, *(one.metrics.get(name, "") for name in names)] for one in layers]

@@ -1,4 +1,4 @@
-"""``lesion.json``, ``lesion_effects.csv`` and their kin: what lesions did, beside every family of control sets."""
+"""``lesion.json``, ``lesion_effects.csv`` and related files: lesion effects with their controls."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ EFFECTS = ("change", "control_mean", "control_std", "p_value", "effect_size")
 READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size")
 
 
-def write_lesions(folder: Path, found: LesionResult) -> None:
-    """Write the matrices, a table of every tag against every family of controls, and all the rest as JSON."""
-    write_matrix(folder / "lesion_change.csv", found.tags, found.change)
-    for family, against in found.against.items():
+def write_lesions(folder: Path, result: LesionResult) -> None:
+    """Write the matrices, a table of tags by control families, and the other results as JSON."""
+    write_matrix(folder / "lesion_change.csv", result.tags, result.change)
+    for family, against in result.against.items():
         if against.dissociation is not None:
-            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, against.dissociation.beyond)
-    write_table(folder / "lesion_effects.csv", ("tag", "family", *EFFECTS), list(_effect_rows(found)))
-    write_json(folder / "lesion.json", _facts(found))
-    if found.readings:
-        write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(found)))
-    if found.pairs is not None:
-        write_json(folder / "lesion_pairs.json", asdict(found.pairs))
+            write_matrix(folder / f"lesion_beyond_{family}.csv", result.tags, against.dissociation.beyond)
+    write_table(folder / "lesion_effects.csv", ("tag", "family", *EFFECTS), list(_effect_rows(result)))
+    write_json(folder / "lesion.json", _facts(result))
+    if result.readings:
+        write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(result)))
+    if result.pairs is not None:
+        write_json(folder / "lesion_pairs.json", asdict(result.pairs))
 
 
-def _effect_rows(found: LesionResult) -> Iterator[list[object]]:
-    for family, against in found.against.items():
+def _effect_rows(result: LesionResult) -> Iterator[list[object]]:
+    for family, against in result.against.items():
         for tag, effect in against.effects.items():
             yield [tag, family, *(getattr(effect, name) for name in EFFECTS)]
 
 
-def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
-    for name, reading in found.readings.items():
+def _reading_rows(result: LesionResult) -> Iterator[list[object]]:
+    for name, reading in result.readings.items():
         for family, effects in reading.against.items():
             for tag, effect in effects.items():
                 control = reading.intact[tag] - effect.control_mean
@@ -44,19 +44,19 @@ def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
                 yield [*row, effect.control_std, effect.p_value, effect.effect_size]
 
 
-def _facts(found: LesionResult) -> dict[str, object]:
+def _facts(result: LesionResult) -> dict[str, object]:
     return {
-        "mode": found.study.lesion.mode,
-        "tags": list(found.tags),
-        "words": dict(found.words),
-        "intact_bits": dict(found.intact),
-        "intervals": {tag: list(interval) for tag, interval in found.intervals.items()},
-        "doses": {str(share): dict(changes) for share, changes in found.doses.items()},
-        "guard": dict(found.guard),
-        "mismatch": {family: against.mismatch for family, against in found.against.items()},
+        "mode": result.study.lesion.mode,
+        "tags": list(result.tags),
+        "words": dict(result.words),
+        "intact_bits": dict(result.intact),
+        "intervals": {tag: list(interval) for tag, interval in result.intervals.items()},
+        "doses": {str(share): dict(changes) for share, changes in result.doses.items()},
+        "guard": dict(result.guard),
+        "mismatch": {family: against.mismatch for family, against in result.against.items()},
         "dissociation": {
             family: _dissociation(against.dissociation)
-            for family, against in found.against.items()
+            for family, against in result.against.items()
             if against.dissociation is not None
         },
     }

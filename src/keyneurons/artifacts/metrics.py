@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, RootModel
 
-from keyneurons.artifacts.plain import checked, read_json
+from keyneurons.artifacts.plain import read_json, validate
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import check_name, metric_name
 
@@ -26,13 +26,13 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(_name)]
 
 
 class Metrics(RootModel[Annotated[Mapping[Name, float], Field(min_length=1)]]):
-    """Finite numbers by name, at least one."""
+    """Finite numbers by metric name, at least one."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
 
 class Curves(RootModel[Mapping[Name, Mapping[Layer, float]]]):
-    """By name a number for each layer."""
+    """Finite numbers by metric name and layer."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -43,7 +43,7 @@ def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
-    """Write curves over the layers into a run's folder; MLflow draws them with the layer as the step."""
+    """Write curves over the layers into a run's folder; in MLflow the layer is the step."""
     write_json(folder / LAYERS_FILE, {name: dict(curve) for name, curve in curves.items()})
 
 
@@ -53,14 +53,14 @@ def read_metrics(folder: Path) -> Mapping[str, float]:
     Raises:
         ValueError: the file is damaged.
     """
-    return checked(Metrics, read_json(folder / METRICS_FILE), folder / METRICS_FILE).root
+    return validate(Metrics, read_json(folder / METRICS_FILE), folder / METRICS_FILE).root
 
 
 def read_curves(folder: Path) -> Mapping[str, Mapping[str, float]]:
-    """The curves in a run's folder, none where it has none.
+    """The curves in a run's folder, empty if the file is missing.
 
     Raises:
         ValueError: the file is damaged.
     """
     path = folder / LAYERS_FILE
-    return checked(Curves, read_json(path), path).root if path.exists() else {}
+    return validate(Curves, read_json(path), path).root if path.exists() else {}

@@ -1,4 +1,4 @@
-"""``overlap_count.csv`` and its kin: how far the sets of every two tags overlap."""
+"""``overlap_count.csv`` and related files: overlap of the sets of every pair of tags."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def write_overlap(folder: Path, overlap: Overlap) -> None:
 
 
 def read_overlap_counts(folder: Path) -> tuple[tuple[str, ...], Int[ndarray, "tags tags"]]:
-    """The tags, and how many key neurons every two of them share, from a run's folder.
+    """The tags and the number of key neurons that every pair shares, from a run's folder.
 
     Raises:
-        ValueError: the file holds no such matrix.
+        ValueError: the file is not such a matrix.
     """
     return read_matrix(_path(folder, "count"))
 

@@ -1,4 +1,4 @@
-"""JSON and YAML as plain values: one reader and one writer each, so that nothing changes its meaning on the way."""
+"""Strict readers and writers of JSON and YAML as plain values."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from keyneurons.atomic_files import check_regular
 
-_LONGEST = 200  # characters of what a library says of a file
+_LONGEST = 200  # characters of a value or of a library's message in an error
 
 
 class Strict(BaseModel):
-    """A part of a file: frozen, closed to unknown keys, and nothing is converted (``"2"``, ``2.0`` or true for 2)."""
+    """A part of a file: frozen, without unknown keys, and without conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -25,34 +25,39 @@ class Strict(BaseModel):
 M = TypeVar("M", bound=BaseModel)
 
 
-def checked(model: type[M], plain: Any, path: Path) -> M:
-    """What a file holds, as a model of it.
+def validate(model: type[M], plain: Any, path: Path) -> M:
+    """Validate the contents of a file.
 
     Args:
-        model: the model.
-        plain: what was read from the file.
+        model: pydantic model of the contents.
+        plain: contents of the file as plain values.
         path: the file, for errors.
 
+    Returns:
+        The validated contents.
+
     Raises:
-        ValueError: it holds something else; one line names the file, the first key that is wrong and how many are.
+        ValueError: the contents do not fit the model; one line names the file, the first invalid
+            key and the number of further ones.
     """
     if not isinstance(plain, dict):
-        raise ValueError(f"{path} is damaged: it holds no mapping")
+        raise ValueError(f"{path} is damaged: not a mapping")
     try:
         return model.model_validate(plain)
     except ValidationError as error:
         first, *others = error.errors()
-        told, more = first["msg"].removeprefix("Value error, "), f" (and {len(others)} more)" if others else ""
+        message, more = first["msg"].removeprefix("Value error, "), f" (and {len(others)} more)" if others else ""
         if key := " ".join(".".join(map(str, first["loc"])).split()):
-            told = f"{key}: {told}, got {_short(first['input'])}"
-        raise ValueError(f"{path} does not fit this version: {told}{more}") from None
+            message = f"{key}: {message}, got {_short(first['input'])}"
+        raise ValueError(f"{path} does not fit this version: {message}{more}") from None
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: it is no JSON, or holds NaN, an infinity or a key twice; the file is named.
+        ValueError: the file is not JSON, or has NaN, infinity or a duplicate key; the message names
+            the file.
     """
     check_regular(path)
     try:
@@ -63,23 +68,23 @@ def read_json(path: Path) -> Any:
 
 
 def write_yaml(value: Any) -> str:
-    """A plain value as YAML; ``read_yaml`` gives it back, whatever text it holds."""
+    """A plain value as YAML text that ``read_yaml`` reads back unchanged."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False)
 
 
 def read_yaml(path: Path) -> Any:
-    """Read a YAML file; nothing in it is resolved.
+    """Read a YAML file without resolving interpolations.
 
     Raises:
-        ValueError: it is no YAML, was cut short, or holds an alias, a key twice, or one that is no text; the file is
-            named.
+        ValueError: the file is not YAML, is truncated, or has an alias, a duplicate key or a key
+            that is not text; the message names the file.
     """
     check_regular(path)
     try:
         text = path.read_text(encoding="utf-8")
         if not text.endswith("\n"):
-            raise ValueError("it ends in the middle of a line")
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader of ours)
+            raise ValueError("the last line is incomplete")
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (derived from SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {_short(error)}") from error
 
@@ -90,11 +95,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes no aliases: a few lines of them stand for more values than there is memory."""
+    """A safe loader that rejects aliases: nested aliases can expand beyond the memory."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise ValueError("it holds an alias (*name)")
+            raise ValueError("aliases (*name) are not supported")
         return super().compose_node(parent, index)
 
 
@@ -102,7 +107,7 @@ def _construct_mapping(loader: _Loader, node: Any) -> dict[str, Any]:
     construct: Callable[..., Any] = loader.construct_object
     pairs = [(construct(key, deep=True), construct(value, deep=True)) for key, value in node.value]
     if other := [key for key, _ in pairs if not isinstance(key, str)]:
-        raise ValueError(f"the key {other[0]!r} is no text")
+        raise ValueError(f"the key {other[0]!r} is not text")
     return _unique(pairs)
 
 
@@ -110,20 +115,20 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _constru
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} stands there twice")
-    return found
+        raise ValueError(f"duplicate key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return mapping
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a finite number")
 
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text} is too large a number")
+        raise ValueError(f"{text} is too large")
     return value
 
 

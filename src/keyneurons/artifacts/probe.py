@@ -1,4 +1,4 @@
-"""``probe.safetensors``: the trained probe, with its tags and the neurons that it reads."""
+"""``probe.safetensors``: the trained probe, with its tags and neurons."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def write_probe(path: Path, probe: KeyProbe, sets: NeuronSets, tags: Sequence[st
     Args:
         path: the file.
         probe: the probe.
-        sets: the neuron sets whose layers its columns are counted over.
-        tags: the tag of every column of its weights.
+        sets: neuron sets with the layers that the probe's columns refer to.
+        tags: the tag of every output of the probe.
         method: name of the selection method.
     """
     width = sets.neurons_per_layer

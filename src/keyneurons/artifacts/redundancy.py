@@ -12,7 +12,7 @@ REDUNDANCY_FILE = "redundancy.json"
 
 
 def write_redundancy(path: Path, redundant: Redundancy, sets: NeuronSets) -> None:
-    """Write clusters of the key neurons, each with its representative first, and angles in degrees."""
+    """Write clusters of key neurons, each with its representative first, and angles in degrees."""
     width = sets.neurons_per_layer
     facts = {
         "clusters": [

@@ -1,4 +1,4 @@
-"""``run.json``: what a run is called and belongs to; ``mlflow_run.json``: where MLflow has it."""
+"""``run.json``: name, sweep, tags and dataset of a run; ``mlflow_run.json``: its MLflow id."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, NonNegativeInt
 
-from keyneurons.artifacts.plain import Strict, checked, read_json
+from keyneurons.artifacts.plain import Strict, read_json, validate
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import LONGEST_DATASET, LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
 from keyneurons.records import Split, Treebank
@@ -19,13 +19,13 @@ RunId = Annotated[str, Field(pattern=r"^[\w-]{1,64}$")]
 
 
 def _own_tag(name: str) -> str:
-    """The name of a tag that a run of ours may have.
+    """Check the name of an MLflow tag.
 
     Raises:
-        ValueError: MLflow does not take it, or sets it itself.
+        ValueError: the name is invalid or reserved by MLflow.
     """
     if name.startswith("mlflow."):
-        raise ValueError("tags that begin with mlflow. are set as a run is sent")
+        raise ValueError("tags that begin with mlflow. are reserved")
     return check_name(name)
 
 
@@ -56,7 +56,10 @@ class DatasetFacts(Strict):
 
 
 class RunFacts(Strict):
-    """A run: ``choices`` by config group, ``start_time`` in milliseconds, and once they are known the rest."""
+    """A run: ``choices`` by config group, ``start_time`` in milliseconds since 1970.
+
+    ``run_id``, ``uri`` and ``dataset`` are None until known.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
     parent: RunId | None
@@ -69,18 +72,18 @@ class RunFacts(Strict):
 
 
 class Logged(Strict):
-    """The id that a run has in MLflow."""
+    """The MLflow id of a run."""
 
     run_id: RunId
 
 
 def read_run_facts(folder: Path) -> RunFacts:
-    """What ``run.json`` of a run's folder says.
+    """Read the ``run.json`` of a run's folder.
 
     Raises:
-        ValueError: it is damaged, or none of this version.
+        ValueError: the file is damaged or of another version.
     """
-    return checked(RunFacts, read_json(folder / RUN_FILE), folder / RUN_FILE)
+    return validate(RunFacts, read_json(folder / RUN_FILE), folder / RUN_FILE)
 
 
 def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: str) -> None:
@@ -95,10 +98,10 @@ def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: st
 
 
 def read_logged(folder: Path) -> str | None:
-    """The MLflow id under which a run's folder was sent, or None where it was not.
+    """The MLflow id of a run's folder, or None if the run was not sent to MLflow.
 
     Raises:
-        ValueError: the file that says so is damaged.
+        ValueError: ``mlflow_run.json`` is damaged.
     """
     path = folder / LOGGED_FILE
-    return checked(Logged, read_json(path), path).run_id if path.exists() else None
+    return validate(Logged, read_json(path), path).run_id if path.exists() else None

@@ -1,4 +1,4 @@
-"""Which files a run leaves in its folder; MLflow gets them under the same names."""
+"""The result files in a run's folder; MLflow stores them under the same names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.confounds import Confounded
-from keyneurons.artifacts.bound import Bound
+from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, write_key_neurons
 from keyneurons.artifacts.layers import write_layers
 from keyneurons.artifacts.lesions import write_lesions
@@ -27,7 +27,7 @@ CONFUSION_FILE = "confusion.csv"
 
 
 def write_run_files(result: Result, folder: Path) -> None:
-    """Write everything that a run found, figures and summary apart."""
+    """Write all results of a run except figures and summary."""
     text, sets, probed = result.text, result.key.sets, result.evidence.key
     names, method = text.labels.names, result.experiment.method
     dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
@@ -60,20 +60,20 @@ def write_run_sets(
 
     Args:
         path: the file.
-        experiment: what selected them.
+        experiment: the experiment.
         dataset: id and digest of the text.
-        column: where the tags are from.
+        column: column of the tags.
         sets: the key neurons.
-        confounds: what each key neuron has in common with surface features, if that was checked.
+        confounds: correlations of each key neuron with surface features, if computed.
     """
     settings: dict[str, Any] = {**asdict(experiment.selection.rule), "seed": experiment.seed}
     if experiment.attribute is not None:
-        by = experiment.attribute.method
-        attribution = {"kind": type(by).__name__, **asdict(by)}
+        method = experiment.attribute.method
+        attribution = {"kind": type(method).__name__, **asdict(method)}
         settings = {"scored_at": "prediction", "attribution": attribution, **settings}
     write_key_neurons(
         path,
-        Bound.of(experiment.read, column),
+        Binding.of(experiment.read, column),
         sets.tags,
         dataset=dataset,
         layers=sets.layers,
@@ -85,14 +85,14 @@ def write_run_sets(
 
 
 def sets_digest(sets: NeuronSets) -> str:
-    """Digest of which neurons were selected for which tag, and nothing else."""
+    """Digest of the neurons selected for every tag, independent of scores and order."""
     tags = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in sets.tags.items()}
     return json_digest([sets.site, tags])[:16]
 
 
 def _curves(result: Result) -> dict[str, dict[int, float]]:
-    """Every measure by layer, and how far the attributions of a layer are from complete."""
-    layers, residuals = result.layers.read_at, result.key.words.residuals
-    curves = {name: curve for at, found in layers.items() for name, curve in layer_metrics(at, found).items()}
-    of_layers = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
-    return curves | ({"layer/attribution/residual": of_layers} if of_layers else {})
+    """Every metric by layer, and the completeness error of attributions by layer."""
+    read_at, residuals = result.layers.read_at, result.key.words.residuals
+    curves = {name: curve for at, layers in read_at.items() for name, curve in layer_metrics(at, layers).items()}
+    by_layer = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
+    return curves | ({"layer/attribution/residual": by_layer} if by_layer else {})

@@ -1,4 +1,4 @@
-"""The neuron sets that finished runs left, in groups whose neurons are the same things."""
+"""Neuron sets of finished runs, grouped by their binding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from keyneurons.analysis.consensus import Consensus, SelectedNeuron, Tally, consensus, selected_neurons, tally
 from keyneurons.analysis.set_agreement import SetAgreement, set_agreement
-from keyneurons.artifacts.bound import Bound
+from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import sets_in, write_key_neurons
 from keyneurons.records import NeuronSets
 
@@ -24,9 +24,9 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class SetGroup:
-    """Runs whose sets are compared; the rest is None or empty where there is one run only."""
+    """Runs with comparable sets; comparisons are None or empty for a single run."""
 
-    bound: Bound
+    bound: Binding
     sets: Mapping[str, NeuronSets]
     agreement: SetAgreement | None = None
     found: tuple[SelectedNeuron, ...] = ()
@@ -35,16 +35,16 @@ class SetGroup:
 
 
 def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> tuple[SetGroup, ...]:
-    """Compare the sets of runs within groups that are bound to the same; the largest group first.
+    """Compare the sets of runs within groups of equal bindings.
 
     Args:
         files: the ``key_neurons.json`` of every run, in the order of the table.
-        share: of the runs that must find a neuron of the consensus; None asks for more than half.
+        share: minimum share of runs that select a neuron of the consensus; None means a majority.
 
     Returns:
-        The groups.
+        The groups, largest first.
     """
-    groups: dict[Bound, dict[str, NeuronSets]] = {}
+    groups: dict[Binding, dict[str, NeuronSets]] = {}
     for run, file in files.items():
         bound, sets = sets_in(file)
         groups.setdefault(bound, {})[run] = sets
@@ -57,34 +57,36 @@ def group_sets(files: Mapping[str, Mapping[str, Any]], share: float | None) -> t
     )
 
 
-def why_apart(groups: Sequence[SetGroup]) -> str | None:
-    """Why sets are compared within groups only, and how to have one group alone."""
+def explain_groups(groups: Sequence[SetGroup]) -> str | None:
+    """A message on why sets are compared within groups only; None for a single group."""
     if len(groups) < 2:
         return None
     named = "; ".join(f"{group.bound} ({len(group.sets)})" for group in groups)
-    found = _differences(groups)
-    differ = ", ".join(f"{name} ({', '.join(str(value)[:40] for value in values)})" for name, values in found.items())
-    hints = [FILTERS[name].format(values[0]) for name, values in found.items() if name in FILTERS]
-    alone = f' One of them alone: keyneurons compare "filter={hints[0]}".' if hints else ""
-    lonely = " Every run is alone in its group." if all(len(group.sets) == 1 for group in groups) else ""
+    differences = _differences(groups)
+    differ = ", ".join(
+        f"{name} ({', '.join(str(value)[:40] for value in values)})" for name, values in differences.items()
+    )
+    hints = [FILTERS[name].format(values[0]) for name, values in differences.items() if name in FILTERS]
+    hint = f' To compare one group alone: keyneurons compare "filter={hints[0]}".' if hints else ""
+    single = " Every group has a single run." if all(len(group.sets) == 1 for group in groups) else ""
     return (
-        f"Neurons of different {' and '.join(found)} are not the same things, so sets are not compared between these "
-        f"groups, only within each: {named}. They differ in {differ}.{lonely}{alone}"
+        f"Neurons of different {' and '.join(differences)} are not comparable, so sets are compared within these "
+        f"groups only: {named}. They differ in {differ}.{single}{hint}"
     )
 
 
 def _differences(groups: Sequence[SetGroup]) -> dict[str, tuple[object, ...]]:
-    """In what groups differ, and the values."""
-    names = [field.name for field in fields(Bound)]
+    """Fields of the binding that differ between groups, with their values."""
+    names = [field.name for field in fields(Binding)]
     values = {name: tuple(dict.fromkeys(getattr(group.bound, name) for group in groups)) for name in names}
-    return {name: several for name, several in values.items() if len(several) > 1}
+    return {name: distinct for name, distinct in values.items() if len(distinct) > 1}
 
 
 def write_consensus(path: Path, group: SetGroup, files: Mapping[str, Mapping[str, Any]], share: float | None) -> None:
-    """Write the consensus of a group as a ``key_neurons.json`` that a run takes; scores are shares of agreeing runs.
+    """Write the consensus of a group as ``key_neurons.json``; scores are shares of agreeing runs.
 
     Raises:
-        ValueError: there is one run only.
+        ValueError: the group has a single run.
     """
     if group.consensus is None:
         raise ValueError(f"a consensus needs at least 2 runs, got {len(group.sets)}")

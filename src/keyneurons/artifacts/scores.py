@@ -1,4 +1,4 @@
-"""``scores.safetensors``: the scores of all neurons, one ``[tags, neurons]`` tensor a layer."""
+"""``scores.safetensors``: the scores of all neurons, one ``[tags, neurons]`` tensor per layer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TENSOR = re.compile(r"(?P<site>\w+)\.(?P<layer>[0-9]+)(?P<p>\.p_value)?")
 
 
 def write_scores(path: Path, scores: Scores, tags: Sequence[str], method: str) -> None:
-    """Write the scores of all neurons, and p-values where the method has them; tags by row, and the method's name."""
+    """Write the scores of all neurons, p-values if the method has them, tags and method name."""
     width, tensors = scores.neurons_per_layer, dict[str, Tensor]()
     for i, layer in enumerate(scores.layers):
         columns = slice(i * width, (i + 1) * width)
@@ -34,7 +34,7 @@ def write_scores(path: Path, scores: Scores, tags: Sequence[str], method: str) -
 
 @dataclass(frozen=True)
 class ScoresFile:
-    """A file of scores whose head is sound: its tags, and by layer the name of the tensor."""
+    """A file of scores with a valid header: its tags, and the tensor names by layer."""
 
     path: Path
     site: str
@@ -46,7 +46,7 @@ class ScoresFile:
         """The scores of a layer.
 
         Raises:
-            ValueError: they are damaged.
+            ValueError: the tensor is damaged.
         """
         try:
             with safe_open(self.path, framework="np") as file:
@@ -59,17 +59,17 @@ class ScoresFile:
 
 
 def open_scores(path: Path) -> ScoresFile:
-    """Read the head of a file of scores.
+    """Read and check the header of a file of scores.
 
     Raises:
-        ValueError: it is damaged, or no such file.
+        ValueError: the file is damaged or not a file of scores.
     """
     check_regular(path)
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata() or {}
-            heads = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            shapes = {name: (head.get_shape(), head.get_dtype()) for name, head in heads.items()}
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            shapes = {name: (part.get_shape(), part.get_dtype()) for name, part in slices.items()}
         tags, site = json.loads(facts["tags"]), facts["site"]
     except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error!r}") from error
@@ -80,12 +80,12 @@ def open_scores(path: Path) -> ScoresFile:
     for name, (shape, dtype) in shapes.items():
         parts = _TENSOR.fullmatch(name)
         if parts is None or parts["site"] != site or dtype not in {"F32", "F64"}:
-            raise ValueError(f"{path} is damaged: a tensor {name!r} of {dtype} is none of scores of {site}")
+            raise ValueError(f"{path} is damaged: tensor {name!r} of {dtype} does not hold scores of {site}")
         if len(shape) != 2 or shape[0] != len(tags):
-            raise ValueError(f"{path} is damaged: {name} is {shape}, and there are {len(tags)} tags")
+            raise ValueError(f"{path} is damaged: {name} has shape {shape} for {len(tags)} tags")
         widths.add(shape[1])
         if parts["p"] is None:
             layers[int(parts["layer"])] = name
     if len(widths) != 1 or not layers:
-        raise ValueError(f"{path} is damaged: its layers have {sorted(widths)} neurons")
+        raise ValueError(f"{path} is damaged: its layers must have one width, got {sorted(widths)}")
     return ScoresFile(path, site, tuple(tags), widths.pop(), layers)

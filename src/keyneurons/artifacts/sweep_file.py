@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keyneurons.artifacts.plain import Strict, checked, read_json
+from keyneurons.artifacts.plain import Strict, read_json, validate
 from keyneurons.atomic_files import write_json
 
 SWEEP_FILE = "sweep.json"
@@ -26,7 +26,7 @@ def read_sweep_file(folder: Path) -> SweepFile:
         ValueError: it is no sweep's folder, or its file is damaged.
     """
     try:
-        return checked(SweepFile, read_json(folder / SWEEP_FILE), folder / SWEEP_FILE)
+        return validate(SweepFile, read_json(folder / SWEEP_FILE), folder / SWEEP_FILE)
     except (OSError, ValueError) as error:
         raise ValueError(f"{folder} is no sweep's folder: it has no readable {SWEEP_FILE}") from error
 

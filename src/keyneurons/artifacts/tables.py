@@ -1,4 +1,4 @@
-"""Tables as CSV: how they are written, and how a matrix is read again. Names are text, whatever they look like."""
+"""Writing tables as CSV, and reading matrices back; names are text and never converted."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "name
 
 
 def read_matrix(path: Path) -> tuple[tuple[str, ...], Shaped[ndarray, "names names"]]:
-    """Read what ``write_matrix`` wrote.
+    """Read a matrix written by ``write_matrix``.
 
     Args:
         path: the file.
 
     Returns:
-        The names and the matrix, of integers if all its cells are integers.
+        The names and the matrix, with an integer dtype if all cells are integers.
 
     Raises:
-        ValueError: it holds no such matrix.
+        ValueError: the file is not such a matrix.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -51,7 +51,7 @@ def read_matrix(path: Path) -> tuple[tuple[str, ...], Shaped[ndarray, "names nam
         )
         square = matrix.reshape(len(names), len(names))
     except (csv.Error, ValueError) as error:
-        raise ValueError(f"{path} holds no matrix: {error}") from error
+        raise ValueError(f"{path} is not a matrix: {error}") from error
     if corner or [row[:1] for row in rows] != [[name] for name in names]:
-        raise ValueError(f"{path} holds no matrix with the same names as header and first column")
+        raise ValueError(f"{path} is not a matrix with the same names as header and first column")
     return tuple(names), square

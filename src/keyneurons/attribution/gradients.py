@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from keyneurons.activations.capture import Through, passing
+from keyneurons.activations.capture import SiteHook, hook_site
 from keyneurons.attribution.recording import Recording
 from keyneurons.models.families import Family, block_modules
 from keyneurons.models.head import Predictor
@@ -85,7 +85,7 @@ class Differentiator:
         """
         activations: dict[int, Tensor] = {}
 
-        def substitute(layer: int) -> Through:
+        def substitute(layer: int) -> SiteHook:
             def through(value: Tensor) -> Tensor:
                 replacement = substitutes[layer]
                 activations[layer] = value if replacement is None else replacement
@@ -100,7 +100,7 @@ class Differentiator:
         first = min(substitutes)
         with (
             torch.enable_grad(),
-            passing(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
+            hook_site(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
         ):
             hidden = recording.inputs[first][words][:, None].expand(-1, copies, -1)
             for number in range(first, len(blocks)):

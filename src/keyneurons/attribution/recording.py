@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from keyneurons.activations.capture import passing
-from keyneurons.models.blocks import listening, run_block
+from keyneurons.activations.capture import hook_site
+from keyneurons.models.blocks import observe_blocks, run_block
 from keyneurons.models.families import Family
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
@@ -121,7 +121,7 @@ def record(
         activations[layer] = positions.take(value)
 
     hooks = {layer: functools.partial(record_activation, layer) for layer in layers}
-    with listening(model, family, 0, record_call), passing(model, family, site, hooks), quiet_transformers():
+    with observe_blocks(model, family, 0, record_call), hook_site(model, family, site, hooks), quiet_transformers():
         output = model(**{**inputs, "past_key_values": cache, "use_cache": True})
     layers_of_cache: list[Any] = cache.layers
     calls = [Call(a, kv.keys, kv.values) for a, kv in zip(arguments, layers_of_cache, strict=True)]

@@ -1,1 +1,1 @@
-"""From a checked configuration to the objects of an experiment."""
+"""Building the objects of an experiment from a validated configuration."""

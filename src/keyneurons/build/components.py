@@ -1,4 +1,4 @@
-"""Swappable components, and the trainer and the optimizer of the probes: the only place that instantiates."""
+"""Instantiation of components that a configuration names by ``_target_``."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from lightning import Trainer
 
 
-def instantiated(key: str, component: schema.Component) -> Any:
-    """Make a swappable component.
+def instantiate_component(key: str, component: schema.Component) -> Any:
+    """Instantiate the component of a configuration key.
 
     Raises:
-        ValueError: its signature or its own checks refuse the arguments; named by its key.
+        ValueError: the component rejects its arguments; the message names the key.
     """
     try:
         return instantiate(component.model_dump(by_alias=True))
@@ -27,17 +27,17 @@ def instantiated(key: str, component: schema.Component) -> Any:
 
 
 def build_probe_settings(probe: schema.Probe) -> Any:
-    """How probes are trained, tried on one parameter: a wrong learning rate is refused now.
+    """Settings of probe training; the optimizer is tested on one parameter.
 
     Raises:
-        ValueError: the optimizer does not take its arguments.
+        ValueError: the optimizer rejects its arguments.
     """
     import torch
 
     from keyneurons.probe.fit import ProbeSettings
 
     values = {name: getattr(probe, name) for name in schema.Probe.model_fields}
-    optimizer = instantiated("probe.optimizer", probe.optimizer)
+    optimizer = instantiate_component("probe.optimizer", probe.optimizer)
     try:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
@@ -46,19 +46,19 @@ def build_probe_settings(probe: schema.Probe) -> Any:
 
 
 def build_trainer(component: schema.Trainer) -> Trainer:
-    """A new trainer of one device: several are for passes over the text, a probe is too small to share.
+    """A new trainer on one device; only extraction uses several.
 
     Raises:
-        ValueError: this machine lacks the accelerator, or the arguments do not fit.
+        ValueError: this machine lacks the accelerator, or the arguments are invalid.
     """
-    import lightning.pytorch  # noqa: F401 (sets the level of its log, so before it is made quiet)
+    import lightning.pytorch  # noqa: F401 (sets its log level, so it comes before quiet_lightning)
 
     from keyneurons.quiet import quiet_lightning
 
     try:
         with quiet_lightning():
-            alone = component.model_copy(update={"devices": 1, "num_nodes": 1})
-            trainer: Trainer = instantiated("trainer", alone)
+            single = component.model_copy(update={"devices": 1, "num_nodes": 1})
+            trainer: Trainer = instantiate_component("trainer", single)
     except ValueError as error:
-        raise ValueError(f"{error} (trainer is auto, cpu, or gpu where there is one)") from error
+        raise ValueError(f"{error} (trainer must be auto, cpu, or gpu on a machine with a GPU)") from error
     return trainer

@@ -1,4 +1,4 @@
-"""The treebank that a configuration names."""
+"""The dataset of a configuration."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SOURCES: Mapping[type[inputs.Dataset], Callable[[dict[str, Any], Path, int], Tre
     inputs.ConlluDataset: lambda own, _, seed: ConlluFiles(**own, seed=seed),
     inputs.TextDataset: lambda own, cache, seed: RawText(**own, cache=cache, seed=seed),
 }
-"""By kind of dataset what makes its source of its own keys, the cache and the seed."""
+"""Factories of sources by kind of dataset; arguments are the kind's own keys, cache and seed."""
 
 
 def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
-    """The treebank and what is asked of it."""
-    given = {name: getattr(dataset, name) for name in type(dataset).model_fields}
-    asked = {name: given.pop(name) for name in inputs.Dataset.model_fields}
-    own = {name: value for name, value in given.items() if name != "source"}
-    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **asked)
+    """The source of a treebank with the options of its loading: tag column, caps, tags."""
+    settings = {name: getattr(dataset, name) for name in type(dataset).model_fields}
+    options = {name: settings.pop(name) for name in inputs.Dataset.model_fields}
+    own = {name: value for name, value in settings.items() if name != "source"}
+    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **options)

@@ -1,4 +1,4 @@
-"""All parts of an experiment together."""
+"""The experiment of a configuration."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from keyneurons.pipeline.unseen_words import UnseenWords
 
 
 def build_experiment(config: schema.Config, option: str, memo: Memo | None = None) -> Experiment:
-    """Make everything that a run needs; the model's files are fetched, its weights not yet loaded.
+    """Build an experiment; the model's files are fetched, but its weights are not loaded.
 
     Args:
-        config: the checked configuration.
-        option: the selection method by the name of its option, for the records.
-        memo: keeps what other jobs of the process ask for again; a new one if it is None.
+        config: the validated configuration.
+        option: name of the selection option, for the records.
+        memo: cache shared by the jobs of a process; None makes a new one.
 
     Returns:
         The experiment.
 
     Raises:
-        ValueError: the configuration asks for what the model does not have.
-        FileNotFoundError: the model's files are not here and cannot be fetched.
+        ValueError: the configuration does not fit the model.
+        FileNotFoundError: the model's files are missing and cannot be fetched.
     """
     read = build_reader(config)
     check_model(config, read)
     check_layers(config, read)
     method = build_method(config, option)
     selection = build_selection(config, method, memo)
-    apart = config.split == "unseen_words"
+    unseen_words = config.split == "unseen_words"
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
@@ -45,7 +45,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         method=method.name,
         checks=Checks(**dict(config.reliability)),
         probing=build_probing(config, memo),
-        unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if apart else None,
+        unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if unseen_words else None,
         layers=LayerChecks(**dict(config.layer_by_layer)),
         lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),
         seed=config.seed,

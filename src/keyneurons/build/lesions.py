@@ -1,4 +1,4 @@
-"""What is lesioned how."""
+"""The lesion study of a configuration."""
 
 from __future__ import annotations
 
@@ -16,47 +16,48 @@ from keyneurons.pipeline.lesions.plan import LesionStudy
 
 
 def build_lesions(config: schema.Config, lesion: schema.Lesion, read: ActivationReader) -> LesionStudy:
-    """What is lesioned how.
+    """Build the lesion study.
 
     Raises:
-        ValueError: the model does not predict words, activations are not stored, or a mode lacks what it needs.
+        ValueError: the model does not predict words, activations are not stored, or options do not
+            fit the lesion mode.
     """
     if not config.activations.store:
-        raise ValueError("lesions are matched by stored activations: activations.store=true")
+        raise ValueError("lesions need stored activations: activations.store=true")
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
     read.model.needs_head = True
-    given = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
+    options = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
     lowest, n_layers = min(read.layers), read.model.n_layers
     if outside := [layer for layer in lesion.later_layers if not lowest < layer < n_layers]:
         raise ValueError(
-            f"lesion.later_layers must lie above layer {lowest}, the lowest lesioned, and below {n_layers}, "
+            f"lesion.later_layers must lie above layer {lowest}, the lowest lesioned layer, and below {n_layers}, "
             f"got {outside[0]}"
         )
-    cut = Lesion(*(given.pop(name) for name in ("mode", "factor", "to")))
+    mode = Lesion(*(options.pop(name) for name in ("mode", "factor", "to")))
     pairs: tuple[MinimalPair, ...] = ()
-    if (source := given.pop("pairs")) is not None:
+    if (source := options.pop("pairs")) is not None:
         pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
-    prompts, new_tokens, temperature = (given.pop(name) for name in ("prompts", "new_tokens", "temperature"))
+    prompts, new_tokens, temperature = (options.pop(name) for name in ("prompts", "new_tokens", "temperature"))
     generation = None
     if prompts is not None:
-        if cut.borrows:
-            raise ValueError(f"lesion.prompts goes with modes that are the same at every position, not with {cut.mode}")
+        if mode.needs_donors:
+            raise ValueError(f"lesion.prompts is not supported with mode={mode.mode}")
         texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
-    if (neurons := given.pop("neurons")) is not None:
+    if (neurons := options.pop("neurons")) is not None:
         path = Path(neurons).expanduser()
-        found = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), KEY_NEURONS_FILE)
-        sets = read_neuron_sets(found, read, config.dataset.tag_column)
+        file = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), KEY_NEURONS_FILE)
+        sets = read_neuron_sets(file, read, config.dataset.tag_column)
     tokens = config.activations.batch_tokens
     return LesionStudy(
-        cut,
+        mode,
         alpha=config.threshold.alpha,
         batch_tokens=max(1, tokens // 4),
         pass_tokens=4 * tokens,
         neurons=sets,
         pairs=pairs,
         generation=generation,
-        **given,
+        **options,
     )

@@ -1,10 +1,10 @@
-"""The probes and what they are measured against."""
+"""Probes and controls of a configuration."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from keyneurons.build.components import build_probe_settings, build_trainer, instantiated
+from keyneurons.build.components import build_probe_settings, build_trainer, instantiate_component
 from keyneurons.config import schema
 from keyneurons.memo import Memo
 from keyneurons.pipeline.controls.control import Control
@@ -13,19 +13,19 @@ from keyneurons.pipeline.probing import Probing
 
 
 def build_probing(config: schema.Config, memo: Memo | None = None) -> Probing:
-    """How the key neurons are probed.
+    """Build the probes of the key neurons with their controls.
 
     Args:
-        config: the checked configuration.
-        memo: keeps what runs in one process share; a new one without it.
+        config: the validated configuration.
+        memo: cache shared by the runs of a process; None makes a new one.
 
     Returns:
         The probes, their trainer and the controls.
 
     Raises:
-        ValueError: trainer, optimizer or a control does not take its arguments.
+        ValueError: trainer, optimizer or a control rejects its arguments.
     """
-    build_trainer(config.trainer)  # refused now, not after a pass over the text
+    build_trainer(config.trainer)  # raises before extraction
     identity = config.probe.model_dump_json() + config.trainer.model_dump_json()
     training = Training(
         build_probe_settings(config.probe), partial(build_trainer, config.trainer), config.seed, identity
@@ -37,18 +37,18 @@ def build_controls(config: schema.Config) -> dict[str, Control]:
     """The controls by name.
 
     Raises:
-        ValueError: a control does not take its arguments, or is none.
+        ValueError: a control rejects its arguments or does not implement ``Control``.
     """
-    controls = {name: instantiated(f"control.{name}", component) for name, component in config.control.items()}
+    controls = {name: instantiate_component(f"control.{name}", component) for name, component in config.control.items()}
     for name, control in controls.items():
         if not isinstance(control, Control):
             raise ValueError(
-                f"control.{name}._target_={config.control[name].target} must make a control, with label, contrast, "
+                f"control.{name}._target_={config.control[name].target} must make a control with label, contrast, "
                 f"reads and __call__, got {type(control).__name__}"
             )
     return controls
 
 
 def reads_all(control: Control) -> bool:
-    """Whether a control reads all neurons, however few the key neurons are."""
+    """Whether a control reads all neurons, regardless of the number of key neurons."""
     return control.reads(1, 10**9) == 10**9

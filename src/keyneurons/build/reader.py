@@ -1,4 +1,4 @@
-"""The reader of activations and the model behind it."""
+"""The activation reader of a configuration and its model."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SOURCES: Mapping[type[inputs.Model], Callable[[Any, Path], ModelSource]] = {
 
 
 def build_reader(config: schema.Config) -> ActivationReader:
-    """The reader of activations, bound to a model whose files are here."""
+    """Fetch the model's files and build the reader of its activations."""
     files = build_model_source(config.model, config.cache.expanduser()).fetch()
-    return reader_of(config, build_model(config.model, files), build_processes(config))
+    return make_reader(config, build_model(config.model, files), build_processes(config))
 
 
-def reader_of(config: schema.Config, model: LanguageModel, processes: Processes) -> ActivationReader:
-    """The reader of a model's activations, as the configuration asks for them."""
+def make_reader(config: schema.Config, model: LanguageModel, processes: Processes) -> ActivationReader:
+    """The reader of a model's activations with the settings of a configuration."""
     return ActivationReader(
         model=model,
         site=config.site,
@@ -46,7 +46,7 @@ def reader_of(config: schema.Config, model: LanguageModel, processes: Processes)
 
 
 def build_model(model: inputs.Model, files: ModelFolder) -> LanguageModel:
-    """The model, nothing of it loaded yet."""
+    """The model, not loaded yet."""
     return LanguageModel(
         files,
         dtype=model.dtype,
@@ -58,31 +58,33 @@ def build_model(model: inputs.Model, files: ModelFolder) -> LanguageModel:
 
 
 def build_processes(config: schema.Config) -> Processes:
-    """Who shares the passes over the text.
+    """The processes that share the passes over the text.
 
     Raises:
-        ValueError: there are no such devices, or the model is to be on one of its own, or spread over several.
+        ValueError: the devices do not exist, or conflict with ``model.device`` or
+            ``model.device_map``.
     """
     devices, accelerator = config.activations.devices, config.trainer.model_dump().get("accelerator", "auto")
     processes = Processes(str(accelerator), devices, config.activations.num_nodes)
     if processes.number > 1 and (config.model.device_map is not None or config.model.device != "auto"):
         raise ValueError(
-            f"activations.devices={devices} gives each of several processes a device and the whole model: it needs "
-            "model.device=auto and model.device_map=null"
+            f"activations.devices={devices} puts the whole model on each device; it needs model.device=auto and "
+            "model.device_map=null"
         )
     return processes
 
 
 def build_model_source(model: inputs.Model, cache: Path) -> ModelSource:
-    """Where the model comes from."""
+    """The source of the model's files."""
     return SOURCES[type(model)](model, cache)
 
 
 def check_model(config: schema.Config, read: ActivationReader) -> None:
-    """Refuse more key neurons than there are, an unknown architecture, and a device that is not here.
+    """Check architecture, device and ``top_k`` against the model.
 
     Raises:
-        ValueError: one of these.
+        ValueError: the architecture is unknown, the device is missing, or ``top_k`` exceeds the
+            number of neurons.
     """
     _ = read.model.family, read.model.device
     width = read.model.width(config.site)
@@ -93,12 +95,12 @@ def check_model(config: schema.Config, read: ActivationReader) -> None:
 
 
 def check_layers(config: schema.Config, read: ActivationReader) -> None:
-    """Refuse readings of the layers by themselves that the model does not allow.
+    """Check that the model supports every ``layer_by_layer.read_at``.
 
     Raises:
-        ValueError: it does not predict, or nothing is in front of the first word.
+        ValueError: the model does not predict words, or there is no BOS token.
     """
     for read_at in config.layer_by_layer.read_at:
         replace(read, read_at=read_at)
         if read_at == "prediction" and read.bos_id() is None:
-            raise ValueError("layer_by_layer.read_at=[prediction] needs a token in front of the first word: model.bos")
+            raise ValueError("layer_by_layer.read_at=[prediction] needs a BOS token (model.bos)")

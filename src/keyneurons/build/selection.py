@@ -1,4 +1,4 @@
-"""How neurons are scored and selected: by activations or by attribution."""
+"""The selection method of a configuration, on activations or on attributions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
-from keyneurons.build.components import instantiated
+from keyneurons.build.components import instantiate_component
 from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
 from keyneurons.config.overrides import options_of
@@ -22,7 +22,7 @@ from keyneurons.selection.scorer import NeuronScorer
 
 @dataclass(frozen=True)
 class Method:
-    """A selection method: its name, its scorer, and what it attributes, unless it scores activations."""
+    """A selection method: name, scorer, and attribution if it does not score activations."""
 
     name: str
     scorer: NeuronScorer
@@ -30,17 +30,17 @@ class Method:
 
     @property
     def traits(self) -> Traits:
-        """What the scorer needs and offers."""
+        """Requirements and abilities of the scorer."""
         return scoring_of(self.scorer).traits
 
 
 def build_method(config: schema.Config, option: str) -> Method:
-    """The selection method, named by its option, or by its target where an option of this package was given another.
+    """The selection method, named by its option, or by its target if that was overridden.
 
     Raises:
-        ValueError: its arguments are refused, or it is nothing that can be called.
+        ValueError: the method rejects its arguments or is not callable.
     """
-    component, target = instantiated("selection", config.selection), config.selection.target
+    component, target = instantiate_component("selection", config.selection), config.selection.target
     name = target if option in options_of("selection") and not target.startswith("keyneurons.") else option
     if isinstance(component, Attribution):
         return Method(name, component.scorer, component)
@@ -53,20 +53,20 @@ def build_method(config: schema.Config, option: str) -> Method:
 
 
 def build_selection(config: schema.Config, method: Method, memo: Memo | None = None) -> Selection:
-    """How key neurons are selected; ``memo`` keeps scores, a new one if it is None.
+    """The selection of key neurons; ``memo`` caches scores, None makes a new one.
 
     Raises:
-        ValueError: the method does not go with the threshold, or with activations that are not stored.
+        ValueError: the method does not support the threshold, or streaming without a store.
     """
     traits, threshold = method.traits, config.threshold
     if threshold.kind == "permutation" and not traits.permutable:
         raise ValueError(
-            "threshold.kind=permutation asks for more than a neuron frequent by chance for any tag; "
-            f"selection={method.name} has a test of its own: threshold.kind=fdr"
+            f"threshold.kind=permutation does not suit selection={method.name}, which has its own test; "
+            "use threshold.kind=fdr"
         )
     if threshold.kind == "fdr" and not traits.tested:
         raise ValueError(
-            f"threshold.kind=fdr needs p-values, which selection={method.name} has not; use threshold.kind=permutation"
+            f"threshold.kind=fdr needs p-values, which selection={method.name} lacks; use threshold.kind=permutation"
         )
     if threshold.kind == "permutation" and threshold.permutations < (least := math.ceil(1 / threshold.alpha) - 1):
         raise ValueError(
@@ -82,13 +82,13 @@ def build_selection(config: schema.Config, method: Method, memo: Memo | None = N
 
 
 def _check_streaming(config: schema.Config, method: Method) -> None:
-    """Refuse what cannot be had from one pass over the text.
+    """Check that a configuration needs no stored activations.
 
     Raises:
-        ValueError: it is asked for.
+        ValueError: the method or another option needs them.
     """
     if not method.traits.views:
-        raise ValueError(f"activations.store=false goes with methods that need sums only, not selection={method.name}")
+        raise ValueError(f"activations.store=false supports only methods that need sums, got selection={method.name}")
     few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
         "threshold.kind=fdr or none": config.threshold.kind != "permutation",
@@ -97,15 +97,16 @@ def _check_streaming(config: schema.Config, method: Method) -> None:
         "reliability.bootstraps=0": config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,
     }
-    if missing := [override for override, given in needed.items() if not given]:
+    if missing := [override for override, is_set in needed.items() if not is_set]:
         raise ValueError(f"activations.store=false also needs {', '.join(missing)}")
 
 
 def build_attribution(config: schema.Config, method: Method, read: ActivationReader) -> AttributionReader | None:
-    """What attributes words to neurons, if neurons are selected by that.
+    """The reader of attributions, or None if the method scores activations.
 
     Raises:
-        ValueError: the model does not predict words, or the method does not go with the site or without a store.
+        ValueError: the model does not predict words, or the method does not support the site or
+            needs a store.
     """
     attribution = method.attribution
     if attribution is None:

@@ -1,4 +1,4 @@
-"""The store of the runs."""
+"""The MLflow store of a configuration."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from keyneurons.tracking import Store
 
 
 def build_store(tracking: schema.Tracking) -> Store:
-    """Where the runs go."""
+    """The store of the runs."""
     return Store(tracking.uri, tracking.artifacts, tracking.experiment)

@@ -31,7 +31,7 @@ def extract_for(overrides: Sequence[str]) -> Iterator[str]:
     places = together(jobs)
     for job in {(job.activation_fingerprint, job.config.site): job for job in jobs}.values():
         config, of_sites = job.config, places[job.activation_fingerprint]
-        read = replace(build_reader(config), layers=of_sites[config.site], together=of_sites)
+        read = replace(build_reader(config), layers=of_sites[config.site], prefetch=of_sites)
         treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load(read)
         StoredActivations.of(read, treebank)
         if not read.processes.first:

@@ -1,1 +1,1 @@
-"""Interventions inside the running model, and what they do to its predictions."""
+"""Lesions (ablations): interventions in the running model and their effect on its predictions."""

@@ -1,4 +1,4 @@
-"""What is done to which neurons: several conditions side by side in one pass."""
+"""Lesion conditions, several of which are applied in one forward pass."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ Replacement = Callable[
     [Float[Tensor, "sentences tokens changed"], Float[Tensor, "sentences tokens changed"] | None],
     Float[Tensor, "sentences tokens changed"],
 ]
-"""Makes new activations of those of some neurons; it is given the activations of other words too, where there are
-any."""
+"""Maps the activations of some neurons, and those of donor words or None, to new activations."""
 
 
 @dataclass(frozen=True)
 class Condition:
-    """By layer, the neurons that are changed and what takes the place of their activations."""
+    """By layer, the lesioned neurons and the replacement of their activations."""
 
     neurons: Mapping[int, Int[Tensor, " changed"]]
     change: Mapping[int, Replacement]
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """The layers where something is changed, ascending."""
+        """The lesioned layers, ascending."""
         return tuple(sorted(self.neurons))
 
 
-def changed(
+def apply_conditions(
     conditions: Sequence[Condition],
     layer: int,
     value: Float[Tensor, "rows tokens neurons"],
     where: Bool[Tensor, "rows tokens"] | None = None,
-    lent: Float[Tensor, "sentences tokens neurons"] | None = None,
+    donated: Float[Tensor, "sentences tokens neurons"] | None = None,
 ) -> Float[Tensor, "rows tokens neurons"]:
-    """What a layer carries under several conditions.
+    """Activations of a layer under several conditions.
 
     Args:
-        conditions: all conditions of the pass, whether they change this layer or not.
+        conditions: all conditions of the pass, including those without neurons in this layer.
         layer: the layer.
         value: the activations, all sentences of the first condition first.
-        where: the positions where they are changed; everywhere by default.
-        lent: for each position of each sentence the activation of another word.
+        where: the positions to change; all positions by default.
+        donated: for each position of each sentence the activation of a donor word.
 
     Returns:
-        The changed activations; what is not changed is the same bit for bit.
+        The new activations; all others are the same bit for bit.
     """
     new = value.view(len(conditions), -1, *value.shape[1:]).clone()
     for i, condition in enumerate(conditions):
@@ -55,7 +54,7 @@ def changed(
             continue
         neurons = condition.neurons[layer].to(value.device)
         before = new[i][..., neurons]
-        after = condition.change[layer](before, None if lent is None else lent[..., neurons].to(before))
+        after = condition.change[layer](before, None if donated is None else donated[..., neurons].to(before))
         if where is not None:
             after = torch.where(where.view(*new.shape[:3])[i, ..., None], after, before)
         new[i][..., neurons] = after

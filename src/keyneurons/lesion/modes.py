@@ -1,4 +1,4 @@
-"""The modes of lesions (ablations): what takes the place of the activations of key neurons."""
+"""Modes of lesions (ablations): functions that replace the activations of lesioned neurons."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from keyneurons.lesion.conditions import Condition, Replacement
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a mode may use of the lesioned neurons of one layer.
+class LesionInputs:
+    """Inputs of a mode for the lesioned neurons of one layer.
 
-    ``mean`` is over all train words, ``tag_mean`` over those of the tag whose set is lesioned, ``to_mean`` over those
-    of the tag ``lesion.to``, where one is given; ``factor`` is ``lesion.factor``.
+    ``mean`` is over all train words, ``tag_mean`` over those of the tag whose set is lesioned,
+    ``to_mean`` over those of the tag ``lesion.to``, if set; ``factor`` is ``lesion.factor``.
     """
 
     mean: Float[Tensor, " lesioned"]
@@ -29,75 +29,76 @@ class Known:
 
 @dataclass(frozen=True)
 class Mode:
-    """A kind of lesion.
+    """A lesion mode.
 
-    ``replacement`` makes the function that changes activations. With ``others`` all other neurons of the layers are
-    changed; with ``borrows`` it needs the activations of other words, with ``to`` another tag.
+    ``replacement`` returns the function that changes activations. ``others`` lesions all neurons of
+    the layers except the set; ``needs_donors`` requires activations of donor words, ``to`` a second
+    tag.
     """
 
-    replacement: Callable[[Known], Replacement]
+    replacement: Callable[[LesionInputs], Replacement]
     others: bool = False
-    borrows: bool = False
+    needs_donors: bool = False
     to: bool = False
 
 
-def silenced(values: Float[Tensor, "*words lesioned"], _: Tensor | None) -> Float[Tensor, "*words lesioned"]:
-    """Zero."""
+def silence(values: Float[Tensor, "*words lesioned"], _: Tensor | None) -> Float[Tensor, "*words lesioned"]:
+    """Set activations to zero."""
     return torch.zeros_like(values)
 
 
-def borrowed(_: Tensor, lent: Float[Tensor, "*words lesioned"] | None) -> Float[Tensor, "*words lesioned"]:
-    """What other words have there.
+def resample(_: Tensor, donated: Float[Tensor, "*words lesioned"] | None) -> Float[Tensor, "*words lesioned"]:
+    """Replace activations by those of donor words.
 
     Raises:
-        ValueError: no other words are given.
+        ValueError: there are no donor words.
     """
-    if lent is None:
+    if donated is None:
         raise ValueError("mode=resample needs the activations of other words, got none")
-    return lent
+    return donated
 
 
-def held_at(level: Float[Tensor, " lesioned"]) -> Replacement:
-    """The same at every position."""
+def hold_at(level: Float[Tensor, " lesioned"]) -> Replacement:
+    """Set activations to the same level at every position."""
     return lambda values, _: level.to(values).expand_as(values)
 
 
-def shifted_by(shift: Float[Tensor, " lesioned"]) -> Replacement:
-    """The same distance from what was there."""
+def shift_by(shift: Float[Tensor, " lesioned"]) -> Replacement:
+    """Add the same shift at every position."""
     return lambda values, _: values + shift.to(values)
 
 
-def scaled_by(factor: float) -> Replacement:
-    """A multiple of what was there."""
+def scale_by(factor: float) -> Replacement:
+    """Multiply activations by a factor."""
     return lambda values, _: values * factor
 
 
-def translated(known: Known) -> Replacement:
-    """From the mean of one tag to that of another (Antverg & Belinkov 2022).
+def translate(inputs: LesionInputs) -> Replacement:
+    """Shift activations from the mean of one tag to that of another (Antverg & Belinkov 2022).
 
     Raises:
-        ValueError: there is no other tag.
+        ValueError: there is no second tag.
     """
-    if known.to_mean is None:
+    if inputs.to_mean is None:
         raise ValueError("mode=translate needs another tag, got none")
-    return shifted_by(known.to_mean - known.tag_mean)
+    return shift_by(inputs.to_mean - inputs.tag_mean)
 
 
 MODES: Mapping[str, Mode] = {
-    "zero": Mode(lambda _: silenced),
-    "mean": Mode(lambda known: held_at(known.mean)),
-    "tag_mean": Mode(lambda known: held_at(known.tag_mean)),
-    "resample": Mode(lambda _: borrowed, borrows=True),
-    "translate": Mode(translated, to=True),
-    "keep_only": Mode(lambda _: silenced, others=True),
-    "scale": Mode(lambda known: scaled_by(known.factor)),
+    "zero": Mode(lambda _: silence),
+    "mean": Mode(lambda inputs: hold_at(inputs.mean)),
+    "tag_mean": Mode(lambda inputs: hold_at(inputs.tag_mean)),
+    "resample": Mode(lambda _: resample, needs_donors=True),
+    "translate": Mode(translate, to=True),
+    "keep_only": Mode(lambda _: silence, others=True),
+    "scale": Mode(lambda inputs: scale_by(inputs.factor)),
 }
-"""By the name that ``lesion.mode`` takes."""
+"""Modes by the value of ``lesion.mode``."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """Mean activation of every neuron of the layers, side by side, over all train words and over those of each tag."""
+    """Mean activations over all train words and over those of each tag; layers are concatenated."""
 
     layers: tuple[int, ...]
     overall: Float[Tensor, " neurons"]
@@ -105,13 +106,16 @@ class Means:
 
     @property
     def width(self) -> int:
-        """Neurons of a layer."""
+        """Number of neurons of a layer."""
         return len(self.overall) // len(self.layers)
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """Makes conditions of sets of neurons: ``mode`` is one of ``MODES``, ``factor`` and ``to`` are for some of them."""
+    """Turns sets of neurons into conditions; ``mode`` is a key of ``MODES``.
+
+    ``factor`` and ``to`` are options of some modes.
+    """
 
     mode: str
     factor: float = 0.0
@@ -122,23 +126,23 @@ class Lesion:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if MODES[self.mode].to != (self.to is not None):
             modes = ", ".join(name for name, mode in MODES.items() if mode.to)
-            raise ValueError(f"lesion.to names the tag of mode={modes}, got mode={self.mode} and to={self.to}")
+            raise ValueError(f"lesion.to goes with mode={modes} alone, got mode={self.mode} and to={self.to}")
 
     @property
-    def borrows(self) -> bool:
-        """Whether it needs the activations of other words, which differ from position to position."""
-        return MODES[self.mode].borrows
+    def needs_donors(self) -> bool:
+        """Whether the mode needs activations of donor words, one for each position."""
+        return MODES[self.mode].needs_donors
 
     def condition(
         self, columns: Int[ndarray, " lesioned"] | Sequence[int], tag: int, names: Sequence[str], means: Means
     ) -> Condition:
-        """The lesion of some neurons.
+        """The condition that lesions some neurons.
 
         Args:
-            columns: their positions, the layers side by side.
-            tag: the tag whose set they are, or are matched to.
+            columns: columns of the neurons, with layers concatenated.
+            tag: index of the tag whose set they are, or are matched to.
             names: the tags.
-            means: of all neurons.
+            means: means of all neurons.
 
         Returns:
             The condition.
@@ -147,21 +151,20 @@ class Lesion:
         neurons, change = {}, {}
         for layer, here in self._by_layer(columns, means).items():
             neurons[layer] = here % means.width
-            known = Known(means.overall[here], means.of_tag[tag][here], None if to is None else to[here], self.factor)
-            change[layer] = MODES[self.mode].replacement(known)
+            to_mean = None if to is None else to[here]
+            inputs = LesionInputs(means.overall[here], means.of_tag[tag][here], to_mean, self.factor)
+            change[layer] = MODES[self.mode].replacement(inputs)
         return Condition(neurons, change)
 
     def _by_layer(
         self, columns: Int[ndarray, " lesioned"] | Sequence[int], means: Means
     ) -> dict[int, Int[Tensor, " _changed"]]:
-        """The positions of the neurons that are changed, ascending, by layer."""
-        chosen = torch.zeros(len(means.layers), means.width, dtype=torch.bool)
-        chosen.view(-1)[torch.as_tensor(columns).long()] = True
-        touched = chosen.any(dim=1)
+        """Columns of the neurons to change, ascending, by layer."""
+        mask = torch.zeros(len(means.layers), means.width, dtype=torch.bool)
+        mask.view(-1)[torch.as_tensor(columns).long()] = True
+        lesioned = mask.any(dim=1)
         if MODES[self.mode].others:
-            chosen = ~chosen
+            mask = ~mask
         return {
-            layer: chosen[i].nonzero().squeeze(1) + i * means.width
-            for i, layer in enumerate(means.layers)
-            if touched[i]
+            layer: mask[i].nonzero().squeeze(1) + i * means.width for i, layer in enumerate(means.layers) if lesioned[i]
         }

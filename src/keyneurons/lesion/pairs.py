@@ -1,4 +1,4 @@
-"""Accuracy on minimal pairs: is the grammatical sentence the less surprising one?"""
+"""Surprisal margins of minimal pairs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def pair_margins(
     read: ActivationReader,
     pairs: Sequence[MinimalPair],
     conditions: Sequence[Condition],
-    told: Callable[[int], object],
+    on_progress: Callable[[int], object],
 ) -> Float[ndarray, "conditions pairs"]:
-    """How many bits the ungrammatical sentence of each pair is more surprising than the grammatical one.
+    """Surprisal of the ungrammatical minus the grammatical sentence of each pair, in bits.
 
-    Warstadt et al. 2020 (BLiMP, arXiv:1912.00582): a model is right about a pair if it gives the grammatical sentence
-    the higher probability, that of all its tokens; here where the margin is above 0.
+    Warstadt et al. 2020 (BLiMP, arXiv:1912.00582): a model judges a pair correctly if it assigns
+    the grammatical sentence, over all its tokens, the higher probability: a margin above 0.
 
     Args:
         surprisal: measures the model.
-        read: encodes sentences for it.
+        read: encodes the sentences.
         pairs: the pairs.
-        conditions: what is done to the model.
-        told: hears of every batch how many conditions times sentences are done.
+        conditions: the lesions.
+        on_progress: called after every batch with the number of conditions times sentences.
 
     Returns:
         The margins.
@@ -43,6 +43,7 @@ def pair_margins(
     encoded = read.encode(sentences)
     first = 0 if read.bos_id() is None else 1
     spans = np.array([(i, max(first, 1), len(e.ids) - 1) for i, e in enumerate(encoded)])
-    bits = surprisal(encoded, Words(spans[:, 0], spans[:, 1], spans[:, 2]), conditions, told=told)
+    words = Words(spans[:, 0], spans[:, 1], spans[:, 2])
+    bits = surprisal(encoded, words, conditions, on_progress=on_progress)
     margins: Float[ndarray, "conditions pairs"] = bits[:, 1::2] - bits[:, 0::2]
     return margins

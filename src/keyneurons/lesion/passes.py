@@ -1,4 +1,4 @@
-"""Passes of a model as it is, and from there passes under many conditions at once, from the first lesioned block on."""
+"""Intact passes of a model, and lesioned passes that restart at the first lesioned block."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from keyneurons.activations.capture import passing
-from keyneurons.lesion.conditions import Condition, changed
+from keyneurons.activations.capture import hook_site
+from keyneurons.lesion.conditions import Condition, apply_conditions
 from keyneurons.lesion.rows import Rows
-from keyneurons.models.blocks import listening, run_block
+from keyneurons.models.blocks import observe_blocks, run_block
 from keyneurons.models.families import block_modules
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
@@ -23,7 +23,7 @@ from keyneurons.records import Site
 
 @dataclass(frozen=True)
 class Start:
-    """Where lesioned passes start: what enters the first lesioned block, and how the blocks from there are called."""
+    """Start of lesioned passes: input of the first lesioned block, arguments of all from there."""
 
     hidden: Float[Tensor, "sentences tokens hidden"]
     calls: Mapping[int, Mapping[str, Any]]
@@ -32,10 +32,10 @@ class Start:
 
 @dataclass(frozen=True)
 class Passes:
-    """Passes of one model, with lesions at one site.
+    """Passes of one model with lesions at one site.
 
-    ``donors`` has, by layer, the activations of other words, for conditions that borrow; which word lends to which
-    position depends on the ``seed``, the sentence and the position alone.
+    ``donors`` are activations of donor words by layer, for conditions that need them; the donor of
+    a position depends on ``seed``, sentence and position alone.
     """
 
     model: LanguageModel
@@ -44,20 +44,20 @@ class Passes:
     seed: int = 0
 
     def intact(self, rows: Rows, starts: Set[int]) -> dict[int | None, Start]:
-        """One pass of the model as it is, with what enters each block that a lesioned pass starts from."""
+        """One intact pass, and the state before each block where a lesioned pass starts."""
         base = self.model.predictor.base
         calls: dict[int, Mapping[str, Any]] = {}
         hidden: dict[int, Tensor] = {}
 
-        def heard(number: int, call: dict[str, Any]) -> None:
+        def record(number: int, call: dict[str, Any]) -> None:
             calls[number] = call
             if number in starts:
                 hidden[number] = next(iter(call.values()))
 
-        with listening(base, self.model.family, min(starts, default=len(calls)), heard), quiet_transformers():
+        with observe_blocks(base, self.model.family, min(starts, default=len(calls)), record), quiet_transformers():
             final = base(**rows.inputs(self.model.device)).last_hidden_state
-        found: dict[int | None, Start] = {first: Start(hidden[first], calls, final) for first in starts}
-        return found | {None: Start(final, calls, final)}
+        start_of: dict[int | None, Start] = {first: Start(hidden[first], calls, final) for first in starts}
+        return start_of | {None: Start(final, calls, final)}
 
     def lesioned(
         self,
@@ -70,16 +70,16 @@ class Passes:
     ) -> tuple[
         Float[Tensor, "conditions sentences tokens hidden"], dict[int, Float[Tensor, "conditions words hidden"]]
     ]:
-        """What leaves the last norm under each condition, and what leaves later blocks at the words."""
+        """Outputs of the last norm under each condition, and of ``later`` blocks at the words."""
         predictor, family, n = self.model.predictor, self.model.family, len(conditions)
-        where, lent = None if where is None else where.to(self.model.device), self._lent(rows, layers)
+        where, donated = None if where is None else where.to(self.model.device), self._donated(rows, layers)
         first, states = min({*layers, *later}), {}
 
-        def changing(layer: int) -> Callable[[Tensor], Tensor]:
-            return lambda value: changed(conditions, layer, value, where, lent.get(layer))
+        def change(layer: int) -> Callable[[Tensor], Tensor]:
+            return lambda value: apply_conditions(conditions, layer, value, where, donated.get(layer))
 
         hidden = start.hidden.repeat(n, 1, 1)
-        with passing(predictor.base, family, self.site, {layer: changing(layer) for layer in layers}):
+        with hook_site(predictor.base, family, self.site, {layer: change(layer) for layer in layers}):
             for number, block in enumerate(block_modules(predictor.base, family)):
                 if number >= first:
                     hidden = run_block(block, hidden, _repeated(start.calls[number], len(start.hidden), n))
@@ -88,20 +88,20 @@ class Passes:
         final: Tensor = predictor.norm(hidden)
         return final.view(n, -1, *final.shape[1:]), states
 
-    def _lent(self, rows: Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
-        """For each position the activation of another word."""
+    def _donated(self, rows: Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
+        """The activation of a donor word for each position, by layer."""
         if self.donors is None:
             return {}
         n_donors, n_tokens = len(next(iter(self.donors.values()))), rows.ids.shape[1]
-        lender = torch.stack([
+        donor = torch.stack([
             torch.from_numpy(np.random.default_rng([self.seed, sentence]).integers(n_donors, size=n_tokens))
             for sentence in rows.sentences
         ])
-        return {layer: self.donors[layer][lender] for layer in layers}
+        return {layer: self.donors[layer][donor] for layer in layers}
 
 
 def _repeated(call: Mapping[str, Any], n_sentences: int, n: int) -> dict[str, Any]:
-    """The arguments of a block for the same sentences several times over."""
+    """The arguments of a block with the sentences repeated ``n`` times."""
 
     def repeat(value: Any) -> Any:
         if isinstance(value, tuple):

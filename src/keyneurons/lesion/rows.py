@@ -1,4 +1,4 @@
-"""Words of encoded sentences, and the batches that a model sees of them."""
+"""Words of encoded sentences, and batches with the tokens of these words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keyneurons.activations.extract import make_batch
 
 @dataclass(frozen=True)
 class Words:
-    """Words of some encoded sentences: the sentence of each, and its first and last token there."""
+    """Words of encoded sentences: sentence number, first and last token of each."""
 
     sentence: Int[ndarray, " words"]
     first: Int[ndarray, " words"]
@@ -30,9 +30,10 @@ class Words:
 
 @dataclass(frozen=True)
 class Rows:
-    """A batch of sentences and the tokens of its words: row and position of each, its id, and which word it is of.
+    """A batch of sentences and the tokens of its words.
 
-    ``opening`` and ``closing`` are the places of each word's first and last token among these.
+    ``row``, ``position``, ``token`` (id) and ``word`` describe each token of the words; ``opening``
+    and ``closing`` index each word's first and last token among them.
     """
 
     sentences: Sequence[int]
@@ -53,7 +54,7 @@ class Rows:
         words: Words,
         here: Int[ndarray, " some"],
     ) -> Rows:
-        """Pad the sentences of a batch, and list the tokens of those of the words that are in it (``here``)."""
+        """Pad the sentences of a batch and list the tokens of its words (indices ``here``)."""
         padded = make_batch([encoded[i] for i in batch], [0] * len(batch), pad_left=False)
         row_of = {sentence: row for row, sentence in enumerate(batch)}
         pieces = [
@@ -67,7 +68,7 @@ class Rows:
         return cls(batch, padded.ids, padded.mask, row, position, padded.ids[row, position], word, opening, closing)
 
     def inputs(self, device: torch.device) -> dict[str, Any]:
-        """What the model is called with."""
+        """Arguments of the model's forward."""
         return {
             "input_ids": self.ids.to(device),
             "attention_mask": self.mask.to(device),
@@ -75,29 +76,29 @@ class Rows:
         }
 
     def changed(self, where: Bool[ndarray, "conditions words"]) -> Bool[Tensor, "rows tokens"]:
-        """The positions that predict the words where each condition is done, all sentences of the first one first."""
-        changed = torch.zeros(len(where), *self.ids.shape, dtype=torch.bool)
-        for each, done in zip(changed, torch.from_numpy(where)[:, self.word], strict=True):
-            each[self.row[done], self.position[done] - 1] = True
-        return changed.flatten(0, 1)
+        """Mask of the positions that predict each condition's words, by condition and sentence."""
+        mask = torch.zeros(len(where), *self.ids.shape, dtype=torch.bool)
+        for of_condition, pieces in zip(mask, torch.from_numpy(where)[:, self.word], strict=True):
+            of_condition[self.row[pieces], self.position[pieces] - 1] = True
+        return mask.flatten(0, 1)
 
     def predicting(
         self, hidden: Float[Tensor, "conditions sentences tokens hidden"]
     ) -> Float[Tensor, "conditions pieces hidden"]:
-        """What is at the tokens before those of the words."""
+        """Hidden states at the positions that predict the words' tokens."""
         return hidden[:, self.row.to(hidden.device), self.position.to(hidden.device) - 1]
 
     def ends(
         self, hidden: Float[Tensor, "conditions sentences tokens hidden"]
     ) -> Float[Tensor, "conditions words hidden"]:
-        """What is at the last tokens of the words."""
+        """Hidden states at the last tokens of the words."""
         row, position = self.row[self.closing], self.position[self.closing]
         return hidden[:, row.to(hidden.device), position.to(hidden.device)]
 
     def bits(
         self, predicting: Float[Tensor, "conditions pieces hidden"], log_probability: Callable[[Tensor, Tensor], Tensor]
     ) -> Float[ndarray, "conditions words"]:
-        """Surprisal of the words, given what leaves the last norm before each of their tokens."""
+        """Surprisal of the words in bits, from normed hidden states before each of their tokens."""
         n = len(predicting)
         tokens = self.token.to(predicting.device).repeat(n)
         nats = -log_probability(predicting.flatten(0, 1), tokens).view(n, -1).double().cpu()

@@ -1,4 +1,4 @@
-"""How surprised a lesioned model is by words: many conditions in one pass, from the first lesioned block upwards."""
+"""Surprisal of words in a lesioned model, for many conditions in one pass."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from keyneurons.lesion.rows import Rows, Words
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import Site
 
-HEAD_ROWS = 256  # positions whose logits are held at a time
+HEAD_ROWS = 256  # positions whose logits are in memory at a time
 
 
 @dataclass(frozen=True)
 class Readout:
-    """Something else than surprisal that is read of every word under every condition.
+    """A further measure of every word under every condition.
 
-    ``read`` makes a number of each hidden state: what leaves block ``layer`` at the word's last token, or, where that
-    is None, what leaves the last norm where the word's first token is predicted. It is told which words these are.
+    ``read`` maps hidden states and word indices to numbers. The states are outputs of block
+    ``layer`` at the word's last token or, if ``layer`` is None, of the last norm where the word's
+    first token is predicted.
     """
 
     layer: int | None
@@ -41,8 +42,8 @@ class Readout:
 class Surprisal:
     """Measures words in bits under conditions at one site of a model.
 
-    ``pass_tokens`` go through a block at a time, over all conditions; ``batch_tokens`` are those of sentences alone.
-    ``donors`` and ``seed`` are those of ``Passes``.
+    A batch has ``batch_tokens`` tokens of sentences, and at most ``pass_tokens`` over the
+    conditions of one pass. ``donors`` and ``seed`` are those of ``Passes``.
     """
 
     model: LanguageModel
@@ -59,21 +60,22 @@ class Surprisal:
         conditions: Sequence[Condition],
         *,
         where: Bool[ndarray, "conditions words"] | None = None,
-        told: Callable[[int], object] = lambda _: None,
+        on_progress: Callable[[int], object] = lambda _: None,
     ) -> Float[ndarray, "conditions words"]:
-        """Surprisal of whole words, the sum over all their tokens.
+        """Surprisal of whole words: the sum over their tokens.
 
         Args:
-            encoded: sentences, each word with its first and last token.
+            encoded: sentences, with the first and last token of each word.
             words: the words to measure.
-            conditions: what is done; one without neurons is the model as it is.
-            where: for each condition the words where it is done, at the tokens that predict them; else everywhere.
-            told: hears of every batch how many conditions times words are done.
+            conditions: the lesions; a condition without neurons is the intact model.
+            where: the words whose predicting positions each condition changes; by default all
+                positions are changed.
+            on_progress: called after every pass with the number of conditions times words.
 
         Returns:
             Bits of every word under every condition.
         """
-        bits: ndarray = self.measure(encoded, words, conditions, (), where=where, told=told)[0]
+        bits: ndarray = self.measure(encoded, words, conditions, (), where=where, on_progress=on_progress)[0]
         return bits
 
     def measure(
@@ -84,22 +86,22 @@ class Surprisal:
         readouts: Sequence[Readout],
         *,
         where: Bool[ndarray, "conditions words"] | None = None,
-        told: Callable[[int], object] = lambda _: None,
+        on_progress: Callable[[int], object] = lambda _: None,
     ) -> Float[ndarray, "measures conditions words"]:
-        """Surprisal, and by the same passes whatever else is read of the words.
+        """Surprisal and readouts of words from the same passes.
 
         Args:
             encoded: as above.
             words: as above.
             conditions: as above.
-            readouts: what else is read.
+            readouts: the further measures.
             where: as above.
-            told: as above.
+            on_progress: as above.
 
         Returns:
-            Bits, and then what each readout found.
+            Bits, then the values of each readout.
         """
-        found = np.empty((1 + len(readouts), len(conditions), len(words)))
+        measures = np.empty((1 + len(readouts), len(conditions), len(words)))
         order = np.argsort([min(condition.layers, default=math.inf) for condition in conditions], kind="stable")
         ordered = [conditions[i] for i in order]
         for batch in plan_batches([len(e.ids) for e in encoded], self.batch_tokens):
@@ -108,9 +110,9 @@ class Surprisal:
                 rows = Rows.of(encoded, batch, words, here)
                 of_batch = None if where is None else where[order][:, here]
                 for some, values in self._batch(rows, ordered, readouts, here, of_batch):
-                    found[np.ix_(np.arange(len(values)), order[some], here)] = values
-                    told(values[0].size)
-        return found
+                    measures[np.ix_(np.arange(len(values)), order[some], here)] = values
+                    on_progress(values[0].size)
+        return measures
 
     @torch.inference_mode()
     def _batch(
@@ -121,7 +123,10 @@ class Surprisal:
         here: Int[ndarray, " words"],
         where: Bool[ndarray, "conditions words"] | None,
     ) -> Iterator[tuple[slice, Float[ndarray, "measures some words"]]]:
-        """Measures of the words of some sentences, a few conditions at a time; these come by their lowest layer."""
+        """Measures of the words of one batch, for a few conditions at a time.
+
+        ``conditions`` are in the order of their lowest layers.
+        """
         passes = Passes(self.model, self.site, self.donors, self.seed)
         at_once = max(1, self.pass_tokens // rows.ids.numel())
         later = {readout.layer for readout in readouts if readout.layer is not None}
@@ -147,11 +152,11 @@ class Surprisal:
         readouts: Sequence[Readout],
         here: Int[ndarray, " words"],
     ) -> Float[ndarray, "measures conditions words"]:
-        found = [rows.bits(predicting, self._log_probability)]
+        measures = [rows.bits(predicting, self._log_probability)]
         for readout in readouts:
             state = predicting[:, rows.opening] if readout.layer is None else states[readout.layer]
-            found.append(readout.read(state, here).double().cpu().numpy())
-        return np.stack(found)
+            measures.append(readout.read(state, here).double().cpu().numpy())
+        return np.stack(measures)
 
     def _log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]

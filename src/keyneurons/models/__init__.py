@@ -1,1 +1,1 @@
-"""Language models: where their weights come from, where their modules are, and how their blocks are run again."""
+"""Language models: sources of their weights, module paths by architecture, and block calls."""

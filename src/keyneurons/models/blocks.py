@@ -1,4 +1,4 @@
-"""The blocks of a model, and how they were called: to call them again with something else."""
+"""Recording the calls of transformer blocks, and calling a block with other hidden states."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keyneurons.models.families import Family, block_modules
 
 
 @contextmanager
-def listening(
-    model: nn.Module, family: Family, first: int, heard: Callable[[int, dict[str, Any]], None]
+def observe_blocks(
+    model: nn.Module, family: Family, first: int, on_call: Callable[[int, dict[str, Any]], None]
 ) -> Generator[None]:
-    """Hear the calls of the blocks from one on; every hook is gone on exit.
+    """Report every call of the blocks from ``first`` on; all hooks are removed on exit.
 
     Args:
         model: a base model.
-        family: where its blocks are.
-        first: number of the first block listened to.
-        heard: takes the number of a block and its arguments by name, the hidden states first.
+        family: its module paths.
+        first: number of the first block observed.
+        on_call: receives the number of a block and its arguments by name, hidden states first.
 
     Yields:
         Nothing.
@@ -30,7 +30,7 @@ def listening(
 
     def hook(number: int) -> Callable[..., None]:
         def before(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-            heard(number, _named(block, args, kwargs))
+            on_call(number, _arguments_by_name(block, args, kwargs))
 
         return before
 
@@ -44,13 +44,13 @@ def listening(
 
 
 def run_block(block: nn.Module, hidden: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-    """What a block makes of some hidden states; they take the place of the first of the arguments."""
+    """Call a block with its first argument replaced by ``hidden``; returns its hidden states."""
     first, *others = arguments
     output = block(**{first: hidden}, **{name: arguments[name] for name in others})
-    changed: Tensor = output[0] if isinstance(output, tuple) else output
-    return changed
+    new_hidden: Tensor = output[0] if isinstance(output, tuple) else output
+    return new_hidden
 
 
-def _named(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments_by_name(block: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     bound = inspect.signature(block.forward).bind(*args, **kwargs).arguments
     return {name: value for name, value in bound.items() if name != "kwargs"} | dict(bound.get("kwargs", {}))

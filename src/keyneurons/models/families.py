@@ -1,4 +1,4 @@
-"""Where each architecture family keeps the modules that the sites are read at, stated as data and never guessed."""
+"""Module paths of the sites in each architecture family, stated as data and never guessed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 class Family:
     """Module paths: ``blocks`` and ``norm`` inside the base model, the others inside a block.
 
-    ``mlp`` and ``attention`` name the projection whose *input* is read, ``mlp_gate`` the activation function whose
-    *output* is read, ``norm`` what stands between the last block and the language-model head. A causal family predicts
-    the next token, so it can be read at the prediction. ``unread`` are modules of the base model that nothing passes
-    through on its way to a site, so that a checkpoint may lack them.
+    ``mlp`` and ``attention`` name the projection whose *input* is read, ``mlp_gate`` the activation
+    function whose *output* is read, ``norm`` the layer between the last block and the
+    language-model head. A causal family predicts the next token, so ``read_at=prediction`` is
+    possible. ``unread`` names modules of the base model that no site depends on, so a checkpoint
+    may lack them.
     """
 
     blocks: str
@@ -35,7 +36,7 @@ class Family:
 
 NEEDED = tuple(field.name for field in fields(Family) if field.default is MISSING)
 MODULES = get_args(ModuleName)
-"""Names of the modules of an architecture that is not known: those that must be given, and all."""
+"""Keys of ``model.modules`` for an unknown architecture: the required ones, and all of them."""
 
 LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj", norm="norm")
 GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj", norm="ln_f")
@@ -71,10 +72,10 @@ FAMILIES: Mapping[str, Family] = {
 
 
 def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Family:
-    """The family of ``config.model_type``, or the one that ``modules`` spells out.
+    """The family of ``config.model_type``, or the one that ``modules`` defines.
 
     Raises:
-        ValueError: the model type is not known and ``modules`` is not given, or not whole.
+        ValueError: the model type is unknown and ``modules`` is missing or incomplete.
     """
     if modules is not None:
         if missing := [name for name in NEEDED if name not in modules]:
@@ -90,21 +91,21 @@ def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Fami
 
 
 def site_width(config: PreTrainedConfig, site: Site) -> int:
-    """Number of neurons of one site of one layer, from the model's config alone."""
+    """Number of neurons of a site in one layer, from the model's config alone."""
     if site == "residual":
         return int(config.hidden_size)
     if site == "attention":
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return int(head_size * config.num_attention_heads)
-    named = (getattr(config, name, None) for name in ("intermediate_size", "n_inner", "ffn_dim"))
-    return int(next((width for width in named if width), 4 * config.hidden_size))
+    widths = (getattr(config, name, None) for name in ("intermediate_size", "n_inner", "ffn_dim"))
+    return int(next((width for width in widths if width), 4 * config.hidden_size))
 
 
 def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:
     """The transformer blocks of a base model.
 
     Raises:
-        KeyError: there is no module list.
+        KeyError: ``family.blocks`` is not the path of a module list.
     """
     blocks = submodule(model, family.blocks)
     if not isinstance(blocks, nn.ModuleList):
@@ -116,7 +117,7 @@ def submodule(module: nn.Module, path: str) -> nn.Module:
     """The module at a dotted path.
 
     Raises:
-        KeyError: there is none; what there is, is named.
+        KeyError: no module has this path; the message lists existing paths.
     """
     modules: dict[str, nn.Module] = dict(module.named_modules())
     if path not in modules:

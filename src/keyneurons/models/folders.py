@@ -1,4 +1,4 @@
-"""The files of a model on this machine: which there must be, and what names them in every record."""
+"""Local files of a model: required files, identity and digests."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TOKENIZER_FILES = (
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A model's files on this machine, with the id and the revision that name them in every record.
+    """Local files of a model, with the id and revision that identify the model in every record.
 
-    ``digests`` are the SHA-256 of its files by name, as far as they are known; ``remedy`` says what to do when a file
-    has another.
+    ``digests`` maps file names to their expected SHA-256, where known; ``remedy`` tells the user
+    what to do about a file with another digest.
     """
 
     path: Path
@@ -36,23 +36,23 @@ class ModelFolder:
     remedy: str = ""
 
     def check(self) -> None:
-        """Read all files whose digests are known.
+        """Compare all files with their known digests.
 
         Raises:
-            ValueError: one of them is damaged.
+            ValueError: a file is damaged.
         """
         check_undamaged({self.path / name: digest for name, digest in self.digests.items()}, self.remedy)
 
 
 def require_weights(folder: Path) -> None:
-    """Refuse a folder without weights, or with weights that its digests would miss.
+    """Check that a folder has weights, and none that its digests would miss.
 
     Raises:
-        FileNotFoundError: there are none.
-        ValueError: the config or an index names weights elsewhere.
+        FileNotFoundError: the folder has no safetensors.
+        ValueError: the config or an index names weights outside the folder.
     """
     if not list(folder.glob(WEIGHTS)):
-        raise FileNotFoundError(f"{folder} has no weights in safetensors ({WEIGHTS}); other formats are not read")
+        raise FileNotFoundError(f"{folder} has no weights in safetensors ({WEIGHTS}); other formats are not supported")
     config = _read_mapping(folder / "config.json")
     if "transformers_weights" in config:
         raise ValueError(f"{folder / 'config.json'}: transformers_weights is not supported; weights are {WEIGHTS}")
@@ -60,14 +60,14 @@ def require_weights(folder: Path) -> None:
         shards = _read_mapping(index).get("weight_map")
         for shard in shards.values() if isinstance(shards, dict) else [shards]:
             if not isinstance(shard, str) or Path(shard).name != shard or not (folder / shard).is_file():
-                raise ValueError(f"{index}: {shard!r} is no file of this folder")
+                raise ValueError(f"{index}: {shard!r} is not a file of this folder")
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        mapping = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is damaged: it holds no mapping")
-    return found
+    if not isinstance(mapping, dict):
+        raise ValueError(f"{path} is damaged: not a JSON object")
+    return mapping

@@ -1,4 +1,4 @@
-"""The way from the last block to the probability of a token."""
+"""The last norm and the language-model head: token probabilities from hidden states."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A base model, its last norm, and the head that makes logits of what comes out of it.
+    """A base model, its last norm, and the head that maps normed hidden states to logits.
 
-    ``whole`` is the model with all of them; ``softcap`` bounds logits as Gemma 2 does: ``cap * tanh(logit / cap)``.
+    ``whole`` is the full model; ``softcap`` bounds logits as Gemma 2 does:
+    ``cap * tanh(logit / cap)``.
     """
 
     whole: nn.Module
@@ -25,7 +26,7 @@ class Predictor:
     softcap: float | None
 
     def logits(self, hidden: Float[Tensor, "rows hidden"]) -> Float[Tensor, "rows tokens"]:
-        """Logits of all tokens, given normed hidden states; in float32 or wider."""
+        """Logits of all tokens from normed hidden states, in float32 or wider."""
         logits: Tensor = self.head(hidden)
         logits = logits if logits.dtype.itemsize >= 4 else logits.float()
         return logits if self.softcap is None else self.softcap * (logits / self.softcap).tanh()
@@ -33,7 +34,7 @@ class Predictor:
     def log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
     ) -> Float[Tensor, " rows"]:
-        """Natural logarithm of the probability of one token each, given normed hidden states."""
+        """Natural log probability of one token a row, from normed hidden states."""
         logits = self.logits(hidden)
         chosen = logits.gather(1, tokens.to(logits.device)[:, None]).squeeze(1)
         log_probability: Tensor = chosen - logits.logsumexp(dim=1)

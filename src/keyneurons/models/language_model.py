@@ -1,4 +1,4 @@
-"""A language model as the forward passes see it, loaded when it is asked for."""
+"""A language model for forward passes, loaded on first use."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 
 class LanguageModel:
-    """One model as the forward passes see it; nothing is loaded before it is asked for.
+    """A model for forward passes; config, tokenizer and weights are loaded on first use.
 
     Args:
         files: the model's files and identity.
-        dtype: number format of the weights; ``auto`` is float32 on a CPU and the checkpoint's own on a GPU.
+        dtype: number format of the weights; ``auto`` is float32 on a CPU and the checkpoint's
+            format on a GPU.
         device: ``auto``, or a torch device.
         device_map: passed to transformers for models larger than one GPU.
         random_weights: the same architecture, randomly initialised with a fixed seed, as a control.
-        modules: module paths of an architecture that is not known.
+        modules: module paths of an unknown architecture.
     """
 
     def __init__(
@@ -43,17 +44,17 @@ class LanguageModel:
         modules: Mapping[Any, str] | None = None,
     ) -> None:
         if random_weights and device_map is not None:
-            raise ValueError("model.random_weights=true needs model.device_map=null: nothing is there to spread")
+            raise ValueError("model.random_weights=true needs model.device_map=null")
         self.files = files
         self.random_weights = random_weights
-        self.needs_head = False  # lesions and attribution do; said early, so that a model without one is refused early
+        self.needs_head = False  # set by lesions and attribution before weights are checked
         self._dtype = dtype
         self._device = device
         self._device_map = device_map
         self._modules = modules
 
     def unloaded(self, device: str | None = None) -> LanguageModel:
-        """The same model with nothing loaded yet, on another device if one is given."""
+        """A copy of the model with nothing loaded, optionally on another device."""
         return LanguageModel(
             self.files,
             dtype=self._dtype,
@@ -68,13 +69,13 @@ class LanguageModel:
         """The text model's config.
 
         Raises:
-            ValueError: it cannot be read, or its sizes are impossible.
+            ValueError: the config cannot be read, or its sizes are invalid.
         """
         return load_config(self.files.path)
 
     @functools.cached_property
     def family(self) -> Family:
-        """Where the modules are."""
+        """The module paths of the architecture."""
         return family_of(self.config.model_type, self._modules)
 
     @property
@@ -83,15 +84,15 @@ class LanguageModel:
         return int(self.config.num_hidden_layers)
 
     def width(self, site: Site) -> int:
-        """Number of neurons of one layer at a site."""
+        """Number of neurons of a site in one layer."""
         return site_width(self.config, site)
 
     @functools.cached_property
     def device(self) -> torch.device:
-        """The device that the inputs go to.
+        """The device of the inputs.
 
         Raises:
-            ValueError: a GPU is asked for and there is none.
+            ValueError: a GPU is requested and torch sees none.
         """
         import torch
 
@@ -120,25 +121,25 @@ class LanguageModel:
         """
         tokenizer = load_tokenizer(self.files.path, self.tokenizer_digest)
         if not tokenizer.is_fast:
-            raise ValueError(f"{self.files.id}: its tokenizer gives no character offsets (no tokenizer.json)")
+            raise ValueError(f"the tokenizer of {self.files.id} gives no character offsets (no tokenizer.json)")
         return tokenizer
 
     @property
     def identity(self) -> str:
-        """Weights and tokenizer: all that is read of a text depends on them."""
+        """Revision of the weights and digest of the tokenizer."""
         return f"{self.files.revision} {self.tokenizer_digest}"
 
     def check_ids(self, ids: Sequence[int], text: str) -> None:
-        """Refuse a token that the model has no embedding for.
+        """Check that the model has an embedding for every token of a text.
 
         Raises:
-            ValueError: there is one among the ids of a text.
+            ValueError: a token id exceeds the model's vocabulary.
         """
         if (worst := max(ids, default=0)) >= (size := int(self.config.vocab_size)):
             token = self.tokenizer.convert_ids_to_tokens(worst)
             raise ValueError(
-                f"the tokenizer in {self.files.path} gives token {token!r} (id {worst}) in {text[:40]!r}, but the "
-                f"model has embeddings for 0..{size - 1}: it is another model's, or has tokens that were added later"
+                f"the tokenizer in {self.files.path} produces token {token!r} (id {worst}) for {text[:40]!r}, but the "
+                f"model has embeddings for ids 0..{size - 1}: the tokenizer is another model's or has added tokens"
             )
 
     @functools.cached_property
@@ -162,7 +163,7 @@ class LanguageModel:
 
     @functools.cached_property
     def predictor(self) -> Predictor:
-        """The base model with its language-model head; ``network`` is its base from now on, so that one copy is held.
+        """The base model with its language-model head; ``network`` shares the base model with it.
 
         Raises:
             ValueError: the model does not predict the next token, or the weights cannot be read.
@@ -183,7 +184,7 @@ class LanguageModel:
         return Predictor(model, base, submodule(base, self.family.norm), model.get_output_embeddings(), cap)
 
     def _load(self, kind: Any) -> Any:
-        """A model of one of transformers' automatic classes, on its device.
+        """Load the model with one of transformers' auto classes, on its device.
 
         Raises:
             ValueError: the weights cannot be read.
@@ -192,7 +193,7 @@ class LanguageModel:
 
         dtype = getattr(torch, self.dtype)
         if not self.random_weights:
-            self.check_weights()  # before there is memory taken for what may be refused
+            self.check_weights()  # before memory is allocated
             self.files.check()
             model = self._covered(kind, dtype=dtype, device_map=self._device_map)
         else:
@@ -200,16 +201,16 @@ class LanguageModel:
         return model.to(self.device) if self._device_map is None else model
 
     def check_weights(self) -> None:
-        """Compare names and sizes of the tensors with the config, if weights are here; their numbers are not read.
+        """Compare names and shapes of the local tensors with the config, without reading values.
 
         Raises:
-            ValueError: they do not cover the model, or are of other sizes.
+            ValueError: tensors are missing, unexpected, or of other shapes.
         """
         from transformers import AutoModel, AutoModelForCausalLM
 
         if not self.random_weights and list(self.files.path.glob(WEIGHTS)):
             self._covered(AutoModelForCausalLM if self.needs_head else AutoModel, device_map="meta")
 
-    def _covered(self, kind: Any, **how: Any) -> Any:
-        unread = self.family.unread  # the config is checked before it is used
-        return covered_model(kind, self.files.path, self.config, unread, **how)
+    def _covered(self, kind: Any, **options: Any) -> Any:
+        unread = self.family.unread  # loads and checks the config first
+        return covered_model(kind, self.files.path, self.config, unread, **options)

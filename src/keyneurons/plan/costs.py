@@ -1,4 +1,4 @@
-"""What a run takes, as formulas: bytes on disk and in memory, and operations of forward passes. Plain arithmetic."""
+"""Cost formulas of a run: bytes on disk and in memory, and operations of forward passes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-WIDE_BYTES = 8  # of a number in the sums of scoring
+WIDE_BYTES = 8  # per number in the sums of scoring
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A model as the formulas see it.
+    """Sizes of a model.
 
     Args:
-        parameters: numbers in the model without a head, all blocks.
-        block_parameters: numbers in one block, the largest if they differ.
+        parameters: parameters of the model without a head, all blocks.
+        block_parameters: parameters of one block, the largest if blocks differ.
         hidden: width of the residual stream.
         inner: width of the feed-forward block.
-        heads: attention heads.
-        attention: width of the heads side by side.
-        keys: width of the keys, and of the values, side by side.
-        whole_scores: whether attention holds its scores ``[heads, tokens, tokens]``, as it does without a fused kernel.
-        item_bytes: of a number of the weights and of what passes through them.
+        heads: number of attention heads.
+        attention: width of all heads, concatenated.
+        keys: width of all keys, concatenated; the same for the values.
+        whole_scores: whether attention materialises its scores ``[heads, tokens, tokens]``, as
+            without a fused kernel.
+        item_bytes: bytes per number of weights and hidden states.
     """
 
     parameters: int
@@ -45,8 +46,8 @@ class Shape:
 class Passes:
     """The batches of one split, padding included.
 
-    ``squares`` is the sum over the padded sentences of tokens squared; ``most_tokens``, ``most_squares`` and
-    ``most_words`` are those of the largest batch in each respect.
+    ``squares`` is the sum over padded sentences of tokens squared; ``most_tokens``,
+    ``most_squares`` and ``most_words`` are maxima over the batches.
     """
 
     batches: int
@@ -58,15 +59,15 @@ class Passes:
 
     @classmethod
     def of(cls, plan: Sequence[Sequence[int]], lengths: Sequence[int], words: Sequence[int]) -> Passes:
-        """Sum up batches.
+        """Sums and maxima over batches.
 
         Args:
-            plan: the sentences of every batch, by number.
+            plan: the sentence numbers of every batch.
             lengths: tokens of every sentence.
             words: words of every sentence.
 
         Returns:
-            The sums.
+            The sums and maxima.
         """
         widths = [max(lengths[i] for i in batch) for batch in plan]
         tokens = [len(batch) * width for batch, width in zip(plan, widths, strict=True)]
@@ -78,15 +79,16 @@ class Passes:
 def forward_flops(weights_run: int, layers_run: int, attention: int, passes: Passes) -> int:
     """Floating-point operations of matrix products in forward passes.
 
-    A product of ``[n, k]`` and ``[k, m]`` counts as ``2 n k m``, so every weight that is run costs 2 for each token.
-    Attention adds, for each sentence of ``t`` tokens and each layer, ``2 t^2 attention`` for the scores and as much for
-    the sum of values: ``4 t^2 attention``. Squares are counted whole; a kernel that leaves out what a causal mask hides
-    does about half of that part. Norms, activation functions and the embedding are left out.
+    A product of ``[n, k]`` and ``[k, m]`` counts as ``2 n k m``, so every weight used costs 2 per
+    token. Attention adds, for each sentence of ``t`` tokens and each layer, ``2 t^2 attention`` for
+    the scores and the same for the sum of values: ``4 t^2 attention``. Squares count in full; a
+    kernel that skips positions hidden by a causal mask does about half of that part. Norms,
+    activation functions and the embedding are not counted.
 
     Args:
-        weights_run: elements of the weight matrices run, over all layers run.
-        layers_run: blocks run, the deepest one included even if it ends early.
-        attention: width of the heads side by side.
+        weights_run: elements of the weight matrices used, over all layers run.
+        layers_run: number of blocks run, including the deepest one even if it ends early.
+        attention: width of all heads, concatenated.
         passes: the batches.
 
     Returns:
@@ -96,11 +98,12 @@ def forward_flops(weights_run: int, layers_run: int, attention: int, passes: Pas
 
 
 def batch_bytes(shape: Shape, passes: Passes) -> int:
-    """Most bytes that pass through one block for the largest batch, an upper bound.
+    """Upper bound of the bytes of hidden states in one block for the largest batch.
 
-    Beside the residual stream and what the norm made of it, a block holds either four tensors of the feed-forward width
-    (gate, its activation, up, their product), or queries in five copies while they are rotated, keys and values. The
-    attention scores come on top where no fused kernel does without them, once as such and once in float32.
+    Besides the residual stream and its normed copy, a block holds either four tensors of the
+    feed-forward width (gate, its activation, up, their product), or five copies of the queries
+    during rotation, keys and values. Without a fused kernel the attention scores are added, in the
+    model's format and in float32.
     """
     widest = max(4 * shape.inner, 5 * shape.attention + 4 * shape.keys)
     passing = passes.most_tokens * (2 * shape.hidden + widest) * shape.item_bytes
@@ -109,58 +112,58 @@ def batch_bytes(shape: Shape, passes: Passes) -> int:
 
 
 def captured_bytes(words: int, neurons: int, layers: int, item_bytes: int, *, batches: int = 1) -> int:
-    """Bytes of the activations kept of a batch until they are written: ``words x neurons x layers`` numbers.
+    """Bytes of a batch's activations until they are written: ``words x neurons x layers`` numbers.
 
-    ``batches`` is 2 where one more batch is under way than is written, as behind a GPU.
+    ``batches`` is 2 if a batch is computed while the previous one is written, as with a GPU.
     """
     return batches * words * neurons * layers * item_bytes
 
 
 def read_bytes(words: int, neurons: int, item_bytes: int) -> int:
-    """Bytes of one layer's activations of the words of a batch, before they are converted."""
+    """Bytes of one layer's activations of the words of a batch, before conversion."""
     return words * neurons * item_bytes
 
 
 def moments_bytes(neurons: int, layers: int, tags: int, item_bytes: int, values_at_once: int) -> int:
-    """Most bytes of scoring by sums.
+    """Upper bound of the bytes of scoring by sums.
 
-    A piece of the activations lies there as read (twice: by layer and joined), and widened to float64 beside what is
-    made of it; sums and sums of squares of every tag and neuron are held twice when the layers are joined; scores,
-    p-values, their bounds and effects are four more tables.
+    A chunk of activations exists as read (twice: by layer and joined) and in float64 with its
+    derived values; sums and sums of squares of every tag and neuron exist twice while layers are
+    joined; scores, p-values, their bounds and effects are four more tables.
 
     Args:
-        neurons: of one layer.
-        layers: read.
+        neurons: neurons of one layer.
+        layers: number of layers read.
         tags: number of tags.
-        item_bytes: of a number in the cache.
-        values_at_once: numbers of a piece.
+        item_bytes: bytes per number in the cache.
+        values_at_once: numbers in a chunk.
 
     Returns:
         The bytes.
     """
-    piece = max(values_at_once, neurons) * (2 * item_bytes + 3 * WIDE_BYTES)
-    return piece + tags * neurons * layers * WIDE_BYTES * (2 * 2 + 4)
+    chunk = max(values_at_once, neurons) * (2 * item_bytes + 3 * WIDE_BYTES)
+    return chunk + tags * neurons * layers * WIDE_BYTES * (2 * 2 + 4)
 
 
 def side_by_side_bytes(words: int, neurons: int, layers: int, item_bytes: int) -> int:
-    """Least bytes of a method that sees all neurons of some layers at once: as read, joined, and in float64."""
+    """Lower bound for a method that needs all neurons at once: as read, joined, and in float64."""
     return words * neurons * layers * (2 * item_bytes + WIDE_BYTES)
 
 
 def probe_bytes(
     words: int, train_words: int, dev_words: int, columns: int, item_bytes: int, *, batch_words: int
 ) -> int:
-    """Most bytes of training a probe.
+    """Upper bound of the bytes of training probes.
 
-    The columns of all splits lie there as read; beside them are, in float32, those of train as they are and
-    standardised, those of dev standardised, and two copies of a batch.
+    The columns of all splits exist as read; in float32 there are those of train, raw and
+    standardised, those of dev, standardised, and two copies of a mini-batch.
 
     Args:
         words: labelled words of all splits.
-        train_words: those of train.
-        dev_words: those of dev.
-        columns: neurons that some probe reads.
-        item_bytes: of a number in the cache.
+        train_words: labelled words of train.
+        dev_words: labelled words of dev.
+        columns: neurons that any probe reads.
+        item_bytes: bytes per number in the cache.
         batch_words: words of a mini-batch.
 
     Returns:
@@ -170,5 +173,5 @@ def probe_bytes(
 
 
 def probe_device_bytes(train_words: int, dev_words: int, columns: int) -> int:
-    """Bytes of a probe's standardised input (float32) on the device that trains it."""
+    """Bytes of the standardised float32 inputs of the probes on the training device."""
     return 4 * columns * (train_words + dev_words)

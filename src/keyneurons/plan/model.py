@@ -1,4 +1,4 @@
-"""A model as it is planned with: its config is here, its weights may not be."""
+"""The model of a plan, with or without local weights."""
 
 from __future__ import annotations
 
@@ -24,60 +24,60 @@ from keyneurons.plan.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
-_TOKENS = 4  # of the sentence that is sent through the empty model
+_TOKENS = 4  # length of the sentence for the meta model
 
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A model, where it would run, and which of its files are here."""
+    """A model, its device, and which of its files are local."""
 
-    asked: inputs.Model
+    settings: inputs.Model
     model: LanguageModel
     on_gpu: bool
     weights: bool
     tokenizer: bool
 
     @classmethod
-    def of(cls, asked: inputs.Model, cache: Path, *, gpu_wanted: bool) -> PlannedModel:
-        """Find its files; a GPU that is asked for need not be here.
+    def of(cls, settings: inputs.Model, cache: Path, *, gpu_wanted: bool) -> PlannedModel:
+        """Find the model's files; a requested GPU may be missing on this machine.
 
         Args:
-            asked: the model's part of the configuration.
-            cache: where the packaged model is.
-            gpu_wanted: whether the run cannot be without a GPU, whatever the model's part says.
+            settings: the model's part of the configuration.
+            cache: folder of the packaged model.
+            gpu_wanted: whether another part of the configuration requests a GPU.
 
         Returns:
             The model.
 
         Raises:
-            FileNotFoundError: not even the model's config is here, and it cannot be fetched.
+            FileNotFoundError: the model's config is missing and cannot be fetched.
         """
-        files = build_model_source(asked, cache).fetch_config()
+        files = build_model_source(settings, cache).fetch_config()
         gpu = torch.cuda.is_available()
-        on_gpu = asked.device.startswith("cuda") or (asked.device == "auto" and (gpu or gpu_wanted))
-        model = build_model(asked if gpu else asked.model_copy(update={"device": "cpu"}), files)
-        if on_gpu and asked.dtype == "auto":
-            named = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
-            return cls.of(asked.model_copy(update={"dtype": named}), cache, gpu_wanted=gpu_wanted)
-        weights = asked.random_weights or bool(list(files.path.glob(WEIGHTS)))
-        return cls(asked, model, on_gpu, weights, _has_tokenizer(files.path))
+        on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and (gpu or gpu_wanted))
+        model = build_model(settings if gpu else settings.model_copy(update={"device": "cpu"}), files)
+        if on_gpu and settings.dtype == "auto":
+            dtype = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
+            return cls.of(settings.model_copy(update={"dtype": dtype}), cache, gpu_wanted=gpu_wanted)
+        weights = settings.random_weights or bool(list(files.path.glob(WEIGHTS)))
+        return cls(settings, model, on_gpu, weights, _has_tokenizer(files.path))
 
     @property
     def dtype(self) -> Literal["float32", "bfloat16", "float16"]:
         """Number format of the weights.
 
         Raises:
-            ValueError: the checkpoint names another one than the model can be run in.
+            ValueError: the checkpoint has another number format.
         """
         match self.model.dtype:
-            case "float32" | "bfloat16" | "float16" as known:
-                return known
+            case "float32" | "bfloat16" | "float16" as dtype:
+                return dtype
             case other:
                 raise ValueError(f"model.dtype must be float32, bfloat16 or float16; the config says {other!r}")
 
     def shape(self) -> Shape:
-        """The model's sizes, counted on a model without memory behind it."""
-        model, config = empty(self.model), self.model.config
+        """The model's sizes, counted on torch's meta device."""
+        model, config = meta_model(self.model), self.model.config
         heads = int(config.num_attention_heads)
         attention = site_width(config, "attention")
         of_blocks = [sum(p.numel() for p in block.parameters()) for block in block_modules(model, self.model.family)]
@@ -95,26 +95,26 @@ class PlannedModel:
 
 
 def weights_run(model: LanguageModel, site: Site, layers: tuple[int, ...]) -> int:
-    """Elements of the weight matrices that are multiplied in a pass that reads some layers of a site.
+    """Elements of the weight matrices used by a pass that reads some layers of a site.
 
-    Asked of an empty model: a sentence goes through it as through a real one, and ends where the last layer is read.
+    Counted in a pass of the meta model, which ends where the last layer is read.
     """
-    network, ran = empty(model), dict[str, int]()
+    network, sizes = meta_model(model), dict[str, int]()
     inputs: dict[str, Any] = {
         "input_ids": torch.zeros(1, _TOKENS, dtype=torch.long, device="meta"),
-        # a mask in its final form, lest the model looks for packed sentences among tokens that do not exist
+        # a mask in its final form, since models inspect the values of a flat mask
         "attention_mask": torch.zeros(1, 1, _TOKENS, _TOKENS, device="meta"),
         "use_cache": False,
     }
-    if "position_ids" in inspect.signature(network.forward).parameters:  # else some models count them from a flat mask
+    if "position_ids" in inspect.signature(network.forward).parameters:  # some models derive them from a flat mask
         inputs["position_ids"] = torch.zeros(1, _TOKENS, dtype=torch.long, device="meta")
-    with _noting(network, model, ran), capture(network, model.family, {site: layers}) as reading:
+    with _record_sizes(network, model, sizes), capture(network, model.family, {site: layers}) as reading:
         reading(inputs, lambda hidden: hidden.shape)
-    return sum(ran.values())
+    return sum(sizes.values())
 
 
-def empty(model: LanguageModel) -> Any:
-    """The base model on torch's meta device: all modules and shapes, no numbers."""
+def meta_model(model: LanguageModel) -> Any:
+    """The base model on torch's meta device: all modules and shapes, no values."""
     from transformers import AutoModel
 
     with quiet_transformers(), reading_model(model.files.path), torch.device("meta"):
@@ -122,17 +122,17 @@ def empty(model: LanguageModel) -> Any:
 
 
 @contextmanager
-def _noting(network: nn.Module, model: LanguageModel, ran: dict[str, int]) -> Generator[None]:
-    """Note the size of every weight matrix of a block that is run."""
+def _record_sizes(network: nn.Module, model: LanguageModel, sizes: dict[str, int]) -> Generator[None]:
+    """Record the size of every weight matrix that the blocks use."""
 
-    def note(name: str) -> Any:
-        return lambda module, _, __: ran.__setitem__(name, module.weight.numel())
+    def record(name: str) -> Any:
+        return lambda module, _, __: sizes.__setitem__(name, module.weight.numel())
 
     handles = [
-        module.register_forward_hook(note(f"{number}.{name}"))
+        module.register_forward_hook(record(f"{number}.{name}"))
         for number, block in enumerate(block_modules(network, model.family))
         for name, module in block.named_modules()
-        # a matrix, whatever the class is called: GPT-2's linear layers are Conv1D
+        # matrices of any class: GPT-2's linear layers are Conv1D
         if getattr(getattr(module, "weight", None), "ndim", 0) == 2
     ]
     try:
@@ -147,7 +147,7 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def one_block(planned: PlannedModel, folder: Path) -> LanguageModel:
-    """A model of one block of the same shape with random weights and hardly any words, described in a folder."""
+    """A model of one block with random weights and a small vocabulary, its config in ``folder``."""
     config: Any = copy.deepcopy(planned.model.config)
     small: Mapping[str, Any] = {"num_hidden_layers": 1, "vocab_size": 256, "pad_token_id": 0}
     for name, value in small.items():
@@ -161,5 +161,5 @@ def one_block(planned: PlannedModel, folder: Path) -> LanguageModel:
         dtype=planned.dtype,
         device=str(planned.model.device),
         random_weights=True,
-        modules=planned.asked.modules,
+        modules=planned.settings.modules,
     )

@@ -1,4 +1,4 @@
-"""A planned run: the sizes that its needs are computed of, and which overrides make it need less."""
+"""A planned run: sizes that determine its needs, and overrides that reduce them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keyneurons.plan.report import GIGABYTE
 from keyneurons.plan.text import PlannedText
 
 PROCESS_BYTES = 700_000_000
-"""Python with torch, transformers, Lightning and the text, measured."""
+"""Measured memory of Python with torch, transformers, Lightning and the text."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
     """A planned run.
 
-    ``largest`` is the split with the largest batches; ``loaded`` says whether the model is needed at all, and
-    ``only_to_read`` that it is needed for nothing but activations.
+    ``largest`` has the maxima over the splits; ``loaded`` says whether the run loads the model, and
+    ``only_extraction`` whether only extraction uses it.
     """
 
     config: schema.Config
@@ -34,7 +34,7 @@ class PlannedRun:
     machine: Machine
     largest: Passes
     loaded: bool
-    only_to_read: bool
+    only_extraction: bool
 
     @property
     def _width(self) -> int:
@@ -54,7 +54,7 @@ class PlannedRun:
 
     @property
     def _gpu(self) -> int | None:
-        """Bytes free on the GPU that the model goes to, or on all of them if it is spread."""
+        """Free bytes on the model's GPU, or on all GPUs if ``device_map`` spreads the model."""
         return self.machine.gpu(self.config.model.device, spread=self.config.model.device_map is not None)
 
     def _batch(self) -> int:
@@ -65,52 +65,50 @@ class PlannedRun:
         return captured_bytes(self.largest.most_words, self._width, self._layers, self._item, batches=batches)
 
     def _lighter_model(self, *, loading: bool = False) -> tuple[str, ...]:
-        """Overrides by which the model takes less memory, or has more of it."""
-        ways = []
+        """Overrides that reduce the memory of the model, or give it more."""
+        remedies = []
         if self.planned.model.dtype == "float32":
-            ways.append(f"model.dtype=bfloat16: {gigabytes(2 * self.shape.parameters)} of weights")
+            remedies.append(f"model.dtype=bfloat16: {gigabytes(2 * self.shape.parameters)} of weights")
         if self.planned.on_gpu and self.config.model.device_map is None and not self.config.model.random_weights:
-            told = (
-                "loads onto the GPU piece by piece"
-                if loading
-                else "spreads the model over all GPUs, the rest in memory"
+            effect = (
+                "loads weights onto the GPU piece by piece" if loading else "spreads the model over GPUs and memory"
             )
-            ways.append(f"model.device_map=auto: {told}")
+            remedies.append(f"model.device_map=auto: {effect}")
         if not self.planned.on_gpu and self.machine.gpus:
-            ways.append("model.device=cuda")
+            remedies.append("model.device=cuda")
         if 10 * (self._batch() + self._captured(1)) > self.shape.weight_bytes:
-            ways.append(f"activations.batch_tokens={self.read.batch_tokens // 2}: smaller batches")
-        return tuple(ways)
+            remedies.append(f"activations.batch_tokens={self.read.batch_tokens // 2}: smaller batches")
+        return tuple(remedies)
 
-    def _fewer_layers(self, needed: int, here: int) -> list[str]:
+    def _fewer_layers(self, needed: int, free: int) -> list[str]:
         if self._layers < 2:
             return []
-        most = min(self._layers - 1, int(here * self._layers // max(1, needed)))
+        most = min(self._layers - 1, int(free * self._layers // max(1, needed)))
         example = ",".join(map(str, self.read.layers[:: max(1, -(-self._layers // max(1, most)))][:most]))
-        return [f"fewer layers: {most} of the {self._layers} fit, such as layer=[{example}]"] if most else []
+        return [f"fewer layers: {most} of {self._layers} fit, e.g. layer=[{example}]"] if most else []
 
     def _fewer_layers_plain(self) -> list[str]:
         return ["fewer layers: layer=[...]"] if self._layers > 1 else []
 
     def _smaller_items(self) -> list[str]:
-        return ["activations.dtype=float16: half of it"] if self.read.dtype == "float32" else []
+        return ["activations.dtype=float16: half the size"] if self.read.dtype == "float32" else []
 
     def _no_store(self) -> list[str]:
-        """To keep nothing on disk, if the method allows it, and what else that needs."""
+        """The override that stores no activations, with others it needs, if the method allows it."""
         activations = self.config.activations.model_copy(update={"store": False})
         try:
             build_selection(self.config.model_copy(update={"activations": activations}), self.method)
         except ValueError as error:
-            _, also, needed = str(error).partition("also needs ")
-            return [f"activations.store=false with {needed}: a pass over the text for every question"] if also else []
-        return ["activations.store=false: a pass over the text for every question"]
+            _, separator, needed = str(error).partition("also needs ")
+            return [f"activations.store=false with {needed}: repeated passes, no cache"] if separator else []
+        return ["activations.store=false: repeated passes, no cache"]
 
     def _cache_first(self, own: int) -> list[str]:
-        """To read before the run, which then loads no model."""
-        helps = self.loaded and self.only_to_read and self.config.activations.store
+        """Extraction before the run, which then loads no model."""
+        helps = self.loaded and self.only_extraction and self.config.activations.store
         if not helps or PROCESS_BYTES + own > self.machine.memory:
             return []
-        return ["keyneurons extract with the same overrides first: a run whose activations are cached loads no model"]
+        return ["keyneurons extract with the same overrides first: a run with cached activations loads no model"]
 
 
 def gigabytes(n_bytes: int) -> str:

@@ -1,4 +1,4 @@
-"""A plan on a terminal: what a run will take, and what of it this machine has."""
+"""The plan of a run, and its output on the console."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ GIGABYTE = 1e9
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """One split read at one place: its text, its passes, and the bytes that they add to the cache.
+    """One split at one reading position: its text, its passes, and their bytes in the cache.
 
-    ``padded`` counts the tokens of the batches; ``flops`` are those of one pass and 0 where the cache has all;
-    ``times`` says how often the pass is made.
+    ``padded`` is the number of tokens with padding; ``flops`` are operations of one pass, 0 if all
+    activations are cached; ``times`` is the number of passes.
     """
 
     name: str
@@ -34,27 +34,28 @@ class SplitPlan:
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that something takes and bytes that are here (None: there is no such thing here).
+    """Bytes needed and bytes available, None if the machine lacks the device.
 
-    ``parts`` says what they are made of; ``at_least`` that they are a lower bound; ``ways_out`` what to change.
+    ``parts`` lists the components; ``at_least`` marks a lower bound; ``remedies`` are overrides
+    that reduce the need.
     """
 
-    what: str
+    name: str
     needed: int
-    here: int | None
+    available: int | None
     parts: str
     at_least: bool = False
-    ways_out: tuple[str, ...] = ()
+    remedies: tuple[str, ...] = ()
 
     @property
     def fits(self) -> bool:
-        """Whether it is here."""
-        return self.here is not None and self.needed <= self.here
+        """Whether enough bytes are available."""
+        return self.available is not None and self.needed <= self.available
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is known of a run before it starts."""
+    """The plan of a run."""
 
     title: str
     facts: tuple[str, ...]
@@ -66,22 +67,22 @@ class Plan:
 
     @property
     def flops(self) -> int:
-        """Those of all passes over the text."""
+        """Operations of all forward passes over the text."""
         return sum(split.flops * split.times for split in self.splits)
 
     @property
     def cache_bytes(self) -> int:
-        """Bytes that the cache will grow by."""
+        """Bytes that the run adds to the cache."""
         return sum(split.cache_bytes for split in self.splits)
 
     @property
     def seconds(self) -> float | None:
-        """Time of the forward passes, where the speed is known."""
+        """Time of the forward passes, or None if the speed was not measured."""
         return None if self.flops_per_second is None else self.flops / self.flops_per_second
 
 
 def show_plan(plan: Plan, console: Console) -> None:
-    """Write the plan: the text, what is needed and what is here, the time, and the ways out."""
+    """Print the plan: text, needs, time, notes, and remedies for needs that do not fit."""
     console.print(plan.title, style="bold", soft_wrap=True, markup=False)
     for fact in plan.facts:
         console.print(fact, soft_wrap=True, markup=False)
@@ -94,10 +95,10 @@ def show_plan(plan: Plan, console: Console) -> None:
     for note in plan.notes:
         console.print(note, soft_wrap=True, markup=False)
     for need in plan.needs:
-        if need.here is not None and not need.fits and need.ways_out:
-            console.print(f"\n{need.what} does not fit; ways out:", style="bold", soft_wrap=True, markup=False)
-            for way in need.ways_out:
-                console.print(f"  {way}", soft_wrap=True, markup=False)
+        if need.available is not None and not need.fits and need.remedies:
+            console.print(f"\n{need.name} does not fit; remedies:", style="bold", soft_wrap=True, markup=False)
+            for remedy in need.remedies:
+                console.print(f"  {remedy}", soft_wrap=True, markup=False)
 
 
 def _texts(plan: Plan) -> Table:
@@ -109,7 +110,7 @@ def _texts(plan: Plan) -> Table:
             split.name, *(f"{count:,}" for count in counts), f"{times}{_tera(split.flops)}", _gb(split.cache_bytes)
         )
     table.add_row(
-        "in all",
+        "total",
         "",
         f"{sum(s.words for s in plan.splits):,}",
         f"{sum(s.tokens for s in plan.splits):,}",
@@ -122,12 +123,13 @@ def _texts(plan: Plan) -> Table:
 
 
 def _needs(needs: Sequence[Need]) -> Table:
-    table = _table("GB", "needed", "here", "", "made of")
+    table = _table("GB", "needed", "available", "", "components")
     table.columns[3].justify = table.columns[4].justify = "left"
     for need in needs:
-        verdict = "none here" if need.here is None else "fits" if need.fits else "does not fit"
-        here = "-" if need.here is None else _gb(need.here)
-        table.add_row(need.what, f"{'>= ' if need.at_least else ''}{_gb(need.needed)}", here, verdict, need.parts)
+        verdict = "no such device" if need.available is None else "fits" if need.fits else "does not fit"
+        available = "-" if need.available is None else _gb(need.available)
+        needed = f"{'>= ' if need.at_least else ''}{_gb(need.needed)}"
+        table.add_row(need.name, needed, available, verdict, need.parts)
     return table
 
 
@@ -142,11 +144,12 @@ def _forward(plan: Plan) -> str:
     if plan.flops_per_second is None or plan.seconds is None:
         return f"forward passes: {_tera(plan.flops)} TFLOP; time {plan.speed}"
     rate = plan.flops_per_second / 1e9
-    return f"forward passes: {_tera(plan.flops)} TFLOP, {told_time(plan.seconds)} at {rate:.3g} GFLOP/s ({plan.speed})"
+    time = format_time(plan.seconds)
+    return f"forward passes: {_tera(plan.flops)} TFLOP, {time} at {rate:.3g} GFLOP/s ({plan.speed})"
 
 
-def told_time(seconds: float) -> str:
-    """A time in the unit that suits it."""
+def format_time(seconds: float) -> str:
+    """A duration in a suitable unit."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

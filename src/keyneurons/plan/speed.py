@@ -1,4 +1,4 @@
-"""How fast this machine runs forward passes: a few batches, timed."""
+"""Speed of forward passes on this machine, from a few timed batches."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from keyneurons.plan.model import PlannedModel, one_block, weights_run
 from keyneurons.records import Site
 
 SECONDS = 5.0
-"""No further batch than two is timed after so long."""
+"""Time limit of a measurement, after at least two batches."""
 
 BATCHES = 5
-"""Batches timed at most, from the longest sentences to the shortest."""
+"""Maximum number of timed batches, from the longest sentences to the shortest."""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Operations of matrix products a second, or None where they were not measured, and how that was found."""
+    """Operations of matrix products per second, or None, and a description of the measurement."""
 
     flops_per_second: float | None
-    told: str
+    description: str
 
 
 def measure(
     planned: PlannedModel, read: ActivationReader, encoded: Sequence[Encoded], room: Callable[[int | None], bool]
 ) -> Speed:
-    """Time the real model where it is here and fits, else one block of it with random weights.
+    """Time the model itself if it is local and fits, else one block of it with random weights.
 
     Args:
         planned: the model.
-        read: what is read of it.
-        encoded: the sentences, with their true ids where the real model may run.
-        room: whether so many blocks of the model (None: all of it) fit into the memory of its device.
+        read: the reading settings.
+        encoded: the sentences, with true ids if the tokenizer is local.
+        room: whether some blocks of the model (None: all) fit into the memory of its device.
 
     Returns:
         The speed.
     """
     if planned.on_gpu and not torch.cuda.is_available():
-        return Speed(None, "not measured: torch sees no GPU here")
+        return Speed(None, "not measured: torch sees no GPU")
     if planned.weights and planned.tokenizer and room(None):
         pad_left = read.model.tokenizer.padding_side == "left"
         rate, batches = _timed(planned.model, read.site, read.layers, encoded, read, pad_left=pad_left)
-        return Speed(rate, f"{batches} batches of the model itself timed, on {planned.model.device}")
-    why = "the model does not fit into memory" if planned.weights else "its weights are not here"
+        return Speed(rate, f"timed on {planned.model.device}: {batches} batches of the model")
+    reason = "the model does not fit into memory" if planned.weights else "no local weights"
     if not room(1):
-        return Speed(None, f"not measured: {why}, and one block of it does not fit either")
+        return Speed(None, f"not measured: {reason}, and a single block does not fit either")
     with tempfile.TemporaryDirectory() as folder:
         block = one_block(planned, Path(folder))
         plain = [Encoded((1,) * len(e.ids), e.reads) for e in encoded]
         rate, batches = _timed(block, "residual", (0,), plain, read, pad_left=False)
-    told = f"{batches} batches through one block with random weights timed, on {planned.model.device}, since {why}"
-    return Speed(rate, told)
+    timed = f"{batches} batches of one block with random weights; {reason}"
+    return Speed(rate, f"timed on {planned.model.device}: {timed}")
 
 
 def _timed(
@@ -75,7 +75,7 @@ def _timed(
     *,
     pad_left: bool,
 ) -> tuple[float, int]:
-    """Operations a second over some batches, and how many they were."""
+    """Operations per second over some batches, and the number of batches."""
     lengths, words = [len(e.ids) for e in encoded], [len(e.reads) for e in encoded]
     plan = read.batches(encoded)
     shortest, *chosen = [plan[i * (len(plan) - 1) // BATCHES] for i in range(BATCHES + 1)][::-1]
@@ -89,7 +89,7 @@ def _timed(
             deque(extract(encoded, [batch], reading, model.device, dtype, causal=causal, pad_left=pad_left), maxlen=0)
             return time.perf_counter() - started
 
-        run(shortest)  # wakes threads, fills pools
+        run(shortest)  # warm-up
         for batch in chosen:
             seconds += run(batch)
             flops += forward_flops(weights, max(layers) + 1, attention, Passes.of([batch], lengths, words))

@@ -63,7 +63,7 @@ def run_job(
         console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
         return
     places = sweep.together.get(activation_fingerprint(config, model), {})
-    experiment = replace(experiment, read=replace(experiment.read, together=places))
+    experiment = replace(experiment, read=replace(experiment.read, prefetch=places))
     _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
     console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
     _say_unsent(config, folder, arrived)

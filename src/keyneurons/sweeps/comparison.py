@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.best_runs import best_runs
-from keyneurons.artifacts.run_sets import group_sets, why_apart
+from keyneurons.artifacts.run_sets import explain_groups, group_sets
 from keyneurons.atomic_files import write_text
 from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
@@ -62,7 +62,7 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
         rows=rows,
         best=best_runs({row.id: row.metrics for row in rows}),
         groups=groups,
-        refused=why_apart(groups),
+        refused=explain_groups(groups),
         left_out={reason: tuple(names) for reason, names in left_out.items()},
         share=share,
         files=files,

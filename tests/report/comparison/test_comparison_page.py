@@ -13,7 +13,7 @@ from reading_pages import Page
 
 from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.key_neurons import read_key_neurons, sets_in
-from keyneurons.artifacts.run_sets import group_sets, why_apart, write_consensus
+from keyneurons.artifacts.run_sets import explain_groups, group_sets, write_consensus
 from keyneurons.report.comparison.page import by_chance, page
 from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
@@ -66,7 +66,7 @@ def comparison(runs: list[FinishedRun], files: list[dict[str, Any]], **left_out:
     groups = group_sets(ordered, None)
     best = best_runs({row.id: row.metrics for row in rows})
     return RunComparison(
-        f"{len(rows)} runs", {"sweep": EVIL}, rows, best, groups, why_apart(groups), left_out, None, ordered
+        f"{len(rows)} runs", {"sweep": EVIL}, rows, best, groups, explain_groups(groups), left_out, None, ordered
     )
 
 

@@ -111,7 +111,7 @@ def _readouts(
 
 
 def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Tensor] | None:
-    if not study.lesion.borrows:
+    if not study.lesion.needs_donors:
         return None
     chosen = np.random.default_rng(seed).choice(driver.rows, min(DONORS, len(driver.rows)), replace=False)
     return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}
@@ -138,7 +138,7 @@ def _measure(
             if plan.study.where == "predicted":
                 tags = np.concatenate([[-2], plan.tag])[: len(chosen), None]
                 where = tags == measured.tags[part][None]
-            values = surprisal.measure(encoded, measured.of(part), chosen, wanted, where=where, told=bar.update)
+            values = surprisal.measure(encoded, measured.of(part), chosen, wanted, where=where, on_progress=bar.update)
             found[np.ix_(np.arange(len(values)), np.arange(len(chosen)), np.flatnonzero(part))] = values
     return dict(zip(["bits", *readouts], found, strict=True))
 
