@@ -1,4 +1,4 @@
-"""A model in which one known neuron predicts the words of each tag, so lesions have known effects."""
+"""A model in which one known neuron predicts each tag's words, so lesions have known effects."""
 
 from __future__ import annotations
 

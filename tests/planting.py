@@ -1,4 +1,4 @@
-"""Synthetic activations: noise in two layers except one neuron per tag, in sentences of ten words."""
+"""Synthetic activations: noise in two layers except one neuron per tag; sentences of ten words."""
 
 from __future__ import annotations
 

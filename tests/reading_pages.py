@@ -76,7 +76,7 @@ class Page(HTMLParser):
         return dict(part.strip().split(" ", 1) for part in policy.split(";"))
 
     def check_that_it_loads_and_runs_nothing(self) -> None:
-        """Check that the page has a single known script, no inline handlers and no external links."""
+        """Check that the page has one known script, no inline handlers and no external links."""
         [script] = self.scripts
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         assert self.policy["script-src"] == f"'sha256-{digest}'"

@@ -1,4 +1,4 @@
-"""The cache returns the computed activations, computes none twice and never returns part of them."""
+"""The cache returns computed activations, complete, and computes none twice."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
 
 @functools.cache
 def tokenizer_of(kind: str) -> PreTrainedTokenizerFast:
-    """A tokenizer of single characters (or bytes) and a few pairs, most with a leading space mark."""
+    """A tokenizer of characters (or bytes) and a few pairs, most with a leading space mark."""
     normalizer, pre_tokenizer = KINDS[kind]
     mark = {"another mark": "☐", "GPT-2": "Ġ", "RoBERTa": "Ġ", "BERT": "", "spaces as they are": " "}.get(kind, "▁")
     merges = [tuple(piece.replace("▁", mark) for piece in pair) for pair in MERGES]

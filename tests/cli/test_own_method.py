@@ -114,7 +114,7 @@ def test_by_an_option_of_the_user(
 def test_it_is_planned(own: Command, code: Path) -> None:
     ended = own("plan", "--config-dir", str(code / "options"), "selection=mine")
     assert ended.status == 0, ended.err
-    assert "all neurons of 1 layers side by side" in ended.out
+    assert "all neurons of 1 layer at once" in ended.out
 
 
 @pytest.mark.parametrize("scope", ["layer", "model"])

@@ -49,7 +49,8 @@ def test_batches_are_summed_with_their_padding():
 
 
 def test_operations_are_those_of_the_products():
-    # one block: queries, keys, values and output of attention, gate, up and down; sentences of 5, 5 and 2 tokens
+    # one block: queries, keys, values and output of attention, gate, up and down;
+    # sentences of 5, 5 and 2 tokens
     weights = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 24
     of_products = sum(2 * t * weights for t in (5, 5, 2))
     of_attention = sum(2 * 2 * (t * 4 * t + t * t * 4) for t in (5, 5, 2))  # two heads of 4
