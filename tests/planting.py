@@ -1,4 +1,4 @@
-"""Made-up activations: noise in two layers, but for one neuron a tag; sentences of ten words; key neurons in them."""
+"""Synthetic activations: noise in two layers with one planted neuron per tag; key neurons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTENCES = np.arange(600) // 10
 
 
 def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
-    """Train, dev and test of 600 words each; every word has a tag."""
+    """Train, dev and test splits of 600 tagged words each, in sentences of ten words."""
     rng = np.random.default_rng(seed)
     arrays, labelled = {}, {}
     for split in SPLITS:
@@ -33,6 +33,6 @@ def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
 
 
 def case(seed: int = 0, labels: Labels | None = None) -> Case:
-    """The planted neurons as key neurons, on these labels or their own."""
+    """The planted neurons as key neurons, with the given labels or the synthetic ones."""
     activations, own = planted(3.0)
     return Case(labels or own, activations, KEY_SETS, seed)

@@ -75,7 +75,9 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     folder.mkdir(parents=True)
     experiment = build_experiment(config, choices["selection"])
     found, _, arrived = tracked_run(experiment, config, folder.absolute(), choices)
-    return RunResult(read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.key.sets)
+    return RunResult(
+        read_logged(folder) if arrived else None, folder.absolute(), config, found.metrics, found.key_neurons.sets
+    )
 
 
 def load_run(run: str, *overrides: str) -> Run:

@@ -18,26 +18,26 @@ READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value",
 def write_lesions(folder: Path, found: LesionResult) -> None:
     """Write the matrices, a table of every tag against every family of controls, and all the rest as JSON."""
     write_matrix(folder / "lesion_change.csv", found.tags, found.change)
-    for family, against in found.against.items():
-        if against.dissociation is not None:
-            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, against.dissociation.beyond)
+    for family, result in found.families.items():
+        if result.dissociation is not None:
+            write_matrix(folder / f"lesion_beyond_{family}.csv", found.tags, result.dissociation.beyond)
     write_table(folder / "lesion_effects.csv", ("tag", "family", *EFFECTS), list(_effect_rows(found)))
     write_json(folder / "lesion.json", _facts(found))
-    if found.readings:
+    if found.readouts:
         write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(found)))
     if found.pairs is not None:
         write_json(folder / "lesion_pairs.json", asdict(found.pairs))
 
 
 def _effect_rows(found: LesionResult) -> Iterator[list[object]]:
-    for family, against in found.against.items():
-        for tag, effect in against.effects.items():
+    for family, result in found.families.items():
+        for tag, effect in result.effects.items():
             yield [tag, family, *(getattr(effect, name) for name in EFFECTS)]
 
 
 def _reading_rows(found: LesionResult) -> Iterator[list[object]]:
-    for name, reading in found.readings.items():
-        for family, effects in reading.against.items():
+    for name, reading in found.readouts.items():
+        for family, effects in reading.families.items():
             for tag, effect in effects.items():
                 control = reading.intact[tag] - effect.control_mean
                 row: list[object] = [name, tag, reading.intact[tag], reading.lesioned[tag], family, control]
@@ -53,11 +53,11 @@ def _facts(found: LesionResult) -> dict[str, object]:
         "intervals": {tag: list(interval) for tag, interval in found.intervals.items()},
         "doses": {str(share): dict(changes) for share, changes in found.doses.items()},
         "guard": dict(found.guard),
-        "mismatch": {family: against.mismatch for family, against in found.against.items()},
+        "mismatch": {family: result.mismatch for family, result in found.families.items()},
         "dissociation": {
-            family: _dissociation(against.dissociation)
-            for family, against in found.against.items()
-            if against.dissociation is not None
+            family: _dissociation(result.dissociation)
+            for family, result in found.families.items()
+            if result.dissociation is not None
         },
     }
 

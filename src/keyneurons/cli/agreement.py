@@ -16,8 +16,8 @@ from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
-from keyneurons.pipeline.method_agreement import Comparison, compare_methods
-from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_comparison
+from keyneurons.pipeline.method_agreement import MethodAgreement, compare_methods
+from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_agreement
 from keyneurons.report.run.console import show_wide
 from keyneurons.runs.job import early_tags, keep_dataset_facts, seed_everything
 from keyneurons.terminal import terminal
@@ -66,12 +66,12 @@ def run_agreement(overrides: Sequence[str], compose: Callable[[Sequence[str]], C
         ),
     }
     with open_run(build_store(config.tracking), folder, facts) as run:
-        comparison = compare_methods(experiments)
-        write_comparison(comparison, folder)
-        keep_dataset_facts(folder, comparison.text.treebank, comparison.text.digest)
+        compared = compare_methods(experiments)
+        write_agreement(compared, folder)
+        keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
         arrived = run.send(folder)
     console = terminal()
-    _show(comparison, console)
+    _show(compared, console)
     console.print(
         f"Everything is in {folder}"
         + ("" if arrived else f"; send it later with: keyneurons log {shlex.quote(str(folder))}"),
@@ -92,12 +92,12 @@ def _config_of_all(configs: dict[str, Config]) -> str:
     return write_yaml(whole)
 
 
-def _show(comparison: Comparison, console: Console) -> None:
-    console.print(agreement_title(comparison), style="bold", soft_wrap=True)
+def _show(compared: MethodAgreement, console: Console) -> None:
+    console.print(agreement_title(compared), style="bold", soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("method", "method", "Jaccard", "by chance", "RBO", "Kendall's tau"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
-    for row in agreement_rows(comparison.agreement):
+    for row in agreement_rows(compared.agreement):
         table.add_row(*row)
     show_wide(table, console)
     console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""A comparison as the description of a sweep's MLflow run."""
+"""A comparison as the description of a sweep's parent run in MLflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLUMNS = {"question": "question", "run": "best run", "value": "value", "random"
 
 
 def markdown(found: RunComparison) -> str:
-    """The best run for each question, and where the runs are from."""
+    """Format the best run for each question and the source of the runs."""
     rows = [[str(best[name]) for name in COLUMNS] for best in best_table(found)]
     lines = [f"### {block(found.title)}", "", *table(list(COLUMNS.values()), rows)]
     lines += ["", *(f"- {block(f'{name}: {value}')}" for name, value in found.source.items() if name != "sweep")]

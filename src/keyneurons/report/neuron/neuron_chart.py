@@ -1,4 +1,4 @@
-"""Where the parts of the chart of one neuron stand: activations by tag, and beside it how well each tag is told."""
+"""Layout of the chart of one neuron: activations by tag, and the AUROC of each tag."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, MIDDLE, RIGHT = (150.0, 560.0), 575.0, (590.0, 900.0)
 
 @dataclass(frozen=True)
 class ChartRow:
-    """One tag: the middle of its row, the quantiles of its activations and its AUROC, all in pixels."""
+    """The row of one tag: its centre, quantiles of activations and AUROC, all in pixels."""
 
     tag: str
     n: int
@@ -32,7 +32,7 @@ class ChartRow:
 
 @dataclass(frozen=True)
 class Chart:
-    """The rows from the highest to the lowest median, and the ticks of both axes as place and label."""
+    """Rows from the highest to the lowest median, and ticks of both axes (position and label)."""
 
     rows: tuple[ChartRow, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -45,13 +45,13 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     """Lay out the chart of a neuron.
 
     Args:
-        found: what it does.
-        names: names of the tags.
-        counts: dev words of each tag.
-        key: tags to highlight.
+        found: The profile of the neuron.
+        names: Names of the tags.
+        counts: Numbers of dev words by tag.
+        key: Tags to highlight: those that the neuron is a key neuron of.
 
     Returns:
-        All places.
+        The layout.
     """
     at = {share: found.quantiles[:, i] for i, share in enumerate(QUANTILES)}
     low, high = float(at[0.05].min()), float(at[0.95].max())
@@ -88,7 +88,7 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
-    """Three to eight multiples of 1, 2 or 5 times a power of ten between two numbers."""
+    """Three to eight ticks between two numbers, at multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

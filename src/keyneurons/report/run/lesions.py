@@ -1,4 +1,4 @@
-"""What lesions did: a table, figures, the verdict."""
+"""Results of lesions: table, figures and verdict."""
 
 from __future__ import annotations
 
@@ -14,110 +14,116 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.markup import block, table
+from keyneurons.report.phrases import counted
 from keyneurons.report.run.figures import colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-READINGS = {"tag_mass": "probability that a word of the right tag comes next"}
+READOUTS = {"tag_mass": "probability that a word of the correct tag comes next"}
 
 
 def write_continuations(found: Generated, folder: Path) -> None:
-    """Write what the model generated, prompt by prompt."""
+    """Write the generated texts, prompt by prompt."""
     write_text(folder / "generated.md", _side_by_side(found))
 
 
 def lesion_verdict(found: LesionResult) -> str:
-    """One plain sentence: whether the model needs a tag's key neurons for its words more than for others."""
+    """State whether lesions of a tag's key neurons affect its own words more than other words."""
     family = found.study.families[0]
-    double = found.against[family].dissociation
+    double = found.families[family].dissociation
     if double is None:
         return ""
-    figures = f"{double.diagonal_advantage:+.4f} bits a word beyond {family} sets, p = {double.p_value:.3f}"
+    figures = f"{double.diagonal_advantage:+.4f} bits per word beyond {family} sets, p = {double.p_value:.3f}"
     pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none"
-    mode = found.study.lesion.mode
-    if double.p_value <= found.study.alpha:
-        return f"Lesions ({mode}) hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
-    return f"Lesions ({mode}) do not hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+    hurt = "hurt" if double.p_value <= found.study.alpha else "do not hurt"
+    return (
+        f"Lesions ({found.study.lesion.mode}) {hurt} a tag's own words more than other words: {figures}; "
+        f"double dissociations: {pairs}."
+    )
 
 
 def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The table by tag: its words, intact bits, the change with its interval, the controls with their p."""
+    """Head and rows of the table of tags: words, bits, change with interval, controls."""
     head = ["tag", "words", "intact bits", "change", "95 % interval"]
-    head += [f"{family.replace('_', ' ')} (p)" for family in found.against]
+    head += [f"{family.replace('_', ' ')} (p)" for family in found.families]
     rows = []
     for i, tag in enumerate(found.tags):
         low, high = found.intervals[tag]
         row = [tag, str(found.words[tag]), f"{found.intact[tag]:.2f}", f"{found.change[i, i]:+.3f}"]
         row.append(f"{low:+.3f} to {high:+.3f}")
-        effects = [against.effects[tag] for against in found.against.values()]
+        effects = [family.effects[tag] for family in found.families.values()]
         row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
         rows.append(tuple(row))
     return tuple(head), rows
 
 
 def lesion_facts(found: LesionResult) -> Iterator[str]:
-    """What else is worth a line."""
+    """Further lines of the summary."""
     if found.without:
-        yield f"not lesioned, since they have no key neurons: {', '.join(found.without)}"
+        yield f"not lesioned (no key neurons): {', '.join(found.without)}"
     if found.guard:
         mean = float(np.mean(list(found.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
     n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
     if n_pairs / (1 + sets) > found.study.alpha:
         needed = math.ceil(n_pairs / found.study.alpha - 1e-9) - 1
-        yield f"with {sets} sets no single pair of {n_pairs} can stand as a double dissociation: {needed} are needed"
-    for family, against in found.against.items():
-        if against.mismatch is not None:
+        yield (
+            f"with {sets} sets, no double dissociation among {counted(n_pairs, 'pair')} of tags can be significant: "
+            f"use {needed} sets"
+        )
+    for family, effects in found.families.items():
+        if effects.mismatch is not None:
             yield (
-                f"sets matched by {family} differ from the key neurons by {against.mismatch:.3f} of the ranks "
-                "(random sets by a third)"
+                f"sets matched in {family}: mean rank difference to the key neurons {effects.mismatch:.3f} "
+                "(about 1/3 for random sets)"
             )
     first = found.study.families[0]
-    for name, reading in found.readings.items():
-        told = ", ".join(
-            f"{tag} {reading.intact[tag]:.3f} -> {reading.lesioned[tag]:.3f} "
-            f"({first} sets {reading.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
-            for tag, effect in reading.against[first].items()
+    for name, readout in found.readouts.items():
+        by_tag = ", ".join(
+            f"{tag} {readout.intact[tag]:.3f} -> {readout.lesioned[tag]:.3f} "
+            f"({first} sets {readout.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
+            for tag, effect in readout.families[first].items()
         )
-        yield f"{READINGS.get(name, name.replace('_', ' '))}: {told}"
+        yield f"{READOUTS.get(name, name.replace('_', ' '))}: {by_tag}"
     if (pairs := found.pairs) is not None:
-        told = ", ".join(
+        by_tag = ", ".join(
             f"{tag} {pairs.accuracy[tag]:.3f} ({found.study.families[0]} sets {pairs.controls[tag]:.3f})"
             for tag in found.tags
         )
-        yield f"minimal pairs judged right: {pairs.accuracy['intact']:.3f} intact; under lesions {told}"
+        yield f"minimal pairs judged correctly: {pairs.accuracy['intact']:.3f} intact; under lesions {by_tag}"
     if (written := found.generated) is not None:
-        told = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
-        yield f"share of the tag in {len(written.prompts)} continued texts: {told}"
+        by_tag = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
+        yield f"share of the tag in {counted(len(written.prompts), 'generated text')}: {by_tag}"
     for share, changes in found.doses.items():
         if share < 1:
-            yield f"the strongest {share:.0%} of each set: {np.mean(list(changes.values())):+.3f} bits on own words"
+            mean = float(np.mean(list(changes.values())))
+            yield f"lesion of the strongest {share:.0%} of each set: {mean:+.3f} bits on own words"
 
 
 def draw_lesions(found: LesionResult, folder: Path) -> None:
-    """Draw the change of every tag's words under the lesion of every tag's set, and the doses if there are several."""
+    """Draw the matrix of changes (lesioned by measured tag) and several doses, if any."""
     save(_matrix(found), folder / "lesion.png")
     if len(found.doses) > 1:
         save(_doses(found), folder / "lesion_doses.png")
 
 
 def _side_by_side(found: Generated) -> str:
-    """What the model wrote, prompt by prompt."""
+    """The generated texts as Markdown, prompt by prompt."""
     lines = []
     for i, prompt in enumerate(found.prompts):
         rows = [("intact", found.intact[i])]
         for tag in found.lesioned:
             rows += [(tag, found.lesioned[tag][i]), (f"control of {tag}", found.controls[tag][i])]
-        shown = [(who, " ".join(text.split())) for who, text in rows]
+        shown = [(condition, " ".join(text.split())) for condition, text in rows]
         lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
 
 
 def _matrix(found: LesionResult) -> Figure:
     family = found.study.families[0]
-    double = found.against[family].dissociation
+    double = found.families[family].dissociation
     values = found.change if double is None else double.beyond
     names = labels_of(found.tags)
     size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
@@ -133,7 +139,7 @@ def _matrix(found: LesionResult) -> Figure:
         dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
         axes.text(j, i, f"{round(float(values[i, j]), 2) + 0.0:+.2f}", ha="center", va="center", fontsize=7, color=dark)
     axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
-    figure.colorbar(image, ax=axes, label="bits a word", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="bits per word", shrink=0.8)
     return figure
 
 
