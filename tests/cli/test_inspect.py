@@ -207,7 +207,7 @@ def test_words_tell_the_cached_activations_and_the_farthest_come_first(
     classes = {classes for each in page.sentences for word, classes, told in each.words if (word, told) == shown}
     assert classes == {"u10" if values[farthest] > np.median(values) else "d10"}
     highest = int(np.argmax(values))
-    [top] = table(page, ["tag", "word, as it stands in its sentence"], 1, 4)
+    [top] = table(page, ["tag", "word in its sentence"], 1, 4)
     assert top[:2] == [f"{values[highest]:.4g}", words[highest][1]]
     assert top[3].startswith(words[highest][0])
 
@@ -225,7 +225,7 @@ def test_types_and_areas_are_those_of_the_cache(store: Store, inspect: Callable[
     form, tag = max(means, key=lambda key: means[key])
     [best] = table(page, ["words", "mean"], 1, 4)
     assert best == [form, tag, str(len(by_type[form, tag])), f"{means[form, tag]:.4g}"]
-    rows = {row[0]: row for row in table(page, ["97.5 %", "others as good"], 4, 15)}
+    rows = {row[0]: row for row in table(page, ["97.5 %", "others at least as good"], 4, 15)}
     folded = {}
     for name in ("DET", "NOUN", "PRON", "VERB"):
         area = roc_auc_score(tags == name, values)

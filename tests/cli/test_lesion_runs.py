@@ -86,7 +86,7 @@ def test_later_layers_and_the_mass_of_a_tag_are_read_under_lesions(call, tmp_pat
     more = ["layer=1", "lesion.families=[random]", "lesion.later_layers=[2,3]", "lesion.tag_mass=true"]
     done = call(*place.small, "lesion=zero", *FEW, *more)
     assert done.status == 0, done.err
-    assert "probability that a word of the right tag comes next: " in done.out
+    assert "probability that a word of the correct tag comes next: " in done.out
     assert "accuracy in layer 3: " in done.out
     (run,) = runs_in(tmp_path)
     rows = (artifacts_of(run) / "lesion_readings.csv").read_text("utf-8").splitlines()
@@ -156,7 +156,7 @@ def test_lesions_that_cannot_be_made_are_told_in_one_line(call, place, overrides
 
 
 def test_a_translation_to_no_tag_is_told_before_anything_is_read(call, place, monkeypatch):
-    monkeypatch.setattr(experiment, "StoredActivations", None)
+    monkeypatch.setattr(experiment, "read_activations", None)
     ended = call(*place.small, "lesion=translate", "lesion.to=ZZZ")
     assert ended.error.endswith("lesion.to must be one of DET, NOUN, PRON, VERB, got ZZZ")
 

@@ -31,9 +31,9 @@ MOST_PANELS, WITH_NUMBERS, BESIDE, WITH_NAMES = 24, 14, 40, 80
 PALE = "#e4e4e4"
 
 
-def curves(found: Sequence[Panel], x: X, metric: str) -> Figure:
+def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
     """A metric against x: one line per method, and the mean ± std of its random sets as a band."""
-    shown = found[:MOST_PANELS]
+    shown = panels[:MOST_PANELS]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure(max(6.4, 3.7 * columns + 0.4), 2.75 * rows + 0.9)
@@ -61,7 +61,7 @@ def curves(found: Sequence[Panel], x: X, metric: str) -> Figure:
     return figure
 
 
-def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
+def agreement_matrices(agreement: SetAgreement, labels: Sequence[str]) -> Figure:
     """Jaccard of the sets of all pairs of runs, beside that of random sets of the same sizes."""
     n = len(labels)
     cell = 0.5 if n <= WITH_NUMBERS else max(0.13 if n <= WITH_NAMES else 0, 5.4 / n)
@@ -70,7 +70,7 @@ def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
     width, height = (2 * side + margin + 1.2, side + margin) if beside else (side + margin + 1.4, 2 * (side + margin))
     figure = new_figure(max(width, 6.0), max(height, 2.6))
     grid = figure.subplots(*((1, 2) if beside else (2, 1)), sharey=beside)
-    matrices = {"key neurons of the runs": found.jaccard, "random sets of the same sizes": found.expected}
+    matrices = {"key neurons of the runs": agreement.jaccard, "random sets of the same sizes": agreement.expected}
     for i, (axes, (title, matrix)) in enumerate(zip(grid, matrices.items(), strict=True)):
         axes.set_facecolor(PALE)
         axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
@@ -86,14 +86,14 @@ def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def tally_figure(found: Sequence[Tally]) -> Figure:
+def tally_figure(tallies: Sequence[Tally]) -> Figure:
     """Number of neurons selected by at least n runs, beside the chance level."""
-    figure = new_figure(max(6.0, min(11.0, 0.42 * len(found) + 2.5)), 3.3)
+    figure = new_figure(max(6.0, min(11.0, 0.42 * len(tallies) + 2.5)), 3.3)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    at = [each.runs for each in found]
-    axes.plot(at, [each.neurons or np.nan for each in found], "o-", color=KEY, label="selected by the runs")
-    chance = [each.expected if each.expected >= 0.01 else np.nan for each in found]
+    at = [each.runs for each in tallies]
+    axes.plot(at, [each.neurons or np.nan for each in tallies], "o-", color=KEY, label="selected by the runs")
+    chance = [each.expected if each.expected >= 0.01 else np.nan for each in tallies]
     axes.plot(at, chance, "s--", color=CONTROL, label="expected for random sets")
     axes.set_yscale("log")
     axes.set_xticks(at if len(at) <= 24 else [*range(1, len(at) + 1, -(-len(at) // 12))])

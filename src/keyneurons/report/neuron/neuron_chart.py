@@ -41,11 +41,11 @@ class Chart:
     centre: float
 
 
-def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: Collection[str]) -> Chart:
+def chart(profile: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: Collection[str]) -> Chart:
     """Lay out the chart of a neuron.
 
     Args:
-        found: The profile of the neuron.
+        profile: The profile of the neuron.
         names: Names of the tags.
         counts: Numbers of dev words by tag.
         key: Tags to highlight: those that the neuron is a key neuron of.
@@ -53,7 +53,7 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     Returns:
         The layout.
     """
-    at = {share: found.quantiles[:, i] for i, share in enumerate(QUANTILES)}
+    at = {share: profile.quantiles[:, i] for i, share in enumerate(QUANTILES)}
     low, high = float(at[0.05].min()), float(at[0.95].max())
     margin = 0.03 * (high - low) or 1.0
     low, high = low - margin, high + margin
@@ -64,7 +64,7 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     def area(value: float) -> float:
         return RIGHT[0] + (RIGHT[1] - RIGHT[0]) * (value - 0.5) / 0.5
 
-    s = found.separation
+    s = profile.separation
     order = sorted(range(len(names)), key=lambda tag: (-at[0.5][tag], names[tag]))
     rows = tuple(
         ChartRow(
@@ -84,7 +84,7 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     )
     ticks = tuple((x(value), f"{value:.6g}") for value in nice_ticks(low, high))
     areas = tuple((area(value), f"{value:.1f}") for value in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
-    return Chart(rows, ticks, areas, TOP + ROW * len(rows) + BOTTOM, x(found.centre))
+    return Chart(rows, ticks, areas, TOP + ROW * len(rows) + BOTTOM, x(profile.centre))
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

@@ -104,16 +104,16 @@ class _Text:
         self.tag = {row: text.names[tag] for row, tag in rows}
         self.sentence = text.sentence_numbers()
 
-    def pieces(self, number: int, found: NeuronOnDev, marked: str | None) -> list[Piece]:
+    def pieces(self, number: int, profile: NeuronOnDev, marked: str | None) -> list[Piece]:
         """A sentence coloured by the activations of a neuron."""
         words = [
-            WordActivation(self.tag.get(row), float(found.values[row]) if self.coloured[row] else None)
+            WordActivation(self.tag.get(row), float(profile.values[row]) if self.coloured[row] else None)
             for row in range(self.starts[number], self.starts[number + 1])
         ]
         sentence = self.text.sentences[number]
-        return list(pieces(sentence, words, centre=found.centre, reach=found.reach, marked=marked))
+        return list(pieces(sentence, words, centre=profile.centre, reach=profile.reach, marked=marked))
 
-    def in_context(self, position: int, found: NeuronOnDev) -> dict[str, object]:
+    def in_context(self, position: int, profile: NeuronOnDev) -> dict[str, object]:
         """A labelled word with its left and right context."""
         row, number = int(self.text.words.rows[position]), int(self.sentence[position])
         sentence = self.text.sentences[number]
@@ -124,45 +124,47 @@ class _Text:
             "word": sentence.text[word.start : word.end],
             "after": after if len(after) <= CONTEXT else f"{after[:CONTEXT]}…",
             "tag": self.tag[row],
-            "value": format_number(found.values[row]),
+            "value": format_number(profile.values[row]),
         }
 
 
 def _section(neuron: InspectedNeuron, inspection: Inspection, view: _Text) -> dict[str, object]:
     """Variables of the template for one neuron."""
-    found, text = neuron.on_dev, inspection.text
+    profile, text = neuron.on_dev, inspection.text
     counts = np.bincount(text.words.tags, minlength=len(text.names))
     key = [place.tag for place in neuron.key_of]
     tags = key or list(text.names)
     marked = inspection.tag or (key[0] if key else None)
     return {
-        "name": neuron_name(inspection.site, found),
-        "id": f"neuron-{found.layer}-{found.neuron}",
+        "name": neuron_name(inspection.site, profile),
+        "id": f"neuron-{profile.layer}-{profile.neuron}",
         "key_of": neuron.key_of,
-        "separations": [_separation(found, text, tag) for tag in key],
+        "separations": [_separation(profile, text, tag) for tag in key],
         "marked": marked,
-        "strongest": [view.pieces(i, found, marked) for i in found.sentences],
-        "sampled": [view.pieces(i, found, marked) for i in inspection.sampled],
-        "scale": [format_number(v) for v in (found.centre - found.reach, found.centre, found.centre + found.reach)],
-        "extremes": [format_number(found.lowest), format_number(found.highest)],
-        "constant": found.reach == 0,
-        "types": [("Highest", found.top_types), ("Lowest", found.bottom_types)],
-        "words": [
-            (side, [view.in_context(i, found) for i in places])
-            for side, places in (("Highest", found.top_words), ("Lowest", found.bottom_words))
+        "strongest": [view.pieces(i, profile, marked) for i in profile.sentences],
+        "sampled": [view.pieces(i, profile, marked) for i in inspection.sampled],
+        "scale": [
+            format_number(v) for v in (profile.centre - profile.reach, profile.centre, profile.centre + profile.reach)
         ],
-        "chart": chart(found, text.names, counts.tolist(), key),
-        "numbers": _numbers(found, text, counts),
-        "n_controls": found.separation.n_controls,
+        "extremes": [format_number(profile.lowest), format_number(profile.highest)],
+        "constant": profile.reach == 0,
+        "types": [("Highest", profile.top_types), ("Lowest", profile.bottom_types)],
+        "words": [
+            (side, [view.in_context(i, profile) for i in places])
+            for side, places in (("Highest", profile.top_words), ("Lowest", profile.bottom_words))
+        ],
+        "chart": chart(profile, text.names, counts.tolist(), key),
+        "numbers": _numbers(profile, text, counts),
+        "n_controls": profile.separation.n_controls,
         "n_runs": sum(len(each.runs) for each in neuron.scores),
         "score_tags": tags,
         "scores": [(each, [each.tags.get(tag) for tag in tags]) for each in neuron.scores],
     }
 
 
-def _separation(found: NeuronOnDev, text: DevText, tag: str) -> dict[str, object]:
+def _separation(profile: NeuronOnDev, text: DevText, tag: str) -> dict[str, object]:
     """How well a neuron separates a tag from all other words, compared with other neurons."""
-    s, i = found.separation, text.names.index(tag)
+    s, i = profile.separation, text.names.index(tag)
     return {
         "tag": tag,
         "auroc": f"{s.auroc[i]:.3f}",
@@ -176,13 +178,13 @@ def _separation(found: NeuronOnDev, text: DevText, tag: str) -> dict[str, object
     }
 
 
-def _numbers(found: NeuronOnDev, text: DevText, counts: Int[ndarray, " tags"]) -> list[dict[str, object]]:
+def _numbers(profile: NeuronOnDev, text: DevText, counts: Int[ndarray, " tags"]) -> list[dict[str, object]]:
     """The values of the chart as a table."""
     return [
         {
-            **_separation(found, text, tag),
+            **_separation(profile, text, tag),
             "n": int(counts[i]),
-            "quantiles": [format_number(value) for value in found.quantiles[i]],
+            "quantiles": [format_number(value) for value in profile.quantiles[i]],
         }
         for i, tag in enumerate(text.names)
     ]

@@ -31,7 +31,7 @@ def draw_layers(result: Result, folder: Path) -> None:
     if not any(result.layers.read_at.values()):
         return
     save(_accuracies(result), folder / "accuracy_by_layer.png")
-    if any(one.concepts for found in result.layers.read_at.values() for one in found):
+    if any(one.concepts for layers in result.layers.read_at.values() for one in layers):
         save(_concept_accuracies(result), folder / "concepts.png")
         save(_cosines(result), folder / "concept_cosine.png")
 
@@ -39,40 +39,40 @@ def draw_layers(result: Result, folder: Path) -> None:
 def layer_facts(result: Result) -> Iterator[str]:
     """One sentence for each reading position."""
     m = result.metrics
-    for read_at, found in result.layers.read_at.items():
-        if not found:
+    for read_at, layers in result.layers.read_at.items():
+        if not layers:
             continue
         best = f"{m[f'layers/{read_at}/best_test_accuracy']:.3f} in layer {m[f'layers/{read_at}/best_layer']:.0f}"
-        drawn = {name: each for name, each in found[0].evidence.controls.items() if each.spread is not None}
-        compared = "".join(_beaten(found, name, control) for name, control in drawn.items())
+        drawn = {name: each for name, each in layers[0].evidence.controls.items() if each.spread is not None}
+        compared = "".join(_beaten(layers, name, control) for name, control in drawn.items())
         yield f"layer by layer, read at the {read_at}: accuracy {best} (best layer on dev){compared}"
 
 
-def _beaten(found: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
+def _beaten(layers: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
     """Number of layers where the key neurons beat a control, and mean difference."""
-    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in found)
+    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in layers)
     least = 1 / (1 + len(control.accuracy))
-    share = f"in {beaten} of {counted(len(found), 'layer')}" if least <= ALPHA else f"(p cannot be below {least:.3f})"
-    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in found])
+    share = f"in {beaten} of {counted(len(layers), 'layer')}" if least <= ALPHA else f"(p cannot be below {least:.3f})"
+    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in layers])
     return f"; better than {control.label} {share}, by {mean:.3f} on average"
 
 
 def _accuracies(result: Result) -> Figure:
     """Accuracy of key neurons and controls by layer; controls with several draws as bands."""
     figure, panels = _panels(result)
-    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
-        at = [one.layer for one in found]
+    for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
+        at = [one.layer for one in layers]
         styles = cycle(STYLES)
-        for name, control in found[0].evidence.controls.items() if found else ():
-            mean = np.array([one.metrics[control_accuracy(name)] for one in found])
+        for name, control in layers[0].evidence.controls.items() if layers else ():
+            mean = np.array([one.metrics[control_accuracy(name)] for one in layers])
             if control.spread is not None:
-                std = np.array([one.metrics[control_spread(name)] for one in found])
+                std = np.array([one.metrics[control_spread(name)] for one in layers])
                 axes.fill_between(at, mean - 2 * std, mean + 2 * std, color=CONTROL, alpha=0.4, lw=0)
                 axes.plot(at, mean, color=CONTROL, label=f"{control.label} (± 2 std)")
             else:
                 colour, line = next(styles)
                 axes.plot(at, mean, line, color=colour, label=control.label)
-        axes.plot(at, [one.metrics[ACCURACY] for one in found], marker=".", color=KEY, label="key neurons")
+        axes.plot(at, [one.metrics[ACCURACY] for one in layers], marker=".", color=KEY, label="key neurons")
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("accuracy on test words")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -83,8 +83,8 @@ def _concept_accuracies(result: Result) -> Figure:
     names = result.text.labels.names
     labels = labels_of(names)
     figure, panels = _panels(result, room_for(labels))
-    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
-        curves = layer_metrics(read_at, found)
+    for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
+        curves = layer_metrics(read_at, layers)
         for tag, label, colour in zip(names, labels, colours(len(names)), strict=True):
             for kind, style in (("cav", "-"), ("car", "--")):
                 curve = curves.get(f"layer/{read_at}/{kind}/accuracy/{tag}", {})
@@ -99,7 +99,7 @@ def _concept_accuracies(result: Result) -> Figure:
 
 def _cosines(result: Result) -> Figure:
     shown = {
-        at: mean_cosine(found) for at, found in result.layers.read_at.items() if any(one.concepts for one in found)
+        at: mean_cosine(layers) for at, layers in result.layers.read_at.items() if any(one.concepts for one in layers)
     }
     labels = labels_of(next(iter(shown.values()))[0])
     size = max(3.0, 0.5 * len(labels) + 1.6) + room_for(labels)
