@@ -1,4 +1,4 @@
-"""Synthetic activations: noise in two layers except one neuron per tag; sentences of ten words."""
+"""Synthetic activations: noise in two layers with one planted neuron per tag; key neurons."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SENTENCES = np.arange(600) // 10
 
 
 def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
-    """Train, dev and test splits of 600 words each, all of them tagged."""
+    """Train, dev and test splits of 600 tagged words each, in sentences of ten words."""
     rng = np.random.default_rng(seed)
     arrays, labelled = {}, {}
     for split in SPLITS:
@@ -33,6 +33,6 @@ def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
 
 
 def case(seed: int = 0, labels: Labels | None = None) -> Case:
-    """The planted neurons as key neurons, on the given labels or their own."""
+    """The planted neurons as key neurons, with the given labels or the synthetic ones."""
     activations, own = planted(3.0)
     return Case(labels or own, activations, KEY_SETS, seed)

@@ -37,8 +37,8 @@ class Page(HTMLParser):
         self.elements.append((tag, given))
         if "data-roving" in given:
             self.sentences.append(Sentence())
-        if "data-told" in given:
-            self.sentences[-1].words.append(("", given.get("class", ""), given["data-told"]))
+        if "data-tooltip" in given:
+            self.sentences[-1].words.append(("", given.get("class", ""), given["data-tooltip"]))
         if tag in {"td", "th"}:
             self.cells.append("")
         if tag == "script":
@@ -66,7 +66,7 @@ class Page(HTMLParser):
             self.cells[-1] += data
         if any("data-roving" in given for _, given in self.open):
             self.sentences[-1].text += data
-        if "data-told" in (self.open[-1][1] if self.open else {}):
+        if "data-tooltip" in (self.open[-1][1] if self.open else {}):
             text, classes, told = self.sentences[-1].words[-1]
             self.sentences[-1].words[-1] = (text + data, classes, told)
 

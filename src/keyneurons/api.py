@@ -77,7 +77,7 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
     experiment = build_experiment(config, choices["selection"])
     result, _, is_tracked = tracked_run(experiment, config, folder.absolute(), choices)
     run_id = read_logged(folder) if is_tracked else None
-    return RunResult(run_id, folder.absolute(), config, result.metrics, result.key.sets)
+    return RunResult(run_id, folder.absolute(), config, result.metrics, result.key_neurons.sets)
 
 
 def load_run(run: str, *overrides: str) -> Run:

@@ -135,7 +135,7 @@ def test_unreadable_words_are_refused_or_left_out_and_counted(call: Command, pla
     )
     ended = call(*run, "dataset.unreadable_words=drop", "read_at=prediction", "reliability.confounds=true")
     assert (ended.status, ended.err) == (0, "")
-    assert "2 words left out: the tokenizer has no token for them" in ended.out
+    assert "2 unreadable words dropped (no token in the tokenizer)" in ended.out
     folder = output_folders(tmp_path)[-1]
     assert json.loads((folder / "metrics.json").read_text("utf-8"))["data/unreadable_dropped"] == 2
     assert client_of(tmp_path).search_runs(["1"])[0].data.params["dataset.unreadable_words"] == "drop"

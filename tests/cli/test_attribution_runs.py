@@ -23,7 +23,7 @@ def small(place):
 def test_a_run_by_attribution_needs_no_model_the_second_time(call, tmp_path, small, monkeypatch):
     first = call(*INTEGRALS, *small, "layer=[1,2]")
     assert first.status == 0, first.err
-    assert "train words of each tag attributed to the neurons where they are predicted" in first.out
+    assert "train words per tag, at the position that predicts them" in first.out
     (run,) = runs_in(tmp_path)
     assert run.data.tags["selection"] == "integrated_gradients"
     assert run.data.params["selection.steps"] == "4"
@@ -61,8 +61,8 @@ def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
 def test_curves_over_the_layers_are_files_figures_and_metrics_by_layer(call, tmp_path, small):
     done = call(*small, "layer=[0,2,3]", "layer_by_layer.read_at=[word,prediction]", "layer_by_layer.concepts=true")
     assert done.status == 0, done.err
-    assert "layer by layer, read at the word: 0." in done.out
-    assert "layer by layer, read at the prediction: 0." in done.out
+    assert "layer by layer, read at the word: accuracy 0." in done.out
+    assert "layer by layer, read at the prediction: accuracy 0." in done.out
     (run,) = runs_in(tmp_path)
     folder = artifacts_of(run)
     for read_at in ("word", "prediction"):

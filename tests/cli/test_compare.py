@@ -172,8 +172,8 @@ def test_an_experiment_leaves_out_what_is_no_run_and_names_it(
     assert "6 finished; 1 left out (no key_neurons.json); 1 left out (status FAILED); 1 left out" in " ".join(
         ended.out.split()
     )
-    assert "Left out, no key_neurons.json: sweep of 8" in ended.out
-    assert "Left out" in Page((written() / "report.html").read_text("utf-8")).told
+    assert "Excluded, no key_neurons.json: sweep of 8" in ended.out
+    assert "Excluded runs" in Page((written() / "report.html").read_text("utf-8")).told
 
 
 def test_an_experiment_that_every_run_has_alone(compare: Command) -> None:

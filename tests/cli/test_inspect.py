@@ -207,7 +207,7 @@ def test_words_tell_the_cached_activations_and_the_farthest_come_first(
     classes = {classes for each in page.sentences for word, classes, told in each.words if (word, told) == shown}
     assert classes == {"u10" if values[farthest] > np.median(values) else "d10"}
     highest = int(np.argmax(values))
-    [top] = table(page, ["tag", "word, as it stands in its sentence"], 1, 4)
+    [top] = table(page, ["tag", "word in its sentence"], 1, 4)
     assert top[:2] == [f"{values[highest]:.4g}", words[highest][1]]
     assert top[3].startswith(words[highest][0])
 
@@ -225,7 +225,7 @@ def test_types_and_areas_are_those_of_the_cache(store: Store, inspect: Callable[
     form, tag = max(means, key=lambda key: means[key])
     [best] = table(page, ["words", "mean"], 1, 4)
     assert best == [form, tag, str(len(by_type[form, tag])), f"{means[form, tag]:.4g}"]
-    rows = {row[0]: row for row in table(page, ["97.5 %", "others as good"], 4, 15)}
+    rows = {row[0]: row for row in table(page, ["97.5 %", "others at least as good"], 4, 15)}
     folded = {}
     for name in ("DET", "NOUN", "PRON", "VERB"):
         area = roc_auc_score(tags == name, values)
@@ -247,7 +247,7 @@ def test_scores_come_from_every_run_that_scored_the_layer(store: Store, inspect:
     rows = table(page, ["VERB", "runs"], 2, 6)
     assert [row[0].split(" ")[0] for row in rows] == ["random", "correlation"]
     assert "(this run)" in rows[0][0]
-    assert "Out of 2 finished runs" in page.told
+    assert "From 2 finished runs" in page.told
     for row in rows:
         method = row[0].split(" ")[0]
         scores = load_file(store.outputs(method) / "scores.safetensors")["mlp.2"]
@@ -259,11 +259,11 @@ def test_scores_come_from_every_run_that_scored_the_layer(store: Store, inspect:
 
 def test_a_run_alone_says_so(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
     page = inspect(store.runs["elsewhere"], neuron="mlp.1.0")
-    assert "There is only this run that scored the layer" in page.told
+    assert "This is the only run with the same model" in page.told
     page = inspect(
         str(store.outputs("correlation")), f"tracking.uri=sqlite:///{tmp_path}/none.db", tag="NOUN", here=tmp_path
     )
-    assert "There is only this run that scored the layer" in page.told
+    assert "This is the only run with the same model" in page.told
     assert not (tmp_path / "none.db").exists()
 
 
@@ -290,12 +290,14 @@ def test_at_the_prediction_first_words_have_no_colour(
     page = inspect(str(folder), tag="NOUN", here=tmp_path)
     assert "at the token before it, where the model predicts it" in page.told
     for each in page.sentences:
-        assert each.words[0][1:] == ("", "not counted")
-        assert "not counted" not in "".join(told for _, _, told in each.words[1:])
+        assert each.words[0][1:] == ("", "not labelled")
+        assert "not labelled" not in "".join(told for _, _, told in each.words[1:])
     neuron = json.loads((folder / "key_neurons.json").read_text())["tags"]["NOUN"][0]["neuron"]
     values = store.activations(read_at="prediction")[:, neuron]
     counted = np.array([i > 0 for each in store.dev for i in range(len(each.words))])
-    assert f"they range from {values[counted].min():.4g} to {values[counted].max():.4g}" in " ".join(page.told.split())
+    assert f"Activations range from {values[counted].min():.4g} to {values[counted].max():.4g}" in " ".join(
+        page.told.split()
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliabili
 def test_a_run_with_lesions_leaves_matrices_metrics_and_a_verdict(call, tmp_path, place):
     done = call(*place.small, "lesion=zero", *FEW, "lesion.shares=[0.5,1]")
     assert done.status == 0, done.err
-    assert "surprisal in bits a word under lesions of each tag's key neurons" in done.out
+    assert "surprisal in bits per word under lesions (ablations) of each tag's key neurons" in done.out
     assert "Lesions (zero)" in done.out
     (run,) = runs_in(tmp_path)
     folder, metrics = artifacts_of(run), run.data.metrics
@@ -66,14 +66,14 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
     tags = sets["tags"]
     changed = {
         "is bound to tag_column xpos, this run has upos": sets | {"tag_column": "xpos"},
-        "the key neurons are of tag 'ZZZ', which is none of DET,": sets | {"tags": {**tags, "ZZZ": tags["DET"]}},
+        "the key neurons have the tag 'ZZZ'; the treebank has DET,": sets | {"tags": {**tags, "ZZZ": tags["DET"]}},
     }
     for told, content in changed.items():
         path.write_text(json.dumps(content), encoding="utf-8")
         assert told in call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few).error
     path.write_text(json.dumps(sets | {"tags": {**tags, "DET": []}}), encoding="utf-8")
     without = call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few)
-    assert "not lesioned, since they have no key neurons: DET" in without.out
+    assert "not lesioned (no key neurons): DET" in without.out
     path.write_text("[]", encoding="utf-8")
     assert (
         "key_neurons.json is damaged: not a mapping"
@@ -86,7 +86,7 @@ def test_later_layers_and_the_mass_of_a_tag_are_read_under_lesions(call, tmp_pat
     more = ["layer=1", "lesion.families=[random]", "lesion.later_layers=[2,3]", "lesion.tag_mass=true"]
     done = call(*place.small, "lesion=zero", *FEW, *more)
     assert done.status == 0, done.err
-    assert "probability that a word of the right tag comes next: " in done.out
+    assert "probability that a word of the correct tag comes next: " in done.out
     assert "accuracy in layer 3: " in done.out
     (run,) = runs_in(tmp_path)
     rows = (artifacts_of(run) / "lesion_readings.csv").read_text("utf-8").splitlines()
@@ -107,7 +107,7 @@ def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
     )
     done = call(*place.small, "lesion=zero", *FEW, "lesion.families=[lowest]", f"lesion.pairs={pairs}")
     assert done.status == 0, done.err
-    assert "minimal pairs judged right:" in done.out
+    assert "minimal pairs judged correctly:" in done.out
     found = json.loads((output_folders(tmp_path)[0] / "lesion_pairs.json").read_text("utf-8"))
     assert set(found["intact"]) == {"agreement", "case"}
     assert set(found["accuracy"]) == {"intact", "DET", "NOUN", "PRON", "VERB"}
@@ -120,7 +120,7 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
     few = [*FEW, "lesion.families=[lowest]", f"lesion.prompts={prompts}", "lesion.new_tokens=5"]
     done = call(*place.small, "lesion=scale", *few, "lesion.temperature=0.7")
     assert done.status == 0, done.err
-    assert "share of the tag in 2 continued texts:" in done.out
+    assert "share of the tag in 2 generated texts:" in done.out
     text = (output_folders(tmp_path)[0] / "generated.md").read_text("utf-8")
     assert [line for line in text.splitlines() if line.startswith("### ")] == ["### the dog", "### she sees"]
     assert text.count("| intact |") == 2
@@ -156,7 +156,7 @@ def test_lesions_that_cannot_be_made_are_told_in_one_line(call, place, overrides
 
 
 def test_a_translation_to_no_tag_is_told_before_anything_is_read(call, place, monkeypatch):
-    monkeypatch.setattr(experiment, "StoredActivations", None)
+    monkeypatch.setattr(experiment, "read_activations", None)
     ended = call(*place.small, "lesion=translate", "lesion.to=ZZZ")
     assert ended.error.endswith("lesion.to must be one of DET, NOUN, PRON, VERB, got ZZZ")
 

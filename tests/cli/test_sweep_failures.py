@@ -142,7 +142,7 @@ def test_runs_whose_artifacts_are_gone_are_named(call: Command, kept: Kept) -> N
     assert ended.status == 0, ended.err
     assert ended.out.startswith("1 run compared: ")
     gone = "no key_neurons.json, though it had one when it ended"
-    assert f"Left out, {gone}: mlp.2 k2 correlation ({first[:8]})" in ended.out
+    assert f"Excluded, {gone}: mlp.2 k2 correlation ({first[:8]})" in ended.out
     (kept.artifacts(second) / "key_neurons.json").unlink()
     told = f"none of 2 runs is finished and has key neurons ({gone}: mlp.2 k2 correlation ({first[:8]}), mlp.2 k3 "
     assert told in call("compare", f"sweep={kept.parent}").error

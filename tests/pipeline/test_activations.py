@@ -1,4 +1,4 @@
-"""Reading anew from the model gives what the cache gives, and keeps nothing."""
+"""Streamed activations equal stored ones and write nothing to the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def treebank() -> Treebank:
 
 @pytest.fixture(scope="module")
 def labels(treebank) -> Labels:
-    """Three tags; every fourth word has none."""
+    """Three tags; every fourth word is unlabelled."""
     rng, words = np.random.default_rng(0), {}
     for split in SPLITS:
         rows = np.flatnonzero(np.arange(treebank.n_words(split)) % 4)

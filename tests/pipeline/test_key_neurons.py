@@ -1,4 +1,4 @@
-"""Thresholds and the permutation null, through the whole stage of selection."""
+"""Selection of key neurons with thresholds and the permutation null."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, perm
     sets = find_key_neurons(selection, ScoredWords(activations, labels, SENTENCES)).sets
     found = places(sets)
     assert all(PLANTED[tag] in found[tag] for tag in NAMES)
-    # a neuron planted for one tag marks the others too, downwards; nothing else does
+    # a neuron planted for one tag also marks the others, negatively; no other neuron does
     assert set().union(*found.values()) == set(PLANTED.values())
     assert all(n.p_adjusted == pytest.approx(0.01) for tag in sets for n in sets.tags[tag])
 

@@ -1,4 +1,4 @@
-"""Every layer by itself is measured as it would be in a run of its own."""
+"""Each layer is measured as in a run on that layer alone."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
         )
         expected = probe_key_neurons(PROBING, Case(labels, alone, own, 0)).metrics()
         assert dict(one.metrics) == {**expected, "selection/union_size": float(len(own.union()))}
-        assert one.metrics["control/random/p_value"] <= 2 / 21  # a random set may hold the planted neurons
+        assert one.metrics["control/random/p_value"] <= 2 / 21  # a random set may contain the planted neurons
 
 
 def test_planted_tags_are_concepts_where_their_neuron_is(measured):
@@ -80,7 +80,7 @@ def test_curves_have_a_value_for_every_layer_and_name_the_best(measured):
     assert list(curves["layer/word/cav/accuracy/NOUN"]) == [1, 4]
     assert curves["layer/word/car/p_value/ADJ"][1] <= 0.1
     found = curve_metrics("word", measured)
-    assert found["layers/word/best_layer"] == 4  # two of three tags are there
+    assert found["layers/word/best_layer"] == 4  # two of three tags are planted there
     assert found["layers/word/best_test_accuracy"] == measured[1].metrics["probe/test_accuracy"]
     better = [one.metrics["control/random/p_value"] <= 0.05 for one in measured]
     assert found["layers/word/share_better_than_random"] == np.mean(better)

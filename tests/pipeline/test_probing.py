@@ -1,4 +1,4 @@
-"""A planted neuron for each tag is found and beats its controls; with shuffled tags nothing does."""
+"""Planted neurons beat their controls; with shuffled tags they do not."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SIZES: dict[Split, int] = {"train": 900, "dev": 400, "test": 400}
 
 
 def planted(seed: int = 0, *, shuffled: bool = False) -> tuple[dict[Split, dict[int, np.ndarray]], Labels]:
-    """Noise in two layers, but for one neuron a tag; every fifth word carries no tag at all."""
+    """Noise in two layers with one planted neuron per tag; every fifth word is unlabelled."""
     rng = np.random.default_rng(seed)
     arrays: dict[Split, dict[int, np.ndarray]] = {}
     labelled: dict[Split, LabelledWords] = {}
@@ -71,7 +71,7 @@ def key_sets(arrays: dict[Split, dict[int, np.ndarray]], labels: Labels, k: int 
 
 
 def quiet_trainer() -> lightning.Trainer:
-    """A new trainer that says nothing."""
+    """A new trainer without output."""
     return lightning.Trainer(
         accelerator="cpu",
         devices=1,
@@ -144,8 +144,8 @@ def test_reading_only_the_needed_columns_changes_nothing(evidence: Evidence) -> 
 
 def test_the_confusion_counts_every_test_word_once(evidence: Evidence) -> None:
     _, labels = planted()
-    assert evidence.key is not None
-    confusion = evidence.key.scores.confusion
+    assert evidence.key_neurons is not None
+    confusion = evidence.key_neurons.scores.confusion
     assert confusion.sum(1).tolist() == labels.counts("test").tolist()
     share = np.trace(confusion) / confusion.sum()
     assert share == pytest.approx(evidence.metrics()["probe/test_accuracy"])
@@ -153,8 +153,8 @@ def test_the_confusion_counts_every_test_word_once(evidence: Evidence) -> None:
 
 def test_the_kept_probe_predicts_as_it_was_measured(evidence: Evidence) -> None:
     arrays, labels = planted()
-    assert evidence.key is not None
-    probe, test = evidence.key.probe, labels.splits["test"]
+    assert evidence.key_neurons is not None
+    probe, test = evidence.key_neurons.probe, labels.splits["test"]
     side_by_side = np.concatenate([arrays["test"][layer][test.rows] for layer in LAYERS], axis=1)
     values = torch.from_numpy(side_by_side[:, probe.columns].astype(np.float32))
     predicted = (((values - probe.mean) / probe.std) @ probe.weight + probe.bias).argmax(1).numpy()
@@ -207,7 +207,7 @@ def test_without_key_neurons_only_the_controls_are_measured() -> None:
         "control/majority/test_accuracy",
         "control/word_type/test_accuracy",
     }
-    assert found.key is None
+    assert found.key_neurons is None
     assert found.per_tag == {}
     assert found.union.shape == (len(labels.splits["train"].rows), 0)
 
@@ -233,7 +233,7 @@ def test_the_probe_on_all_neurons_is_trained_once_for_the_same_words() -> None:
 
 @dataclass(frozen=True)
 class MostVariable:
-    """A control of a user: as many neurons as the key neurons, those of highest variance, chosen without tags."""
+    """A user-defined control: as many neurons as key neurons, those of highest variance."""
 
     label: ClassVar[str] = "neurons of highest variance"
     contrast: ClassVar[str | None] = "probe/beyond_variance"
@@ -254,10 +254,10 @@ def test_a_control_of_ones_own_is_measured_and_told_like_the_others() -> None:
     spread = np.concatenate([arrays["train"][layer][labels.splits["train"].rows] for layer in LAYERS], axis=1)
     highest = np.sort(np.argsort(-spread.astype(float).var(axis=0))[:3])
     alone = gathered(arrays, labels, of_columns(highest), without=list(CONTROLS))
-    assert alone.key is not None
-    assert m["control/variance/test_accuracy"] == pytest.approx(alone.key.scores.accuracy)
+    assert alone.key_neurons is not None
+    assert m["control/variance/test_accuracy"] == pytest.approx(alone.key_neurons.scores.accuracy)
     assert m["probe/beyond_variance"] == pytest.approx(m["probe/test_accuracy"] - m["control/variance/test_accuracy"])
-    assert "control/variance/p_value" not in m  # one draw has no distribution
+    assert "control/variance/p_value" not in m  # a single draw has no distribution
     assert found.controls["variance"].label == "neurons of highest variance"
     others = gathered(arrays, labels).metrics()
     assert {name: m[name] for name in others} == pytest.approx(others)
@@ -274,13 +274,13 @@ def test_controls_of_other_sizes_are_measured_too() -> None:
     two = gathered(arrays, labels, more={"two": Columns(((0, 1), (2, 3))), "one": Columns(((7,),))})
     assert two.controls["two"].accuracy.shape == (2,)
     alone = gathered(arrays, labels, of_columns(np.array([7])), without=list(CONTROLS))
-    assert alone.key is not None
-    assert two.controls["one"].mean == pytest.approx(alone.key.scores.accuracy)
+    assert alone.key_neurons is not None
+    assert two.controls["one"].mean == pytest.approx(alone.key_neurons.scores.accuracy)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The probe on given neurons."""
+    """A control on given neurons."""
 
     label: ClassVar[str] = "given neurons"
     contrast: ClassVar[str | None] = None
@@ -295,5 +295,5 @@ class Columns:
 
 def test_a_trial_is_one_thing() -> None:
     for wrong in ({}, {"columns": np.zeros((1, 1), dtype=int), "predictions": np.zeros(3, dtype=int)}):
-        with pytest.raises(ValueError, match="one of the two"):
+        with pytest.raises(ValueError, match="exactly one of the two"):
             Trial(**wrong)

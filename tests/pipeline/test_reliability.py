@@ -1,4 +1,4 @@
-"""Stability of the sets over resamples, by the rule of the run."""
+"""Stability of the sets over resamples, by the run's rule."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_threshold_is_left_out_and_the_sign_kept():
 
 def test_a_tag_too_rare_for_a_resample_is_left_out_there():
     activations, labels = planted(3)
-    tags = np.where(np.arange(600) < 3, 2, labels.splits["train"].tags % 2)  # VERB in the first sentence alone
+    tags = np.where(np.arange(600) < 3, 2, labels.splits["train"].tags % 2)  # VERB in the first sentence only
     driver = activations.source(labels, "model", 2**24)
     found = resampled_stability(ALL, ONE, driver, NAMES, tags, SENTENCES)
     assert set(found["halves"].jaccard) == {"ADJ", "NOUN"}

@@ -1,4 +1,4 @@
-"""Scores are computed once in a process for what they depend on, and anew for anything else."""
+"""Scores are cached in a process by everything that they depend on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keyneurons.selection.scoring import Driver
 
 @dataclass(frozen=True)
 class Counting:
-    """Scores by a mean, and counts how often it is asked."""
+    """Scores by the mean and counts its calls."""
 
     power: int = 1
     per_neuron: ClassVar[bool] = True
@@ -38,12 +38,12 @@ class Counting:
 
 
 class Undecorated(Counting):
-    """Of another's making: it may hold settings that are no fields."""
+    """A scorer without dataclass fields, which may have hidden settings."""
 
 
 @dataclass
 class Mutable:
-    """Scores as Counting does, and can be changed between two calls."""
+    """A mutable scorer otherwise equal to ``Counting``."""
 
     power: int = 1
 
@@ -63,7 +63,7 @@ def memo() -> Memo:
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Callable[[], Driver]:
-    """Opens the same cache again, as the next job does."""
+    """Open the same cache again, like the next job."""
     np.save(tmp_path / "3.npy", np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32))
     return lambda: Driver({3: np.load(tmp_path / "3.npy", mmap_mode="r")}, np.arange(6), 2, "mlp", "layer")
 

@@ -1,4 +1,4 @@
-"""Words attributed to neurons take the place of words by their activations, kept or not."""
+"""Scoring by attributions instead of activations, stored or streamed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def treebank() -> Treebank:
 
 @pytest.fixture(scope="module")
 def labels(treebank) -> Labels:
-    """Three tags; every fourth word has none."""
+    """Three tags; every fourth word is unlabelled."""
     rng, words = np.random.default_rng(0), {}
     for split in SPLITS:
         rows = np.flatnonzero(np.arange(treebank.n_words(split)) % 4)
@@ -89,7 +89,7 @@ def test_the_words_drawn_are_balanced_and_keep_their_tags_and_sentences(read, tr
     found = attributed_words(read(INTEGRALS), labels, treebank, store=True, seed=0)
     drawn, words = found.labels.splits["train"], labels.splits["train"]
     assert np.bincount(drawn.tags).tolist() == [8, 8, 8]
-    tag_of = dict(zip(words.forms, words.tags, strict=True))  # every form stands once
+    tag_of = dict(zip(words.forms, words.tags, strict=True))  # every form occurs once
     assert [tag_of[form] for form in drawn.forms] == drawn.tags.tolist()
     first = np.cumsum([0, *(len(s.words) for s in treebank.splits["train"])])
     rows = np.array([int(form[1:]) for form in drawn.forms])
@@ -119,7 +119,7 @@ def test_a_tag_without_words_to_attribute_is_named(read, treebank, labels):
 
 @pytest.mark.parametrize("test", ["chi_squared", "fisher"])
 def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(test):
-    """Attributions of 200 words: noise, but for a neuron that adds to the words of one tag, and one to all words."""
+    """Noise for 200 words with one neuron that adds to one tag and one that adds to all words."""
     rng = np.random.default_rng(0)
     tags = np.repeat(np.arange(4), 50)
     values = rng.normal(size=(200, 400)).astype(np.float32)
@@ -134,7 +134,7 @@ def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(tes
         return {tag: [n.neuron for n in own] for tag, own in find_key_neurons(selection, words).sets.tags.items()}
 
     assert found(tags)["NOUN"][0] == 5
-    assert not any(7 in own for own in found(tags).values())  # it is kept for all, whatever the tag
+    assert not any(7 in own for own in found(tags).values())  # it adds to all words alike
     assert all(own in ([], [5]) for own in found(tags).values())
     shuffled = [found(rng.permutation(tags)) for _ in range(40)]
     assert sum(any(own.values()) for own in shuffled) <= 5  # 2 expected; more than 5 in one of 70 repeats

@@ -1,4 +1,4 @@
-"""Words that the tokenizer has no token for: the run is that of a treebank without them, or it is refused at once."""
+"""Words without any token: dropped from the treebank, or an error before the first pass."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Given:
 
 
 def tagged(text: str) -> Sentence:
-    """Every word has a tag of its length."""
+    """Every word has its length as tag."""
     spans, start = [], 0
     for form in text.split(" "):
         spans.append((start, start + len(form)))
@@ -90,7 +90,7 @@ def test_a_run_without_unreadable_words_is_that_of_a_treebank_without_them(
     arrays = StoredActivations.of(read, treebank).arrays["train"][1]
     assert len(arrays) == len(words) == len(read.token_counts(treebank.splits["train"]))
     other = [text.replace("\u200b", "").replace("\u00ad", "") for text in TEXTS if text != "\u200b"]
-    plain = [sentence(text) for text in other]  # what the tokenizer makes of these texts is the same
+    plain = [sentence(text) for text in other]  # these texts have the same tokens
     assert np.array_equal(arrays, read(plain, "plain")[1])
 
 
@@ -102,7 +102,7 @@ def test_an_unreadable_word_is_refused_before_the_first_pass(read: ActivationRea
     ):
         StoredActivations.of(read, treebank)
     assert read.missing(treebank.splits["train"]) == (1,)
-    assert "network" not in vars(read.model)  # it was never loaded
+    assert "network" not in vars(read.model)  # the network is never loaded
 
 
 def test_nothing_is_left_out_where_every_word_has_a_token(read: ActivationReader) -> None:

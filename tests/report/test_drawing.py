@@ -1,4 +1,4 @@
-"""Figures show any text as it is written, and say nothing on stderr about it."""
+"""Figures show text literally, without warnings on stderr."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NAMES = st.lists(
 
 
 def drawn(names: list[str], path: Path) -> bytes:
-    """A picture with the names at both axes, drawn with every warning an error."""
+    """A figure with the names on both axes, drawn with warnings as errors."""
     matrix = np.linspace(0, 1, len(names) ** 2).reshape(len(names), -1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -66,7 +66,7 @@ def test_every_figure_comes_into_its_file_in_this_way() -> None:
 
 
 def test_other_warnings_are_still_heard(tmp_path: Path) -> None:
-    figure = drawing.new_figure(0.3, 0.3)  # there is no room for the axes
+    figure = drawing.new_figure(0.3, 0.3)  # too small for the axes
     figure.add_subplot().set_ylabel("a label that is far too long")
     with pytest.warns(UserWarning, match="constrained_layout not applied"):
         drawing.save(figure, tmp_path / "small.png")

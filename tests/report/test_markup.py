@@ -1,4 +1,4 @@
-"""Markdown shows any text as it is written; the oracle is a Markdown parser."""
+"""Escaped Markdown displays text literally, checked with a Markdown parser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ODD = [
 
 
 def shown(markdown: str) -> str:
-    """What a reader sees, with a mark for every element that is no table, list, heading or paragraph."""
+    """Rendered text, with a mark for elements other than tables, lists, headings, paragraphs."""
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     page = parser.render(markdown)
     page = re.sub(r"</?(table|thead|tbody|tr|th|td|ul|li|h3|p)>|\n", "\x00", page)

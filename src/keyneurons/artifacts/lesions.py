@@ -18,26 +18,26 @@ READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value",
 def write_lesions(folder: Path, result: LesionResult) -> None:
     """Write the matrices, a table of tags by control families, and the other results as JSON."""
     write_matrix(folder / "lesion_change.csv", result.tags, result.change)
-    for family, against in result.against.items():
-        if against.dissociation is not None:
-            write_matrix(folder / f"lesion_beyond_{family}.csv", result.tags, against.dissociation.beyond)
+    for family, effects in result.families.items():
+        if effects.dissociation is not None:
+            write_matrix(folder / f"lesion_beyond_{family}.csv", result.tags, effects.dissociation.beyond)
     write_table(folder / "lesion_effects.csv", ("tag", "family", *EFFECTS), list(_effect_rows(result)))
     write_json(folder / "lesion.json", _facts(result))
-    if result.readings:
+    if result.readouts:
         write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(result)))
     if result.pairs is not None:
         write_json(folder / "lesion_pairs.json", asdict(result.pairs))
 
 
 def _effect_rows(result: LesionResult) -> Iterator[list[object]]:
-    for family, against in result.against.items():
-        for tag, effect in against.effects.items():
+    for family, effects in result.families.items():
+        for tag, effect in effects.effects.items():
             yield [tag, family, *(getattr(effect, name) for name in EFFECTS)]
 
 
 def _reading_rows(result: LesionResult) -> Iterator[list[object]]:
-    for name, reading in result.readings.items():
-        for family, effects in reading.against.items():
+    for name, reading in result.readouts.items():
+        for family, effects in reading.families.items():
             for tag, effect in effects.items():
                 control = reading.intact[tag] - effect.control_mean
                 row: list[object] = [name, tag, reading.intact[tag], reading.lesioned[tag], family, control]
@@ -53,11 +53,11 @@ def _facts(result: LesionResult) -> dict[str, object]:
         "intervals": {tag: list(interval) for tag, interval in result.intervals.items()},
         "doses": {str(share): dict(changes) for share, changes in result.doses.items()},
         "guard": dict(result.guard),
-        "mismatch": {family: against.mismatch for family, against in result.against.items()},
+        "mismatch": {family: effects.mismatch for family, effects in result.families.items()},
         "dissociation": {
-            family: _dissociation(against.dissociation)
-            for family, against in result.against.items()
-            if against.dissociation is not None
+            family: _dissociation(effects.dissociation)
+            for family, effects in result.families.items()
+            if effects.dissociation is not None
         },
     }
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keyneurons.atomic_files import write_tensors
-from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.probes import TrainedProbe
 from keyneurons.records import NeuronSets
 
 PROBE_FILE = "probe.safetensors"
 TENSORS = ("weight", "bias", "mean", "std")
 
 
-def write_probe(path: Path, probe: KeyProbe, sets: NeuronSets, tags: Sequence[str], method: str) -> None:
+def write_probe(path: Path, probe: TrainedProbe, sets: NeuronSets, tags: Sequence[str], method: str) -> None:
     """Write a probe.
 
     Args:

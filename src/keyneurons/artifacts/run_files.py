@@ -28,7 +28,7 @@ CONFUSION_FILE = "confusion.csv"
 
 def write_run_files(result: Result, folder: Path) -> None:
     """Write all results of a run except figures and summary."""
-    text, sets, probed = result.text, result.key.sets, result.evidence.key
+    text, sets, probed = result.text, result.key_neurons.sets, result.evidence.key_neurons
     names, method = text.labels.names, result.experiment.method
     dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
     write_run_sets(folder / KEY_NEURONS_FILE, result.experiment, dataset, text.labels.column, sets, confounds)
@@ -39,7 +39,7 @@ def write_run_files(result: Result, folder: Path) -> None:
     if result.reliability.redundancy is not None:
         write_redundancy(folder / REDUNDANCY_FILE, result.reliability.redundancy, sets)
     write_metrics(folder, result.metrics)
-    write_scores(folder / SCORES_FILE, result.key.scores, names, method)
+    write_scores(folder / SCORES_FILE, result.key_neurons.scores, names, method)
     if curves := _curves(result):
         write_curves(folder, curves)
     for read_at, layers in result.layers.read_at.items():
@@ -92,7 +92,7 @@ def sets_digest(sets: NeuronSets) -> str:
 
 def _curves(result: Result) -> dict[str, dict[int, float]]:
     """Every metric by layer, and the completeness error of attributions by layer."""
-    read_at, residuals = result.layers.read_at, result.key.words.residuals
+    read_at, residuals = result.layers.read_at, result.key_neurons.words.residuals
     curves = {name: curve for at, layers in read_at.items() for name, curve in layer_metrics(at, layers).items()}
     by_layer = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
     return curves | ({"layer/attribution/residual": by_layer} if by_layer else {})

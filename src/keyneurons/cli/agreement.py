@@ -15,8 +15,8 @@ from keyneurons.config.compose import checked_with_choices
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
-from keyneurons.pipeline.method_agreement import Comparison, compare_methods
-from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_comparison
+from keyneurons.pipeline.method_agreement import MethodAgreement, compare_methods
+from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_agreement
 from keyneurons.report.run.console import show_wide
 from keyneurons.runs.tracked import Heading, how_to_send, tracked
 from keyneurons.terminal import terminal
@@ -53,12 +53,12 @@ def run_agreement(overrides: Sequence[str]) -> None:
     folder.mkdir(parents=True)
     name = shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME)
     with tracked(Heading(name, choices), config, read, folder, _config_of_all(configs)) as run:
-        comparison = compare_methods(experiments)
-        write_comparison(comparison, folder)
-        keep_dataset_facts(folder, comparison.text.treebank, comparison.text.digest)
+        compared = compare_methods(experiments)
+        write_agreement(compared, folder)
+        keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
         arrived = run.send(folder)
     console = terminal()
-    _show(comparison, console)
+    _show(compared, console)
     console.print(f"Everything is in {folder}", soft_wrap=True)
     if not arrived:
         console.print(how_to_send(folder, config.tracking.uri), soft_wrap=True)
@@ -85,12 +85,12 @@ def _config_of_all(configs: Mapping[str, Config]) -> dict[str, Any]:
     return next(iter(dumped.values())) | {"selection": {name: each["selection"] for name, each in dumped.items()}}
 
 
-def _show(comparison: Comparison, console: Console) -> None:
-    console.print(agreement_title(comparison), style="bold", soft_wrap=True)
+def _show(compared: MethodAgreement, console: Console) -> None:
+    console.print(agreement_title(compared), style="bold", soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("method", "method", "Jaccard", "by chance", "RBO", "Kendall's tau"):
         table.add_column(name, justify="left" if name == "method" else "right", no_wrap=True)
-    for row in agreement_rows(comparison.agreement):
+    for row in agreement_rows(compared.agreement):
         table.add_row(*row)
     show_wide(table, console)
     console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)

@@ -111,7 +111,7 @@ def _inspect(
         run=found.run.name,
         facts=_facts(found, text),
         reading=_reading(found),
-        asked=tag,
+        tag=tag,
         site=read.site,
         text=text,
         coloured=coloured_words(text, first_words=read.read_at == "word"),

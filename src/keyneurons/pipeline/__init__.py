@@ -1,1 +1,1 @@
-"""Joins the stages; starts nothing itself."""
+"""The stages of a run and the experiment that joins them."""

@@ -1,4 +1,4 @@
-"""The activations of a treebank: kept in the cache, or read anew from the model each time they are needed."""
+"""The activations of a treebank: stored in the cache, or streamed from the model on each use."""
 
 from __future__ import annotations
 
@@ -23,33 +23,36 @@ Features = dict[Split, Float[Tensor, "_words columns"]]
 
 @runtime_checkable
 class Scorable(Protocol):
-    """Something that neurons can be scored by."""
+    """Values of neurons that a scorer can use."""
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Source:
-        """The train words as scorers need them, within some memory."""
+        """The values of the train words as input of a scorer, within a memory budget."""
         ...
 
 
 @runtime_checkable
 class Activations(Scorable, Protocol):
-    """What a run needs of the activations of its treebank."""
+    """The activations of a treebank, of all splits."""
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
-        """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
+        """The activations of some neurons on the labelled words of every split.
+
+        ``columns`` are ascending positions in the concatenated layers.
+        """
         ...
 
     def stored(self) -> StoredActivations:
         """The arrays in the cache.
 
         Raises:
-            ValueError: nothing is kept.
+            ValueError: The activations are not stored.
         """
         ...
 
 
 @dataclass(frozen=True)
 class StoredActivations:
-    """Memory maps by split and layer; scores are computed on ``device``."""
+    """Memory-mapped arrays by split and layer; scores are computed on ``device``."""
 
     arrays: Mapping[Split, Mapping[int, Float[ndarray, "_words neurons"]]]
     site: Site
@@ -57,7 +60,10 @@ class StoredActivations:
 
     @classmethod
     def of(cls, read: ActivationReader, treebank: Treebank) -> StoredActivations:
-        """Bring the activations of all splits into the cache; what cannot be read is refused before the first pass."""
+        """Extract the activations of all splits into the cache.
+
+        Every split is encoded before the first forward pass, so unreadable words raise early.
+        """
         for split in SPLITS:
             if read.missing(treebank.splits[split]):
                 read.encode(treebank.splits[split])
@@ -65,84 +71,87 @@ class StoredActivations:
         return cls(arrays, read.site, str(read.model.device))
 
     def stored(self) -> StoredActivations:
-        """These."""
+        """The object itself."""
         return self
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Driver:
-        """The train words as scorers need them."""
+        """The values of the train words as input of a scorer."""
         rows = labels.splits["train"].rows
         return Driver(self.arrays["train"], rows, len(labels.names), self.site, scope, self.device, budget_bytes)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
-        """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
+        """The activations of some neurons on the labelled words of every split."""
         features: Features = {}
         for split in SPLITS:
-            rows, of_layers = labels.splits[split].rows, list(self.arrays[split].values())
-            layer, neuron = np.divmod(columns, of_layers[0].shape[1])
-            parts = [array[rows][:, neuron[layer == i]] for i, array in enumerate(of_layers)]
+            rows, by_layer = labels.splits[split].rows, list(self.arrays[split].values())
+            layer, neuron = np.divmod(columns, by_layer[0].shape[1])
+            parts = [array[rows][:, neuron[layer == i]] for i, array in enumerate(by_layer)]
             features[split] = torch.from_numpy(np.concatenate(parts, axis=1))
         return features
 
 
 @dataclass(frozen=True)
 class StreamedActivations:
-    """Nothing is kept: every question is a pass over the text, and only scorers by moments can ask for scores."""
+    """Activations that are not stored: every use is one pass over the text.
+
+    Only scorers that work from moments can score them.
+    """
 
     read: ActivationReader
     treebank: Treebank
 
     def stored(self) -> StoredActivations:
-        """None.
+        """Raise, since nothing is stored.
 
         Raises:
-            ValueError: always.
+            ValueError: Always.
         """
-        raise ValueError("this needs stored activations: activations.store=true")
+        raise ValueError("this analysis needs stored activations: activations.store=true")
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
-        """The train words as scorers need them."""
+        """The values of the train words as input of a scorer."""
         place = self._places(labels.splits["train"], "train")
 
         def chunks() -> Iterator[Chunk]:
             for rows, values in self.read.stream(self.treebank.splits["train"], "train"):
                 labelled = place[rows]
-                wanted = torch.from_numpy(labelled >= 0).to(self.read.model.device)
-                yield labelled[labelled >= 0], {layer: of_layer[wanted] for layer, of_layer in values.items()}
+                is_labelled = torch.from_numpy(labelled >= 0).to(self.read.model.device)
+                yield labelled[labelled >= 0], {layer: array[is_labelled] for layer, array in values.items()}
 
         read = self.read
         return Stream(chunks, read.site, read.layers, read.model.width(read.site), len(labels.names), budget_bytes)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
-        """Some neurons (ascending, the layers side by side) on the labelled words of every split."""
+        """The activations of some neurons on the labelled words of every split."""
         layer, neuron = np.divmod(columns, self.read.model.width(self.read.site))
         features: Features = {}
         for split in SPLITS:
             words, place = labels.splits[split], self._places(labels.splits[split], split)
-            found = torch.empty(len(words.rows), len(columns), dtype=getattr(torch, self.read.dtype))
+            activations = torch.empty(len(words.rows), len(columns), dtype=getattr(torch, self.read.dtype))
             for rows, values in self.read.stream(self.treebank.splits[split], split):
                 labelled = torch.from_numpy(place[rows])
-                parts = [of_layer[:, neuron[layer == i]].cpu() for i, of_layer in enumerate(values.values())]
-                found[labelled[labelled >= 0]] = torch.cat(parts, dim=1)[labelled >= 0]
-            features[split] = found
+                parts = [array[:, neuron[layer == i]].cpu() for i, array in enumerate(values.values())]
+                activations[labelled[labelled >= 0]] = torch.cat(parts, dim=1)[labelled >= 0]
+            features[split] = activations
         return features
 
     def _places(self, words: LabelledWords, split: Split) -> Int[ndarray, " all_words"]:
-        """Where each word of a split stands among the labelled ones, or -1."""
+        """Index of each word of a split among its labelled words, or -1."""
         places = np.full(self.treebank.n_words(split), -1)
         places[words.rows] = np.arange(len(words.rows))
         return places
 
 
 def read_activations(read: ActivationReader, treebank: Treebank, *, store: bool) -> Activations:
-    """The activations of a treebank: in the cache when this returns, if they are stored.
+    """Read the activations of a treebank.
 
     Args:
-        read: reads them.
-        treebank: all sentences; what cannot be read is refused before the first pass.
-        store: whether they are kept.
+        read: Reader of activations.
+        treebank: All sentences; unreadable words raise before the first forward pass.
+        store: Whether the activations are stored in the cache.
 
     Returns:
-        The activations.
+        The activations; stored ones are in the cache when the function returns.
     """
     if store:
         return StoredActivations.of(read, treebank)

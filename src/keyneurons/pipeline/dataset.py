@@ -1,4 +1,4 @@
-"""A treebank and what is asked of it."""
+"""Loading of a treebank and labelling of its words."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Dataset:
-    """A treebank and what is asked of it: tag column, caps, which tags count, and what becomes of unreadable words.
+    """A treebank with the options of its loading: tag column, tags, caps, unreadable words.
 
-    With ``overfit`` dev and test are the train sentences, which shows whether a probe can learn them.
+    With ``overfit``, dev and test are the train sentences: a test of whether a probe can learn
+    them.
     """
 
     source: TreebankSource
@@ -40,10 +41,10 @@ class Dataset:
         """Read the treebank.
 
         Args:
-            read: what is to read it; where unreadable words are dropped, those that its tokenizer has no token for.
+            read: Reader of activations, whose tokenizer decides which words are unreadable.
 
         Returns:
-            The treebank, capped, without what stands in an earlier split and without the words to drop.
+            The capped treebank without sentences of an earlier split and without dropped words.
         """
         treebank = cap(self.source.load(), self.max_sentences, self.max_words)
         if self.overfit:
@@ -53,10 +54,11 @@ class Dataset:
         return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
-        """The labelled words of a treebank, with or without the first word of every sentence.
+        """Label the words of a treebank, with or without the first word of every sentence.
 
         Raises:
-            ValueError: the treebank lacks the tags asked for, or MLflow could not keep what is measured of a tag.
+            ValueError: The treebank lacks a requested tag, or a tag cannot be part of a metric name
+                in MLflow.
         """
         labels = label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
         for tag in labels.names:
@@ -73,7 +75,7 @@ class LabelledText:
     labels: Labels
 
     def metrics(self) -> dict[str, float]:
-        """How much text stands behind all other figures."""
+        """Numbers of words and tags, and of dropped sentences and words."""
         labels, treebank = self.labels, self.treebank
         return {
             **{f"data/{split}_words": float(len(labels.splits[split].rows)) for split in SPLITS},
@@ -87,11 +89,12 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
     """Load the treebank of a run and label its words.
 
     Args:
-        dataset: the treebank and what is asked of it.
-        read: reads its words; where they are predicted, the first of a sentence is not among them.
+        dataset: The treebank and the options of its loading.
+        read: Reader of activations; words read where they are predicted exclude the first of a
+            sentence.
 
     Returns:
-        The treebank and its labels.
+        The treebank, its digest and its labels.
     """
     treebank = dataset.load(read)
     labels = dataset.label(treebank, first_words=read.read_at == "word")
@@ -100,17 +103,17 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
-    """Leave out the words that the tokenizer has no token for, and the sentences that have no other.
+    """Drop the words that the tokenizer has no token for, and the sentences without any other word.
 
     Args:
-        treebank: the treebank.
-        read: has the tokenizer.
+        treebank: The treebank.
+        read: Reader of activations with the tokenizer.
 
     Returns:
-        The treebank without them; the texts of the sentences stay as they are.
+        The treebank without these words; the texts of the sentences are unchanged.
 
     Raises:
-        ValueError: nothing of a split is left.
+        ValueError: A split has no words left.
     """
     encoder = Encoder(read.model.tokenizer, bos=None)
     splits: dict[Split, tuple[Sentence, ...]] = {}
@@ -122,6 +125,6 @@ def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
             raise ValueError(
                 f"{treebank.id}: the tokenizer of {read.model.files.id} has no token for any word of {split}"
             )
-    left = make_treebank(treebank.id, splits)
-    dropped = sum(treebank.n_words(split) - left.n_words(split) for split in SPLITS)
-    return replace(left, duplicates_dropped=treebank.duplicates_dropped, unreadable_dropped=dropped)
+    remaining = make_treebank(treebank.id, splits)
+    dropped = sum(treebank.n_words(split) - remaining.n_words(split) for split in SPLITS)
+    return replace(remaining, duplicates_dropped=treebank.duplicates_dropped, unreadable_dropped=dropped)

@@ -1,4 +1,4 @@
-"""The story of a run: what it needs, its stages in their order, and what it finds."""
+"""A run from start to end: its settings, its stages in order, and its result."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ from keyneurons.records import Labels
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything that one run needs.
+    """The settings and components of one run.
 
-    ``method`` names the scorer in records; with ``attribute`` neurons are scored by what they add to the prediction of
-    words, not by their activations; without ``store`` activations are read anew whenever they are needed.
+    ``method`` is the name of the scorer in records. With ``attribute``, neurons are scored by their
+    attributions to the prediction of words instead of by their activations. Without ``store``,
+    activations are streamed from the model on each use.
     """
 
     dataset: Dataset
@@ -47,16 +48,16 @@ class Experiment:
     seed: int
 
     def scored_words(self, text: LabelledText, labels: Labels, activations: Activations) -> ScoredWords:
-        """What the scorer sees of the train words."""
+        """The train words with the values that the scorer uses."""
         if self.attribute is None:
             return activated_words(activations, labels, text.treebank)
         return attributed_words(self.attribute, labels, text.treebank, store=self.store, seed=self.seed)
 
     def check(self, text: LabelledText) -> None:
-        """Refuse now what a later stage would refuse of the text.
+        """Check early that the text has the words that later stages need.
 
         Raises:
-            ValueError: lesions or layers ask for words that are not there.
+            ValueError: Words for the lesions or for the measurement of single layers are missing.
         """
         if self.lesions is not None:
             self.lesions.check_tags(text.labels.names)
@@ -66,11 +67,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Result:
-    """What each stage of a run found; None where it was not asked for."""
+    """The results of all stages of a run; None for optional stages that were not requested."""
 
     experiment: Experiment
     text: LabelledText
-    key: KeyNeurons
+    key_neurons: KeyNeurons
     overlap: Overlap
     evidence: Evidence
     reliability: Reliability
@@ -80,23 +81,24 @@ class Result:
 
     @cached_property
     def metrics(self) -> Mapping[str, float]:
-        """Those of all stages, by MLflow names in alphabetical order."""
-        stages = (self.text, self.key, self.overlap, self.evidence, self.reliability, self.layers)
-        asked = [stage for stage in (self.unseen, self.lesions) if stage is not None]
-        return dict(sorted(item for stage in (*stages, *asked) for item in stage.metrics().items()))
+        """The metrics of all stages by their MLflow names, in alphabetical order."""
+        stages = (self.text, self.key_neurons, self.overlap, self.evidence, self.reliability, self.layers)
+        optional = [stage for stage in (self.unseen, self.lesions) if stage is not None]
+        return dict(sorted(item for stage in (*stages, *optional) for item in stage.metrics().items()))
 
 
 def run_experiment(experiment: Experiment) -> Result:
-    """Read, score, select, compare, probe and check.
+    """Run all stages: read, score, select, probe, check, lesion.
 
     Args:
-        experiment: what to do with what.
+        experiment: The settings and components.
 
     Returns:
-        All findings.
+        The results of all stages.
 
     Raises:
-        ValueError: the data, the activations or the scores do not allow it; the message says why.
+        ValueError: The data, the activations or the scores are unsuitable; the message gives the
+            reason.
     """
     run, seed = experiment, experiment.seed
     text = load_text(run.dataset, run.read)
@@ -106,22 +108,22 @@ def run_experiment(experiment: Experiment) -> Result:
     def select(labels: Labels) -> KeyNeurons:
         return find_key_neurons(run.selection, run.scored_words(text, labels, activations))
 
-    key = select(text.labels)
-    shared = overlap(key.sets)
-    evidence = probe_key_neurons(run.probing, Case(text.labels, activations, key.sets, seed))
-    reliability = check_reliability(run.checks, run.selection, run.read, text, key, evidence)
+    key_neurons = select(text.labels)
+    shared = overlap(key_neurons.sets)
+    evidence = probe_key_neurons(run.probing, Case(text.labels, activations, key_neurons.sets, seed))
+    reliability = check_reliability(run.checks, run.selection, run.read, text, key_neurons, evidence)
     unseen, lesions = None, None
     if run.unseen is not None:
         unseen = measure_unseen_words(run.unseen, text.labels, activations, select, run.probing, seed)
-    layers = measure_layers(run.layers, run.read, text, key.sets, run.probing, seed)
+    layers = measure_layers(run.layers, run.read, text, key_neurons.sets, run.probing, seed)
     if run.lesions is not None:
         lesions = study_lesions(
-            run.lesions, run.read, text, activations.stored(), key, run.probing.train.probe_of_all, seed
+            run.lesions, run.read, text, activations.stored(), key_neurons, run.probing.train.probe_of_all, seed
         )
     return Result(
         experiment=experiment,
         text=text,
-        key=key,
+        key_neurons=key_neurons,
         overlap=shared,
         evidence=evidence,
         reliability=reliability,

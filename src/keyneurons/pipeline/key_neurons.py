@@ -1,4 +1,4 @@
-"""From activations to key neurons: scores, the null that they must beat, and the sets."""
+"""From activations to key neurons: scores, the permutation null, and the selected sets."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ from keyneurons.selection.significance import benjamini_hochberg, max_statistic_
 class Selection:
     """How key neurons are selected.
 
-    ``permutations`` of whole ``sentences``, or of the ``words`` within each sentence, make the null of
-    ``rule.threshold == "permutation"``; ``seed`` is theirs; ``memory_bytes`` is what scoring may take at a time;
-    ``memo`` keeps scores that other jobs of the process ask for again.
+    With ``rule.threshold == "permutation"``, the null distribution comes from ``permutations``
+    shuffles, seeded by ``seed``, of whole ``sentences`` or of the ``words`` within each sentence.
+    ``memory_bytes`` limits the memory of scoring. ``memo`` caches scores for other jobs of the
+    process.
     """
 
     scorer: NeuronScorer
@@ -45,31 +46,31 @@ class Selection:
 
     @property
     def scoring(self) -> Scoring:
-        """The scorer as the stages use it."""
+        """The scorer with the interface that the stages use."""
         return scoring_of(self.scorer)
 
     def source(self, words: ScoredWords) -> Source:
-        """Words as the scorer needs them."""
+        """The values of some words as input of the scorer."""
         return words.values.source(words.labels, self.rule.scope, self.memory_bytes)
 
     def scores(self, source: Source, tags: Int[ndarray, " words"]) -> Scores:
-        """Score every neuron; remembered where all that the scores depend on can be told."""
+        """Score every neuron; cached if everything that the scores depend on is identifiable."""
         parts = identity_of(self.scorer), source.identity()
-        of_tags = hashlib.blake2b(np.ascontiguousarray(tags).data).hexdigest()
-        key = None if None in parts else ("scores", *parts, of_tags)
+        tags_digest = hashlib.blake2b(np.ascontiguousarray(tags).data).hexdigest()
+        key = None if None in parts else ("scores", *parts, tags_digest)
         return self.memo.get(key, lambda: self.scoring.scores(source, tags))
 
 
 @dataclass(frozen=True)
 class KeyNeurons:
-    """The key neurons of every tag, the scores of all neurons, and the words that they were scored on."""
+    """The key neurons of every tag, the scores of all neurons, and the scored words."""
 
     words: ScoredWords
     scores: Scores
     sets: NeuronSets
 
     def metrics(self) -> dict[str, float]:
-        """How large the sets are, and what there is to say about the words."""
+        """Sizes of the sets, and the metrics of the scored words."""
         union = float(len(self.sets.union()))
         return {
             UNION_SIZE: union,
@@ -83,14 +84,14 @@ def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
     """Score every neuron and select the key neurons of every tag.
 
     Args:
-        selection: how.
-        words: what the scorer sees.
+        selection: How key neurons are selected.
+        words: The words with the values that the scorer uses.
 
     Returns:
         Scores and sets.
 
     Raises:
-        ValueError: the values or the scores do not allow it; tag, layer and neuron are named.
+        ValueError: The values or the scores are invalid; the message names tag, layer and neuron.
     """
     with naming_tags(words.labels.names):
         scores = selection.scores(selection.source(words), words.tags)
@@ -98,10 +99,10 @@ def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
 
 
 def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> NeuronSets:
-    """Select the key neurons of every tag by scores that are there already; the rest as in ``find_key_neurons``.
+    """Select the key neurons of every tag by given scores; see ``find_key_neurons``.
 
     Raises:
-        ValueError: a threshold cannot be had, or every score is 0.
+        ValueError: The scores do not support the threshold, or every score is 0.
     """
     p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
     p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
@@ -113,7 +114,7 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
     sets = select(scores, names, selection.rule, p_adjusted)
     may_be_empty = selection.rule.restricts or selection.scoring.traits.may_be_empty
     if not may_be_empty and not sets.union():
-        raise ValueError("every score of every tag is 0: the neurons read say nothing about any tag")
+        raise ValueError("every score of every tag is 0: no neuron carries information about any tag")
     return sets
 
 
@@ -123,7 +124,10 @@ def permutation_null(
     tags: Int[ndarray, " words"],
     sentence_of_word: Int[ndarray, " words"],
 ) -> Float[Tensor, "permutations tags"]:
-    """The strongest score of every tag under each permutation of the tags; the i-th depends on the seed and i alone."""
+    """The strongest score of every tag under each permutation of the tags.
+
+    The i-th permutation depends on the seed and i alone.
+    """
     within = selection.permute == "words"
 
     def tagging(i: int) -> Int[ndarray, " words"]:
@@ -136,13 +140,13 @@ def permutation_null(
 
 @contextmanager
 def naming_tags(names: Sequence[str]) -> Generator[None]:
-    """Give the name of a tag that is refused.
+    """Replace the number of a tag in a ``TagError`` by its name.
 
     Yields:
         Nothing.
 
     Raises:
-        ValueError: If one is.
+        ValueError: The block raised a ``TagError``.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Every layer by itself: what its key neurons are worth, and whether tags are directions or regions among them."""
+"""Results by layer: probes on the key neurons, tags as directions (CAV) or regions (CAR)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from keyneurons.records import SPLITS, Labels, NeuronSets, Treebank
 
 @dataclass(frozen=True)
 class LayerChecks:
-    """What is measured in every layer by itself.
+    """Measurements in each layer by itself.
 
-    A probe with all its controls where words are read at each of ``read_at``, and with ``concepts`` CAV and CAR of
-    every tag on up to ``concept_words`` of its words, with ``concept_draws`` permutations.
+    A probe with all its controls is trained for each of ``read_at``. With ``concepts``, CAV and CAR
+    of every tag are fitted on up to ``concept_words`` of its words, with ``concept_draws``
+    permutations.
     """
 
     read_at: tuple[ReadAt, ...] = ()
@@ -37,7 +38,7 @@ class LayerChecks:
 
 @dataclass(frozen=True)
 class OneLayer:
-    """What one layer yields: its key neurons beside the controls, how many they are, the concepts of its tags."""
+    """Results of one layer: probe with controls, number of key neurons, concepts."""
 
     layer: int
     evidence: Evidence
@@ -46,33 +47,34 @@ class OneLayer:
 
     @cached_property
     def metrics(self) -> Mapping[str, float]:
-        """By the names that they have in a run."""
+        """Metrics of the layer by the names of a run's metrics."""
         return {**self.evidence.metrics(), metrics.UNION_SIZE: float(self.union_size)}
 
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers one by one, the lowest first, where words are read at each place."""
+    """Results of single layers, the lowest first, by reading position."""
 
     read_at: Mapping[ReadAt, tuple[OneLayer, ...]]
 
     def metrics(self) -> dict[str, float]:
-        """What the curves over the layers come to."""
+        """Summary metrics of the curves over the layers."""
         return {name: value for at, layers in self.read_at.items() for name, value in curve_metrics(at, layers).items()}
 
 
 def without_first_words(labels: Labels, treebank: Treebank) -> Labels:
-    """The words that can be read at the word and at the prediction alike.
+    """Drop the first word of every sentence, which cannot be read at its prediction.
 
     Args:
-        labels: labelled words.
-        treebank: their sentences.
+        labels: The labelled words.
+        treebank: Their sentences.
 
     Returns:
-        Those that are not the first of their sentence; a tag that loses what a probe needs is left out, and named.
+        The remaining words. Tags with too few of them for a probe are dropped and listed in
+        ``left_out``.
 
     Raises:
-        ValueError: fewer than two tags are left.
+        ValueError: Fewer than two tags remain.
     """
     later = {}
     for split, words in labels.splits.items():
@@ -86,34 +88,34 @@ def without_first_words(labels: Labels, treebank: Treebank) -> Labels:
         raise ValueError(f"layer_by_layer needs two tags with words that do not begin a sentence, got {list(names)}")
     place = np.cumsum(enough) - 1
     kept = {split: words.of(enough[words.tags]) for split, words in later.items()}
-    told = {split: replace(words, tags=place[words.tags]) for split, words in kept.items()}
-    return Labels(labels.column, names, told, {**labels.left_out, **lost})
+    renumbered = {split: replace(words, tags=place[words.tags]) for split, words in kept.items()}
+    return Labels(labels.column, names, renumbered, {**labels.left_out, **lost})
 
 
 def measure_layers(
     checks: LayerChecks, read: ActivationReader, text: LabelledText, sets: NeuronSets, probing: Probing, seed: int
 ) -> Layers:
-    """Measure every layer by itself at every place where words are read.
+    """Measure each layer by itself for every reading position.
 
     Args:
-        checks: what is measured.
-        read: reads the activations.
-        text: the treebank and its labels; first words of sentences are left out.
-        sets: the key neurons.
-        probing: how probes are trained and beside which controls; tags are not measured one by one.
-        seed: of all draws.
+        checks: The measurements.
+        read: Reader of activations.
+        text: The treebank and its labels; first words of sentences are dropped.
+        sets: The key neurons.
+        probing: The training of probes and the controls; single tags are not probed.
+        seed: Seed of all random draws.
 
     Returns:
-        The layers.
+        The results by reading position.
     """
     if not checks.read_at:
         return Layers({})
     labels, probing = without_first_words(text.labels, text.treebank), replace(probing, tag_random_sets=0)
-    found = {}
+    by_position = {}
     for at in checks.read_at:
         activations = StoredActivations.of(replace(read, read_at=at), text.treebank)
-        found[at] = each_layer(activations, labels, sets, probing, checks, seed)
-    return Layers(found)
+        by_position[at] = each_layer(activations, labels, sets, probing, checks, seed)
+    return Layers(by_position)
 
 
 def each_layer(
@@ -124,20 +126,20 @@ def each_layer(
     checks: LayerChecks,
     seed: int,
 ) -> tuple[OneLayer, ...]:
-    """Measure the key neurons of every layer that has some.
+    """Measure the key neurons of every layer that has any.
 
     Args:
-        activations: those of all layers.
-        labels: the labelled words.
-        sets: the key neurons.
-        probing: how probes are trained, and beside which controls.
-        checks: what is measured.
-        seed: of all draws.
+        activations: The activations of all layers.
+        labels: The labelled words.
+        sets: The key neurons.
+        probing: The training of probes and the controls.
+        checks: The measurements.
+        seed: Seed of all random draws.
 
     Returns:
-        The layers, the lowest first.
+        One result per layer, the lowest first.
     """
-    found = []
+    results = []
     for layer in tqdm(sets.layers, desc="layer by layer", leave=False, disable=None):
         own = sets.of_layer(layer, labels.names)
         if not own.union():
@@ -145,17 +147,17 @@ def each_layer(
         arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
         here = StoredActivations(arrays, activations.site, activations.device)
         evidence = probe_key_neurons(probing, Case(labels, here, own, seed))
-        told = _concepts(here, labels, own, checks, seed) if checks.concepts else None
-        found.append(OneLayer(layer, evidence, len(own.union()), told))
-    return tuple(found)
+        fitted = _concepts(here, labels, own, checks, seed) if checks.concepts else None
+        results.append(OneLayer(layer, evidence, len(own.union()), fitted))
+    return tuple(results)
 
 
 def _concepts(
     activations: StoredActivations, labels: Labels, sets: NeuronSets, checks: LayerChecks, seed: int
 ) -> Concepts | None:
-    """Concepts of the tags that have words to fit on and words to be tested on.
+    """Fit the concepts of all tags with enough train and test words.
 
-    None where fewer than two have, or where no key neuron varies.
+    Returns None if fewer than two tags have enough, or if no key neuron varies.
     """
     train, test = labels.splits["train"], labels.splits["test"]
     enough = (labels.counts("train") >= 2) & (labels.counts("test") >= 1)
@@ -181,39 +183,39 @@ def _concepts(
 
 
 def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict[int, float]]:
-    """Every measure by layer, under the name of its metric."""
-    found: dict[str, dict[int, float]] = {}
+    """Every metric as a mapping from layer to value."""
+    curves: dict[str, dict[int, float]] = {}
     for one in layers:
-        told = [*one.metrics.items(), *_of_concepts(one.concepts)]
-        for name, value in told:
-            found.setdefault(f"layer/{read_at}/{name}", {})[one.layer] = value
-    return found
+        values = [*one.metrics.items(), *_concept_metrics(one.concepts)]
+        for name, value in values:
+            curves.setdefault(f"layer/{read_at}/{name}", {})[one.layer] = value
+    return curves
 
 
 def curve_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, float]:
-    """What the curve over the layers comes to.
+    """Summary metrics of the curves over the layers.
 
-    The layer that is best on dev, in how many layers the key neurons beat the draws of each control, and means of the
-    differences.
+    They are the best layer on dev and its test accuracy, the share of layers where the key neurons
+    beat the draws of each control, and the mean differences to the controls.
     """
     if not layers:
         return {}
-    best = max(layers, key=lambda one: one.metrics[metrics.DEV_ACCURACY])  # the test words are not to choose it
-    found = {"best_layer": float(best.layer), "best_test_accuracy": best.metrics[metrics.ACCURACY]}
+    best = max(layers, key=lambda one: one.metrics[metrics.DEV_ACCURACY])  # never chosen on the test words
+    values = {"best_layer": float(best.layer), "best_test_accuracy": best.metrics[metrics.ACCURACY]}
     for name, control in layers[0].evidence.controls.items():
         if control.contrast is not None:
             mean = np.mean([one.metrics[control.contrast] for one in layers])
-            found[f"mean_{control.contrast.removeprefix('probe/')}"] = float(mean)
+            values[f"mean_{control.contrast.removeprefix('probe/')}"] = float(mean)
         if control.spread is not None:
             p_values = np.array([one.metrics[metrics.control_p_value(name)] for one in layers])
-            found[f"share_better_than_{name}"] = float((p_values <= metrics.ALPHA).mean())
-    return {f"layers/{read_at}/{name}": value for name, value in found.items()}
+            values[f"share_better_than_{name}"] = float((p_values <= metrics.ALPHA).mean())
+    return {f"layers/{read_at}/{name}": value for name, value in values.items()}
 
 
-def _of_concepts(found: Concepts | None) -> Iterator[tuple[str, float]]:
-    if found is None:
+def _concept_metrics(fitted: Concepts | None) -> Iterator[tuple[str, float]]:
+    if fitted is None:
         return
-    for kind, tests in {"cav": found.direction, "car": found.region}.items():
+    for kind, tests in {"cav": fitted.direction, "car": fitted.region}.items():
         for tag, test in tests.items():
             yield f"{kind}/accuracy/{tag}", test.accuracy
             yield f"{kind}/p_value/{tag}", test.p_value

@@ -1,4 +1,4 @@
-"""Several selection methods on the same activations."""
+"""Agreement of several selection methods on the same activations."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keyneurons.selection.views import View
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The key neurons of every tag by every method, and how far the methods agree."""
+class MethodAgreement:
+    """The key neurons of every tag by every method, and the agreement of the methods."""
 
     experiments: Mapping[str, Experiment]
     text: LabelledText
@@ -26,17 +26,17 @@ class Comparison:
     agreement: Agreement
 
 
-def compare_methods(experiments: Mapping[str, Experiment]) -> Comparison:
-    """Score the same activations by several methods and compare what they find.
+def compare_methods(experiments: Mapping[str, Experiment]) -> MethodAgreement:
+    """Score the same activations by several methods and compare the key neurons.
 
     Args:
-        experiments: by name of the method; alike in all but the selection.
+        experiments: Experiments by name of the method, equal except for the selection.
 
     Returns:
         Key neurons and agreement.
 
     Raises:
-        ValueError: the data or the activations do not allow it, or there are fewer than two methods.
+        ValueError: The data or the activations are unsuitable, or there are fewer than two methods.
     """
     first = next(iter(experiments.values()))
     text = load_text(first.dataset, first.read)
@@ -45,21 +45,23 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> Comparison:
     with naming_tags(text.labels.names):
         scores = scores_of_all(experiments, words)
     sets = {name: key_neurons_by(scores[name], each.selection, words[name]) for name, each in experiments.items()}
-    found = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
-    return Comparison(experiments, text, sets, found)
+    measured = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
+    return MethodAgreement(experiments, text, sets, measured)
 
 
 def scores_of_all(experiments: Mapping[str, Experiment], words: Mapping[str, ScoredWords]) -> dict[str, Scores]:
-    """The scores by every method; those by moments of activations share one read of them."""
+    """The scores by every method; methods that work from moments share one pass."""
     by_activations = [name for name, each in experiments.items() if each.attribute is None]
     views = {view for name in by_activations for view in experiments[name].selection.scoring.traits.views}
     shared: dict[View, Moments] = {}
     if views:
-        selection, of_any = experiments[by_activations[0]].selection, words[by_activations[0]]
-        found = selection.source(of_any).moments(of_any.tags[None], views)
-        shared = {view: moments for view, [moments] in found.items()}
+        selection, any_words = experiments[by_activations[0]].selection, words[by_activations[0]]
+        by_view = selection.source(any_words).moments(any_words.tags[None], views)
+        shared = {view: moments for view, [moments] in by_view.items()}
     scores = {}
     for name, each in experiments.items():
-        known = shared if each.attribute is None else None
-        scores[name] = each.selection.scoring.scores(each.selection.source(words[name]), words[name].tags, known)
+        moments_by_view = shared if each.attribute is None else None
+        scores[name] = each.selection.scoring.scores(
+            each.selection.source(words[name]), words[name].tags, moments_by_view
+        )
     return scores

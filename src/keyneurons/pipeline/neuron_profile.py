@@ -1,4 +1,4 @@
-"""What one neuron does on the words of the dev sentences."""
+"""Profile of one neuron on the dev words: extremes, word types, activations by tag."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from keyneurons.records import LabelledWords, Labels, Sentence, Treebank
 SENTENCES, SAMPLED = 12, 8
 TYPES, SINGLE_WORDS = 12, 10
 CONTROLS = 100
-FULL_COLOUR = 0.99  # share of the words whose distance from the median lies within the scale
+FULL_COLOUR = 0.99  # quantile of the distances from the median that has full colour
 
 
 @dataclass(frozen=True)
 class DevText:
-    """The dev sentences, and which of their words count: those with a tag of the labels."""
+    """The dev sentences with their labelled words."""
 
     sentences: tuple[Sentence, ...]
     names: tuple[str, ...]
@@ -28,23 +28,25 @@ class DevText:
 
     @classmethod
     def of(cls, treebank: Treebank, labels: Labels) -> DevText:
-        """Those of a treebank."""
+        """The dev sentences of a treebank."""
         return cls(treebank.splits["dev"], labels.names, labels.splits["dev"])
 
     def sentence_numbers(self) -> Int[ndarray, " words"]:
-        """The number of the sentence of every word that counts."""
+        """The index of the sentence of every labelled word."""
         return sentence_of_rows(self.sentences, self.words.rows)
 
     def sample(self, seed: int) -> tuple[int, ...]:
-        """Some sentences with a word that counts, drawn without looking at any activation, in order."""
-        known = np.unique(self.sentence_numbers())
-        drawn = np.random.default_rng([seed, len(known)]).choice(known, min(SAMPLED, len(known)), replace=False)
+        """Random sentences with a labelled word, drawn independently of activations."""
+        eligible = np.unique(self.sentence_numbers())
+        drawn = np.random.default_rng([seed, len(eligible)]).choice(
+            eligible, min(SAMPLED, len(eligible)), replace=False
+        )
         return tuple(sorted(drawn.tolist()))
 
 
 @dataclass(frozen=True)
 class WordType:
-    """A lower-cased form with one tag, how often it occurs, and its mean activation."""
+    """A lower-cased form with one tag, its count and its mean activation."""
 
     form: str
     tag: str
@@ -54,14 +56,15 @@ class WordType:
 
 @dataclass(frozen=True)
 class NeuronOnDev:
-    """One neuron on the dev words.
+    """The activations of one neuron on the dev words.
 
-    ``values`` are the activations of all words, those that do not count too. Colours go out from ``centre``, the median
-    of the words that count, and are full at a distance of ``reach``, within which 99 % of them lie (all of them, if
-    the others are all at the centre); ``lowest`` and ``highest`` are their extremes. ``sentences`` hold the words
-    farthest from the centre, the farthest first. ``top_types`` and ``bottom_types`` occur at least twice;
-    ``top_words`` and ``bottom_words`` are positions among the words that count. ``quantiles`` are those of
-    ``analysis.separation`` by tag.
+    ``values`` are the activations of all words, labelled or not. The colour scale is centred at
+    ``centre``, the median of the labelled words, and reaches full colour at a distance of
+    ``reach``, the 99 % quantile of their distances (the maximum, if that quantile is 0). ``lowest``
+    and ``highest`` are the extremes of the labelled words. ``sentences`` contain the words farthest
+    from the centre, the farthest first. ``top_types`` and ``bottom_types`` occur at least twice.
+    ``top_words`` and ``bottom_words`` are positions among the labelled words. ``quantiles`` by tag
+    are defined in ``analysis.separation``.
     """
 
     layer: int
@@ -83,20 +86,20 @@ class NeuronOnDev:
 def neuron_on_dev(
     text: DevText, activations: Float[ndarray, "all_words neurons"], layer: int, neuron: int, seed: int
 ) -> NeuronOnDev:
-    """Look at one neuron of a layer.
+    """Profile one neuron of a layer.
 
     Args:
-        text: the dev sentences.
-        activations: those of the whole layer on all their words.
-        layer: its number.
-        neuron: its number in the layer.
-        seed: of the draw of other neurons to compare with.
+        text: The dev sentences.
+        activations: The activations of the whole layer on all their words.
+        layer: Number of the layer.
+        neuron: Number of the neuron in the layer.
+        seed: Seed of the draw of other neurons for comparison.
 
     Returns:
-        What it does.
+        The profile.
 
     Raises:
-        ValueError: the layer has no such neuron, or an activation is not finite.
+        ValueError: The layer has no such neuron, or an activation is not finite.
     """
     if not 0 <= neuron < activations.shape[1]:
         raise ValueError(f"the neurons of layer {layer} are 0..{activations.shape[1] - 1}, got {neuron}")
@@ -128,7 +131,7 @@ def neuron_on_dev(
 
 
 def coloured_words(text: DevText, *, first_words: bool) -> Bool[ndarray, " all_words"]:
-    """Which words have an activation that means something: not a first word where words are read at prediction."""
+    """Mask of the words with an activation: words read at prediction exclude first words."""
     return np.array([first_words or i > 0 for s in text.sentences for i in range(len(s.words))], dtype=bool)
 
 
@@ -140,19 +143,19 @@ def _others(width: int, layer: int, neuron: int, seed: int) -> Int[ndarray, " co
 
 
 def _farthest(sentence: Int[ndarray, " words"], far: Float[ndarray, " words"]) -> tuple[int, ...]:
-    """The sentences with the words farthest out, each once."""
+    """The sentences with the words farthest from the median, each once."""
     by_distance = sentence[np.argsort(-far, kind="stable")]
     return tuple(list(dict.fromkeys(by_distance.tolist()))[:SENTENCES])
 
 
 def _word_types(text: DevText, values: Float[ndarray, " words"]) -> list[WordType]:
-    """Types with at least two occurrences, the highest mean first, ties by form and tag."""
-    found: dict[tuple[str, int], list[float]] = {}
+    """Types with at least two occurrences, the highest mean first; ties by form and tag."""
+    values_by_type: dict[tuple[str, int], list[float]] = {}
     for form, tag, value in zip(text.words.forms, text.words.tags.tolist(), values.tolist(), strict=True):
-        found.setdefault((form, tag), []).append(value)
+        values_by_type.setdefault((form, tag), []).append(value)
     types = [
         WordType(form, text.names[tag], len(own), float(np.mean(own)))
-        for (form, tag), own in found.items()
+        for (form, tag), own in values_by_type.items()
         if len(own) > 1
     ]
     return sorted(types, key=lambda each: (-each.mean, each.form, each.tag))

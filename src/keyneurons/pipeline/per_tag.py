@@ -1,4 +1,4 @@
-"""Each tag by itself: a binary probe on its own key neurons, beside the same probe on matched random sets."""
+"""Binary probes of single tags on their own key neurons and on matched random sets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keyneurons.records import Labels, NeuronSets, Split
 
 @dataclass(frozen=True)
 class TagProbe:
-    """F1 of a tag on its own key neurons, and on every random set matched to them."""
+    """F1 of a tag on its own key neurons, and on every matched random set."""
 
     f1: float
     random_f1: Float[Tensor, " sets"]
@@ -25,17 +25,17 @@ class TagProbe:
 
 @dataclass(frozen=True)
 class TagSets:
-    """Sets of one size that are read for some tags: of each tag its key neurons first, then random sets."""
+    """Sets of one size for some tags: for each tag its key neurons, followed by the random sets."""
 
     columns: Mapping[str, Int[ndarray, "sets features"]]
 
     @property
     def all(self) -> Int[ndarray, "probes features"]:
-        """Those of all tags, one row a probe."""
+        """The sets of all tags, one row per probe."""
         return np.concatenate(list(self.columns.values()))
 
-    def targets(self, labels: Labels) -> dict[Split, Int[Tensor, "probes _words"]]:
-        """For every probe whether a word has its tag."""
+    def classes(self, labels: Labels) -> dict[Split, Int[Tensor, "probes _words"]]:
+        """The labels of each probe: 1 for words with its tag, 0 for other words."""
         return {
             split: torch.stack([
                 torch.as_tensor(words.tags == labels.names.index(tag)).long()
@@ -48,14 +48,14 @@ class TagSets:
     def measured(
         self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"]
     ) -> Iterator[tuple[str, TagProbe]]:
-        """What the probes of each tag come to.
+        """Measure the probes of each tag.
 
         Args:
-            predictions: those of all probes.
-            test: whether each test word has the tag.
+            predictions: The predictions of all probes.
+            test: The labels of the test words.
 
         Yields:
-            The tags and their probes.
+            Each tag with its results.
         """
         from keyneurons.probe.metrics import binary_f1
 
@@ -65,17 +65,17 @@ class TagSets:
 
 
 def tag_sets(sets: NeuronSets, random_sets: int, seed: int) -> list[TagSets]:
-    """The key neurons of every tag that has some and the random sets matched to them, by their size."""
+    """The key neurons of every tag that has any, with matched random sets, grouped by size."""
     by_size: dict[int, dict[str, Int[ndarray, "sets features"]]] = {}
     for i, tag in enumerate(sets):
         if random_sets and (columns := sets.columns(tag)):
             own_seed = int(np.random.SeedSequence([seed, i]).generate_state(1)[0])
             drawn = matched_random_sets(columns, sets.neurons_per_layer, len(sets.layers), random_sets, own_seed)
             by_size.setdefault(len(columns), {})[tag] = np.concatenate([np.array(columns)[None], drawn])
-    return [TagSets(by_size[size]) for size in sorted(by_size)]  # probes of one size are one task
+    return [TagSets(by_size[size]) for size in sorted(by_size)]  # probes of one size are trained together
 
 
 def per_tag_metrics(probes: Mapping[str, TagProbe]) -> dict[str, float]:
-    """F1 of every tag, and the mean over its random sets."""
-    found = {f"per_tag/f1/{tag}": probe.f1 for tag, probe in probes.items()}
-    return found | {f"per_tag/random_f1/{tag}": float(probe.random_f1.mean()) for tag, probe in probes.items()}
+    """F1 of every tag, and its mean over the random sets."""
+    own = {f"per_tag/f1/{tag}": probe.f1 for tag, probe in probes.items()}
+    return own | {f"per_tag/random_f1/{tag}": float(probe.random_f1.mean()) for tag, probe in probes.items()}

@@ -1,4 +1,4 @@
-"""A trained probe as later stages use it."""
+"""The training of probes, and a trained probe as later stages use it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Training:
-    """How probes are trained: the settings, what makes a Lightning trainer, and the seed of the order of batches.
+    """The training of probes: settings, factory of Lightning trainers, seed of the batch order.
 
-    ``identity`` stands for all of it, so that what is trained alike is trained once.
+    ``identity`` identifies these settings, so that identical probes are trained once.
     """
 
     settings: ProbeSettings
@@ -36,27 +36,27 @@ class Training:
     def __call__(
         self, features: Mapping[Split, Float[Tensor, "_words columns"]], tasks: list[ProbeTask]
     ) -> list[ProbeResults]:
-        """Train the probes of some tasks together."""
+        """Train the probes of several tasks together."""
         from keyneurons.probe.fit import train_probes
 
         return train_probes(features, tasks, settings=self.settings, trainer=self.trainer, seed=self.seed)
 
-    def probe_of_all(self, activations: Activations, labels: Labels, n_neurons: int) -> KeyProbe:
-        """The probe on all neurons, trained as every other."""
+    def probe_of_all(self, activations: Activations, labels: Labels, n_neurons: int) -> TrainedProbe:
+        """Train a probe on all neurons."""
         from keyneurons.probe.fit import ProbeTask
 
         columns = np.arange(n_neurons)
-        targets = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
+        classes = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
         features = activations.columns(labels, columns)
-        return KeyProbe.of(columns, self(features, [ProbeTask(columns[None], targets, len(labels.names))])[0])
+        return TrainedProbe.of(columns, self(features, [ProbeTask(columns[None], classes, len(labels.names))])[0])
 
 
 @dataclass(frozen=True)
-class KeyProbe:
-    """The trained probe on the union of the key neurons.
+class TrainedProbe:
+    """A trained linear probe.
 
-    ``columns`` are the neurons it reads, the layers side by side; an activation is standardised with ``mean`` and
-    ``std`` before it meets the weights.
+    ``columns`` are its neurons as positions in the concatenated layers. Activations are
+    standardised with ``mean`` and ``std`` before the weights are applied.
     """
 
     columns: Int[ndarray, " features"]
@@ -66,11 +66,11 @@ class KeyProbe:
     bias: Float[Tensor, " tags"]
 
     @classmethod
-    def of(cls, columns: Int[ndarray, " features"], trained: ProbeResults) -> KeyProbe:
-        """The first of some trained probes, which read these columns."""
+    def of(cls, columns: Int[ndarray, " features"], trained: ProbeResults) -> TrainedProbe:
+        """Take the first of several trained probes, which has these columns."""
         return cls(columns, trained.mean[0], trained.std[0], trained.weights[0], trained.biases[0])
 
     def __call__(self, values: Float[Tensor, "*words features"]) -> Float[Tensor, "*words tags"]:
-        """Logits; a neuron that was constant in train counts as its mean."""
+        """Compute logits; neurons that were constant in train contribute 0."""
         standard = torch.where(self.std > 0, (values - self.mean) / self.std, 0.0)
         return standard @ self.weight + self.bias

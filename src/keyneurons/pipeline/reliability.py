@@ -1,4 +1,4 @@
-"""How far a ranking can be relied on: would other sentences give it, what else do its neurons mark, are they many?"""
+"""Reliability of the key neurons: stability over resamples, confounds, redundancy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
 
 @dataclass(frozen=True)
 class Checks:
-    """Which checks are made: random halvings and bootstraps of the train sentences, confounds, redundancy."""
+    """Numbers of random halvings and bootstraps of the train sentences, and two switches."""
 
     halves: int
     bootstraps: int
@@ -38,16 +38,16 @@ class Checks:
 
     @property
     def resamples(self) -> bool:
-        """Whether sets are compared between resamples."""
+        """Whether the sets of resamples are compared."""
         return self.halves > 0 or self.bootstraps > 1
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """What the checks found; empty or None where they were not made.
+    """The results of the checks; empty or None for checks that were not requested.
 
-    ``stability`` by kind of resample (``halves``, ``bootstrap``); ``confounds`` by tag, neuron for neuron as in the
-    sets.
+    ``stability`` is by kind of resample (``halves``, ``bootstrap``), ``confounds`` by tag in the
+    order of the neurons in the sets.
     """
 
     stability: Mapping[str, Stability]
@@ -55,23 +55,23 @@ class Reliability:
     redundancy: Redundancy | None
 
     def metrics(self) -> dict[str, float]:
-        """All of it that is a number, by MLflow names."""
-        found: dict[str, float] = {}
+        """All metrics by their MLflow names."""
+        values: dict[str, float] = {}
         for kind, stable in self.stability.items():
-            found[f"stability/{kind}/jaccard"] = stable.mean()
-            found[f"stability/{kind}/expected_jaccard"] = stable.mean_expected()
-            found |= {f"stability/{kind}/jaccard/{tag}": value for tag, value in stable.jaccard.items()}
-            found |= {f"stability/{kind}/expected_jaccard/{tag}": value for tag, value in stable.expected.items()}
+            values[f"stability/{kind}/jaccard"] = stable.mean()
+            values[f"stability/{kind}/expected_jaccard"] = stable.mean_expected()
+            values |= {f"stability/{kind}/jaccard/{tag}": value for tag, value in stable.jaccard.items()}
+            values |= {f"stability/{kind}/expected_jaccard/{tag}": value for tag, value in stable.expected.items()}
         if self.confounds is not None:
-            every = [neuron.vanishes for of_tag in self.confounds.values() for neuron in of_tag]
-            found["confounds/vanishing"] = float(sum(every))
-            found["confounds/vanishing_fraction"] = float(np.mean(every))
+            vanishing = [neuron.vanishes for of_tag in self.confounds.values() for neuron in of_tag]
+            values["confounds/vanishing"] = float(sum(vanishing))
+            values["confounds/vanishing_fraction"] = float(np.mean(vanishing))
         if self.redundancy is not None:
-            found["redundancy/clusters"] = float(len(self.redundancy.clusters))
-            found["redundancy/effective_dimension"] = self.redundancy.effective_dimension
-            of_tags = self.redundancy.effective_dimension_by_tag
-            found |= {f"redundancy/effective_dimension/{tag}": value for tag, value in of_tags.items()}
-        return found
+            values["redundancy/clusters"] = float(len(self.redundancy.clusters))
+            values["redundancy/effective_dimension"] = self.redundancy.effective_dimension
+            by_tag = self.redundancy.effective_dimension_by_tag
+            values |= {f"redundancy/effective_dimension/{tag}": value for tag, value in by_tag.items()}
+        return values
 
 
 def check_reliability(
@@ -79,32 +79,32 @@ def check_reliability(
     selection: Selection,
     read: ActivationReader,
     text: LabelledText,
-    key: KeyNeurons,
+    key_neurons: KeyNeurons,
     evidence: Evidence,
 ) -> Reliability:
-    """Make the checks asked for, on the train words.
+    """Run the requested checks on the train words.
 
     Args:
-        checks: which.
-        selection: how the key neurons were selected.
-        read: knows how many tokens the words have.
-        text: the treebank and its labels.
-        key: the key neurons.
-        evidence: has their values on the train words.
+        checks: The requested checks.
+        selection: How the key neurons were selected.
+        read: Reader of activations, for the numbers of tokens of the words.
+        text: The treebank and its labels.
+        key_neurons: The key neurons.
+        evidence: The probes, with the activations of the key neurons on the train words.
 
     Returns:
-        What they found.
+        The results of the checks.
     """
     labels, train, words = text.labels, text.treebank.splits["train"], text.labels.splits["train"]
-    stable, confounded, redundant, scored = {}, None, None, key.words
+    stable, confounded, redundant, scored = {}, None, None, key_neurons.words
     if checks.resamples:
         source = selection.source(scored)
         stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
-    if checks.confounds and key.sets.union():
+    if checks.confounds and key_neurons.sets.union():
         features = word_features(train, words.rows, read.token_counts(train))
-        confounded = confounds_of(key.sets, evidence.union, words.tags, labels.names, features)
-    if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the lowest ranked may all be constant
-        redundant = redundancy(key.sets, evidence.union)
+        confounded = confounds_of(key_neurons.sets, evidence.union, words.tags, labels.names, features)
+    if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the key neurons may all be constant
+        redundant = redundancy(key_neurons.sets, evidence.union)
     return Reliability(stable, confounded, redundant)
 
 
@@ -116,25 +116,26 @@ def resampled_stability(
     tags: Int[ndarray, " words"],
     sentence_of_word: Int[ndarray, " words"],
 ) -> dict[str, Stability]:
-    """How alike the sets are that other train sentences would give, by the same rule without its threshold.
+    """Stability of the sets over resampled train sentences, by the rule without its threshold.
 
-    Halvings compare the two halves, bootstraps every pair of resamples. A tag with fewer than 2 words in a resample,
-    or that the scorer refuses there, is left out of it. Kinds of resample that no tag survives are absent.
+    Halvings compare the two halves, bootstraps every pair of resamples. A resample excludes tags
+    with fewer than 2 words and tags that the scorer rejects. Kinds of resample without any tag are
+    absent.
     """
     rule = replace(selection.rule, threshold="none")
 
     def sets_on(positions: Int[ndarray, " some"]) -> NeuronSets:
         counts = np.bincount(tags[positions], minlength=len(names))
         positions = positions[counts[tags[positions]] >= LEAST_WORDS]
-        present, told = np.unique(tags[positions], return_inverse=True)
-        there = [names[tag] for tag in present]
-        if len(there) < 2:
+        present, renumbered = np.unique(tags[positions], return_inverse=True)
+        present_names = [names[tag] for tag in present]
+        if len(present_names) < 2:
             return NeuronSets(driver.site, driver.layers, driver.width, {})
         try:
-            scores = selection.scores(driver.of_words(positions, len(there)), told)
+            scores = selection.scores(driver.of_words(positions, len(present_names)), renumbered)
         except TagError as error:
-            return sets_on(positions[told != error.tag])
-        return select(scores, there, rule)
+            return sets_on(positions[renumbered != error.tag])
+        return select(scores, present_names, rule)
 
     pairs: dict[str, list[tuple[NeuronSets, NeuronSets]]] = {"halves": [], "bootstrap": []}
     if checks.halves:
@@ -143,5 +144,5 @@ def resampled_stability(
     if checks.bootstraps:
         resamples = bootstraps(sentence_of_word, checks.bootstraps, selection.seed)
         pairs["bootstrap"] = list(combinations(map(sets_on, resamples), 2))
-    found = {kind: stability(of_kind) for kind, of_kind in pairs.items() if of_kind}
-    return {kind: stable for kind, stable in found.items() if stable.jaccard}
+    measured = {kind: stability(of_kind) for kind, of_kind in pairs.items() if of_kind}
+    return {kind: stable for kind, stable in measured.items() if stable.jaccard}

@@ -1,4 +1,4 @@
-"""The words that neurons are scored on: all train words by their activations, or some by what neurons add to them."""
+"""The words that neurons are scored on: all by activations, or a sample by attributions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ ROWS_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class ScoredWords:
-    """What scorers see.
+    """The input of a scorer.
 
-    ``labels`` has the words of ``values`` as its train split, and ``sentences`` the sentence number of each;
-    ``attributed`` says that the values are attributions; ``complete`` knows how far they are from complete, where
-    they are integrals.
+    The train split of ``labels`` has the words of ``values``, and ``sentences`` has the index of
+    each word's sentence. ``attributed`` marks values that are attributions. ``complete`` measures
+    the completeness error of integrals.
     """
 
     values: Scorable
@@ -43,39 +43,40 @@ class ScoredWords:
 
     @property
     def residuals(self) -> Mapping[str, float]:
-        """How far attributions are from complete, by layer; of those that are not kept, once they are scored."""
+        """Completeness error by layer; streamed attributions have one once they are scored."""
         return {} if self.complete is None else self.complete.residuals()
 
     def metrics(self) -> dict[str, float]:
-        """How many words were attributed, and how far attributions are from complete in the worst layer."""
+        """The number of attributed words, and the largest completeness error of any layer."""
         if not self.attributed:
             return {}
-        found = {"attribution/words": float(len(self.sentences))}
-        return found | ({"attribution/residual": max(self.residuals.values())} if self.residuals else {})
+        values = {"attribution/words": float(len(self.sentences))}
+        return values | ({"attribution/residual": max(self.residuals.values())} if self.residuals else {})
 
 
 def activated_words(activations: Activations, labels: Labels, treebank: Treebank) -> ScoredWords:
-    """All labelled train words, by the activations of the neurons."""
+    """All labelled train words with their activations."""
     return ScoredWords(activations, labels, sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows))
 
 
 def attributed_words(
     read: AttributionReader, labels: Labels, treebank: Treebank, *, store: bool, seed: int
 ) -> ScoredWords:
-    """Some of the train words, by what every neuron adds to their prediction.
+    """A sample of the train words with the attribution of their prediction to every neuron.
 
     Args:
-        read: attributes words.
-        labels: the labelled words.
-        treebank: all sentences.
-        store: whether attributions are kept in the cache; else the model is run whenever they are scored.
-        seed: of the draw of words.
+        read: Reader of attributions.
+        labels: The labelled words.
+        treebank: All sentences.
+        store: Whether attributions are stored in the cache; otherwise scoring runs the model each
+            time.
+        seed: Seed of the sample.
 
     Returns:
         The words and their attributions.
 
     Raises:
-        ValueError: a tag has too few words that can be attributed.
+        ValueError: A tag has too few words whose prediction can be attributed.
     """
     sentences, words = treebank.splits["train"], labels.splits["train"]
     targets, position = read.sample(sentences, words, labels.names, seed)
@@ -84,8 +85,8 @@ def attributed_words(
     sampled = replace(labels, splits={**labels.splits, "train": drawn})
     complete = read.method.completeness()
     if not store:
-        passing = StreamedAttributions(read, treebank, targets, words, complete)
-        return ScoredWords(passing, sampled, targets.sentence, True, complete)
+        streamed = StreamedAttributions(read, treebank, targets, words, complete)
+        return ScoredWords(streamed, sampled, targets.sentence, True, complete)
     arrays = read(sentences, targets, words)
     if complete is None:
         return ScoredWords(_stored(read, arrays), sampled, targets.sentence, True)
@@ -103,7 +104,10 @@ def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words 
 
 @dataclass(frozen=True)
 class StreamedAttributions:
-    """Attributions that are never kept: only scorers by moments can ask for scores, each by one pass of the model."""
+    """Attributions that are not stored: every use is one pass of the model.
+
+    Only scorers that work from moments can score them.
+    """
 
     read: AttributionReader
     treebank: Treebank
@@ -112,7 +116,7 @@ class StreamedAttributions:
     complete: Completeness | None
 
     def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
-        """The drawn words as scorers need them."""
+        """The attributions of the sampled words as input of a scorer."""
         read = self.read.read
         width, n_tags = read.model.width(read.site), len(labels.names)
         return Stream(self._chunks, read.site, read.layers, width, n_tags, budget_bytes)

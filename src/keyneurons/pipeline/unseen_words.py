@@ -1,4 +1,4 @@
-"""The same measurement on test words of types that the train split lacks."""
+"""Selection and probing with test words whose types the train split lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class UnseenWords:
-    """How word types are kept apart: ``share`` of those of each tag go to test alone, if ``min_words`` are left."""
+    """The split by word types: at most a ``share`` of each tag's types occurs in test only.
+
+    Tags with fewer than ``min_words`` words left in train are excluded.
+    """
 
     share: float
     min_words: int
@@ -27,17 +30,17 @@ class UnseenWords:
 
 @dataclass(frozen=True)
 class OnUnseenWords:
-    """The labels whose types are kept apart, and what key neurons selected without them are worth there."""
+    """Labels split by word types, and probes on key neurons selected without the test types."""
 
     labels: Labels
     evidence: Evidence
 
     def metrics(self) -> dict[str, float]:
-        """Those of the probe and its controls, and how many words and tags they stand on."""
-        found = self.evidence.metrics()
-        found["data/tags"] = float(len(self.labels.names))
-        found["data/test_words"] = float(len(self.labels.splits["test"].rows))
-        return {f"unseen_words/{name}": value for name, value in found.items()}
+        """Metrics of the probe and its controls, and the numbers of words and tags."""
+        values = self.evidence.metrics()
+        values["data/tags"] = float(len(self.labels.names))
+        values["data/test_words"] = float(len(self.labels.splits["test"].rows))
+        return {f"unseen_words/{name}": value for name, value in values.items()}
 
 
 def measure_unseen_words(
@@ -48,20 +51,20 @@ def measure_unseen_words(
     probing: Probing,
     seed: int,
 ) -> OnUnseenWords:
-    """Select key neurons without some word types, and test them on those.
+    """Select key neurons without some word types, and test them on words of these types.
 
     Args:
-        unseen: how the types are kept apart.
-        labels: the labelled words.
-        activations: those of the treebank.
-        select: finds key neurons on the train words of some labels.
-        probing: how probes are trained, and beside which controls.
-        seed: of all draws.
+        unseen: The split by word types.
+        labels: The labelled words.
+        activations: The activations of the treebank.
+        select: Selects key neurons on the train words of some labels.
+        probing: The training of probes and the controls.
+        seed: Seed of all random draws.
 
     Returns:
-        What was measured.
+        The labels and the results of the probes.
     """
     apart = keep_types_apart(labels, unseen.share, unseen.min_words, seed)
-    log.info("words of unseen types: %d in test", len(apart.splits["test"].rows))
+    log.info("%d test words of unseen types", len(apart.splits["test"].rows))
     sets = select(apart).sets
     return OnUnseenWords(apart, probe_key_neurons(probing, Case(apart, activations, sets, seed)))

@@ -22,7 +22,7 @@ from keyneurons.plan.report import GIGABYTE, Plan, SplitPlan, show_plan
 from keyneurons.plan.speed import Speed, measure
 from keyneurons.plan.text import PlannedText, planned_text
 from keyneurons.records import SPLITS, Split
-from keyneurons.report.run.summary import layers_told
+from keyneurons.report.phrases import describe_layers
 from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
@@ -73,7 +73,7 @@ def make_plan(config: schema.Config) -> Plan:
     if extracts:
         speed = measure(planned, read, text.encoded["train"], needs.fits)
     return Plan(
-        f"Plan of a run: {planned.model.files.id}, {config.site}, {layers_told(read.layers)}, {text.treebank.id}",
+        f"Plan of a run: {planned.model.files.id}, {config.site}, {describe_layers(read.layers)}, {text.treebank.id}",
         (_describe_model(planned, read, shape), f"text: {text.description}", *_describe_cache(read, missing)),
         splits,
         needs.all(sum(split.cache_bytes for split in splits)),

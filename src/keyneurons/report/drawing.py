@@ -1,4 +1,4 @@
-"""How every figure comes into its file: its text as it is written, in fonts that have its characters."""
+"""Creating and saving figures: literal text, in fonts that have its characters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 130
-_USUAL = 12  # columns of a label that every figure has room for
+_LABEL_COLUMNS = 12  # every figure has room for labels of this width
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches that needs no display."""
+    """Create an empty figure that needs no display; sizes in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -31,15 +31,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path, *, cropped: bool = False) -> None:
-    """Draw a figure into a file; it cannot be laid out anew afterwards.
+    """Save a figure as PNG; its layout is fixed afterwards.
 
-    Text is never read as mathematics. Characters that the default font lacks come from other fonts of this machine;
-    where none has them a box stands in their place, without a warning.
+    Text is never parsed as mathematics. Characters that the default font lacks come from other
+    installed fonts; characters in no font are drawn as boxes, without a warning.
 
     Args:
-        figure: the figure.
-        path: the file, a PNG.
-        cropped: whether the picture is as large as what is drawn, not as large as the figure.
+        figure: The figure.
+        path: Path of the PNG file.
+        cropped: Whether to crop the image to the drawn content.
     """
     from matplotlib import rc_context, rcParams
     from matplotlib.text import Text
@@ -54,31 +54,31 @@ def save(figure: Figure, path: Path, *, cropped: bool = False) -> None:
         warnings.filterwarnings("ignore", r"Glyph \d+ \(.*\) missing from font", UserWarning)
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
-            figure.set_layout_engine("none")  # or savefig draws everything once more, for the layout alone
+            figure.set_layout_engine("none")  # otherwise savefig draws once more for the layout
         figure.savefig(picture, format="png", bbox_inches="tight" if cropped else None)
     write_bytes(path, picture.getvalue())
 
 
 def labels_of(names: Sequence[str]) -> list[str]:
-    """Names as labels: in the middle of long ones something is left out, unless they could not be told apart then."""
+    """Shorten long names in the middle, unless that makes two names equal."""
     labels = list(map(shortened, names))
     return labels if len(set(labels)) == len(set(names)) else list(names)
 
 
 def in_legend(label: str) -> str:
-    """A label that a legend shows: matplotlib leaves out those that begin with an underscore."""
+    """Protect a legend label: matplotlib hides labels that begin with an underscore."""
     return f" {label}" if label.startswith("_") else label
 
 
 def room_for(labels: Sequence[str]) -> float:
-    """Inches that labels need beyond the room that every figure has for them."""
+    """Inches that long labels need in addition to the room in every figure."""
     columns = max((sum(1 + (unicodedata.east_asian_width(c) in "WF") for c in label) for label in labels), default=0)
-    return 0.1 * max(0, columns - _USUAL)
+    return 0.1 * max(0, columns - _LABEL_COLUMNS)
 
 
 @cache
 def _other_families(characters: frozenset[str]) -> tuple[str, ...]:
-    """Fonts of this machine, but not those that matplotlib has for formulas, for what the default font lacks."""
+    """Installed fonts for characters missing in the default font, without math fonts."""
     from matplotlib import get_data_path
     from matplotlib.font_manager import FontProperties, findfont, fontManager
 
@@ -86,15 +86,15 @@ def _other_families(characters: frozenset[str]) -> tuple[str, ...]:
     fonts = [font for font in fontManager.ttflist if not font.fname.startswith(get_data_path())] if missing else []
     families: list[str] = []
     for font in sorted(fonts, key=lambda font: (font.weight != 400, font.style != "normal", font.name)):
-        if found := missing & _characters(font.fname):
+        if covered := missing & _characters(font.fname):
             families.append(font.name)
-            missing -= found
+            missing -= covered
     return tuple(families)
 
 
 @cache
 def _characters(font: str) -> frozenset[str]:
-    """The characters of a font; none if its file is gone or damaged."""
+    """The characters of a font; empty if its file is missing or damaged."""
     from matplotlib.ft2font import FT2Font
 
     try:

@@ -1,4 +1,4 @@
-"""Text inside Markdown: shown as it is written, whatever HTML or Markdown it looks like."""
+"""Escaping of text in Markdown, so that it is displayed literally."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _BLOCK = re.compile(r"\A(\d*)([-+=.)])")
 
 
 def inline(text: str) -> str:
-    """Text for a line or a cell of a table, in the dialects of GitHub and MLflow alike."""
+    """Escape text for a line or a table cell, for the Markdown of GitHub and MLflow."""
     one_line = re.sub(r"\s*[\r\n]\s*", " ", text)
-    return _INLINE.sub(lambda found: _ENTITIES.get(found[0], f"\\{found[0]}"), one_line)
+    return _INLINE.sub(lambda match: _ENTITIES.get(match[0], f"\\{match[0]}"), one_line)
 
 
 def block(text: str) -> str:
-    """Text for the beginning of a heading or of an item of a list."""
+    """Escape text at the beginning of a heading or a list item."""
     return _BLOCK.sub(r"\1\\\2", inline(text).strip())
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """The lines of a table."""
+    """Format a table, line by line."""
     yield f"| {' | '.join(map(inline, head))} |"
     yield "|---" * len(head) + "|"
     for row in rows:

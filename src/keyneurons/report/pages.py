@@ -1,4 +1,4 @@
-"""Self-contained HTML pages: packaged templates, everything inline, nothing loaded from anywhere."""
+"""Self-contained HTML pages from packaged templates, with all styles, scripts and images inline."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ SCRIPT = "page.js"
 
 
 def render(template: str, **values: object) -> str:
-    """A page of a packaged template.
+    """Render a packaged template.
 
     Args:
-        template: its file name under ``report/templates/``; it extends ``base.html``.
-        **values: what it shows; all text is escaped, and a name that it uses and does not get is an error.
+        template: File name under ``report/templates/``; the template extends ``base.html``.
+        **values: Variables of the template. All text is escaped; a missing variable is an error.
 
     Returns:
-        The page.
+        The page as HTML.
     """
     return _environment().get_template(template).render(**values)
 
 
 def data_uri(png: Path) -> str:
-    """A PNG file as an address that holds the picture itself."""
+    """Encode a PNG file as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(png.read_bytes()).decode('ascii')}"
 
 
 @cache
 def _environment() -> Environment:
-    """Where the templates are, with the one script that the pages' policy allows, and its digest for that policy."""
+    """The template environment, with the script and its digest for the security policy."""
     loader = PackageLoader("keyneurons.report", "templates")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

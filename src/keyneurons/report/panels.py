@@ -1,4 +1,4 @@
-"""Runs in small multiples: what else differs than method and the axis has a panel of its own."""
+"""Small multiples of runs: one panel for each combination of the remaining factors."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from keyneurons.report.comparison.run_table import FIRST, RunRow, sortable, told
+from keyneurons.report.comparison.run_table import FIRST, RunRow, describe, sortable
 
 X = Literal["top_k", "layer"]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A small multiple: by method its runs in the order of x; ``title`` says what else they were asked.
+    """A small multiple: the runs of each method in the order of x, titled by the other factors.
 
-    ``mixed`` are params that differ between its methods, and between them only.
+    ``mixed`` lists params that differ between the methods of the panel only.
     """
 
     title: str
@@ -24,27 +24,28 @@ class Panel:
 
 
 def panels(rows: Sequence[RunRow], x: X, metric: str) -> tuple[Panel, ...]:
-    """One panel for each combination of all that differs but method and x, where x has two values at least.
+    """One panel for each combination of the factors other than method and x, with at least two x.
 
-    What goes with the method, as settings that another sweep had, makes no panel of its own.
+    Factors that are determined by the method, such as settings of another sweep, do not split
+    panels.
     """
     drawn = [row for row in rows if getattr(row, x) is not None and metric in row.metrics]
-    keys = [key for key in (drawn[0].asked if drawn else ()) if key not in ("choice.selection", x)]
+    keys = [key for key in (drawn[0].factors if drawn else ()) if key not in ("choice.selection", x)]
     mixed = tuple(key for key in keys if key not in FIRST and _goes_with_method(drawn, key))
     apart = [key for key in keys if key not in mixed]
     grouped: dict[tuple[str, ...], list[RunRow]] = {}
     for row in drawn:
-        grouped.setdefault(tuple(row.asked[key] for key in apart), []).append(row)
-    found = []
+        grouped.setdefault(tuple(row.factors[key] for key in apart), []).append(row)
+    result = []
     for values, own in sorted(grouped.items(), key=lambda group: [sortable(value) for value in group[0]]):
         if len({getattr(row, x) for row in own}) > 1:
             own.sort(key=lambda row: getattr(row, x))
             methods = dict.fromkeys(sorted(row.method for row in own))
             lines = {m: tuple(row for row in own if row.method == m) for m in methods}
-            differ = tuple(key for key in mixed if len({row.asked[key] for row in own}) > 1)
-            found.append(Panel(told(dict(zip(apart, values, strict=True))), differ, lines))
-    return tuple(found)
+            differ = tuple(key for key in mixed if len({row.factors[key] for row in own}) > 1)
+            result.append(Panel(describe(dict(zip(apart, values, strict=True))), differ, lines))
+    return tuple(result)
 
 
 def _goes_with_method(rows: Sequence[RunRow], key: str) -> bool:
-    return len({(row.method, row.asked[key]) for row in rows}) == len({row.method for row in rows})
+    return len({(row.method, row.factors[key]) for row in rows}) == len({row.method for row in rows})

@@ -132,6 +132,6 @@ def _keep(result: Result, summary: Summary, folder: Path) -> None:
         draw_lesions(result.lesions, folder / "figures")
         if result.lesions.generated is not None:
             write_continuations(result.lesions.generated, folder)
-    digest = sets_digest(result.key.sets)
+    digest = sets_digest(result.key_neurons.sets)
     keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest)
     write_text(folder / "summary.md", markdown(summary))

@@ -62,7 +62,7 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
         rows=rows,
         best=best_runs({row.id: row.metrics for row in rows}),
         groups=groups,
-        refused=explain_groups(groups),
+        not_compared=explain_groups(groups),
         left_out={reason: tuple(names) for reason, names in left_out.items()},
         share=share,
         files=files,

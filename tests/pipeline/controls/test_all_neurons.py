@@ -1,4 +1,4 @@
-"""All neurons are all neurons of all layers, and nothing that depends on the key neurons."""
+"""The control on all neurons reads every layer and does not depend on the key neurons."""
 
 from __future__ import annotations
 

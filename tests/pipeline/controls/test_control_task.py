@@ -1,4 +1,4 @@
-"""The control task gives every word type one tag, the same in all splits."""
+"""The control task assigns one tag to every word type, the same in all splits."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from keyneurons.records import LabelledWords, Labels
 
 
 def test_by_hand() -> None:
-    """Tag 0 stands on 4 of 6 train words."""
+    """4 of 6 train words have tag 0."""
     train = LabelledWords(np.arange(6), np.array([0, 0, 0, 1, 1, 0]), ("the", "the", "the", "run", "run", "run"))
     test = LabelledWords(np.arange(5), np.array([0, 1, 0, 1, 0]), ("the", "run", "run", "new", "new"))
     labels = Labels("upos", ("DET", "VERB"), {"train": train, "dev": test, "test": test})

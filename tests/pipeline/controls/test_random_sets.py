@@ -1,4 +1,4 @@
-"""Random sets are matched to the key neurons, layer by layer."""
+"""Random sets are matched to the key neurons in every layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The usual tag of the word, counted by hand."""
+"""The most frequent tag of the word, counted by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from keyneurons.records import LabelledWords, Labels
 
 
 def test_by_hand() -> None:
-    """ "run" was 1 twice and 0 once, "the" 0; "new" is not in train and gets the majority tag."""
+    """In train, "run" has tag 1 twice and 0 once, "the" tag 0; "new" gets the majority tag."""
     train = LabelledWords(np.arange(6), np.array([0, 0, 0, 1, 1, 0]), ("the", "the", "the", "run", "run", "run"))
     test = LabelledWords(np.arange(5), np.array([0, 1, 0, 1, 0]), ("the", "run", "run", "new", "new"))
     labels = Labels("upos", ("DET", "VERB"), {"train": train, "dev": test, "test": test})

@@ -1,4 +1,4 @@
-"""Lesions of neurons that are known to carry a tag hurt its words alone; of others, nothing in particular."""
+"""Lesions of neurons planted for a tag hurt its words only; other lesions have no effect."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from keyneurons.models.sources import LocalModel
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
-from keyneurons.pipeline.lesions.control_sets import CONTROL_FAMILIES, ControlFamily, Facts
+from keyneurons.pipeline.lesions.control_sets import CONTROL_FAMILIES, ControlFamily, NeuronStatistics
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.readouts import tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.pipeline.lesions.study import study_lesions
-from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.probes import TrainedProbe
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 
@@ -76,15 +76,15 @@ def key_neurons(activations: StoredActivations, labels: Labels, scores: Scores, 
     return KeyNeurons(ScoredWords(activations, labels, labels.splits["train"].rows), scores, sets)
 
 
-def least_squares(later: StoredActivations, labels: Labels, n_neurons: int) -> KeyProbe:
-    """A probe by another way than the product's."""
+def least_squares(later: StoredActivations, labels: Labels, n_neurons: int) -> TrainedProbe:
+    """An independent probe by least squares."""
     (values,) = later.arrays["train"].values()
     words = labels.splits["train"]
     features = torch.from_numpy(np.asarray(values[words.rows], dtype=np.float32))
     mean = features.mean(0)
     targets = torch.nn.functional.one_hot(torch.from_numpy(words.tags)).float()
     weight = torch.linalg.lstsq(features - mean, targets - targets.mean(0)).solution
-    return KeyProbe(np.arange(n_neurons), mean, torch.ones(n_neurons), weight, targets.mean(0))
+    return TrainedProbe(np.arange(n_neurons), mean, torch.ones(n_neurons), weight, targets.mean(0))
 
 
 @pytest.fixture(scope="module")
@@ -102,20 +102,20 @@ def test_the_lesion_of_a_planted_neuron_hurts_its_tag_alone(planted):
     for i, tag in enumerate(NAMES):
         low, high = planted.intervals[tag]
         assert 0 < low < own[i] < high
-        assert abs(planted.guard[tag]) < own[i]  # triggers, which nothing was trained to predict
-    assert planted.doses[0.5] == pytest.approx(planted.doses[1.0], abs=0.1)  # the planted neuron is the stronger half
+        assert abs(planted.guard[tag]) < own[i]  # triggers, which the model was not trained to predict
+    assert planted.doses[0.5] == pytest.approx(planted.doses[1.0], abs=0.1)  # the stronger half is the planted neuron
 
 
 def test_matched_sets_do_not(planted):
     for family in ("variance", "frequency", "lowest"):
-        for effect in planted.against[family].effects.values():
+        for effect in planted.families[family].effects.values():
             assert abs(effect.control_mean) < 0.25
             assert effect.p_value <= 2 / 21
-    assert set(planted.against) == {*ZERO.families, "other_tags"}
+    assert set(planted.families) == {*ZERO.families, "other_tags"}
 
 
 def test_the_double_dissociation_is_found(planted):
-    found = planted.against["lowest"].dissociation
+    found = planted.families["lowest"].dissociation
     assert found is not None
     assert found.p_value == pytest.approx(1 / 24)
     assert found.diagonal_advantage > 0.5
@@ -124,7 +124,7 @@ def test_the_double_dissociation_is_found(planted):
 
 def test_its_twin_without_planted_neurons_has_none(place):
     found = lesioned(place, {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)})
-    double = found.against["random"].dissociation
+    double = found.families["random"].dissociation
     assert double is not None
     assert not double.pairs
     assert double.p_value > 0.05
@@ -145,7 +145,7 @@ def test_other_modes_do_what_they_say(place, lesion):
     elif lesion.mode == "translate":
         assert own["VERB"] == pytest.approx(0, abs=1e-6)
     else:
-        assert max(own.values()) < 0.3  # more of the same: no worse at naming the tag's words
+        assert max(own.values()) < 0.3  # amplification does not hurt the tag's words
 
 
 def test_where_only_the_tag_is_predicted_other_words_are_hardly_touched(place, planted):
@@ -168,8 +168,8 @@ def test_the_same_seed_gives_the_same_result(place):
     neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
     one, again, other = (lesioned(place, neurons, study, seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(one.change, again.change)
-    assert one.against["random"].effects == again.against["random"].effects
-    assert one.against["random"].effects != other.against["random"].effects
+    assert one.families["random"].effects == again.families["random"].effects
+    assert one.families["random"].effects != other.families["random"].effects
 
 
 def test_too_few_tags_are_refused(place):
@@ -194,14 +194,14 @@ def test_a_lesion_that_makes_no_sense_is_refused(options, message):
 
 def test_the_probability_of_words_of_the_tag_falls_with_its_neuron(place):
     study = replace(ZERO, tag_mass=True, families=("variance",), shares=(1.0,))
-    mass = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).readings["tag_mass"]
+    mass = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).readouts["tag_mass"]
     for tag in NAMES:
         assert mass.intact[tag] > 0.6
         assert mass.lesioned[tag] < mass.intact[tag] / 2
-        assert mass.against["variance"][tag].change == pytest.approx(mass.intact[tag] - mass.lesioned[tag])
-        assert mass.against["variance"][tag].p_value <= 2 / 21
+        assert mass.families["variance"][tag].change == pytest.approx(mass.intact[tag] - mass.lesioned[tag])
+        assert mass.families["variance"][tag].p_value <= 2 / 21
     unplanted = {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)}
-    twin = lesioned(place, unplanted, study).readings["tag_mass"]
+    twin = lesioned(place, unplanted, study).readouts["tag_mass"]
     for tag in NAMES:
         assert twin.lesioned[tag] == pytest.approx(twin.intact[tag], abs=0.1)
 
@@ -212,7 +212,7 @@ def test_tags_of_tokens_are_counted_in_train(place):
     for tag, words in WORDS.items():
         for word in words:
             assert table[read.model.tokenizer.convert_tokens_to_ids(word)].tolist() == [t == tag for t in NAMES]
-    assert not table[read.model.tokenizer.convert_tokens_to_ids(TRIGGERS[0])].any()  # a word of no tag
+    assert not table[read.model.tokenizer.convert_tokens_to_ids(TRIGGERS[0])].any()  # a word without a tag
 
 
 def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
@@ -226,15 +226,15 @@ def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
     scores = Scores("residual", (LAYER,), 32, torch.rand(4, 32).double())
     text = LabelledText(rest[0], "", rest[1])
     lost = study_lesions(gone, residual, text, stream, key_neurons(stream, rest[1], scores, one), least_squares, 0)
-    for tag in NAMES:  # a word tells its own tag; neurons that fire on what comes before it are not needed for that
-        reading = kept.readings["accuracy_in_layer_1"]
+    for tag in NAMES:  # the residual stream at a word has its tag without the planted neurons
+        reading = kept.readouts["accuracy_in_layer_1"]
         assert reading.intact[tag] > 0.95
         assert reading.lesioned[tag] > 0.8
-    assert np.mean(list(lost.readings["accuracy_in_layer_1"].lesioned.values())) < 0.6
+    assert np.mean(list(lost.readouts["accuracy_in_layer_1"].lesioned.values())) < 0.6
 
 
 class TestConditions:
-    """What a mode does to which neurons of two layers of three."""
+    """Effect of a mode on the neurons of two of three layers."""
 
     means = Means((4, 7), torch.tensor([1.0, 2, 3, 4, 5, 6]), torch.tensor([[0.0] * 6, [10.0] * 6]))
 
@@ -261,13 +261,15 @@ def test_every_mode_has_its_option() -> None:
 
 
 def test_a_family_of_controls_is_one_entry_in_a_table(place, monkeypatch) -> None:
-    def highest(own: list[int], facts: Facts, magnitudes: np.ndarray, n_sets: int, seed: int) -> np.ndarray:
+    def highest(
+        own: list[int], statistics: NeuronStatistics, magnitudes: np.ndarray, n_sets: int, seed: int
+    ) -> np.ndarray:
         free = [n for n in np.argsort(-magnitudes) if n not in own]
         return np.array([sorted(free[: len(own)])] * n_sets)
 
     monkeypatch.setitem(CONTROL_FAMILIES, "highest", ControlFamily(highest))
     study = replace(ZERO, families=("random", "highest"), shares=(1.0,), sets=2, bootstraps=20)
-    against = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).against["highest"]
+    against = lesioned(place, {tag: [neuron] for tag, neuron in NEURONS.items()}, study).families["highest"]
     assert set(against.effects) == set(NAMES)
-    assert all(effect.control_std == 0 for effect in against.effects.values())  # twice the same set
+    assert all(effect.control_std == 0 for effect in against.effects.values())  # both sets are equal
     assert against.mismatch is None

@@ -1,4 +1,4 @@
-"""The report on runs: hostile names, no network, numbers as the runs have them, panels that average nothing."""
+"""The page on runs: hostile names, no network, the runs' numbers, panels without averages."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ def test_groups_have_their_own_files_and_are_named(tmp_path: Path) -> None:
         "toy_mlp",
         "toy_residual",
     ]
-    assert found.refused is not None
-    assert "different random_weights and site" in found.refused
+    assert found.not_compared is not None
+    assert "different random_weights and site" in found.not_compared
     told = shown(found, tmp_path / "figures").told
-    assert found.refused in " ".join(told.split())
+    assert found.not_compared in " ".join(told.split())
     assert "is the only run on toy with random weights, mlp" in " ".join(told.split())
     with pytest.raises(ValueError, match="at least 2 runs, got 1"):
         write_consensus(tmp_path / "alone.json", found.groups[-1], found.files, None)
@@ -153,8 +153,8 @@ def test_runs_without_a_layer_in_common(tmp_path: Path) -> None:
     runs = [run(str(layer), asked("correlation", 2, layer)) for layer in (8, 9)]
     found = comparison(runs, [file(1), file(1, layer=9)])
     told = " ".join(shown(found, tmp_path).told.split())
-    assert "No two of these runs read a layer in common." in told
-    assert "Grey: the runs read no layer in common." in told
+    assert "No two of these runs have a layer in common." in told
+    assert "Grey: the runs have no layer in common." in told
 
 
 def test_a_run_without_key_neurons_is_a_row(tmp_path: Path) -> None:

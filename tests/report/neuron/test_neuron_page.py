@@ -1,4 +1,4 @@
-"""Pages hold what they show, and what they are given stays text."""
+"""Pages are self-contained and escape all text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reading_pages import Page
 
 from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
 from keyneurons.records import LabelledWords, Sentence, Word
-from keyneurons.report.neuron.coloured_text import Piece, Reading, level_of, pieces
+from keyneurons.report.neuron.coloured_text import Piece, WordActivation, level_of, pieces
 from keyneurons.report.neuron.method_scores import ScoredBy
 from keyneurons.report.neuron.neuron_chart import nice_ticks
 from keyneurons.report.neuron.page import InspectedNeuron, Inspection, KeyOf, page
@@ -33,7 +33,7 @@ def sentence(number: int, *forms: str, gap: str = " ") -> Sentence:
 
 
 def hostile() -> Inspection:
-    """A neuron on sentences of markup: every name, tag and word is an attack."""
+    """A neuron on sentences of markup: every name, tag and word is hostile."""
     sentences = (
         sentence(0, EVIL, "dog", QUOTE, "'x'", gap=" \t  "),
         sentence(1, EVIL, "</span></style><img src=x onerror=alert(1)>", "&amp;", "{{ 7 * 7 }}"),
@@ -47,7 +47,7 @@ def hostile() -> Inspection:
         run=EVIL,
         facts={EVIL: QUOTE, "Model": EVIL},
         reading=EVIL,
-        asked=EVIL,
+        tag=EVIL,
         site="mlp",
         text=text,
         coloured=coloured_words(text, first_words=True),
@@ -129,12 +129,12 @@ def test_colours_go_out_from_the_centre_to_the_reach():
 
 def test_words_that_share_characters_are_one_piece_in_the_colour_of_the_farthest():
     words = (Word("de", 3, 5, None, None), Word("le", 3, 5, None, None), Word("x", 5, 6, None, None))
-    given = [Reading("ADP", 0.5), Reading("DET", -1.0), Reading(None, None)]
+    given = [WordActivation("ADP", 0.5), WordActivation("DET", -1.0), WordActivation(None, None)]
     found = list(pieces(Sentence("s", " a dux ", words), given, centre=0.0, reach=1.0, marked="ADP"))
     assert found == [
         Piece(" a "),
         Piece("du", -10, "de ADP 0.5; le DET -1", True),
-        Piece("x", 0, "not counted", False),
+        Piece("x", 0, "not labelled", False),
         Piece(" "),
     ]
 

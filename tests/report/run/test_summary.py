@@ -1,4 +1,4 @@
-"""What a run says in words: the verdict for both outcomes, the table, the facts."""
+"""The summary of a run: both verdicts, the table of tags, the facts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
 from keyneurons.pipeline.layers import LayerChecks, Layers
 from keyneurons.pipeline.per_tag import TagProbe
-from keyneurons.pipeline.probes import KeyProbe, Training
+from keyneurons.pipeline.probes import TrainedProbe, Training
 from keyneurons.pipeline.probing import Probing
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.pipeline.scored_words import ScoredWords
@@ -89,14 +89,14 @@ def experiment(folder: Path) -> Experiment:
 
 
 def drawn(mean: float, std: float, n: int = 20) -> np.ndarray:
-    """Accuracies of this mean and standard deviation."""
+    """Accuracies with a given mean and standard deviation."""
     spread = np.linspace(-1.0, 1.0, n)
     return mean + std * spread / spread.std(ddof=1)
 
 
 def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidence:
-    """A probe with this accuracy, random sets with these, and single controls by their labels."""
-    probe = KeyProbe(np.array([1, 2, 5]), torch.zeros(3), torch.ones(3), torch.ones(3, 2), torch.ones(2))
+    """A probe with an accuracy, random sets with accuracies, and controls by their labels."""
+    probe = TrainedProbe(np.array([1, 2, 5]), torch.zeros(3), torch.ones(3), torch.ones(3, 2), torch.ones(2))
     scores = ClassificationMetrics(accuracy, 0.5, np.array([0.5, 0.5]), np.array([[2, 0], [0, 1]]))
     controls = {"random": ControlResult("matched random sets", "probe/advantage", random)}
     controls |= {name: ControlResult(name.replace("_", " "), None, np.array([value])) for name, value in others.items()}
@@ -120,7 +120,7 @@ def result(
     reliability: Reliability = UNCHECKED,
     unseen: bool = False,
 ) -> Result:
-    """A result that no model and no probe was needed for: 8 neurons, two tags, every number given."""
+    """A synthetic result without model or probe: 8 neurons, two tags, given numbers."""
     word = Word("dog", 0, 3, "NOUN", None)
     sentences = (Sentence("s1", "dog dog dog", (word, word, word)),)
     treebank = Treebank("toy", dict.fromkeys(SPLITS, sentences), shared, {"dev": dropped})
@@ -135,7 +135,7 @@ def result(
     return Result(
         experiment=experiment(folder),
         text=LabelledText(treebank, "digest", labels),
-        key=KeyNeurons(words, scores, sets),
+        key_neurons=KeyNeurons(words, scores, sets),
         overlap=overlap(sets),
         evidence=evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none,
         reliability=reliability,
@@ -161,7 +161,7 @@ def test_the_verdict_when_they_do_not(tmp_path: Path) -> None:
 def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Path) -> None:
     said = verdict(result(tmp_path, random=drawn(0.7, 0.02, 5)))
     assert "not distinguishable" in said
-    assert said.endswith("With 5 sets p cannot be below 0.167: draw more of them.")
+    assert said.endswith("With 5 sets, p cannot be below 0.167: draw more sets.")
 
 
 def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
@@ -180,8 +180,8 @@ def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     facts = "\n".join(summary.facts)
     assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
     assert "excluded tags (too few training words): SYM (2)" in facts
-    assert "3 dev and test sentences dropped" in facts
-    assert "4 words share the span" in facts
+    assert "3 duplicate sentences dropped from dev and test" in facts
+    assert "4 words read at the shared span" in facts
     assert "share 1.00 neurons on average, 0.50 expected by chance" in facts
 
 
@@ -200,8 +200,8 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert summary.columns[-1] == "stability"
     assert [row[-1] for row in summary.tags] == ["0.500", "0.250"]
     facts = "\n".join(summary.facts)
-    assert "halves of the train sentences have a Jaccard of 0.375 on average, 0.100 expected by chance" in facts
-    assert "1 key neuron not significant after controlling for" in facts
+    assert "halves of the train sentences have a mean Jaccard index of 0.375, 0.100 expected by chance" in facts
+    assert "1 key neuron loses its significance when word length in tokens" in facts
     assert "NOUN mlp.3.1" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
     write_run_files(found, tmp_path)
@@ -224,7 +224,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     rule = Rule(2, "layer", threshold="fdr", alpha=0.01)
     object.__setattr__(found.experiment.selection, "rule", rule)
     rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
-    assert verdict(found) == f"No key neurons: none of any tag passes {rule_told}."
+    assert verdict(found) == f"No key neurons: no neuron passes {rule_told}."
     draw_figures(found, tmp_path / "figures")
     assert not list((tmp_path / "figures").iterdir())
     write_run_files(found, tmp_path)
@@ -234,7 +234,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
 
 def test_unseen_words_stand_beside_the_normal_split(tmp_path: Path) -> None:
     rows = summarise(result(tmp_path, unseen=True)).accuracies
-    place = rows.index(("the same on 7 test words of 2 tags whose types train lacks", ""))
+    place = rows.index(("on 7 test words of unseen types (2 tags)", ""))
     assert rows[0][1] == "0.900"
     assert rows[place + 1 :] == (
         ("  key neurons", "0.600"),
@@ -269,8 +269,12 @@ def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Pat
 
 def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
     found = result(tmp_path)
-    assert sets_digest(found.key.sets) == sets_digest(result(tmp_path, random=drawn(0.9, 0.02)).key.sets)
-    assert sets_digest(found.key.sets) != sets_digest(result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}).key.sets)
+    assert sets_digest(found.key_neurons.sets) == sets_digest(
+        result(tmp_path, random=drawn(0.9, 0.02)).key_neurons.sets
+    )
+    assert sets_digest(found.key_neurons.sets) != sets_digest(
+        result(tmp_path, tags={**TOY, "VERB": TOY["NOUN"]}).key_neurons.sets
+    )
 
 
 def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:

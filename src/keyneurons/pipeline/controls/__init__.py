@@ -1,1 +1,1 @@
-"""Controls of the probe on the key neurons: the same measurement on something matched, one file each."""
+"""Controls of the probe on the key neurons, one module each."""

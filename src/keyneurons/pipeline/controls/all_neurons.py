@@ -1,4 +1,4 @@
-"""How much is there to be read at all?"""
+"""Control: how much information do all neurons carry?"""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keyneurons.pipeline.controls.control import Case, Trial
 
 @dataclass(frozen=True)
 class AllNeurons:
-    """The probe on all neurons of the layers that are read."""
+    """The probe on all neurons of the layers read."""
 
     label: ClassVar[str] = "all neurons"
     contrast: ClassVar[str | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """Every one."""
+        """The number of all neurons."""
         return n_neurons
 
     def __call__(self, case: Case) -> Trial:
-        """One probe on all of them."""
+        """Train one probe on all neurons."""
         return Trial(np.arange(case.n_neurons)[None], shared=True)

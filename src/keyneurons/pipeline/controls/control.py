@@ -1,4 +1,4 @@
-"""What a control is: it says what else the probe is trained on, or which tags it predicts without one."""
+"""The interface of a control, which defines other probes or predictions without a probe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keyneurons.records import Labels, NeuronSets, Split
 
 @dataclass(frozen=True)
 class Case:
-    """What controls are matched to: the labelled words, their activations, the key neurons and the seed of the run."""
+    """The input of a control: labelled words, activations, key neurons and the run's seed."""
 
     labels: Labels
     activations: Activations
@@ -25,21 +25,22 @@ class Case:
 
     @property
     def union(self) -> Int[ndarray, " neurons"]:
-        """The key neurons of all tags: ascending positions, the layers side by side."""
+        """The key neurons of all tags as ascending positions in the concatenated layers."""
         return np.array(self.sets.union(), dtype=np.int64)
 
     @property
     def n_neurons(self) -> int:
-        """Number of neurons of all layers."""
+        """Number of neurons in all layers."""
         return len(self.sets.layers) * self.sets.neurons_per_layer
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a control is measured by: probes to train, or predictions of the test words that need no probe.
+    """The measurement of a control: probes to train, or predictions of the test words.
 
-    Probes read ``columns``, one row a probe, and learn ``tags``, where there are some, in place of the words' own.
-    Those of a ``shared`` trial do not depend on the key neurons, so runs on the same words share their results.
+    Each row of ``columns`` holds the neurons of one probe. ``tags`` replace the words' own tags as
+    labels. Probes of a ``shared`` trial do not depend on the key neurons, so runs on the same words
+    share their results.
     """
 
     columns: Int[ndarray, "draws features"] | None = None
@@ -48,38 +49,43 @@ class Trial:
     predictions: Int[ndarray, " words"] | None = None
 
     def __post_init__(self) -> None:
-        """Check that there is one of the two.
+        """Check that exactly one of ``columns`` and ``predictions`` is set.
 
         Raises:
-            ValueError: there is none, or there are both.
+            ValueError: Neither or both are set.
         """
         if (self.columns is None) == (self.predictions is None):
-            raise ValueError("a control trains probes on columns or gives predictions: one of the two")
+            raise ValueError(
+                "a control has either columns to train probes on or predictions: set exactly one of the two"
+            )
 
     @property
     def draws(self) -> int:
-        """Number of its probes, or of its predictions of the test words."""
+        """Number of probes; 1 for predictions."""
         return 1 if self.columns is None else len(self.columns)
 
 
 @runtime_checkable
 class Control(Protocol):
-    """The measurement of the key neurons on something matched that should not carry the effect."""
+    """The same measurement on matched input that should not carry the effect."""
 
     @property
     def label(self) -> str:
-        """What people read, such as ``matched random sets``."""
+        """Name in reports, such as ``matched random sets``."""
         ...
 
     @property
     def contrast(self) -> str | None:
-        """Name of the metric that is the accuracy of the key neurons less that of this control, if it has one."""
+        """Name of the metric for accuracy of the key neurons minus accuracy of the control."""
         ...
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """How many neurons it reads at most beside the ``n_key`` key neurons, of ``n_neurons`` in all."""
+        """Largest number of neurons that the control reads besides the key neurons.
+
+        ``n_key`` is the number of key neurons, ``n_neurons`` that of all neurons.
+        """
         ...
 
     def __call__(self, case: Case) -> Trial:
-        """What is trained or predicted in this case."""
+        """Define the probes or the predictions for a case."""
         ...

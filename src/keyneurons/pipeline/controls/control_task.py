@@ -1,4 +1,4 @@
-"""Would the key neurons tell any labels of the words?"""
+"""Control: do the key neurons predict arbitrary labels of word types as well?"""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from keyneurons.records import SPLITS
 
 @dataclass(frozen=True)
 class ControlTask:
-    """The probe on the key neurons, trained on a random tag for each word type (Hewitt & Liang 2019)."""
+    """The probe on the key neurons with a random tag for each word type (Hewitt & Liang 2019)."""
 
     label: ClassVar[str] = "control task (a random tag for each word type)"
     contrast: ClassVar[str | None] = SELECTIVITY
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """None but the key neurons."""
+        """0: the control reads the key neurons only."""
         return 0
 
     def __call__(self, case: Case) -> Trial:
-        """Draw the tags of the word types."""
+        """Draw a random tag for each word type."""
         labels = case.labels
         forms = [labels.splits[split].forms for split in SPLITS]
         tags = control_task_tags(forms, labels.splits["train"].tags, len(labels.names), case.seed)

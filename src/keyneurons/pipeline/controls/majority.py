@@ -1,4 +1,4 @@
-"""How far does a blind guess go?"""
+"""Control: how accurate is a constant prediction?"""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keyneurons.pipeline.controls.control import Case, Trial
 
 @dataclass(frozen=True)
 class Majority:
-    """The most frequent tag in train for every word."""
+    """The most frequent tag of the train split, predicted for every word."""
 
     label: ClassVar[str] = "majority tag"
     contrast: ClassVar[str | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """None."""
+        """0: the control reads no neurons."""
         return 0
 
     def __call__(self, case: Case) -> Trial:
-        """Predict the test words."""
+        """Predict the tags of the test words."""
         train, test = case.labels.splits["train"], case.labels.splits["test"]
         return Trial(predictions=np.full(len(test.tags), majority_tag(train.tags), dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Would any other neurons do as well?"""
+"""Control: do random neurons predict the tags as well?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keyneurons.pipeline.controls.control import Case, Trial
 
 @dataclass(frozen=True)
 class RandomSets:
-    """The probe on random sets with as many neurons in every layer as the key neurons have."""
+    """The probe on random sets with as many neurons in each layer as there are key neurons."""
 
     label: ClassVar[str] = "matched random sets"
     contrast: ClassVar[str | None] = ADVANTAGE
@@ -23,17 +23,17 @@ class RandomSets:
         """Check the number of sets.
 
         Raises:
-            ValueError: it is below 2, so that they have no spread.
+            ValueError: There are fewer than 2 sets, which have no standard deviation.
         """
         if self.sets < 2:
             raise ValueError(f"sets must be at least 2, got {self.sets}")
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """As many as all sets have together."""
+        """The number of neurons of all sets together, at most all neurons."""
         return min(n_neurons, self.sets * n_key)
 
     def __call__(self, case: Case) -> Trial:
-        """Draw the sets."""
+        """Draw the random sets."""
         sets = case.sets
         columns = matched_random_sets(
             case.union.tolist(), sets.neurons_per_layer, len(sets.layers), self.sets, case.seed

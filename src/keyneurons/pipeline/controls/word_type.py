@@ -1,4 +1,4 @@
-"""How far does the word alone go, without a model?"""
+"""Control: how well does the word form predict the tag, without a model?"""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from keyneurons.pipeline.controls.control import Case, Trial
 
 @dataclass(frozen=True)
 class WordType:
-    """The most frequent tag of each word in train; for words that are not there the majority tag."""
+    """The most frequent tag of the word in train; the majority tag for words that train lacks."""
 
     label: ClassVar[str] = "most frequent tag of the word in train"
     contrast: ClassVar[str | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
-        """None."""
+        """0: the control reads no neurons."""
         return 0
 
     def __call__(self, case: Case) -> Trial:
-        """Predict the test words."""
+        """Predict the tags of the test words."""
         train, test = case.labels.splits["train"], case.labels.splits["test"]
         return Trial(predictions=word_type_predictions(train.forms, train.tags, test.forms, len(case.labels.names)))

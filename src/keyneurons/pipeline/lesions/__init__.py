@@ -1,1 +1,1 @@
-"""Does the model need its key neurons? Lesions of every tag's set beside control sets."""
+"""Lesions (ablations) of the key neurons of every tag and of control sets."""

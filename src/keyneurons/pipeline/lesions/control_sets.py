@@ -1,4 +1,4 @@
-"""Control sets for lesions: any neurons, neurons alike in variance or frequency, the lowest ranked."""
+"""Control sets for lesions: random neurons, matched in variance or frequency, or lowest ranked."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from keyneurons.records import Labels, Scores
 from keyneurons.selection.scoring import Driver
 from keyneurons.selection.views import POSITIVE, VALUE
 
-Covariate = Callable[["Facts"], Float[ndarray, " neurons"]]
+Covariate = Callable[["NeuronStatistics"], Float[ndarray, " neurons"]]
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What the train words say about every neuron, the layers side by side."""
+class NeuronStatistics:
+    """Statistics of every neuron on the train words, with the layers concatenated."""
 
     means: Means
     variance: Float[ndarray, " neurons"]
@@ -29,8 +29,8 @@ class Facts:
     width: int
 
 
-def facts_of(driver: Driver, labels: Labels, names: Sequence[str]) -> Facts:
-    """Means, variances and frequencies of all neurons over the labelled train words, by one read of them."""
+def neuron_statistics(driver: Driver, labels: Labels, names: Sequence[str]) -> NeuronStatistics:
+    """Means, variances and frequencies of all neurons on the labelled train words, in one pass."""
     tags = labels.splits["train"].tags[None]
     moments = driver.moments(tags, [VALUE, POSITIVE])
     value, positive = moments[VALUE][0], moments[POSITIVE][0]
@@ -39,53 +39,59 @@ def facts_of(driver: Driver, labels: Labels, names: Sequence[str]) -> Facts:
     chosen = [labels.names.index(name) for name in names]
     means = Means(tuple(driver.arrays), overall.cpu(), value.means()[chosen].cpu())
     frequency = positive.pivot + positive.sums.sum(dim=0) / n
-    return Facts(means, (value.total_squares() / n).cpu().numpy(), frequency.cpu().numpy(), driver.width)
+    return NeuronStatistics(means, (value.total_squares() / n).cpu().numpy(), frequency.cpu().numpy(), driver.width)
 
 
-Draw = Callable[[list[int], Facts, Float[ndarray, " neurons"], int, int], Int[ndarray, "sets key"]]
-"""Draws so many control sets of a set of neurons, with a seed; it is given the magnitudes of the tag's scores too."""
+Draw = Callable[[list[int], NeuronStatistics, Float[ndarray, " neurons"], int, int], Int[ndarray, "sets key"]]
+"""Draws control sets for a set of neurons.
+
+Arguments: the neurons, statistics, magnitudes of the tag's scores, number of sets, seed.
+"""
 
 
 @dataclass(frozen=True)
 class ControlFamily:
-    """A family of control sets: how they are drawn, and the covariate in which they are matched, if there is one."""
+    """A family of control sets: its sampling function, and the covariate of matched sets."""
 
     draw: Draw
     covariate: Covariate | None = None
 
 
 def any_neurons(
-    own: list[int], facts: Facts, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+    own: list[int], statistics: NeuronStatistics, _: Float[ndarray, " neurons"], n_sets: int, seed: int
 ) -> Int[ndarray, "sets key"]:
     """Random neurons of the same layers."""
-    return matched_random_sets(own, facts.width, len(facts.means.layers), n_sets, seed)
+    return matched_random_sets(own, statistics.width, len(statistics.means.layers), n_sets, seed)
 
 
 def lowest_ranked(
-    own: list[int], facts: Facts, magnitudes: Float[ndarray, " neurons"], n_sets: int, seed: int
+    own: list[int], statistics: NeuronStatistics, magnitudes: Float[ndarray, " neurons"], n_sets: int, seed: int
 ) -> Int[ndarray, "sets key"]:
     """Neurons with the weakest scores for the tag."""
-    return lowest_sets(own, magnitudes, facts.width, n_sets, seed)
+    return lowest_sets(own, magnitudes, statistics.width, n_sets, seed)
 
 
-def alike_in(covariate: Covariate) -> ControlFamily:
-    """Neurons that have about the same value of a covariate."""
+def matched_by(covariate: Covariate) -> ControlFamily:
+    """Neurons with similar values of a covariate."""
 
     def draw(
-        own: list[int], facts: Facts, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+        own: list[int], statistics: NeuronStatistics, _: Float[ndarray, " neurons"], n_sets: int, seed: int
     ) -> Int[ndarray, "sets key"]:
-        return matched_sets(own, covariate(facts), facts.width, n_sets, seed)
+        return matched_sets(own, covariate(statistics), statistics.width, n_sets, seed)
 
     return ControlFamily(draw, covariate)
 
 
 CONTROL_FAMILIES: Mapping[str, ControlFamily] = {
     "random": ControlFamily(any_neurons),
-    "variance": alike_in(lambda facts: facts.variance),
-    "frequency": alike_in(lambda facts: facts.frequency),
+    "variance": matched_by(lambda statistics: statistics.variance),
+    "frequency": matched_by(lambda statistics: statistics.frequency),
     "lowest": ControlFamily(lowest_ranked),
 }
-"""By the names in ``lesion.families``; the place of a family is part of its seed, so a new one goes to the end."""
+"""Families by their names in ``lesion.families``.
+
+The position of a family is part of its seed, so new families go to the end.
+"""
 
 
 def draw_sets(
@@ -94,29 +100,34 @@ def draw_sets(
     columns: Mapping[str, Int[ndarray, " key"]],
     scores: Scores,
     labels: Labels,
-    facts: Facts,
+    statistics: NeuronStatistics,
     seed: int,
 ) -> dict[str, Int[ndarray, "sets key"]]:
-    """Control sets of every tag, with as many neurons in each layer."""
+    """Draw the control sets of every tag, with as many neurons in each layer as its key neurons."""
     place = list(CONTROL_FAMILIES).index(family)
     drawn = {}
     for i, (tag, own) in enumerate(columns.items()):
         own_seed = int(np.random.SeedSequence([seed, i, place]).generate_state(1)[0])
         magnitudes = scores.values[labels.names.index(tag)].abs().numpy()
-        drawn[tag] = CONTROL_FAMILIES[family].draw(own.tolist(), facts, magnitudes, n_sets, own_seed)
+        drawn[tag] = CONTROL_FAMILIES[family].draw(own.tolist(), statistics, magnitudes, n_sets, own_seed)
     return drawn
 
 
 def mismatch(
     family: str,
-    of_tags: Mapping[str, Int[ndarray, "sets key"]],
+    control_sets: Mapping[str, Int[ndarray, "sets key"]],
     columns: Mapping[str, Int[ndarray, " key"]],
-    facts: Facts,
+    statistics: NeuronStatistics,
 ) -> float | None:
-    """How far sets matched on a covariate are from the key neurons in its ranks; None of those that are not."""
+    """Mean distance of matched sets from the key neurons in ranks of the covariate.
+
+    None for families without a covariate.
+    """
     if (covariate := CONTROL_FAMILIES[family].covariate) is None:
         return None
-    values = covariate(facts)
+    values = covariate(statistics)
     return float(
-        np.mean([match_quality(own.tolist(), of_tags[tag], values, facts.width) for tag, own in columns.items()])
+        np.mean([
+            match_quality(own.tolist(), control_sets[tag], values, statistics.width) for tag, own in columns.items()
+        ])
     )

@@ -1,4 +1,4 @@
-"""Which tags a model writes while the key neurons of one are changed."""
+"""Tags of the text that a model generates under lesions of key neurons."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from keyneurons.records import LabelledWords
 
 @dataclass(frozen=True)
 class Generated:
-    """Texts and shares of tags, intact, under each tag's lesion, and under one matched random set of each.
+    """Generated texts and shares of tags: intact, under each lesion, under one control each.
 
-    ``intact`` and the values of ``lesioned`` and ``controls`` are continuations, one a prompt. ``shares`` are of the
-    tag among the written words that train knows, by the most frequent tag there: intact, lesioned, control.
+    ``intact`` and the values of ``lesioned`` and ``controls`` are continuations, one per prompt.
+    ``shares`` (intact, lesioned, control) are shares of the tag among the generated words known
+    from train; the tag of a word is its most frequent tag in train.
     """
 
     prompts: tuple[str, ...]
@@ -34,24 +35,24 @@ def generate(
     read: ActivationReader,
     generation: Generation,
     names: Sequence[str],
-    keys: Sequence[Condition],
+    key_lesions: Sequence[Condition],
     controls: Sequence[Condition],
     lexicon: Mapping[str, str],
 ) -> Generated:
-    """Continue prompts as the model is, under each tag's lesion, and under a control of each.
+    """Continue prompts with the intact model, under each tag's lesion, and under one control each.
 
     Args:
-        read: reads the model's activations.
-        generation: the prompts, and how they are continued.
-        names: the tags.
-        keys: the lesion of each.
-        controls: a control of each.
-        lexicon: the usual tag of a word in lower case.
+        read: Reader of the model's activations.
+        generation: The prompts and the settings of generation.
+        names: The tags.
+        key_lesions: The lesion of each tag's key neurons.
+        controls: The lesion of one control set for each tag.
+        lexicon: The most frequent tag of each lower-cased word.
 
     Returns:
-        The texts and the shares of the tags in them.
+        The texts and the shares of the tags.
     """
-    conditions = [Condition({}, {}), *keys, *controls]
+    conditions = [Condition({}, {}), *key_lesions, *controls]
     total = len(conditions) * len(generation.prompts)
     with tqdm(desc="generating", total=total, unit=" texts", leave=False, disable=None) as bar:
         texts = [continuations(read.model, read.site, read.bos_id(), c, generation, bar.update) for c in conditions]
@@ -70,7 +71,7 @@ def generate(
 
 
 def lexicon_of(words: LabelledWords, names: Sequence[str]) -> dict[str, str]:
-    """The most frequent tag of every form, ties to the first of ``names``."""
+    """The most frequent tag of every form; ties go to the first of ``names``."""
     counts: dict[str, np.ndarray] = {}
     for form, tag in zip(words.forms, words.tags.tolist(), strict=True):
         counts.setdefault(form, np.zeros(len(names), dtype=np.int64))[tag] += 1
@@ -78,5 +79,5 @@ def lexicon_of(words: LabelledWords, names: Sequence[str]) -> dict[str, str]:
 
 
 def _share(texts: Sequence[str], name: str, lexicon: Mapping[str, str]) -> float:
-    known = [lexicon[word] for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()) if word in lexicon]
-    return known.count(name) / len(known) if known else 0.0
+    tags = [lexicon[word] for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()) if word in lexicon]
+    return tags.count(name) / len(tags) if tags else 0.0

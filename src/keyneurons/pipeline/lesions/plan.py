@@ -1,4 +1,4 @@
-"""What is lesioned, and all that is done to the model for it."""
+"""The settings of a lesion study and the conditions that it measures."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from keyneurons.records import NeuronSets, Split
 
 @dataclass(frozen=True)
 class LesionStudy:
-    """What is lesioned how, and against what it is held.
+    """The settings of a lesion study.
 
-    ``where`` is everywhere, or only where words of the lesioned tag are predicted; ``shares`` are doses, each the share
-    of a tag's strongest key neurons; each of ``families`` gives ``sets`` control sets for every tag. Measured are the
-    first ``sentences`` of ``split``. In ``later_layers`` a probe reads the tags out of the residual stream; with
-    ``tag_mass`` the probability of all tokens that begin words of the right tag is measured too. ``neurons`` takes the
-    place of the run's own sets; ``pairs`` are minimal pairs to judge, ``generation`` texts to continue.
+    ``where`` is everywhere, or only where words of the lesioned tag are predicted. ``shares`` are
+    doses: shares of a tag's strongest key neurons. Each of ``families`` has ``sets`` control sets
+    for every tag. The study measures the first ``sentences`` of ``split``. In ``later_layers``, a
+    probe predicts the tags from the residual stream. With ``tag_mass``, the probability of all
+    tokens that begin words of the correct tag is measured. ``neurons`` replace the run's own sets.
+    ``pairs`` are minimal pairs to judge, ``generation`` has prompts to continue.
     """
 
     lesion: Lesion
@@ -47,25 +48,25 @@ class LesionStudy:
     generation: Generation | None = None
 
     def check_tags(self, names: Sequence[str]) -> None:
-        """Refuse a translation to a tag that is none of these.
+        """Check that the target tag of a translation is one of the tags under study.
 
         Raises:
-            ValueError: it is.
+            ValueError: It is not.
         """
         if self.lesion.to is not None and self.lesion.to not in names:
             raise ValueError(f"lesion.to must be one of {', '.join(names)}, got {self.lesion.to}")
 
     @property
     def doses(self) -> tuple[float, ...]:
-        """The shares below the whole set."""
+        """The shares smaller than the whole set."""
         return tuple(share for share in self.shares if share < 1)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The conditions of a study, in order: the lesion of each tag's set, its doses, its control sets.
+    """The conditions of a study in order: lesions of each tag's set, doses, control sets.
 
-    ``tag`` says whose set each of them is, or is matched to.
+    ``tag`` is the index of the tag that a condition belongs to.
     """
 
     study: LesionStudy
@@ -82,36 +83,36 @@ class Plan:
         drawn: Mapping[str, Mapping[str, Int[ndarray, "sets _key"]]],
         means: Means,
     ) -> Plan:
-        """Make conditions of key neurons, the strongest first, and of the control sets of every family."""
-        keys = [(i, columns[tag]) for i, tag in enumerate(names)]
-        doses = [(i, own[: max(1, round(share * len(own)))]) for share in study.doses for i, own in keys]
+        """Build the conditions from the key neurons, strongest first, and the control sets."""
+        whole = [(i, columns[tag]) for i, tag in enumerate(names)]
+        doses = [(i, own[: max(1, round(share * len(own)))]) for share in study.doses for i, own in whole]
         controls = [(i, own) for family in drawn.values() for i, tag in enumerate(names) for own in family[tag]]
-        chosen = [*keys, *doses, *controls]
+        chosen = [*whole, *doses, *controls]
         conditions = tuple(study.lesion.condition(own, i, names, means) for i, own in chosen)
         return cls(study, names, conditions, np.array([i for i, _ in chosen]))
 
     @property
-    def keys(self) -> tuple[Condition, ...]:
-        """The lesions of the tags' whole sets."""
+    def key_lesions(self) -> tuple[Condition, ...]:
+        """The lesions of the whole sets of the tags."""
         return self.conditions[: len(self.names)]
 
     @property
-    def controls(self) -> tuple[Condition, ...]:
-        """The control sets of the first family, tag by tag."""
+    def control_lesions(self) -> tuple[Condition, ...]:
+        """The lesions of the control sets of the first family, tag by tag."""
         first = (1 + len(self.study.doses)) * len(self.names)
         return self.conditions[first : first + len(self.names) * self.study.sets]
 
-    def key(self, values: Float[ndarray, "conditions ..."]) -> Float[ndarray, "tags ..."]:
-        """Of what was measured under all conditions that under the lesions of the whole sets."""
+    def of_key_neurons(self, values: Float[ndarray, "conditions ..."]) -> Float[ndarray, "tags ..."]:
+        """Select the values under the lesions of the whole sets from those under all conditions."""
         return values[: len(self.names)]
 
     def of_doses(self, values: Float[ndarray, "conditions ..."]) -> Sequence[Float[ndarray, "tags ..."]]:
-        """That under the smaller doses, in their order."""
+        """Select the values under the smaller doses, in their order."""
         n = len(self.names)
         return [values[(1 + d) * n : (2 + d) * n] for d in range(len(self.study.doses))]
 
     def of_family(self, values: Float[ndarray, "conditions ..."], family: str) -> Float[ndarray, "sets tags ..."]:
-        """That under the control sets of a family."""
+        """Select the values under the control sets of a family."""
         n, sets = len(self.names), self.study.sets
         first = (1 + len(self.study.doses)) * n + self.study.families.index(family) * n * sets
         return values[first : first + n * sets].reshape(n, sets, *values.shape[1:]).swapaxes(0, 1)

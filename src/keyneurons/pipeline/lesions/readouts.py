@@ -1,4 +1,4 @@
-"""What is read of words beside their surprisal: their tag in later layers, the probability of words of their tag."""
+"""Readouts besides surprisal: probes in later layers, probability of words of the correct tag."""
 
 from __future__ import annotations
 
@@ -15,66 +15,68 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.surprisal import HEAD_ROWS, Readout
 from keyneurons.models.head import Predictor
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.probes import KeyProbe
+from keyneurons.pipeline.probes import TrainedProbe
 from keyneurons.records import Labels, Treebank
 
-ProbeOf = Callable[[StoredActivations], KeyProbe]
+ProbeOf = Callable[[StoredActivations], TrainedProbe]
 
 
 def later_probe(
     read: ActivationReader, treebank: Treebank, layer: int, probe_of: ProbeOf, gold: Int[ndarray, " words"]
 ) -> Readout:
-    """Whether a probe on the residual stream of a later layer, trained on the intact model, tells the words' tags.
+    """Accuracy of a probe on the residual stream of a later layer, trained on the intact model.
 
     Args:
-        read: reads activations of the same model.
-        treebank: all sentences.
-        layer: the later layer.
-        probe_of: trains the probe.
-        gold: the tags of the words that are measured, as the probe numbers them.
+        read: Reader of activations of the same model.
+        treebank: All sentences.
+        layer: The later layer.
+        probe_of: Trains the probe.
+        gold: The tags of the measured words, numbered as in the probe.
 
     Returns:
-        1 where it is right, 0 where it is wrong.
+        A readout: 1 for correct predictions, 0 for others.
     """
-    here = replace(read, site="residual", layers=(layer,), read_at="word", pooling="last")
-    probe = probe_of(StoredActivations.of(here, treebank))
-    wanted = torch.from_numpy(gold)
+    later = replace(read, site="residual", layers=(layer,), read_at="word", pooling="last")
+    probe = probe_of(StoredActivations.of(later, treebank))
+    correct = torch.from_numpy(gold)
 
-    def right(
+    def is_correct(
         hidden: Float[Tensor, "conditions words hidden"], words: Int[ndarray, " words"]
     ) -> Float[Tensor, "conditions words"]:
-        return (probe(hidden.float().cpu()).argmax(dim=2) == wanted[words]).float()
+        return (probe(hidden.float().cpu()).argmax(dim=2) == correct[words]).float()
 
-    return Readout(layer, right)
+    return Readout(layer, is_correct)
 
 
 def tag_mass(predictor: Predictor, table: Float[Tensor, "tokens tags"], gold: Int[ndarray, " words"]) -> Readout:
-    """The probability that a word of the right tag comes next: of all tokens, by the share of their words with it.
+    """Probability that a word of the correct tag comes next.
+
+    It is the sum over all tokens of their probability times the share of their words with that tag.
 
     Args:
-        predictor: makes logits.
-        table: for every token, the share of the train words beginning with it that have each tag.
-        gold: the tags of the words that are measured, by the columns of the table.
+        predictor: Computes logits.
+        table: For every token, the share of each tag among the train words that begin with it.
+        gold: The tags of the measured words, as columns of the table.
 
     Returns:
-        A probability.
+        A readout of probabilities.
     """
-    wanted = torch.from_numpy(gold)
+    correct = torch.from_numpy(gold)
 
     def mass(
         hidden: Float[Tensor, "conditions words hidden"], words: Int[ndarray, " words"]
     ) -> Float[Tensor, "conditions words"]:
         shares = table.to(hidden.device)
         parts = torch.split(hidden.flatten(0, 1), HEAD_ROWS)
-        of_tags = torch.cat([predictor.logits(part).softmax(dim=1).to(shares.dtype) @ shares for part in parts])
-        own = wanted[words].to(hidden.device).repeat(len(hidden))
-        return of_tags.gather(1, own[:, None]).view(hidden.shape[:2])
+        by_tag = torch.cat([predictor.logits(part).softmax(dim=1).to(shares.dtype) @ shares for part in parts])
+        own = correct[words].to(hidden.device).repeat(len(hidden))
+        return by_tag.gather(1, own[:, None]).view(hidden.shape[:2])
 
     return Readout(None, mass)
 
 
 def tags_of_tokens(read: ActivationReader, treebank: Treebank, labels: Labels) -> Float[Tensor, "tokens tags"]:
-    """For every token, the share of the train words beginning with it that have each tag; 0 where there is none."""
+    """Share of each tag among the train words that begin with a token; 0 without any."""
     words = [
         e.ids[first]
         for e in replace(read, read_at="word", pooling="first").encode(treebank.splits["train"])
@@ -88,6 +90,6 @@ def tags_of_tokens(read: ActivationReader, treebank: Treebank, labels: Labels) -
 
 
 def gold_tags(names: tuple[str, ...], labels: Labels, tags: Int[ndarray, " words"]) -> Int[ndarray, " words"]:
-    """Tags under study by their numbers among all tags."""
+    """Map indices among the tags under study to indices among all tags."""
     numbers = np.array([labels.names.index(name) for name in names], dtype=np.int64)
     return numbers.take(tags)

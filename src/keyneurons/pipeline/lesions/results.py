@@ -1,4 +1,4 @@
-"""What lesions did: changes of surprisal and of other measures, beside control sets."""
+"""Effects of lesions on surprisal and other readouts, with their controls."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
 
-LEVEL = 0.95  # of the intervals
+LEVEL = 0.95  # confidence level of the intervals
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Accuracy on minimal pairs: intact by phenomenon; under each tag's lesion beside the mean over its random sets.
+    """Accuracy on minimal pairs: intact, under each tag's lesion, and under control sets.
 
-    ``margins`` are the mean bits by which the ungrammatical sentence is the more surprising, for ``intact`` and each
-    tag's lesion.
+    ``intact`` is by phenomenon. ``controls`` are means over the control sets of the first family.
+    ``margins`` are the mean bits by which the ungrammatical sentence is more surprising, for
+    ``intact`` and each tag's lesion.
     """
 
     intact: Mapping[str, float]
@@ -34,67 +35,69 @@ class Pairs:
     margins: Mapping[str, float]
 
     def metrics(self, prefix: str, family: str) -> dict[str, float]:
-        """Accuracies intact, and under each tag's lesion beside its sets of a family."""
-        found = {"lesion/intact/pair_accuracy": self.accuracy["intact"]}
+        """Accuracies: intact, under each tag's lesion, and under its sets of a family."""
+        values = {"lesion/intact/pair_accuracy": self.accuracy["intact"]}
         for tag, control in self.controls.items():
-            found[f"{prefix}/pair_accuracy/{tag}"] = self.accuracy[tag]
-            found[f"{prefix}/{family}/pair_accuracy/{tag}"] = control
-        return found
+            values[f"{prefix}/pair_accuracy/{tag}"] = self.accuracy[tag]
+            values[f"{prefix}/{family}/pair_accuracy/{tag}"] = control
+        return values
 
 
 @dataclass(frozen=True)
-class Against:
-    """A family of control sets: the effect on each tag's own words, the dissociation, how well the sets are matched."""
+class FamilyEffects:
+    """Effects relative to one family of control sets: by tag, the dissociation, the mismatch."""
 
     effects: Mapping[str, Effect]
     dissociation: Dissociation | None
     mismatch: float | None
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Change, p and effect size by tag, and the dissociation."""
-        found = {}
+        """Change, p-value and effect size by tag, and the dissociation."""
+        values = {}
         for tag, effect in self.effects.items():
-            found[f"{prefix}/change/{tag}"] = effect.control_mean
-            found[f"{prefix}/p_value/{tag}"] = effect.p_value
+            values[f"{prefix}/change/{tag}"] = effect.control_mean
+            values[f"{prefix}/p_value/{tag}"] = effect.p_value
             if effect.effect_size is not None:
-                found[f"{prefix}/effect_size/{tag}"] = effect.effect_size
+                values[f"{prefix}/effect_size/{tag}"] = effect.effect_size
         if self.dissociation is not None:
-            found[f"{prefix}/diagonal_advantage"] = self.dissociation.diagonal_advantage
-            found[f"{prefix}/diagonal_p_value"] = self.dissociation.p_value
-            found[f"{prefix}/double_dissociations"] = float(len(self.dissociation.pairs))
-        return found
+            values[f"{prefix}/diagonal_advantage"] = self.dissociation.diagonal_advantage
+            values[f"{prefix}/diagonal_p_value"] = self.dissociation.p_value
+            values[f"{prefix}/double_dissociations"] = float(len(self.dissociation.pairs))
+        return values
 
 
 @dataclass(frozen=True)
-class Reading:
-    """Something of which a tag's own words have less after a lesion that hurts, in the mean over them.
+class ReadoutResult:
+    """A readout averaged over each tag's own words; harmful lesions lower it.
 
-    ``intact``, and ``lesioned`` under the lesion of the tag's set; ``against`` has for each family of control sets the
-    effects on what is lost.
+    ``intact`` and ``lesioned`` are the means of the intact model and under the lesion of the tag's
+    set. ``families`` has the effects on the loss relative to each family of control sets.
     """
 
     intact: Mapping[str, float]
     lesioned: Mapping[str, float]
-    against: Mapping[str, Mapping[str, Effect]]
+    families: Mapping[str, Mapping[str, Effect]]
 
     def metrics(self, prefix: str, name: str) -> dict[str, float]:
-        """The measure of this name by tag: intact, under its lesion, under control sets."""
-        found = {f"lesion/intact/{name}/{tag}": value for tag, value in self.intact.items()}
-        found |= {f"{prefix}/{name}/{tag}": value for tag, value in self.lesioned.items()}
-        for family, effects in self.against.items():
+        """The readout by tag: intact, under its lesion, under control sets."""
+        values = {f"lesion/intact/{name}/{tag}": value for tag, value in self.intact.items()}
+        values |= {f"{prefix}/{name}/{tag}": value for tag, value in self.lesioned.items()}
+        for family, effects in self.families.items():
             for tag, effect in effects.items():
-                found[f"{prefix}/{family}/{name}/{tag}"] = self.intact[tag] - effect.control_mean
-                found[f"{prefix}/{family}/{name}_p_value/{tag}"] = effect.p_value
-        return found
+                values[f"{prefix}/{family}/{name}/{tag}"] = self.intact[tag] - effect.control_mean
+                values[f"{prefix}/{family}/{name}_p_value/{tag}"] = effect.p_value
+        return values
 
 
 @dataclass(frozen=True)
 class LesionResult:
-    """What lesions do, in bits of surprisal a word; positive is worse.
+    """Changes of surprisal under lesions, in bits per word; positive changes are harmful.
 
-    ``change`` is ``[lesioned tag, measured tag]``, ``intervals`` that of a tag's own words; ``doses`` by share the
-    change of every tag's own words; ``guard`` by lesioned tag the change of words of no tag under study. ``readings``
-    are the other measures by name; ``without`` the tags that have no key neurons to lesion.
+    ``change`` is ``[lesioned tag, measured tag]``; ``intervals`` are confidence intervals of its
+    diagonal. ``doses`` has the changes of every tag's own words by share of the set. ``guard`` has,
+    by lesioned tag, the change of words of no tag under study. ``families`` has the effects
+    relative to each family of control sets, ``readouts`` the other readouts by name. ``without``
+    lists the tags without key neurons.
     """
 
     study: LesionStudy
@@ -105,32 +108,32 @@ class LesionResult:
     intervals: Mapping[str, tuple[float, float]]
     doses: Mapping[float, Mapping[str, float]]
     guard: Mapping[str, float]
-    against: Mapping[str, Against]
-    readings: Mapping[str, Reading]
+    families: Mapping[str, FamilyEffects]
+    readouts: Mapping[str, ReadoutResult]
     pairs: Pairs | None = None
     generated: Generated | None = None
     without: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
-        """Changes of surprisal under the lesion of each tag's set, beside their controls, and the dissociations."""
+        """Changes under the lesion of each tag's set and of its controls, and the dissociations."""
         prefix, first = f"lesion/{self.study.lesion.mode}", self.study.families[0]
-        found = {f"{prefix}/change/{tag}": float(self.change[i, i]) for i, tag in enumerate(self.tags)}
-        found |= {f"{prefix}/intact_bits/{tag}": self.intact[tag] for tag in self.tags}
-        found |= {f"{prefix}/guard/{tag}": self.guard[tag] for tag in self.tags if tag in self.guard}
-        for family, against in self.against.items():
-            found |= against.metrics(f"{prefix}/{family}")
-        for name, reading in self.readings.items():
-            found |= reading.metrics(prefix, name)
+        values = {f"{prefix}/change/{tag}": float(self.change[i, i]) for i, tag in enumerate(self.tags)}
+        values |= {f"{prefix}/intact_bits/{tag}": self.intact[tag] for tag in self.tags}
+        values |= {f"{prefix}/guard/{tag}": self.guard[tag] for tag in self.tags if tag in self.guard}
+        for family, effects in self.families.items():
+            values |= effects.metrics(f"{prefix}/{family}")
+        for name, readout in self.readouts.items():
+            values |= readout.metrics(prefix, name)
         if self.generated is not None:
             for tag, (_, own, control) in self.generated.shares.items():
-                found[f"{prefix}/generated_share/{tag}"] = own
-                found[f"{prefix}/{first}/generated_share/{tag}"] = control
+                values[f"{prefix}/generated_share/{tag}"] = own
+                values[f"{prefix}/{first}/generated_share/{tag}"] = control
         if self.pairs is not None:
-            found |= self.pairs.metrics(prefix, first)
-        if (dissociated := self.against[first].dissociation) is not None:
-            found["lesion/diagonal_advantage"] = dissociated.diagonal_advantage
-            found["lesion/diagonal_p_value"] = dissociated.p_value
-        return found
+            values |= self.pairs.metrics(prefix, first)
+        if (dissociated := self.families[first].dissociation) is not None:
+            values["lesion/diagonal_advantage"] = dissociated.diagonal_advantage
+            values["lesion/diagonal_p_value"] = dissociated.p_value
+        return values
 
 
 def lesion_result(
@@ -140,36 +143,36 @@ def lesion_result(
     mismatches: Mapping[str, float | None],
     seed: int,
 ) -> LesionResult:
-    """Compare what was measured under all conditions.
+    """Compare the values under all conditions.
 
     Args:
-        plan: the conditions.
-        measured: the words.
-        values: their ``bits`` and other readings, intact and then under every condition.
-        mismatches: how far the sets of each family are from the key neurons.
-        seed: of bootstraps and permutations.
+        plan: The conditions.
+        measured: The measured words.
+        values: Their ``bits`` and other readouts, of the intact model and under every condition.
+        mismatches: Distance of the sets of each family from the key neurons.
+        seed: Seed of bootstraps and permutations.
 
     Returns:
-        Changes beside those under control sets.
+        The effects with their controls.
     """
     study, names, n = plan.study, plan.names, len(plan.names)
     studied, bits = measured.studied, values["bits"]
     tags, sentences = measured.tags[studied], measured.words.sentence[studied]
     changes = bits[1:, studied] - bits[0, studied]
     means = mean_changes(changes, tags, n)
-    key = plan.key(means)
-    against: dict[str, Against] = {}
+    key = plan.of_key_neurons(means)
+    families: dict[str, FamilyEffects] = {}
     for family in study.families:
         controls = plan.of_family(means, family)
-        against[family] = Against(
+        families[family] = FamilyEffects(
             {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)},
             dissociation(key, controls, names, permutations=study.permutations, alpha=study.alpha, seed=seed),
             mismatches[family],
         )
     if n > 2:
         others = {name: np.delete(key[:, i], i) for i, name in enumerate(names)}
-        of_others = {name: effect_beside(float(key[i, i]), others[name]) for i, name in enumerate(names)}
-        against["other_tags"] = Against(of_others, None, None)
+        beyond_others = {name: effect_beside(float(key[i, i]), others[name]) for i, name in enumerate(names)}
+        families["other_tags"] = FamilyEffects(beyond_others, None, None)
     doses = {1.0: key, **dict(zip(study.doses, plan.of_doses(means), strict=True))}
     intervals = {
         name: bootstrap_interval(
@@ -187,22 +190,22 @@ def lesion_result(
         intervals,
         {share: dict(zip(names, doses[share].diagonal().tolist(), strict=True)) for share in sorted(doses)},
         {name: float(row.mean()) for name, row in zip(names, outside, strict=True) if row.size},
-        against,
-        {name: _reading(plan, measured, rows[:, studied]) for name, rows in values.items() if name != "bits"},
+        families,
+        {name: _readout_result(plan, measured, rows[:, studied]) for name, rows in values.items() if name != "bits"},
     )
 
 
-def _reading(plan: Plan, measured: MeasuredWords, values: Float[ndarray, "passes studied"]) -> Reading:
+def _readout_result(plan: Plan, measured: MeasuredWords, values: Float[ndarray, "passes studied"]) -> ReadoutResult:
     names, tags = plan.names, measured.tags[measured.studied]
     means = mean_changes(values, tags, len(names))
     intact, lost = means[0], means[0] - means[1:]
-    key = plan.key(lost)
-    against: dict[str, dict[str, Effect]] = {}
+    key = plan.of_key_neurons(lost)
+    families: dict[str, dict[str, Effect]] = {}
     for family in plan.study.families:
         controls = plan.of_family(lost, family)
-        against[family] = {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)}
-    return Reading(
+        families[family] = {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)}
+    return ReadoutResult(
         dict(zip(names, intact.tolist(), strict=True)),
         dict(zip(names, (intact - key.diagonal()).tolist(), strict=True)),
-        against,
+        families,
     )

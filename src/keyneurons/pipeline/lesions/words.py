@@ -1,4 +1,4 @@
-"""The words that lesions are measured on."""
+"""The words measured under lesions."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from keyneurons.records import Labels, Split, Treebank
 
 @dataclass(frozen=True)
 class MeasuredWords:
-    """The words that are measured: where they are, their tags (-1 for those of no tag under study), their sentences."""
+    """The measured words with their positions and tags (-1 for no tag under study)."""
 
     words: Words
     tags: Int[ndarray, " words"]
 
     @property
     def studied(self) -> Bool[ndarray, " words"]:
-        """Which words are of a tag under study."""
+        """Mask of the words with a tag under study."""
         return self.tags >= 0
 
     def of(self, chosen: Bool[ndarray, " words"]) -> Words:
-        """Some of them."""
+        """Select words by a mask."""
         return Words(self.words.sentence[chosen], self.words.first[chosen], self.words.last[chosen])
 
 
 def words_to_measure(
     read: ActivationReader, treebank: Treebank, labels: Labels, names: Sequence[str], split: Split, n_sentences: int
 ) -> tuple[list[Encoded], MeasuredWords, tuple[str, ...]]:
-    """The first sentences of a split, and their words that are predicted by tokens of their own.
+    """Select the first sentences of a split and the words with predicted tokens of their own.
 
     Args:
-        read: encodes sentences as its model takes them.
-        treebank: all sentences.
-        labels: the labelled words.
-        names: the tags under study.
-        split: dev or test.
-        n_sentences: how many sentences, at most.
+        read: Encodes sentences for its model.
+        treebank: All sentences.
+        labels: The labelled words.
+        names: The tags under study.
+        split: Dev or test.
+        n_sentences: Largest number of sentences.
 
     Returns:
-        The sentences, the words, and those of the tags that have some.
+        The encoded sentences, the words, and the tags that have such words.
 
     Raises:
-        ValueError: fewer than two tags have such words.
+        ValueError: Fewer than two tags have such words.
     """
     sentences = treebank.splits[split][:n_sentences]
     encoded = replace(read, read_at="word", pooling="mean").encode(sentences)
     n_words = sum(len(e.reads) for e in encoded)
     tag_of_row = np.full(n_words, -1)
     labelled = labels.splits[split]
-    here = labelled.rows < n_words
-    tag_of_row[labelled.rows[here]] = labelled.tags[here]
+    selected = labelled.rows < n_words
+    tag_of_row[labelled.rows[selected]] = labelled.tags[selected]
     counts = np.bincount(tag_of_row[tag_of_row >= 0], minlength=len(labels.names))
     names = tuple(name for name in names if counts[labels.names.index(name)] > 0)
     if len(names) < 2:

@@ -1,1 +1,1 @@
-"""What a comparison of runs says."""
+"""Reports of a comparison of runs: tables, figures, page, console output."""

@@ -1,4 +1,4 @@
-"""A comparison of runs on a terminal."""
+"""Console output of a comparison of runs."""
 
 from __future__ import annotations
 
@@ -15,48 +15,49 @@ from keyneurons.report.run.console import show_wide
 MOST_SHOWN = 20
 
 
-def show_comparison(found: RunComparison, console: Console) -> None:
-    """Write the runs, the best of them for each question, and what was left out."""
-    console.print(Text(f"{found.title}: {', '.join(found.source.values())}", style="bold"), soft_wrap=True)
-    _show_runs(found, console)
+def show_comparison(comparison: RunComparison, console: Console) -> None:
+    """Print the runs, the best run for each question, and the excluded runs."""
+    console.print(Text(f"{comparison.title}: {', '.join(comparison.source.values())}", style="bold"), soft_wrap=True)
+    _show_runs(comparison, console)
     console.print()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("question", "best run", "value", "random sets", "p", "dev", "chosen from"):
         table.add_column(
             name, justify="right" if name in ("value", "random sets", "p", "dev") else "left", no_wrap=True
         )
-    for best in best_table(found):
-        alike = f" (and {len(best['ties'])} alike)" if best["ties"] else ""
+    for best in best_table(comparison):
+        ties = f" (tied with {len(best['ties'])} more)" if best["ties"] else ""
         cells = [best[name] for name in ("question", "run", "value", "random", "p", "dev", "chosen")]
-        table.add_row(*map(Text, [cells[0], cells[1] + alike, *cells[2:]]))
+        table.add_row(*map(Text, [cells[0], cells[1] + ties, *cells[2:]]))
     show_wide(table, console)
-    if len(found.rows) > 1:
-        told = (
-            "The best of many runs by the same test words is partly luck; the run chosen on dev words is the fair one."
+    if len(comparison.rows) > 1:
+        caution = (
+            "The best of many runs on the same test words is partly luck; "
+            "report the run chosen on dev words for an unbiased accuracy."
         )
-        console.print(Text(told), soft_wrap=True)
-    for reason, names in found.left_out.items():
-        console.print(Text(f"Left out, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"), soft_wrap=True)
-    if found.refused is not None:
-        console.print(Text(found.refused), soft_wrap=True)
+        console.print(Text(caution), soft_wrap=True)
+    for reason, names in comparison.left_out.items():
+        console.print(Text(f"Excluded, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"), soft_wrap=True)
+    if comparison.not_compared is not None:
+        console.print(Text(comparison.not_compared), soft_wrap=True)
 
 
-def _show_runs(found: RunComparison, console: Console) -> None:
-    """The runs, or those with the largest advantage where there are many."""
-    shown = found.rows
+def _show_runs(comparison: RunComparison, console: Console) -> None:
+    """Print the runs; if there are many, only those with the largest advantage."""
+    shown = comparison.rows
     if len(shown) > MOST_SHOWN:
         shown = tuple(sorted(shown, key=lambda row: -row.metrics.get(ADVANTAGE, -1.0)))[:MOST_SHOWN]
-    columns = metric_columns(found.rows)
+    columns = metric_columns(comparison.rows)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    asked = [key for key in found.rows[0].asked if key in FIRST]
-    for name in map(short, asked) if asked else ["run"]:
+    factors = [key for key in comparison.rows[0].factors if key in FIRST]
+    for name in map(short, factors) if factors else ["run"]:
         table.add_column(Text(name), no_wrap=True)
     for name in columns.values():
         table.add_column(name, justify="right", no_wrap=True)
     for row in shown:
         cells = [cell(name, row.metrics.get(name)) for name in columns]
-        table.add_row(*map(Text, [*([row.asked[key] for key in asked] or [row.label]), *cells]))
+        table.add_row(*map(Text, [*([row.factors[key] for key in factors] or [row.label]), *cells]))
     show_wide(table, console)
-    if len(shown) < len(found.rows):
-        left = f"the {MOST_SHOWN} with the largest advantage of {len(found.rows)}; all are in runs.csv"
-        console.print(Text(left), soft_wrap=True)
+    if len(shown) < len(comparison.rows):
+        note = f"the {MOST_SHOWN} runs with the largest advantage of {len(comparison.rows)}; runs.csv lists all"
+        console.print(Text(note), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The figures of a comparison of runs: curves over k and layers, agreement of the sets, how often neurons are found."""
+"""Figures of a comparison of runs: curves over k and layers, agreement of the sets, consensus."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-X_TOLD = {"top_k": "key neurons per tag (k)", "layer": "layer (number of the block)"}
-Y_TOLD = {ACCURACY: "accuracy (share of test words)", ADVANTAGE: "advantage over random sets\n(share of test words)"}
-# Okabe & Ito without the yellow, which is too pale for a line; told apart by colour-blind readers too
+X_LABELS = {"top_k": "key neurons per tag (k)", "layer": "layer (index of the block)"}
+Y_LABELS = {ACCURACY: "accuracy (share of test words)", ADVANTAGE: "advantage over random sets\n(share of test words)"}
+# colour-blind safe, from Okabe & Ito without yellow, which is too pale for lines
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
 MOST_PANELS, WITH_NUMBERS, BESIDE, WITH_NAMES = 24, 14, 40, 80
 PALE = "#e4e4e4"
 
 
-def curves(found: Sequence[Panel], x: X, metric: str) -> Figure:
-    """A metric against x: a line for each method, and in its colour mean and standard deviation of its random sets."""
-    shown = found[:MOST_PANELS]
+def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
+    """A metric against x: one line per method, and the mean ± std of its random sets as a band."""
+    shown = panels[:MOST_PANELS]
     columns = min(3, len(shown))
     rows = -(-len(shown) // columns)
     figure = new_figure(max(6.4, 3.7 * columns + 0.4), 2.75 * rows + 0.9)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    names = _alike(shown, x)
+    names = _merged_methods(shown, x)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for i, (axes, panel) in enumerate(zip(grid.flat, shown, strict=False)):
@@ -49,10 +49,10 @@ def curves(found: Sequence[Panel], x: X, metric: str) -> Figure:
             if name in panel.lines:
                 _line(axes, panel.lines[name], x, metric, place, names[name])
         if i + columns >= len(shown):
-            axes.set_xlabel(X_TOLD[x])
+            axes.set_xlabel(X_LABELS[x])
             axes.tick_params(labelbottom=True)
         if i % columns == 0:
-            axes.set_ylabel(Y_TOLD[metric])
+            axes.set_ylabel(Y_LABELS[metric])
     _scale(grid.flat[0], sorted({getattr(row, x) for p in shown for own in p.lines.values() for row in own}), x)
     if metric == ADVANTAGE:
         for axes in grid.flat[: len(shown)]:
@@ -61,8 +61,8 @@ def curves(found: Sequence[Panel], x: X, metric: str) -> Figure:
     return figure
 
 
-def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
-    """Jaccard of the sets of every two runs, beside what random sets of their sizes would give."""
+def agreement_matrices(agreement: SetAgreement, labels: Sequence[str]) -> Figure:
+    """Jaccard of the sets of all pairs of runs, beside that of random sets of the same sizes."""
     n = len(labels)
     cell = 0.5 if n <= WITH_NUMBERS else max(0.13 if n <= WITH_NAMES else 0, 5.4 / n)
     margin = 0.6 + 0.085 * max(map(len, labels)) if n <= WITH_NAMES else 0.3
@@ -70,8 +70,8 @@ def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
     width, height = (2 * side + margin + 1.2, side + margin) if beside else (side + margin + 1.4, 2 * (side + margin))
     figure = new_figure(max(width, 6.0), max(height, 2.6))
     grid = figure.subplots(*((1, 2) if beside else (2, 1)), sharey=beside)
-    told_of = {"key neurons of the runs": found.jaccard, "random sets of the same sizes": found.expected}
-    for i, (axes, (title, matrix)) in enumerate(zip(grid, told_of.items(), strict=True)):
+    matrices = {"key neurons of the runs": agreement.jaccard, "random sets of the same sizes": agreement.expected}
+    for i, (axes, (title, matrix)) in enumerate(zip(grid, matrices.items(), strict=True)):
         axes.set_facecolor(PALE)
         axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
         axes.set_title(title, fontsize=10)
@@ -86,26 +86,26 @@ def agreement_matrices(found: SetAgreement, labels: Sequence[str]) -> Figure:
     return figure
 
 
-def tally_figure(found: Sequence[Tally]) -> Figure:
-    """How many neurons at least so many runs found, beside chance."""
-    figure = new_figure(max(6.0, min(11.0, 0.42 * len(found) + 2.5)), 3.3)
+def tally_figure(tallies: Sequence[Tally]) -> Figure:
+    """Number of neurons selected by at least n runs, beside the chance level."""
+    figure = new_figure(max(6.0, min(11.0, 0.42 * len(tallies) + 2.5)), 3.3)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    at = [each.runs for each in found]
-    axes.plot(at, [each.neurons or np.nan for each in found], "o-", color=KEY, label="found by the runs")
-    chance = [each.expected if each.expected >= 0.01 else np.nan for each in found]
-    axes.plot(at, chance, "s--", color=CONTROL, label="expected of random sets")
+    at = [each.runs for each in tallies]
+    axes.plot(at, [each.neurons or np.nan for each in tallies], "o-", color=KEY, label="selected by the runs")
+    chance = [each.expected if each.expected >= 0.01 else np.nan for each in tallies]
+    axes.plot(at, chance, "s--", color=CONTROL, label="expected for random sets")
     axes.set_yscale("log")
     axes.set_xticks(at if len(at) <= 24 else [*range(1, len(at) + 1, -(-len(at) // 12))])
-    axes.set_xlabel("found by at least so many runs")
-    axes.set_ylabel("key neurons of all tags\n(pairs of tag and neuron)")
+    axes.set_xlabel("selected by at least n runs")
+    axes.set_ylabel("key neurons of all tags\n(tag-neuron pairs)")
     axes.grid(axis="y", color=PALE, linewidth=0.7)
     figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=9)
     return figure
 
 
-def _alike(shown: Sequence[Panel], x: X) -> dict[str, str]:
-    """The first of the methods whose points are the same everywhere, with the names of all of them."""
+def _merged_methods(shown: Sequence[Panel], x: X) -> dict[str, str]:
+    """Group methods with identical points: the first method mapped to the names of all."""
     methods = dict.fromkeys(sorted({name for panel in shown for name in panel.lines}))
 
     def points(method: str) -> tuple[object, ...]:
@@ -115,10 +115,10 @@ def _alike(shown: Sequence[Panel], x: X) -> dict[str, str]:
             for row in panel.lines.get(method, ())
         )
 
-    same: dict[tuple[object, ...], list[str]] = {}
+    groups: dict[tuple[object, ...], list[str]] = {}
     for method in methods:
-        same.setdefault(points(method), []).append(method)
-    return {names[0]: in_legend(" = ".join(names)) for names in same.values()}
+        groups.setdefault(points(method), []).append(method)
+    return {names[0]: in_legend(" = ".join(names)) for names in groups.values()}
 
 
 def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, label: str) -> None:

@@ -1,4 +1,4 @@
-"""A comparison as the description of a sweep's MLflow run."""
+"""A comparison as the description of a sweep's parent run in MLflow."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from keyneurons.report.markup import block, table
 COLUMNS = {"question": "question", "run": "best run", "value": "value", "random": "random sets", "p": "p"}
 
 
-def markdown(found: RunComparison) -> str:
-    """The best run for each question, and where the runs are from."""
-    rows = [[str(best[name]) for name in COLUMNS] for best in best_table(found)]
-    lines = [f"### {block(found.title)}", "", *table(list(COLUMNS.values()), rows)]
-    lines += ["", *(f"- {block(f'{name}: {value}')}" for name, value in found.source.items() if name != "sweep")]
+def markdown(comparison: RunComparison) -> str:
+    """Format the best run for each question and the source of the runs."""
+    rows = [[str(best[name]) for name in COLUMNS] for best in best_table(comparison)]
+    lines = [f"### {block(comparison.title)}", "", *table(list(COLUMNS.values()), rows)]
+    lines += ["", *(f"- {block(f'{name}: {value}')}" for name, value in comparison.source.items() if name != "sweep")]
     return "\n".join(lines) + "\n"

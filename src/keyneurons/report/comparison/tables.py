@@ -1,4 +1,4 @@
-"""What a comparison of runs leaves behind: tables, figures, the consensus, the answers as JSON, and a page."""
+"""Outputs of a comparison of runs: tables, figures, consensus sets and answers as JSON."""
 
 from __future__ import annotations
 
@@ -34,11 +34,12 @@ CURVES: tuple[tuple[X, str, str], ...] = (
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Everything that is said about some runs.
+    """The results of a comparison of runs.
 
-    ``source`` says where the runs are from; ``left_out`` by reason the runs that do not count; ``refused`` why sets are
-    compared within groups only, if they are; ``share`` of the runs that makes a consensus, None for a majority;
-    ``files`` the ``key_neurons.json`` of every run.
+    ``source`` describes the origin of the runs. ``left_out`` has the excluded runs by reason.
+    ``not_compared`` is the reason for comparing sets within groups only, if so. ``share`` is the
+    share of runs that makes a consensus, None for a majority. ``files`` has the
+    ``key_neurons.json`` of every run.
     """
 
     title: str
@@ -46,7 +47,7 @@ class RunComparison:
     rows: tuple[RunRow, ...]
     best: tuple[Best, ...]
     groups: tuple[SetGroup, ...]
-    refused: str | None
+    not_compared: str | None
     left_out: Mapping[str, tuple[str, ...]]
     share: float | None
     files: Mapping[str, Mapping[str, Any]]
@@ -56,99 +57,104 @@ class RunComparison:
         return next(row for row in self.rows if row.id == run)
 
     def labels(self, group: SetGroup) -> list[str]:
-        """The runs of a group in a few words each."""
+        """The labels of the runs of a group."""
         by_id = {row.id: row.label for row in self.rows}
         return [by_id[run] for run in group.sets]
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The figures that were drawn, by name; of groups with the place of the group behind it."""
+    """Paths of the figures by name: curves, and the figures of each group."""
 
     curves: Mapping[str, Path]
     groups: tuple[Mapping[str, Path], ...]
 
 
-def write_tables(found: RunComparison, folder: Path) -> None:
+def write_tables(comparison: RunComparison, folder: Path) -> None:
     """Write the tables, the consensus sets and the answers."""
-    columns = [*metric_columns(found.rows), *MORE_METRICS]
-    columns = [name for name in dict.fromkeys(columns) if any(name in row.metrics for row in found.rows)]
-    asked = list(found.rows[0].asked)
+    columns = [*metric_columns(comparison.rows), *MORE_METRICS]
+    columns = [name for name in dict.fromkeys(columns) if any(name in row.metrics for row in comparison.rows)]
+    factors = list(comparison.rows[0].factors)
     write_table(
         folder / "runs.csv",
-        ["run", "name", *asked, *columns],
-        [[row.id, row.name, *row.asked.values(), *(row.metrics.get(c, "") for c in columns)] for row in found.rows],
+        ["run", "name", *factors, *columns],
+        [
+            [row.id, row.name, *row.factors.values(), *(row.metrics.get(c, "") for c in columns)]
+            for row in comparison.rows
+        ],
     )
-    compared = [group for group in found.groups if group.agreement is not None]
+    compared = [group for group in comparison.groups if group.agreement is not None]
     if compared:
         head = ["group", "run_a", "run_b", "label_a", "label_b", "tag", "shared", "size_a", "size_b"]
-        rows = [row for group in compared for row in _agreement_rows(found, group)]
+        rows = [row for group in compared for row in _agreement_rows(comparison, group)]
         write_table(folder / "agreement.csv", [*head, "jaccard", "expected_jaccard"], rows)
         head = ["group", "tag", "layer", "neuron", "runs", "of_runs", "share", "expected_runs", "in_consensus"]
-        write_table(folder / "consensus.csv", head, [row for g in compared for row in _consensus_rows(found, g)])
-    for group, path in consensus_paths(found).items():
-        write_consensus(folder / path, found.groups[group], found.files, found.share)
-    write_json(folder / "comparison.json", answers(found))
+        write_table(folder / "consensus.csv", head, [row for g in compared for row in _consensus_rows(comparison, g)])
+    for group, path in consensus_paths(comparison).items():
+        write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
+    write_json(folder / "comparison.json", answers(comparison))
 
 
-def draw(found: RunComparison, folder: Path) -> Drawn:
-    """Draw the curves, and the agreement and the tally of every group of several runs."""
+def draw(comparison: RunComparison, folder: Path) -> Drawn:
+    """Draw the curves, and the agreement and consensus of every group of several runs."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, Path] = {}
     for x, metric, name in CURVES:
-        if shown := panels(found.rows, x, metric):
+        if shown := panels(comparison.rows, x, metric):
             drawn[name] = folder / f"{name}.png"
             save(curves(shown, x, metric), drawn[name])
-    of_groups = []
-    for i, group in enumerate(found.groups, start=1):
+    group_figures = []
+    for i, group in enumerate(comparison.groups, start=1):
         own: dict[str, Path] = {}
         if group.agreement is not None:
-            own = {name: folder / f"{name}{f'_{i}' if len(found.groups) > 1 else ''}.png" for name in GROUP_FIGURES}
-            matrices = agreement_matrices(group.agreement, found.labels(group))
+            own = {
+                name: folder / f"{name}{f'_{i}' if len(comparison.groups) > 1 else ''}.png" for name in GROUP_FIGURES
+            }
+            matrices = agreement_matrices(group.agreement, comparison.labels(group))
             save(matrices, own["agreement"], cropped=True)  # names may be of any length
             save(tally_figure(group.tally), own["consensus"])
-        of_groups.append(own)
-    return Drawn(drawn, tuple(of_groups))
+        group_figures.append(own)
+    return Drawn(drawn, tuple(group_figures))
 
 
-def consensus_paths(found: RunComparison) -> dict[int, str]:
-    """Where the consensus of each group of several runs goes, by its place among the groups."""
-    several = [i for i, group in enumerate(found.groups) if group.consensus is not None]
+def consensus_paths(comparison: RunComparison) -> dict[int, str]:
+    """Relative path of the consensus file of each group of several runs, by index of the group."""
+    several = [i for i, group in enumerate(comparison.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    bounds = {i: shortened(str(found.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    bounds = {i: shortened(str(comparison.groups[i].bound).rpartition("/")[2], 60) for i in several}
     names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
-    again = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
-    return {i: f"consensus/{name}{again[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
+    suffixes = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
+    return {i: f"consensus/{name}{suffixes[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
 
 
-def answers(found: RunComparison) -> dict[str, Any]:
-    """The best runs, and how far the sets agree, as JSON."""
-    paths = consensus_paths(found)
+def answers(comparison: RunComparison) -> dict[str, Any]:
+    """The best runs and the agreement of the sets as JSON."""
+    paths = consensus_paths(comparison)
     return {
         "format": FORMAT,
-        "source": dict(found.source),
-        "runs": len(found.rows),
-        "left_out": {reason: list(names) for reason, names in found.left_out.items()},
+        "source": dict(comparison.source),
+        "runs": len(comparison.rows),
+        "left_out": {reason: list(names) for reason, names in comparison.left_out.items()},
         "best": [
             {
                 **asdict(best),
-                "name": found.row(best.run).name,
-                "asked": dict(found.row(best.run).asked),
-                "test_accuracy": found.row(best.run).metrics.get(ACCURACY),
-                "dev_accuracy": found.row(best.run).metrics.get(DEV_ACCURACY),
-                "p_value": found.row(best.run).metrics.get(RANDOM_P_VALUE),
+                "name": comparison.row(best.run).name,
+                "asked": dict(comparison.row(best.run).factors),
+                "test_accuracy": comparison.row(best.run).metrics.get(ACCURACY),
+                "dev_accuracy": comparison.row(best.run).metrics.get(DEV_ACCURACY),
+                "p_value": comparison.row(best.run).metrics.get(RANDOM_P_VALUE),
                 "chosen_on": "dev" if best.question == "dev" else "test",
             }
-            for best in found.best
+            for best in comparison.best
         ],
-        "not_compared": found.refused,
-        "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(found.groups)],
+        "not_compared": comparison.not_compared,
+        "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
     }
 
 
 def mean_agreement(group: SetGroup) -> tuple[float, float, int] | None:
-    """Jaccard and its expectation, means over the pairs of runs with a layer in common, and the number of these."""
+    """Mean Jaccard, its expectation and the number of pairs of runs with a common layer."""
     if group.agreement is None:
         return None
     n = len(group.sets)
@@ -177,28 +183,28 @@ def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
     return facts
 
 
-def _agreement_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
-    """A row for each pair of runs with a layer in common: the mean over the tags, and every tag."""
-    agreed = group.agreement
-    if agreed is None:
+def _agreement_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[object]]:
+    """Rows for each pair of runs with a common layer: the mean over the tags, and every tag."""
+    agreement = group.agreement
+    if agreement is None:
         return
-    labels = found.labels(group)
+    labels = comparison.labels(group)
     members = [{tag: {(n.layer, n.neuron) for n in own.tags[tag]} for tag in own} for own in group.sets.values()]
-    for i, a in enumerate(agreed.runs):
-        for j, b in enumerate(agreed.runs[i + 1 :], start=i + 1):
-            if math.isnan(agreed.jaccard[i, j]):
+    for i, a in enumerate(agreement.runs):
+        for j, b in enumerate(agreement.runs[i + 1 :], start=i + 1):
+            if math.isnan(agreement.jaccard[i, j]):
                 continue
             pair = [str(group.bound), a, b, labels[i], labels[j]]
-            yield [*pair, "mean of tags", "", "", "", float(agreed.jaccard[i, j]), float(agreed.expected[i, j])]
-            for t, tag in enumerate(agreed.tags):
-                if not math.isnan(agreed.jaccard_by_tag[t, i, j]):
+            yield [*pair, "mean of tags", "", "", "", float(agreement.jaccard[i, j]), float(agreement.expected[i, j])]
+            for t, tag in enumerate(agreement.tags):
+                if not math.isnan(agreement.jaccard_by_tag[t, i, j]):
                     first, second = members[i][tag], members[j][tag]
-                    values = float(agreed.jaccard_by_tag[t, i, j]), float(agreed.expected_by_tag[t, i, j])
+                    values = float(agreement.jaccard_by_tag[t, i, j]), float(agreement.expected_by_tag[t, i, j])
                     yield [*pair, tag, len(first & second), len(first), len(second), *values]
 
 
-def _consensus_rows(found: RunComparison, group: SetGroup) -> Iterator[list[object]]:
+def _consensus_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[object]]:
     for each in group.found:
-        counted = each.runs, each.of, each.share, each.expected
-        agreed = each.runs >= runs_needed(each.of, found.share)
-        yield [str(group.bound), each.tag, each.layer, each.neuron, *counted, agreed]
+        counts = each.runs, each.of, each.share, each.expected
+        agreed = each.runs >= runs_needed(each.of, comparison.share)
+        yield [str(group.bound), each.tag, each.layer, each.neuron, *counts, agreed]

@@ -1,1 +1,1 @@
-"""What a page on single neurons says."""
+"""The HTML page on single neurons."""

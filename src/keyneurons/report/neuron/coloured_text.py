@@ -1,4 +1,4 @@
-"""A sentence cut into pieces of text, each word with the level of its colour and what it says when it is pointed at."""
+"""Sentences as pieces of text with a colour level and a tooltip."""
 
 from __future__ import annotations
 
@@ -12,60 +12,61 @@ LEVELS = 10
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of text; what is no word has nothing to tell and level 0, and its ``told`` is empty.
+    """A piece of text: words with a tooltip, or text between words with level 0 and no tooltip.
 
     ``level`` is in -10..10, from full colour below to full colour above the centre of the scale.
     """
 
     text: str
     level: int = 0
-    told: str = ""
+    tooltip: str = ""
     marked: bool = False
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A word of a sentence: its tag, or None where it does not count, and its activation, or None where it has none."""
+class WordActivation:
+    """Tag of a word (None if not labelled) and its activation (None if not read)."""
 
     tag: str | None
     value: float | None
 
 
 def level_of(value: float, centre: float, reach: float) -> int:
-    """How far from the centre a value is, in tenths of the reach; a scale without reach has one colour only."""
+    """Distance of a value from the centre in tenths of the reach, clipped; 0 if the reach is 0."""
     return 0 if reach == 0 else round(LEVELS * max(-1.0, min(1.0, (value - centre) / reach)))
 
 
 def pieces(
-    sentence: Sentence, readings: Sequence[Reading], *, centre: float, reach: float, marked: str | None
+    sentence: Sentence, words: Sequence[WordActivation], *, centre: float, reach: float, marked: str | None
 ) -> Iterator[Piece]:
-    """The whole text of a sentence in order, white space as it stands.
+    """Split the text of a sentence into pieces, with its white space unchanged.
 
     Args:
-        sentence: the sentence.
-        readings: one for every word.
-        centre: the activation without colour.
-        reach: the distance from it with the full colour.
-        marked: the tag whose words are marked, if any.
+        sentence: The sentence.
+        words: Tag and activation of every word.
+        centre: The activation without colour.
+        reach: Distance from the centre with full colour.
+        marked: The tag whose words are marked, if any.
 
     Yields:
-        Words and what is between them; words that share characters are one piece, in the colour of the farthest.
+        Words and the text between them. Words that share characters form one piece, coloured by the
+        word farthest from the centre.
     """
     position = 0
     for start, end, members in _groups(sentence):
         if start > position:
             yield Piece(sentence.text[position:start])
-        own = [readings[i] for i in members]
+        own = [words[i] for i in members]
         levels = [level_of(r.value, centre, reach) for r in own if r.value is not None]
         alone = len(members) == 1
-        told = "; ".join(
-            ("" if alone else f"{sentence.words[i].form} ") + _told(reading)
-            for i, reading in zip(members, own, strict=True)
+        tooltip = "; ".join(
+            ("" if alone else f"{sentence.words[i].form} ") + _tooltip(word)
+            for i, word in zip(members, own, strict=True)
         )
         yield Piece(
             sentence.text[start:end],
             max(levels, key=abs, default=0),
-            told,
+            tooltip,
             any(r.tag is not None and r.tag == marked for r in own),
         )
         position = end
@@ -74,7 +75,7 @@ def pieces(
 
 
 def _groups(sentence: Sentence) -> list[tuple[int, int, list[int]]]:
-    """Start, end and places of the words that share characters."""
+    """Start, end and word indices of groups of words that share characters."""
     groups: list[tuple[int, int, list[int]]] = []
     for i, word in enumerate(sentence.words):
         if groups and word.start < groups[-1][1]:
@@ -85,6 +86,6 @@ def _groups(sentence: Sentence) -> list[tuple[int, int, list[int]]]:
     return groups
 
 
-def _told(reading: Reading) -> str:
-    value = "" if reading.value is None else f" {reading.value:.5g}"
-    return f"{reading.tag or 'not counted'}{value}"
+def _tooltip(word: WordActivation) -> str:
+    value = "" if word.value is None else f" {word.value:.5g}"
+    return f"{word.tag or 'not labelled'}{value}"

@@ -1,4 +1,4 @@
-"""What the methods of several runs make of single neurons, out of the scores that the runs keep."""
+"""Scores of single neurons by the methods of several runs, from their score files."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numpy import ndarray
 from keyneurons.artifacts.scores import ScoresFile
 
 Place = tuple[int, int]
-Given = tuple[str, tuple[tuple[str, float, int], ...]]
-"""A method, and the tags with the score and the rank that it gives a neuron."""
+MethodScores = tuple[str, tuple[tuple[str, float, int], ...]]
+"""A method, with the tag, score and rank of a neuron for every tag."""
 
 
 @dataclass(frozen=True)
 class KeptScores:
-    """A run's file of scores; ``here`` marks the run that is looked at."""
+    """The score file of a run; ``here`` marks the inspected run."""
 
     run: str
     run_id: str
@@ -29,9 +29,9 @@ class KeptScores:
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """What a method gives a neuron, in all runs where it gives the same: score and rank in the layer by tag.
+    """Score and rank of a neuron in its layer by tag, for a method and all runs with equal values.
 
-    ``runs`` are names and ids; ``here`` says whether the run that is looked at is among them.
+    ``runs`` are names and ids; ``here`` tells whether the inspected run is one of them.
     """
 
     method: str
@@ -46,40 +46,41 @@ def scores_by_method(
     """Look up neurons in the scores of several runs, each by its layer and number.
 
     Args:
-        kept: the files; those that did not score a layer say nothing of it.
-        site: where in the block the neurons are.
-        wanted: the neurons.
+        kept: The score files; files without the layer of a neuron are skipped for it.
+        site: The site of the neurons.
+        wanted: The neurons.
 
     Returns:
-        Of each neuron the methods, that of the run looked at first; runs that give it the same stand together.
+        For each neuron its scores by method, the inspected run first; runs with equal values are
+        merged.
     """
-    groups: dict[Place, dict[Given, list[KeptScores]]] = {place: {} for place in wanted}
+    groups: dict[Place, dict[MethodScores, list[KeptScores]]] = {place: {} for place in wanted}
     for each in kept:
         for layer in sorted({layer for layer, _ in wanted if layer in each.scores.layers}):
             scores = each.scores.layer(layer)
             for place in [place for place in groups if place[0] == layer]:
                 ranks = ranks_of(scores, place[1]).tolist()
-                told = tuple(zip(each.scores.tags, scores[:, place[1]].tolist(), ranks, strict=True))
-                groups[place].setdefault((each.method, told), []).append(each)
+                by_tag = tuple(zip(each.scores.tags, scores[:, place[1]].tolist(), ranks, strict=True))
+                groups[place].setdefault((each.method, by_tag), []).append(each)
     return {place: tuple(_scored_by(of)) for place, of in groups.items()}
 
 
 def ranks_of(scores: Float[ndarray, "tags neurons"], neuron: int) -> Int[ndarray, " tags"]:
-    """The place of a neuron among all by the size of its score, from 1; ties go to the lower neuron."""
+    """Rank of a neuron by the magnitude of its score, from 1; ties go to the lower neuron."""
     sizes = np.abs(scores)
     own = sizes[:, neuron : neuron + 1]
     ranks: ndarray = 1 + (sizes > own).sum(1) + (sizes[:, :neuron] == own).sum(1)
     return ranks
 
 
-def _scored_by(groups: Mapping[Given, Sequence[KeptScores]]) -> list[ScoredBy]:
-    found = [
+def _scored_by(groups: Mapping[MethodScores, Sequence[KeptScores]]) -> list[ScoredBy]:
+    result = [
         ScoredBy(
             method,
             tuple((each.run, each.run_id) for each in runs),
             any(each.here for each in runs),
-            {tag: (score, rank) for tag, score, rank in told},
+            {tag: (score, rank) for tag, score, rank in by_tag},
         )
-        for (method, told), runs in groups.items()
+        for (method, by_tag), runs in groups.items()
     ]
-    return sorted(found, key=lambda each: (not each.here, each.method))
+    return sorted(result, key=lambda each: (not each.here, each.method))

@@ -1,4 +1,4 @@
-"""Where the parts of the chart of one neuron stand: activations by tag, and beside it how well each tag is told."""
+"""Layout of the chart of one neuron: activations by tag, and the AUROC of each tag."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEFT, MIDDLE, RIGHT = (150.0, 560.0), 575.0, (590.0, 900.0)
 
 @dataclass(frozen=True)
 class ChartRow:
-    """One tag: the middle of its row, the quantiles of its activations and its AUROC, all in pixels."""
+    """The row of one tag: its centre, quantiles of activations and AUROC, all in pixels."""
 
     tag: str
     n: int
@@ -32,7 +32,7 @@ class ChartRow:
 
 @dataclass(frozen=True)
 class Chart:
-    """The rows from the highest to the lowest median, and the ticks of both axes as place and label."""
+    """Rows from the highest to the lowest median, and ticks of both axes (position and label)."""
 
     rows: tuple[ChartRow, ...]
     ticks: tuple[tuple[float, str], ...]
@@ -41,19 +41,19 @@ class Chart:
     centre: float
 
 
-def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: Collection[str]) -> Chart:
+def chart(profile: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: Collection[str]) -> Chart:
     """Lay out the chart of a neuron.
 
     Args:
-        found: what it does.
-        names: names of the tags.
-        counts: dev words of each tag.
-        key: tags to highlight.
+        profile: The profile of the neuron.
+        names: Names of the tags.
+        counts: Numbers of dev words by tag.
+        key: Tags to highlight: those that the neuron is a key neuron of.
 
     Returns:
-        All places.
+        The layout.
     """
-    at = {share: found.quantiles[:, i] for i, share in enumerate(QUANTILES)}
+    at = {share: profile.quantiles[:, i] for i, share in enumerate(QUANTILES)}
     low, high = float(at[0.05].min()), float(at[0.95].max())
     margin = 0.03 * (high - low) or 1.0
     low, high = low - margin, high + margin
@@ -64,7 +64,7 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     def area(value: float) -> float:
         return RIGHT[0] + (RIGHT[1] - RIGHT[0]) * (value - 0.5) / 0.5
 
-    s = found.separation
+    s = profile.separation
     order = sorted(range(len(names)), key=lambda tag: (-at[0.5][tag], names[tag]))
     rows = tuple(
         ChartRow(
@@ -84,11 +84,11 @@ def chart(found: NeuronOnDev, names: Sequence[str], counts: Sequence[int], key: 
     )
     ticks = tuple((x(value), f"{value:.6g}") for value in nice_ticks(low, high))
     areas = tuple((area(value), f"{value:.1f}") for value in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0))
-    return Chart(rows, ticks, areas, TOP + ROW * len(rows) + BOTTOM, x(found.centre))
+    return Chart(rows, ticks, areas, TOP + ROW * len(rows) + BOTTOM, x(profile.centre))
 
 
 def nice_ticks(low: float, high: float) -> list[float]:
-    """Three to eight multiples of 1, 2 or 5 times a power of ten between two numbers."""
+    """Three to eight ticks between two numbers, at multiples of 1, 2 or 5 times a power of ten."""
     rough = (high - low) / 5
     power = 10 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

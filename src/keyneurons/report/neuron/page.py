@@ -1,4 +1,4 @@
-"""The page on one or several neurons: from what was found to what the template shows."""
+"""The HTML page on one or several neurons."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from keyneurons.pipeline.neuron_profile import FULL_COLOUR, DevText, NeuronOnDev
-from keyneurons.report.neuron.coloured_text import LEVELS, Piece, Reading, pieces
+from keyneurons.report.neuron.coloured_text import LEVELS, Piece, WordActivation, pieces
 from keyneurons.report.neuron.method_scores import ScoredBy
 from keyneurons.report.neuron.neuron_chart import chart
 from keyneurons.report.pages import render
+from keyneurons.report.phrases import counted
 
 CONTEXT = 40
 
 
 @dataclass(frozen=True)
 class KeyOf:
-    """A tag that a neuron is a key neuron of, and its place among them; ``vanishes``: not given the confounds."""
+    """A tag that a neuron is a key neuron of, with its rank.
+
+    ``vanishes`` tells whether it loses its significance when confounds are controlled for.
+    """
 
     tag: str
     rank: int
@@ -42,16 +46,17 @@ class InspectedNeuron:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Everything on the page.
+    """The content of the page.
 
-    ``facts`` head it; ``reading`` says what a colour means; ``asked`` is the tag asked for, or None; ``coloured`` says
-    which dev words have a colour; ``store`` where the scores of other runs were looked for.
+    ``facts`` form its header. ``reading`` explains what an activation is. ``tag`` is the requested
+    tag, or None. ``coloured`` masks the dev words with a colour. ``store`` is the source of the
+    scores of other runs.
     """
 
     run: str
     facts: Mapping[str, str]
     reading: str
-    asked: str | None
+    tag: str | None
     site: str
     text: DevText
     coloured: Bool[ndarray, " all_words"]
@@ -62,11 +67,11 @@ class Inspection:
 
 
 def page(inspection: Inspection) -> str:
-    """The page as HTML."""
+    """Render the page as HTML."""
     text = inspection.text
     view = _Text(text, inspection.coloured)
     names = [neuron_name(inspection.site, n.on_dev) for n in inspection.neurons]
-    title = names[0] if inspection.asked is None else f"{inspection.asked}: {len(names)} key neurons"
+    title = names[0] if inspection.tag is None else f"{inspection.tag}: {counted(len(names), 'key neuron')}"
     sections = [_section(n, inspection, view) for n in inspection.neurons]
     return render(
         "inspect.html",
@@ -74,7 +79,7 @@ def page(inspection: Inspection) -> str:
         run=inspection.run,
         facts=inspection.facts,
         reading=inspection.reading,
-        asked=inspection.asked,
+        tag=inspection.tag,
         store=inspection.store,
         sections=sections,
         levels=range(-LEVELS, LEVELS + 1),
@@ -84,12 +89,12 @@ def page(inspection: Inspection) -> str:
 
 
 def neuron_name(site: str, neuron: NeuronOnDev) -> str:
-    """Site, layer and number, as they are given on the command line."""
+    """Name of a neuron as on the command line: site, layer and number."""
     return f"{site}.{neuron.layer}.{neuron.neuron}"
 
 
 class _Text:
-    """The dev sentences with where their words stand."""
+    """The dev sentences with the positions of their words."""
 
     def __init__(self, text: DevText, coloured: Bool[ndarray, " all_words"]) -> None:
         self.text, self.coloured = text, coloured
@@ -99,17 +104,17 @@ class _Text:
         self.tag = {row: text.names[tag] for row, tag in rows}
         self.sentence = text.sentence_numbers()
 
-    def pieces(self, number: int, found: NeuronOnDev, marked: str | None) -> list[Piece]:
-        """A sentence in the colours of a neuron."""
-        readings = [
-            Reading(self.tag.get(row), float(found.values[row]) if self.coloured[row] else None)
+    def pieces(self, number: int, profile: NeuronOnDev, marked: str | None) -> list[Piece]:
+        """A sentence coloured by the activations of a neuron."""
+        words = [
+            WordActivation(self.tag.get(row), float(profile.values[row]) if self.coloured[row] else None)
             for row in range(self.starts[number], self.starts[number + 1])
         ]
         sentence = self.text.sentences[number]
-        return list(pieces(sentence, readings, centre=found.centre, reach=found.reach, marked=marked))
+        return list(pieces(sentence, words, centre=profile.centre, reach=profile.reach, marked=marked))
 
-    def in_context(self, position: int, found: NeuronOnDev) -> dict[str, object]:
-        """A word that counts, between what stands left and right of it."""
+    def in_context(self, position: int, profile: NeuronOnDev) -> dict[str, object]:
+        """A labelled word with its left and right context."""
         row, number = int(self.text.words.rows[position]), int(self.sentence[position])
         sentence = self.text.sentences[number]
         word = sentence.words[row - self.starts[number]]
@@ -119,45 +124,47 @@ class _Text:
             "word": sentence.text[word.start : word.end],
             "after": after if len(after) <= CONTEXT else f"{after[:CONTEXT]}…",
             "tag": self.tag[row],
-            "value": number_told(found.values[row]),
+            "value": format_number(profile.values[row]),
         }
 
 
 def _section(neuron: InspectedNeuron, inspection: Inspection, view: _Text) -> dict[str, object]:
-    """What the template shows of one neuron."""
-    found, text = neuron.on_dev, inspection.text
+    """Variables of the template for one neuron."""
+    profile, text = neuron.on_dev, inspection.text
     counts = np.bincount(text.words.tags, minlength=len(text.names))
     key = [place.tag for place in neuron.key_of]
     tags = key or list(text.names)
-    marked = inspection.asked or (key[0] if key else None)
+    marked = inspection.tag or (key[0] if key else None)
     return {
-        "name": neuron_name(inspection.site, found),
-        "id": f"neuron-{found.layer}-{found.neuron}",
+        "name": neuron_name(inspection.site, profile),
+        "id": f"neuron-{profile.layer}-{profile.neuron}",
         "key_of": neuron.key_of,
-        "told": [_told(found, text, tag) for tag in key],
+        "separations": [_separation(profile, text, tag) for tag in key],
         "marked": marked,
-        "strongest": [view.pieces(i, found, marked) for i in found.sentences],
-        "sampled": [view.pieces(i, found, marked) for i in inspection.sampled],
-        "scale": [number_told(v) for v in (found.centre - found.reach, found.centre, found.centre + found.reach)],
-        "extremes": [number_told(found.lowest), number_told(found.highest)],
-        "constant": found.reach == 0,
-        "types": [("Highest", found.top_types), ("Lowest", found.bottom_types)],
-        "words": [
-            (side, [view.in_context(i, found) for i in places])
-            for side, places in (("Highest", found.top_words), ("Lowest", found.bottom_words))
+        "strongest": [view.pieces(i, profile, marked) for i in profile.sentences],
+        "sampled": [view.pieces(i, profile, marked) for i in inspection.sampled],
+        "scale": [
+            format_number(v) for v in (profile.centre - profile.reach, profile.centre, profile.centre + profile.reach)
         ],
-        "chart": chart(found, text.names, counts.tolist(), key),
-        "numbers": _numbers(found, text, counts),
-        "n_controls": found.separation.n_controls,
+        "extremes": [format_number(profile.lowest), format_number(profile.highest)],
+        "constant": profile.reach == 0,
+        "types": [("Highest", profile.top_types), ("Lowest", profile.bottom_types)],
+        "words": [
+            (side, [view.in_context(i, profile) for i in places])
+            for side, places in (("Highest", profile.top_words), ("Lowest", profile.bottom_words))
+        ],
+        "chart": chart(profile, text.names, counts.tolist(), key),
+        "numbers": _numbers(profile, text, counts),
+        "n_controls": profile.separation.n_controls,
         "n_runs": sum(len(each.runs) for each in neuron.scores),
         "score_tags": tags,
         "scores": [(each, [each.tags.get(tag) for tag in tags]) for each in neuron.scores],
     }
 
 
-def _told(found: NeuronOnDev, text: DevText, tag: str) -> dict[str, object]:
-    """How well a neuron tells a tag from the rest, beside other neurons."""
-    s, i = found.separation, text.names.index(tag)
+def _separation(profile: NeuronOnDev, text: DevText, tag: str) -> dict[str, object]:
+    """How well a neuron separates a tag from all other words, compared with other neurons."""
+    s, i = profile.separation, text.names.index(tag)
     return {
         "tag": tag,
         "auroc": f"{s.auroc[i]:.3f}",
@@ -171,18 +178,18 @@ def _told(found: NeuronOnDev, text: DevText, tag: str) -> dict[str, object]:
     }
 
 
-def _numbers(found: NeuronOnDev, text: DevText, counts: Int[ndarray, " tags"]) -> list[dict[str, object]]:
-    """The numbers of the chart."""
+def _numbers(profile: NeuronOnDev, text: DevText, counts: Int[ndarray, " tags"]) -> list[dict[str, object]]:
+    """The values of the chart as a table."""
     return [
         {
-            **_told(found, text, tag),
+            **_separation(profile, text, tag),
             "n": int(counts[i]),
-            "quantiles": [number_told(value) for value in found.quantiles[i]],
+            "quantiles": [format_number(value) for value in profile.quantiles[i]],
         }
         for i, tag in enumerate(text.names)
     ]
 
 
-def number_told(value: float) -> str:
-    """A number in four digits."""
+def format_number(value: float) -> str:
+    """Format a number with four significant digits."""
     return f"{float(value) + 0.0:.4g}"

@@ -1,1 +1,1 @@
-"""What a run says: tables, figures, the summary."""
+"""Reports of a run: summary, tables and figures."""

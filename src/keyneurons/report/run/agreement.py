@@ -1,4 +1,4 @@
-"""What a comparison of methods leaves behind: matrices, key neurons, a figure and a summary."""
+"""Outputs of an agreement run: matrices, key neurons, figures and a summary."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keyneurons.artifacts.metrics import write_metrics
 from keyneurons.artifacts.run_files import write_run_sets
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json, write_text
-from keyneurons.pipeline.method_agreement import Comparison
+from keyneurons.pipeline.method_agreement import MethodAgreement
 from keyneurons.report.drawing import save
 from keyneurons.report.markup import block, table
+from keyneurons.report.phrases import counted, describe_layers
 from keyneurons.report.run.figures import figure_by_layer, figure_of_matrices
-from keyneurons.report.run.summary import layers_told
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",
@@ -29,81 +29,84 @@ MEASURES = {
 }
 
 
-def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write all that was found into a run's folder."""
-    found = comparison.agreement
-    matrices = {name: getattr(found, name) for name in MEASURES}
+def write_agreement(compared: MethodAgreement, folder: Path) -> None:
+    """Write all outputs into the folder of the run."""
+    measured = compared.agreement
+    matrices = {name: getattr(measured, name) for name in MEASURES}
     for name, matrix in matrices.items():
-        write_matrix(folder / f"agreement_{name}.csv", found.methods, matrix)
-    by_tag = {tag: _without_nan(matrix) for tag, matrix in found.jaccard_by_tag.items()}
-    write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(found.methods), "tags": by_tag})
-    write_metrics(folder, dict(agreement_metrics(found)))
-    dataset = {"id": comparison.text.treebank.id, "digest": comparison.text.digest}
+        write_matrix(folder / f"agreement_{name}.csv", measured.methods, matrix)
+    by_tag = {tag: _without_nan(matrix) for tag, matrix in measured.jaccard_by_tag.items()}
+    write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(measured.methods), "tags": by_tag})
+    write_metrics(folder, dict(agreement_metrics(measured)))
+    dataset = {"id": compared.text.treebank.id, "digest": compared.text.digest}
     (folder / "key_neurons").mkdir(exist_ok=True)
-    for name, experiment in comparison.experiments.items():
+    for name, experiment in compared.experiments.items():
         path = folder / "key_neurons" / f"{name}.json"
-        write_run_sets(path, experiment, dataset, comparison.text.labels.column, comparison.sets[name])
+        write_run_sets(path, experiment, dataset, compared.text.labels.column, compared.sets[name])
     titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
     (folder / "figures").mkdir(exist_ok=True)
-    save(figure_of_matrices(titles, found.methods), folder / "figures" / "agreement.png")
-    counts = neurons_by_layer(comparison)
-    layers = next(iter(comparison.sets.values())).layers
-    rows = [[name, *row.tolist()] for name, row in zip(comparison.sets, counts, strict=True)]
+    save(figure_of_matrices(titles, measured.methods), folder / "figures" / "agreement.png")
+    counts = neurons_by_layer(compared)
+    layers = next(iter(compared.sets.values())).layers
+    rows = [[name, *row.tolist()] for name, row in zip(compared.sets, counts, strict=True)]
     write_table(folder / "agreement_layers.csv", ["method", *layers], rows)
     if len(layers) > 1:
-        title = f"Layers of the {_top_k(comparison)} strongest neurons of each tag"
-        save(figure_by_layer(counts, list(comparison.sets), layers, title), folder / "figures" / "layers.png")
-    write_text(folder / "summary.md", agreement_markdown(comparison))
+        title = f"Layers of the {_top_k(compared)} strongest neurons of each tag"
+        save(figure_by_layer(counts, list(compared.sets), layers, title), folder / "figures" / "layers.png")
+    write_text(folder / "summary.md", agreement_markdown(compared))
 
 
-def neurons_by_layer(comparison: Comparison) -> Int[ndarray, "methods layers"]:
-    """How many of the ``top_k`` strongest neurons over all layers, of all tags together, each method has in a layer."""
-    layers = next(iter(comparison.sets.values())).layers
-    counts = np.zeros((len(comparison.sets), len(layers)), dtype=np.int64)
-    for row, sets in zip(counts, comparison.sets.values(), strict=True):
+def neurons_by_layer(compared: MethodAgreement) -> Int[ndarray, "methods layers"]:
+    """Count the strongest neurons of each method by layer.
+
+    They are the ``top_k`` strongest neurons of each tag over all layers, summed over the tags.
+    """
+    layers = next(iter(compared.sets.values())).layers
+    counts = np.zeros((len(compared.sets), len(layers)), dtype=np.int64)
+    for row, sets in zip(counts, compared.sets.values(), strict=True):
         for tag in sets:
-            for neuron in sets.tags[tag][: _top_k(comparison)]:
+            for neuron in sets.tags[tag][: _top_k(compared)]:
                 row[layers.index(neuron.layer)] += 1
     return counts
 
 
-def _top_k(comparison: Comparison) -> int:
-    return next(iter(comparison.experiments.values())).selection.rule.top_k
+def _top_k(compared: MethodAgreement) -> int:
+    return next(iter(compared.experiments.values())).selection.rule.top_k
 
 
-def agreement_metrics(found: Agreement) -> Iterator[tuple[str, float]]:
-    """Every measure of every pair of methods, where it is defined."""
+def agreement_metrics(measured: Agreement) -> Iterator[tuple[str, float]]:
+    """Every defined measure of every pair of methods, by metric name."""
     for name in MEASURES:
-        for i, first in enumerate(found.methods):
-            for j, second in enumerate(found.methods[i + 1 :], start=i + 1):
-                if not math.isnan(value := float(getattr(found, name)[i, j])):
+        for i, first in enumerate(measured.methods):
+            for j, second in enumerate(measured.methods[i + 1 :], start=i + 1):
+                if not math.isnan(value := float(getattr(measured, name)[i, j])):
                     yield f"agreement/{name}/{first}/{second}", value
 
 
-def agreement_rows(found: Agreement) -> list[tuple[str, ...]]:
-    """Pairs of methods with their measures, the most alike first."""
-    pairs = [(i, j) for i in range(len(found.methods)) for j in range(i + 1, len(found.methods))]
-    pairs.sort(key=lambda pair: -np.nan_to_num(found.jaccard[pair], nan=-1.0))
+def agreement_rows(measured: Agreement) -> list[tuple[str, ...]]:
+    """Pairs of methods with their measures, the most similar first."""
+    pairs = [(i, j) for i in range(len(measured.methods)) for j in range(i + 1, len(measured.methods))]
+    pairs.sort(key=lambda pair: -np.nan_to_num(measured.jaccard[pair], nan=-1.0))
     return [
-        (found.methods[i], found.methods[j], *(_number(getattr(found, name)[i, j]) for name in MEASURES))
+        (measured.methods[i], measured.methods[j], *(_number(getattr(measured, name)[i, j]) for name in MEASURES))
         for i, j in pairs
     ]
 
 
-def agreement_title(comparison: Comparison) -> str:
-    """What was compared on what."""
-    experiment = next(iter(comparison.experiments.values()))
+def agreement_title(compared: MethodAgreement) -> str:
+    """One-line description of the comparison."""
+    experiment = next(iter(compared.experiments.values()))
     read = experiment.read
     return (
-        f"{read.model.files.id}, {read.site}, {layers_told(read.layers)}: {len(comparison.sets)} methods, "
-        f"{experiment.selection.rule.top_k} key neurons per tag on {comparison.text.treebank.id}"
+        f"{read.model.files.id}, {read.site}, {describe_layers(read.layers)}: {len(compared.sets)} methods, "
+        f"{counted(experiment.selection.rule.top_k, 'key neuron')} per tag on {compared.text.treebank.id}"
     )
 
 
-def agreement_markdown(comparison: Comparison) -> str:
-    """The summary as the description of an MLflow run."""
+def agreement_markdown(compared: MethodAgreement) -> str:
+    """Format the summary as the description of an MLflow run."""
     head = ["method", "method", *MEASURES.values()]
-    lines = [f"### {block(agreement_title(comparison))}", "", *table(head, agreement_rows(comparison.agreement))]
+    lines = [f"### {block(agreement_title(compared))}", "", *table(head, agreement_rows(compared.agreement))]
     return "\n".join([*lines, "", "Means over the tags."]) + "\n"
 
 

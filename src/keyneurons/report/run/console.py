@@ -1,4 +1,4 @@
-"""The summary on a terminal."""
+"""Console output of the summary."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from keyneurons.terminal import terminal
 
 
 def show(summary: Summary, console: Console) -> None:
-    """Write the table by tag, the accuracies and the verdict."""
+    """Print the table of tags, the accuracies and the verdict."""
     console.print(Text(summary.title, style="bold"), soft_wrap=True)
     console.print(_tags(summary), Text(), _accuracies(summary), sep="\n")
     console.print()
     if summary.lesions:
-        console.print("surprisal in bits a word under lesions of each tag's key neurons", style="bold", soft_wrap=True)
+        console.print(
+            "surprisal in bits per word under lesions (ablations) of each tag's key neurons",
+            style="bold",
+            soft_wrap=True,
+        )
         show_wide(_lesions(summary), console)
         console.print()
     for fact in summary.facts:
@@ -35,7 +39,7 @@ def _tags(summary: Summary) -> Table:
 
 
 def show_wide(table: Table, console: Console) -> None:
-    """Write a table with whole cells whatever the width of the terminal: its lines may wrap, numbers may not be cut."""
+    """Print a table without truncating cells; lines may wrap on a narrow terminal."""
     wide = terminal(console, 1000).measure(table).maximum
     terminal(console, max(wide, console.width)).print(table)
 

@@ -1,4 +1,4 @@
-"""The figures of a run, as PNG."""
+"""Figures of a run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-KEY, CONTROL = "#0072b2", "#999999"  # from the palette of Okabe & Ito, told apart by colour-blind readers too
+KEY, CONTROL = "#0072b2", "#999999"  # colour-blind safe, from Okabe & Ito
 
 
 def draw_figures(result: Result, folder: Path) -> None:
-    """Draw overlap, confusion, accuracies, F1 by tag, stability and, for several layers, where the key neurons lie.
+    """Draw overlap, confusion, accuracies, F1 by tag, stability and layers (if several).
 
-    Nothing is drawn of a run without key neurons.
+    A run without key neurons has no figures.
     """
     names = result.text.labels.names
     folder.mkdir(exist_ok=True)
-    if result.evidence.key is None:
+    if result.evidence.key_neurons is None:
         return
-    confusion = result.evidence.key.scores.confusion
+    confusion = result.evidence.key_neurons.scores.confusion
     row_share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     save(_overlap(result), folder / "overlap.png")
     title = "Test words of a tag (rows) by predicted tag"
@@ -39,12 +39,12 @@ def draw_figures(result: Result, folder: Path) -> None:
     save(_per_tag_f1(result), folder / "per_tag_f1.png")
     if (stable := result.reliability.stability.get("halves")) is not None:
         save(_stability(stable), folder / "stability.png")
-    if len(result.key.sets.layers) > 1:
+    if len(result.key_neurons.sets.layers) > 1:
         save(_layers(result), folder / "layers.png")
 
 
 def colours(n: int) -> list[str]:
-    """Colours that colour-blind readers tell apart too (Okabe & Ito), from the start again after eight."""
+    """Colour-blind safe colours (Okabe & Ito), repeated after eight."""
     palette = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442", "#000000")
     return [palette[i % len(palette)] for i in range(n)]
 
@@ -57,14 +57,14 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _overlap(result: Result) -> Figure:
-    k = max(map(len, result.key.sets.tags.values()))
+    k = max(map(len, result.key_neurons.sets.tags.values()))
     chance = result.metrics["overlap/mean_expected_count"]
-    title = f"Key neurons shared by two tags, of at most {k} each ({chance:.2g} expected by chance)"
+    title = f"Key neurons shared by two tags, at most {k} per tag ({chance:.2g} expected by chance)"
     return _heatmap(result.overlap.coefficient, result.overlap.tags, title, "overlap coefficient", result.overlap.count)
 
 
 def _stability(stable: Stability) -> Figure:
-    """How alike the sets of two halves of the train sentences are, beside what random sets would give."""
+    """Jaccard of the sets of two halves of the train sentences, beside the chance level."""
     names = labels_of(list(stable.jaccard))
     figure, axes = _figure(max(6.0, 0.5 * len(names) + 1.5), 3.4 + room_for(names))
     at = np.arange(len(names))
@@ -78,7 +78,7 @@ def _stability(stable: Stability) -> Figure:
 
 
 def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], names: Sequence[str]) -> Figure:
-    """Square matrices of numbers in 0..1 in two columns, each under its title, the numbers in their cells."""
+    """Annotated square matrices with values in 0..1, in two columns."""
     names = labels_of(names)
     size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
     figure = new_figure(2 * size, size * -(-len(matrices) // 2))
@@ -91,8 +91,8 @@ def figure_of_matrices(matrices: Mapping[str, Float[ndarray, "names names"]], na
         for i, j in np.ndindex(matrix.shape):
             colour = "white" if matrix[i, j] > 0.6 else "black"
             if not np.isnan(matrix[i, j]):
-                told = f"{round(float(matrix[i, j]), 3) + 0.0:.3f}".replace("0.", ".")  # and no negative 0
-                axes.text(j, i, told, ha="center", va="center", fontsize=7, color=colour, in_layout=False)
+                number = f"{round(float(matrix[i, j]), 3) + 0.0:.3f}".replace("0.", ".")  # avoids -0
+                axes.text(j, i, number, ha="center", va="center", fontsize=7, color=colour, in_layout=False)
     return figure
 
 
@@ -103,7 +103,7 @@ def _heatmap(
     label: str,
     shown: Shaped[ndarray, "tags tags"],
 ) -> Figure:
-    """Colour by value, with the counts written into the cells."""
+    """A heatmap of ``values``, annotated with ``shown``."""
     names = labels_of(names)
     size = max(4.5, 0.42 * len(names) + 2) + room_for(names)
     figure, axes = _figure(size + 1, size)
@@ -120,8 +120,8 @@ def _heatmap(
 
 
 def _accuracies(result: Result) -> Figure:
-    """The key neurons beside every control; single draws as ticks."""
-    key, controls = result.evidence.key, result.evidence.controls.values()
+    """Accuracy of the key neurons and of every control, with single draws as ticks."""
+    key, controls = result.evidence.key_neurons, result.evidence.controls.values()
     of_key = [] if key is None else [key.scores.accuracy]
     names = ["key neurons"][: len(of_key)] + [control.label for control in controls]
     values = of_key + [control.mean for control in controls]
@@ -154,9 +154,9 @@ def _per_tag_f1(result: Result) -> Figure:
 
 
 def _layers(result: Result) -> Figure:
-    """In which layers the ``top_k`` strongest neurons of each tag lie."""
-    layers, names, k = result.key.sets.layers, result.text.labels.names, result.experiment.selection.rule.top_k
-    strongest = {tag: result.key.sets.tags[tag][:k] for tag in names}
+    """Layers of the ``top_k`` strongest neurons of each tag."""
+    layers, names, k = result.key_neurons.sets.layers, result.text.labels.names, result.experiment.selection.rule.top_k
+    strongest = {tag: result.key_neurons.sets.tags[tag][:k] for tag in names}
     counts = np.array([[sum(n.layer == layer for n in strongest[tag]) for layer in layers] for tag in names])
     return figure_by_layer(counts, names, layers, f"Layers of the {k} strongest neurons of each tag")
 
@@ -164,7 +164,7 @@ def _layers(result: Result) -> Figure:
 def figure_by_layer(
     counts: Int[ndarray, "names layers"], names: Sequence[str], layers: Sequence[int], title: str
 ) -> Figure:
-    """How many key neurons lie in each layer, a row for each name."""
+    """Number of key neurons in each layer, one row per name."""
     names = labels_of(names)
     figure, axes = _figure(max(4.5, 0.35 * len(layers) + 2.5) + room_for(names), 0.3 * len(names) + 1.5)
     image: Any = axes.imshow(counts, cmap="Blues", aspect="auto", vmin=0)

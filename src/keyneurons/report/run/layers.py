@@ -1,4 +1,4 @@
-"""What the layers yielded one by one: figures, and a line for the summary."""
+"""Results of single layers: figures, and a line of the summary."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from keyneurons.pipeline.evidence import ControlResult
 from keyneurons.pipeline.experiment import Result
 from keyneurons.pipeline.layers import OneLayer, layer_metrics
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.phrases import counted
 from keyneurons.report.run.figures import CONTROL, KEY, colours
 
 if TYPE_CHECKING:
@@ -22,56 +23,56 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = (("black", ":"), ("#d55e00", "-"), (CONTROL, "--"), (CONTROL, ":"), ("#009e73", "-."), ("#56b4e9", "-."))
-"""Colours and lines of the controls that have one curve, in the order of the configuration."""
+"""Colours and line styles of controls with a single draw, in the order of the configuration."""
 
 
 def draw_layers(result: Result, folder: Path) -> None:
-    """Draw the accuracy over the layers and, where there are concepts, their accuracies and cosines."""
+    """Draw the accuracy by layer and the accuracies and cosines of concepts, if any."""
     if not any(result.layers.read_at.values()):
         return
     save(_accuracies(result), folder / "accuracy_by_layer.png")
-    if any(one.concepts for found in result.layers.read_at.values() for one in found):
+    if any(one.concepts for layers in result.layers.read_at.values() for one in layers):
         save(_concept_accuracies(result), folder / "concepts.png")
         save(_cosines(result), folder / "concept_cosine.png")
 
 
 def layer_facts(result: Result) -> Iterator[str]:
-    """One sentence a place of reading."""
+    """One sentence for each reading position."""
     m = result.metrics
-    for read_at, found in result.layers.read_at.items():
-        if not found:
+    for read_at, layers in result.layers.read_at.items():
+        if not layers:
             continue
         best = f"{m[f'layers/{read_at}/best_test_accuracy']:.3f} in layer {m[f'layers/{read_at}/best_layer']:.0f}"
-        drawn = {name: each for name, each in found[0].evidence.controls.items() if each.spread is not None}
-        against = "".join(_beaten(found, name, control) for name, control in drawn.items())
-        yield f"layer by layer, read at the {read_at}: {best}, the best on dev{against}"
+        drawn = {name: each for name, each in layers[0].evidence.controls.items() if each.spread is not None}
+        compared = "".join(_beaten(layers, name, control) for name, control in drawn.items())
+        yield f"layer by layer, read at the {read_at}: accuracy {best} (best layer on dev){compared}"
 
 
-def _beaten(found: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
-    """In how many layers the key neurons beat a control with several draws, and by how much on average."""
-    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in found)
+def _beaten(layers: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
+    """Number of layers where the key neurons beat a control, and mean difference."""
+    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in layers)
     least = 1 / (1 + len(control.accuracy))
-    told = f"in {beaten} of {len(found)} layers" if least <= ALPHA else f"(p cannot be below {least:.3f})"
-    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in found])
-    return f"; better than {control.label} {told}, by {mean:.3f} on average"
+    share = f"in {beaten} of {counted(len(layers), 'layer')}" if least <= ALPHA else f"(p cannot be below {least:.3f})"
+    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in layers])
+    return f"; better than {control.label} {share}, by {mean:.3f} on average"
 
 
 def _accuracies(result: Result) -> Figure:
-    """The key neurons and every control over the layers; of controls with several draws a band."""
+    """Accuracy of key neurons and controls by layer; controls with several draws as bands."""
     figure, panels = _panels(result)
-    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
-        at = [one.layer for one in found]
+    for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
+        at = [one.layer for one in layers]
         styles = cycle(STYLES)
-        for name, control in found[0].evidence.controls.items() if found else ():
-            mean = np.array([one.metrics[control_accuracy(name)] for one in found])
+        for name, control in layers[0].evidence.controls.items() if layers else ():
+            mean = np.array([one.metrics[control_accuracy(name)] for one in layers])
             if control.spread is not None:
-                std = np.array([one.metrics[control_spread(name)] for one in found])
+                std = np.array([one.metrics[control_spread(name)] for one in layers])
                 axes.fill_between(at, mean - 2 * std, mean + 2 * std, color=CONTROL, alpha=0.4, lw=0)
                 axes.plot(at, mean, color=CONTROL, label=f"{control.label} (± 2 std)")
             else:
                 colour, line = next(styles)
                 axes.plot(at, mean, line, color=colour, label=control.label)
-        axes.plot(at, [one.metrics[ACCURACY] for one in found], marker=".", color=KEY, label="key neurons")
+        axes.plot(at, [one.metrics[ACCURACY] for one in layers], marker=".", color=KEY, label="key neurons")
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("accuracy on test words")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
@@ -82,23 +83,23 @@ def _concept_accuracies(result: Result) -> Figure:
     names = result.text.labels.names
     labels = labels_of(names)
     figure, panels = _panels(result, room_for(labels))
-    for axes, (read_at, found) in zip(panels, result.layers.read_at.items(), strict=True):
-        curves = layer_metrics(read_at, found)
+    for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
+        curves = layer_metrics(read_at, layers)
         for tag, label, colour in zip(names, labels, colours(len(names)), strict=True):
             for kind, style in (("cav", "-"), ("car", "--")):
                 curve = curves.get(f"layer/{read_at}/{kind}/accuracy/{tag}", {})
-                told = in_legend(f"{label} ({kind.upper()})")
-                axes.plot(list(curve), list(curve.values()), style, marker=".", color=colour, label=told)
+                name = in_legend(f"{label} ({kind.upper()})")
+                axes.plot(list(curve), list(curve.values()), style, marker=".", color=colour, label=name)
         axes.axhline(0.5, color=CONTROL, lw=0.8)
         axes.set_title(f"read at the {read_at}", fontsize=10)
-        axes.set_ylabel("tag against others on test words")
+        axes.set_ylabel("accuracy, tag against others (test words)")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return figure
 
 
 def _cosines(result: Result) -> Figure:
     shown = {
-        at: mean_cosine(found) for at, found in result.layers.read_at.items() if any(one.concepts for one in found)
+        at: mean_cosine(layers) for at, layers in result.layers.read_at.items() if any(one.concepts for one in layers)
     }
     labels = labels_of(next(iter(shown.values()))[0])
     size = max(3.0, 0.5 * len(labels) + 1.6) + room_for(labels)
@@ -117,7 +118,7 @@ def _cosines(result: Result) -> Figure:
 
 
 def _panels(result: Result, room: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A panel for every place of reading, over the layers; ``room`` in inches for the legend."""
+    """One panel per reading position over the layers; ``room`` for the legend in inches."""
     figure = new_figure(5.0 * len(result.layers.read_at) + 1.8 + room, 3.6)
     panels = list(figure.subplots(1, len(result.layers.read_at), squeeze=False, sharey=True)[0])
     for axes in panels:

@@ -1,4 +1,4 @@
-"""What lesions did: a table, figures, the verdict."""
+"""Results of lesions: table, figures and verdict."""
 
 from __future__ import annotations
 
@@ -14,112 +14,118 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.markup import block, table
+from keyneurons.report.phrases import counted
 from keyneurons.report.run.figures import colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-READINGS = {"tag_mass": "probability that a word of the right tag comes next"}
+READOUTS = {"tag_mass": "probability that a word of the correct tag comes next"}
 
 
-def write_continuations(found: Generated, folder: Path) -> None:
-    """Write what the model generated, prompt by prompt."""
-    write_text(folder / "generated.md", _side_by_side(found))
+def write_continuations(result: Generated, folder: Path) -> None:
+    """Write the generated texts, prompt by prompt."""
+    write_text(folder / "generated.md", _side_by_side(result))
 
 
-def lesion_verdict(found: LesionResult) -> str:
-    """One plain sentence: whether the model needs a tag's key neurons for its words more than for others."""
-    family = found.study.families[0]
-    double = found.against[family].dissociation
+def lesion_verdict(result: LesionResult) -> str:
+    """State whether lesions of a tag's key neurons affect its own words more than other words."""
+    family = result.study.families[0]
+    double = result.families[family].dissociation
     if double is None:
         return ""
-    figures = f"{double.diagonal_advantage:+.4f} bits a word beyond {family} sets, p = {double.p_value:.3f}"
+    figures = f"{double.diagonal_advantage:+.4f} bits per word beyond {family} sets, p = {double.p_value:.3f}"
     pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none"
-    mode = found.study.lesion.mode
-    if double.p_value <= found.study.alpha:
-        return f"Lesions ({mode}) hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
-    return f"Lesions ({mode}) do not hurt a tag's own words more than others: {figures}; double dissociations: {pairs}."
+    hurt = "hurt" if double.p_value <= result.study.alpha else "do not hurt"
+    return (
+        f"Lesions ({result.study.lesion.mode}) {hurt} a tag's own words more than other words: {figures}; "
+        f"double dissociations: {pairs}."
+    )
 
 
-def lesion_rows(found: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """The table by tag: its words, intact bits, the change with its interval, the controls with their p."""
+def lesion_rows(result: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and rows of the table of tags: words, bits, change with interval, controls."""
     head = ["tag", "words", "intact bits", "change", "95 % interval"]
-    head += [f"{family.replace('_', ' ')} (p)" for family in found.against]
+    head += [f"{family.replace('_', ' ')} (p)" for family in result.families]
     rows = []
-    for i, tag in enumerate(found.tags):
-        low, high = found.intervals[tag]
-        row = [tag, str(found.words[tag]), f"{found.intact[tag]:.2f}", f"{found.change[i, i]:+.3f}"]
+    for i, tag in enumerate(result.tags):
+        low, high = result.intervals[tag]
+        row = [tag, str(result.words[tag]), f"{result.intact[tag]:.2f}", f"{result.change[i, i]:+.3f}"]
         row.append(f"{low:+.3f} to {high:+.3f}")
-        effects = [against.effects[tag] for against in found.against.values()]
+        effects = [family.effects[tag] for family in result.families.values()]
         row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
         rows.append(tuple(row))
     return tuple(head), rows
 
 
-def lesion_facts(found: LesionResult) -> Iterator[str]:
-    """What else is worth a line."""
-    if found.without:
-        yield f"not lesioned, since they have no key neurons: {', '.join(found.without)}"
-    if found.guard:
-        mean = float(np.mean(list(found.guard.values())))
+def lesion_facts(result: LesionResult) -> Iterator[str]:
+    """Further lines of the summary."""
+    if result.without:
+        yield f"not lesioned (no key neurons): {', '.join(result.without)}"
+    if result.guard:
+        mean = float(np.mean(list(result.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
-    n_pairs, sets = len(found.tags) * (len(found.tags) - 1) // 2, found.study.sets
-    if n_pairs / (1 + sets) > found.study.alpha:
-        needed = math.ceil(n_pairs / found.study.alpha - 1e-9) - 1
-        yield f"with {sets} sets no single pair of {n_pairs} can stand as a double dissociation: {needed} are needed"
-    for family, against in found.against.items():
-        if against.mismatch is not None:
+    n_pairs, sets = len(result.tags) * (len(result.tags) - 1) // 2, result.study.sets
+    if n_pairs / (1 + sets) > result.study.alpha:
+        needed = math.ceil(n_pairs / result.study.alpha - 1e-9) - 1
+        yield (
+            f"with {sets} sets, no double dissociation among {counted(n_pairs, 'pair')} of tags can be significant: "
+            f"use {needed} sets"
+        )
+    for family, effects in result.families.items():
+        if effects.mismatch is not None:
             yield (
-                f"sets matched by {family} differ from the key neurons by {against.mismatch:.3f} of the ranks "
-                "(random sets by a third)"
+                f"sets matched in {family}: mean rank difference to the key neurons {effects.mismatch:.3f} "
+                "(about 1/3 for random sets)"
             )
-    first = found.study.families[0]
-    for name, reading in found.readings.items():
-        told = ", ".join(
-            f"{tag} {reading.intact[tag]:.3f} -> {reading.lesioned[tag]:.3f} "
-            f"({first} sets {reading.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
-            for tag, effect in reading.against[first].items()
+    first = result.study.families[0]
+    for name, readout in result.readouts.items():
+        by_tag = ", ".join(
+            f"{tag} {readout.intact[tag]:.3f} -> {readout.lesioned[tag]:.3f} "
+            f"({first} sets {readout.intact[tag] - effect.control_mean:.3f}, p {effect.p_value:.3f})"
+            for tag, effect in readout.families[first].items()
         )
-        yield f"{READINGS.get(name, name.replace('_', ' '))}: {told}"
-    if (pairs := found.pairs) is not None:
-        told = ", ".join(
-            f"{tag} {pairs.accuracy[tag]:.3f} ({found.study.families[0]} sets {pairs.controls[tag]:.3f})"
-            for tag in found.tags
+        yield f"{READOUTS.get(name, name.replace('_', ' '))}: {by_tag}"
+    if (pairs := result.pairs) is not None:
+        by_tag = ", ".join(
+            f"{tag} {pairs.accuracy[tag]:.3f} ({result.study.families[0]} sets {pairs.controls[tag]:.3f})"
+            for tag in result.tags
         )
-        yield f"minimal pairs judged right: {pairs.accuracy['intact']:.3f} intact; under lesions {told}"
-    if (written := found.generated) is not None:
-        told = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
-        yield f"share of the tag in {len(written.prompts)} continued texts: {told}"
-    for share, changes in found.doses.items():
+        yield f"minimal pairs judged correctly: {pairs.accuracy['intact']:.3f} intact; under lesions {by_tag}"
+    if (written := result.generated) is not None:
+        by_tag = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
+        yield f"share of the tag in {counted(len(written.prompts), 'generated text')}: {by_tag}"
+    for share, changes in result.doses.items():
         if share < 1:
-            yield f"the strongest {share:.0%} of each set: {np.mean(list(changes.values())):+.3f} bits on own words"
+            mean = float(np.mean(list(changes.values())))
+            yield f"lesion of the strongest {share:.0%} of each set: {mean:+.3f} bits on own words"
 
 
-def draw_lesions(found: LesionResult, folder: Path) -> None:
-    """Draw the change of every tag's words under the lesion of every tag's set, and the doses if there are several."""
-    save(_matrix(found), folder / "lesion.png")
-    if len(found.doses) > 1:
-        save(_doses(found), folder / "lesion_doses.png")
+def draw_lesions(result: LesionResult, folder: Path) -> None:
+    """Draw the matrix of changes (lesioned by measured tag) and several doses, if any."""
+    save(_matrix(result), folder / "lesion.png")
+    if len(result.doses) > 1:
+        save(_doses(result), folder / "lesion_doses.png")
 
 
-def _side_by_side(found: Generated) -> str:
-    """What the model wrote, prompt by prompt."""
+def _side_by_side(result: Generated) -> str:
+    """The generated texts as Markdown, prompt by prompt."""
     lines = []
-    for i, prompt in enumerate(found.prompts):
-        rows = [("intact", found.intact[i])]
-        for tag in found.lesioned:
-            rows += [(tag, found.lesioned[tag][i]), (f"control of {tag}", found.controls[tag][i])]
-        shown = [(who, " ".join(text.split())) for who, text in rows]
+    for i, prompt in enumerate(result.prompts):
+        rows = [("intact", result.intact[i])]
+        for tag in result.lesioned:
+            rows += [(tag, result.lesioned[tag][i]), (f"control of {tag}", result.controls[tag][i])]
+        shown = [(condition, " ".join(text.split())) for condition, text in rows]
         lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
 
 
-def _matrix(found: LesionResult) -> Figure:
-    family = found.study.families[0]
-    double = found.against[family].dissociation
-    values = found.change if double is None else double.beyond
-    names = labels_of(found.tags)
+def _matrix(result: LesionResult) -> Figure:
+    family = result.study.families[0]
+    double = result.families[family].dissociation
+    values = result.change if double is None else double.beyond
+    names = labels_of(result.tags)
     size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
     figure = new_figure(size + 1.2, size)
     axes = figure.add_subplot()
@@ -133,20 +139,20 @@ def _matrix(found: LesionResult) -> Figure:
         dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
         axes.text(j, i, f"{round(float(values[i, j]), 2) + 0.0:+.2f}", ha="center", va="center", fontsize=7, color=dark)
     axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
-    figure.colorbar(image, ax=axes, label="bits a word", shrink=0.8)
+    figure.colorbar(image, ax=axes, label="bits per word", shrink=0.8)
     return figure
 
 
-def _doses(found: LesionResult) -> Figure:
-    labels = labels_of(found.tags)
+def _doses(result: LesionResult) -> Figure:
+    labels = labels_of(result.tags)
     figure = new_figure(6.0 + room_for(labels), 3.4)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
-    for tag, label, colour in zip(found.tags, labels, colours(len(labels)), strict=True):
-        changes = [of_tags[tag] for of_tags in found.doses.values()]
-        axes.plot(list(found.doses), changes, ".-", color=colour, label=in_legend(label))
-    mean = [float(np.mean(list(changes.values()))) for changes in found.doses.values()]
-    axes.plot(list(found.doses), mean, color="black", lw=2.5, label="mean")
+    for tag, label, colour in zip(result.tags, labels, colours(len(labels)), strict=True):
+        changes = [of_tags[tag] for of_tags in result.doses.values()]
+        axes.plot(list(result.doses), changes, ".-", color=colour, label=in_legend(label))
+    mean = [float(np.mean(list(changes.values()))) for changes in result.doses.values()]
+    axes.plot(list(result.doses), mean, color="black", lw=2.5, label="mean")
     axes.set_xlabel("share of the set that is lesioned")
     axes.set_ylabel("change on own words (bits)")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)

@@ -1,8 +1,8 @@
-"""What a run says to its reader: the verdict, the table by tag, the figures beside their controls."""
+"""The summary of a run: verdict, table of tags, accuracies with their controls, further facts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyneurons.data.word_features import CONFOUNDS
@@ -11,16 +11,29 @@ from keyneurons.pipeline.evidence import ControlResult, Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
+from keyneurons.report.phrases import counted, describe_layers, listed
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
+
+CONFOUND_LABELS = {
+    "tokens": "word length in tokens",
+    "position": "position",
+    "log_frequency": "log frequency",
+    "capitalised": "capitals",
+    "sentence_initial": "sentence-initial position",
+}
+RESAMPLES = {
+    "halves": "two halves of the train sentences",
+    "bootstrap": "two bootstrap resamples of the train sentences",
+}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Everything shown on the console and in the run's description.
+    """The content of the console output and of the run's description in MLflow.
 
-    ``columns`` head the table by tag, whose cells are in ``tags``; a cell is ``-`` where there is nothing to say.
-    ``lesions`` is a table of its own, its head first; empty if there were none.
+    ``columns`` is the head of the table of tags and ``tags`` its rows; ``-`` marks missing values.
+    ``lesions`` is the table of lesions, head first; empty without lesions.
     """
 
     title: str
@@ -33,36 +46,32 @@ class Summary:
 
 
 def summarise(result: Result) -> Summary:
-    """Put a result into words and numbers."""
+    """Summarise the result of a run."""
     read = result.experiment.read
     rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"{layers_told(result.key.sets.layers)}: {rule.top_k} key neurons per tag by {result.experiment.method}"
+        f"{describe_layers(result.key_neurons.sets.layers)}: {counted(rule.top_k, 'key neuron')} per tag "
+        f"by {result.experiment.method}"
     )
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()
-    told = verdict(result)
+    sentences = verdict(result)
     if result.lesions is not None:
-        head, of_tags = lesion_rows(result.lesions)
-        lesions = (head, *of_tags)
-        told = f"{told} {lesion_verdict(result.lesions)}".strip()
-    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), lesions, told)
-
-
-def layers_told(layers: Sequence[int]) -> str:
-    """Which layers, in a few words."""
-    return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
+        head, by_tag = lesion_rows(result.lesions)
+        lesions = (head, *by_tag)
+        sentences = f"{sentences} {lesion_verdict(result.lesions)}".strip()
+    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), lesions, sentences)
 
 
 def verdict(result: Result) -> str:
-    """A plain sentence for each control with several draws: whether the key neurons beat it."""
-    key = result.evidence.key
+    """One sentence for each control with several draws: whether the key neurons beat it."""
+    key = result.evidence.key_neurons
     if key is None:
         rule = result.experiment.selection.rule
         return (
-            f"No key neurons: none of any tag passes threshold.kind={rule.threshold}, "
+            f"No key neurons: no neuron passes threshold.kind={rule.threshold}, "
             f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
     accuracy = key.scores.accuracy
@@ -78,12 +87,12 @@ def _against(accuracy: float, control: ControlResult) -> str:
     if p_value is not None and p_value <= ALPHA:
         return f"Key neurons beat {control.label}: {figures}."
     least = 1 / (n + 1)
-    hint = f" With {n} sets p cannot be below {least:.3f}: draw more of them." if least > ALPHA else ""
+    hint = f" With {n} sets, p cannot be below {least:.3f}: draw more sets." if least > ALPHA else ""
     return f"Key neurons are not distinguishable from {control.label}: {figures}.{hint}"
 
 
 def markdown(summary: Summary) -> str:
-    """The summary as the description of an MLflow run."""
+    """Format the summary as the description of an MLflow run."""
     lines = [f"### {block(summary.title)}", "", f"**{inline(summary.verdict)}**", ""]
     lines += [*table(("accuracy on test words", ""), summary.accuracies), "", *table(summary.columns, summary.tags)]
     if summary.lesions:
@@ -93,13 +102,16 @@ def markdown(summary: Summary) -> str:
 
 
 def _tag_columns(result: Result) -> dict[str, list[str]]:
-    """The table by tag: words, neurons where some tag has fewer than asked for, the best one, F1, stability."""
-    names, m, sets = result.text.labels.names, result.metrics, result.key.sets
-    asked = result.experiment.selection.rule.max_size(len(sets.layers))
+    """Columns of the table of tags: words, best neuron, F1, stability.
+
+    The number of neurons has a column if some tag has fewer than requested.
+    """
+    names, m, sets = result.text.labels.names, result.metrics, result.key_neurons.sets
+    requested = result.experiment.selection.rule.max_size(len(sets.layers))
     best = [next(iter(sets.tags[tag]), None) for tag in names]
     columns = {"train words": [str(count) for count in result.text.labels.counts("train")]}
-    if any(len(sets.tags[tag]) < asked for tag in names):
-        columns["neurons"] = [f"{len(sets.tags[tag])} of {asked}" for tag in names]
+    if any(len(sets.tags[tag]) < requested for tag in names):
+        columns["neurons"] = [f"{len(sets.tags[tag])} of {requested}" for tag in names]
     columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
     columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
     measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1"}
@@ -110,19 +122,21 @@ def _tag_columns(result: Result) -> dict[str, list[str]]:
 
 
 def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
-    """Accuracies with their controls, and once more on words of unseen types if they were measured."""
+    """Accuracies with their controls, repeated for words of unseen types if measured."""
     m = result.metrics
     size = f"{m[UNION_SIZE]:.0f}, {m[UNION_SHARE]:.0%} of the neurons read"
     rows = _accuracies_of(result.evidence, f" ({size})")
     if (unseen := result.unseen) is not None:
         tags, words = len(unseen.labels.names), len(unseen.labels.splits["test"].rows)
-        rows += [(f"the same on {words} test words of {tags} tags whose types train lacks", "")]
+        rows += [(f"on {words} test words of unseen types ({tags} tags)", "")]
         rows += [(f"  {name}", value) for name, value in _accuracies_of(unseen.evidence, "")]
     return tuple(rows)
 
 
 def _accuracies_of(evidence: Evidence, size: str) -> list[tuple[str, str]]:
-    rows = [] if evidence.key is None else [(f"key neurons{size}", f"{evidence.key.scores.accuracy:.3f}")]
+    rows = (
+        [] if evidence.key_neurons is None else [(f"key neurons{size}", f"{evidence.key_neurons.scores.accuracy:.3f}")]
+    )
     for control in evidence.controls.values():
         if control.spread is None:
             rows.append((control.label, f"{control.mean:.3f}"))
@@ -137,19 +151,17 @@ def _facts(result: Result) -> tuple[str, ...]:
     words = " / ".join(str(len(labels.splits[split].rows)) for split in SPLITS)
     facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
     if result.experiment.read.read_at == "prediction":
-        facts.append(
-            "read where the word is predicted; first words of sentences are left out (nothing but BOS before them)"
-        )
+        facts.append("read where the word is predicted; first words of sentences are excluded (only BOS precedes them)")
     if labels.left_out:
         facts.append(
             "excluded tags (too few training words): " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items())
         )
     if n := sum(treebank.duplicates_dropped.values()):
-        facts.append(f"{n} dev and test sentences dropped that stand in an earlier split")
+        facts.append(f"{counted(n, 'duplicate sentence')} dropped from dev and test")
     if n := treebank.unreadable_dropped:
-        facts.append(f"{n} words left out: the tokenizer has no token for them")
+        facts.append(f"{counted(n, 'unreadable word')} dropped (no token in the tokenizer)")
     if treebank.shared_spans:
-        facts.append(f"{treebank.shared_spans} words share the span of their multi-word token")
+        facts.append(f"{counted(treebank.shared_spans, 'word')} read at the shared span of a multi-word token")
     facts.append(
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
@@ -173,40 +185,33 @@ def _attribution_facts(result: Result) -> Iterator[str]:
     if attribute is None:
         return
     each = result.metrics["attribution/words"] / len(result.text.labels.names)
-    yield f"{each:.0f} train words of each tag attributed to the neurons where they are predicted"
-    if result.key.words.residuals:
-        name, worst = max(result.key.words.residuals.items(), key=lambda named: named[1])
-        yield f"their sums are off the change of the {attribute.method.target} by {worst:.2g} of it at most ({name})"
+    yield f"attributions of {each:.0f} train words per tag, at the position that predicts them"
+    if result.key_neurons.words.residuals:
+        name, worst = max(result.key_neurons.words.residuals.items(), key=lambda named: named[1])
+        yield f"largest completeness error: {worst:.2g} of the change of the {attribute.method.target} ({name})"
 
 
 def _reliability_facts(result: Result) -> Iterator[str]:
-    m, found = result.metrics, result.reliability
-    for kind, told in {"halves": "the two halves of the train sentences", "bootstrap": "two resamples of them"}.items():
-        if kind in found.stability:
-            both = m[f"stability/{kind}/jaccard"], m[f"stability/{kind}/expected_jaccard"]
-            yield f"sets by {told} have a Jaccard of {both[0]:.3f} on average, {both[1]:.3f} expected by chance"
-    if found.confounds is not None:
+    m, checks = result.metrics, result.reliability
+    for kind, label in RESAMPLES.items():
+        if kind in checks.stability:
+            mean, chance = m[f"stability/{kind}/jaccard"], m[f"stability/{kind}/expected_jaccard"]
+            yield f"sets selected on {label} have a mean Jaccard index of {mean:.3f}, {chance:.3f} expected by chance"
+    if checks.confounds is not None:
         vanishing = [
-            f"{tag} {result.key.sets.site}.{n.layer}.{n.neuron}"
-            for tag in result.key.sets
-            for n, c in zip(result.key.sets.tags[tag], found.confounds[tag], strict=True)
+            f"{tag} {result.key_neurons.sets.site}.{n.layer}.{n.neuron}"
+            for tag in result.key_neurons.sets
+            for n, c in zip(result.key_neurons.sets.tags[tag], checks.confounds[tag], strict=True)
             if c.vanishes
         ]
         shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""
-        without = counted(len(vanishing), "key neuron")
-        yield f"{without} not significant after controlling for {_listed(CONFOUNDS)}{shown}"
-    if found.redundancy is not None:
+        subject = counted(len(vanishing), "key neuron") if vanishing else "no key neuron"
+        verb = "lose their" if len(vanishing) > 1 else "loses its"
+        confounds = listed([CONFOUND_LABELS[name] for name in CONFOUNDS])
+        yield f"{subject} {verb} significance when {confounds} are controlled for{shown}"
+    if checks.redundancy is not None:
         yield (
             f"{counted(int(m['selection/union_size']), 'key neuron')} in "
             f"{counted(int(m['redundancy/clusters']), 'cluster')} of correlated neurons; "
             f"their effective dimension is {m['redundancy/effective_dimension']:.1f}"
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things: ``1 key neuron``, ``2 key neurons``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}".replace("_", " ")

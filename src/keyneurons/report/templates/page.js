@@ -1,8 +1,8 @@
 "use strict";
-// A click on a column's head sorts a table by it; cells may give what to sort by as data-value.
+// A click on a column head sorts the table; a cell's data-value overrides its text as sort key.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
-  const told = (cell) => cell.dataset.value ?? cell.textContent.trim();
+  const sortKey = (cell) => cell.dataset.value ?? cell.textContent.trim();
   heads.forEach((head, column) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -11,12 +11,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.addEventListener("click", () => {
       const down = head.getAttribute("aria-sort") === "descending";
       const up = head.getAttribute("aria-sort") === "ascending";
-      const numeric = [...table.tBodies[0].rows].some((row) => isNumber(told(row.cells[column])));
+      const numeric = [...table.tBodies[0].rows].some((row) => isNumber(sortKey(row.cells[column])));
       const sign = up ? -1 : down ? 1 : numeric ? -1 : 1;
       heads.forEach((other) => other.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
       const rows = [...table.tBodies[0].rows];
-      rows.sort((a, b) => compare(told(a.cells[column]), told(b.cells[column]), sign));
+      rows.sort((a, b) => compare(sortKey(a.cells[column]), sortKey(b.cells[column]), sign));
       table.tBodies[0].append(...rows);
     });
   });
@@ -27,12 +27,12 @@ function isNumber(text) {
 function compare(a, b, sign) {
   const numbers = [a, b].map((text) => (isNumber(text) ? Number(text.replace("\u2212", "-").replace(/[,%]/g, "")) : null));
   if (numbers[0] !== null && numbers[1] !== null) return sign * (numbers[0] - numbers[1]);
-  if (numbers[0] !== null || numbers[1] !== null) return numbers[0] === null ? 1 : -1; // what is no number comes last
+  if (numbers[0] !== null || numbers[1] !== null) return numbers[0] === null ? 1 : -1; // text comes after numbers
   return sign * a.localeCompare(b);
 }
-// Words that tell something when they are pointed at: one stop of the Tab key a sentence, arrow keys within it.
+// Words with tooltips: each sentence is one tab stop, arrow keys move between its words.
 for (const sentence of document.querySelectorAll("[data-roving]")) {
-  const words = [...sentence.querySelectorAll("[data-told]")];
+  const words = [...sentence.querySelectorAll("[data-tooltip]")];
   words.forEach((word, place) => { word.tabIndex = place === 0 ? 0 : -1; });
   const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity };
   sentence.addEventListener("keydown", (event) => {
@@ -42,7 +42,7 @@ for (const sentence of document.querySelectorAll("[data-roving]")) {
     words[Math.max(0, Math.min(words.length - 1, place + steps[event.key]))].focus();
   });
   const point = (event) => {
-    const word = event.target.closest("[data-told]");
+    const word = event.target.closest("[data-tooltip]");
     if (!word) return;
     word.classList.toggle("end", word.getBoundingClientRect().left > innerWidth / 2);
     if (event.type !== "focusin") return;

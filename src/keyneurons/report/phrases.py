@@ -1,0 +1,20 @@
+"""Phrases of reports: counted nouns, enumerations, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: ``1 key neuron``, ``2 key neurons``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """An enumeration: ``a, b and c``."""
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def describe_layers(layers: Sequence[int]) -> str:
+    """Short description of layers: ``layer 8``, or their number if more than eight."""
+    return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
