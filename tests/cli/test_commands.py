@@ -99,7 +99,7 @@ def test_the_cache_is_listed_and_pruned(
         listed = call("cache", "list")
         *entries, total = listed.out.splitlines()
         assert len(entries) == 3
-        assert all("llama (sha256-" in entry and "1 arrays" in entry for entry in entries)
+        assert all("llama (sha256-" in entry and "1 array," in entry for entry in entries)
         assert total.startswith("3 entries")
         assert call("cache", "prune", "--older-than", "1").out.startswith("removed 0 entries")
         assert call("cache", "prune", "--older-than", "0").out.startswith("removed 3 entries")
@@ -124,5 +124,5 @@ def test_sending_many_folders_names_each(call: Command, place: Place) -> None:
     (folder / "mlflow_run.json").unlink()
     ended = call("log", str(folder), "--set", "tracking.uri=sqlite:///second.db")
     assert ended.status == 0, ended.err
-    assert ended.out.startswith(f"{folder} is run ")
+    assert ended.out.startswith(f"sent {folder} to sqlite:///")
     assert Path("second.db").is_file()

@@ -169,7 +169,7 @@ def test_an_experiment_leaves_out_what_is_no_run_and_names_it(
     client.set_terminated(second, status="KILLED")
     ended = compare("experiment=keyneurons")
     assert ended.status == 0, ended.err
-    assert "6 finished; 1 left out (no key_neurons.json); 1 left out (status FAILED); 1 left out" in " ".join(
+    assert "6 finished; 1 excluded (no key_neurons.json); 1 excluded (status FAILED); 1 excluded" in " ".join(
         ended.out.split()
     )
     assert "Excluded, no key_neurons.json: sweep of 8" in ended.out
@@ -215,7 +215,7 @@ def test_a_config_of_another_version_is_told_in_a_line(kept: Kept) -> None:
 WRONG: list[tuple[list[str], str]] = [
     (["sweep=" + "0" * 32], "has no run '00000000000000000000000000000000'"),
     (["sweep="], "sweep= must not be empty"),
-    (["experiment=nowhere"], "has no experiment 'nowhere', only "),
+    (["experiment=nowhere"], "has no experiment 'nowhere'; it has "),
     (["filter="], "filter= must not be empty"),
     (["filter=  "], "filter= must not be empty"),
     (["filter=top_k is 3"], "Invalid clause"),
@@ -226,7 +226,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["experiment=keyneurons", "share=half"], "share must lie above 0 and be at most 1, got 'half'"),
     (["experiment=keyneurons", "share="], "share must lie above 0 and be at most 1, got ''"),
     (["experiment=keyneurons", "share=nan"], "share must lie above 0 and be at most 1, got 'nan'"),
-    (["experiment=keyneurons", "top_k=3"], "beside experiment= compare takes share= and tracking.uri=, got top_k=3"),
+    (["experiment=keyneurons", "top_k=3"], "compare takes only experiment=, share= and tracking.uri=, got top_k=3"),
     (["sweep=outputs/2026-01-01"], "has no run 'outputs/2026-01-01'"),
     (["sweep=\u00e9"], "has no run '\u00e9'"),
     (["sweep"], "sweep= must not be empty"),
@@ -246,12 +246,12 @@ def test_a_mistake_is_told_in_a_line(compare: Command, overrides: list[str], mes
 
 def test_a_run_that_is_no_sweep(compare: Command, kept: Kept) -> None:
     run = next(iter(kept.runs.values()))
-    assert f"run {run} is no sweep: no run in" in compare(f"sweep={run}").error
+    assert f"run {run} is not a sweep: it has no child runs in" in compare(f"sweep={run}").error
 
 
 def test_no_run_with_key_neurons(compare: Command, kept: Kept) -> None:
     error = compare("filter=tags.overrides LIKE '%'").error
-    assert "none of 1 runs is finished and has key neurons (no key_neurons.json: sweep of 8" in error
+    assert "no run is finished and has key neurons (of 1 run; no key_neurons.json: sweep of 8" in error
 
 
 def test_a_sweep_of_failures_has_no_comparison(kept: Kept, tmp_path: Path) -> None:

@@ -43,13 +43,13 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     first, second, last = ended.err.strip().splitlines()
     assert first == "keyneurons: error: #1: [Errno 28] No space left on device"
     assert second.startswith("keyneurons: error: #2: MLflow at sqlite:///")
-    assert "database or disk is full; the run is complete in its folder, send it later with: " in second
+    assert "database or disk is full; the run's folder is complete, send it later with: " in second
     parent, *children = sorted(runs_in(tmp_path), key=lambda run: PARENT in run.data.tags)
     assert last.endswith(f"resume with: keyneurons -m resume={parent.info.run_id}")
     assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED"]
     resumed = call("-m", f"resume={parent.info.run_id}")
     assert (resumed.status, resumed.err) == (0, "")
-    assert resumed.out.startswith("resuming a sweep: 2 of 3 jobs are done\n")
+    assert resumed.out.startswith("resuming a sweep: 2 of 3 jobs finished\n")
     assert "sent now" in resumed.out
     statuses = {run.info.run_name: run.info.status for run in runs_in(tmp_path) if run.info.status == "FINISHED"}
     assert len(statuses) == 4  # the parent and three jobs

@@ -306,13 +306,16 @@ def test_at_the_prediction_first_words_have_no_colour(
         ({}, "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none"),
         ({"tag": "NOUN", "neuron": "mlp.2.7"}, "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got both"),
         ({"tag": "NOUNS"}, "the run has no tag 'NOUNS'; it has DET, NOUN, PRON, VERB"),
-        ({"neuron": "mlp.2.48"}, "the run read mlp.LAYER.NUMBER with LAYER 2 and NUMBER 0..47, got 'mlp.2.48'"),
-        ({"neuron": "mlp.1.7"}, "the run read mlp.LAYER.NUMBER with LAYER 2 and NUMBER 0..47, got 'mlp.1.7'"),
-        ({"neuron": "residual.2.7"}, "with LAYER 2 and NUMBER 0..47, got 'residual.2.7'"),
-        ({"neuron": "<b>"}, "with LAYER 2 and NUMBER 0..47, got '<b>'"),
-        ({"neuron": "mlp.2.-1"}, "with LAYER 2 and NUMBER 0..47, got 'mlp.2.-1'"),
-        ({"neuron": "mlp.2.\u0663"}, "with LAYER 2 and NUMBER 0..47, got 'mlp.2.\u0663'"),
-        ({"neuron": ""}, "with LAYER 2 and NUMBER 0..47, got ''"),
+        (
+            {"neuron": "mlp.2.48"},
+            "must be mlp.LAYER.NUMBER with LAYER in 2 and NUMBER in 0..47, got 'mlp.2.48'",
+        ),
+        ({"neuron": "mlp.1.7"}, "must be mlp.LAYER.NUMBER with LAYER in 2 and NUMBER in 0..47, got 'mlp.1.7'"),
+        ({"neuron": "residual.2.7"}, "with LAYER in 2 and NUMBER in 0..47, got 'residual.2.7'"),
+        ({"neuron": "<b>"}, "with LAYER in 2 and NUMBER in 0..47, got '<b>'"),
+        ({"neuron": "mlp.2.-1"}, "with LAYER in 2 and NUMBER in 0..47, got 'mlp.2.-1'"),
+        ({"neuron": "mlp.2.\u0663"}, "with LAYER in 2 and NUMBER in 0..47, got 'mlp.2.\u0663'"),
+        ({"neuron": ""}, "with LAYER in 2 and NUMBER in 0..47, got ''"),
         ({"tag": ""}, "the run has no tag ''; it has DET, NOUN, PRON, VERB"),
         ({"tag": "noun"}, "the run has no tag 'noun'; it has DET, NOUN, PRON, VERB"),
     ],
@@ -326,13 +329,13 @@ def test_what_is_not_there_is_told_in_one_line(
 def test_what_is_no_run_is_told_in_one_line(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
     check(lambda: inspect("0123456789abcdef", tag="NOUN"), "has no run '0123456789abcdef'")
     check(lambda: inspect(" ", tag="NOUN"), "the run must be its MLflow id or its folder under outputs/, got ''")
-    check(lambda: inspect(str(tmp_path), tag="NOUN"), "holds no finished run of one method: run.json, config.yaml")
+    check(lambda: inspect(str(tmp_path), tag="NOUN"), "contains no finished run of one method: run.json, config.yaml")
     check(lambda: inspect(store.runs["correlation"], tag="NOUN", here=tmp_path), "there are no runs:")
     client = client_of(store.folder)
     begun = client.create_run(runs_in(store.folder)[0].info.experiment_id)
     check(lambda: inspect(begun.info.run_id, tag="NOUN"), "mlflow.db: its status is RUNNING")
     client.delete_run(begun.info.run_id)
-    check(lambda: inspect(store.runs["correlation"], "top_k=5", tag="NOUN"), "is taken from the run, got top_k=5")
+    check(lambda: inspect(store.runs["correlation"], "top_k=5", tag="NOUN"), "(the run sets the rest), got top_k=5")
 
 
 def test_a_treebank_that_has_changed_is_refused(
@@ -360,7 +363,7 @@ def test_what_is_no_longer_there_is_told_with_the_run(store: Store, inspect: Cal
     with taken_away(store.artifacts("correlation") / "config.yaml"):
         check(lambda: inspect(run, tag="NOUN"), f"run {named} has no config.yaml in sqlite")
     with taken_away(store.artifacts("correlation")):
-        check(lambda: inspect(run, tag="NOUN"), "mlflow.db, though it had one when it ended")
+        check(lambda: inspect(run, tag="NOUN"), "mlflow.db (deleted after the run)")
 
 
 def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Callable[..., Page]) -> None:
@@ -400,7 +403,7 @@ def test_files_that_contradict_one_another(store: Store, inspect: Callable[..., 
     narrow = {name: np.ascontiguousarray(value[:, :-1]) for name, value in whole.items()}
     for tensors, names in ((narrow, tags), (whole, [*tags[1:], "ZZZ"]), ({"mlp.3": whole["mlp.2"]}, tags)):
         save_file(tensors, path, metadata={**facts, "tags": json.dumps(names)})
-        check(lambda: inspect(str(folder), tag="NOUN"), f"{path} is not of the same site, layers, neurons and tags")
+        check(lambda: inspect(str(folder), tag="NOUN"), f"{path} and key_neurons.json differ in site, layers, neurons")
     save_file(whole, path, metadata={**facts, "tags": json.dumps(tags)})
     assert inspect(str(folder), tag="NOUN").skipped == []
     for old, new in (
@@ -409,7 +412,7 @@ def test_files_that_contradict_one_another(store: Store, inspect: Callable[..., 
         ("read_at: word", "read_at: prediction"),
     ):
         with changed(folder / "config.yaml", old, new):
-            check(lambda: inspect(str(folder), tag="NOUN"), "config.yaml says")
+            check(lambda: inspect(str(folder), tag="NOUN"), " in config.yaml, but ")
     with changed(folder / "key_neurons.json", '"NOUN"', '"ZZZ"'):
         check(lambda: inspect(str(folder), tag="ZZZ"), "key_neurons.json of run")
 

@@ -38,7 +38,7 @@ def test_a_run_that_was_killed(environment: dict[str, str], call: Command, place
     assert killed.info.status == "RUNNING"
     ended = call(*place.small, *QUICK)
     assert ended.status == 0
-    assert ended.err == f"closed 1 run whose process was killed: {killed.info.run_name}\n"
+    assert ended.err == f"marked 1 run as KILLED because its process ended: {killed.info.run_name}\n"
     assert sorted(run.info.status for run in runs_in(tmp_path)) == ["FINISHED", "KILLED"]
     assert call("compare", "experiment=keyneurons").err == ""
 
@@ -69,7 +69,7 @@ def opened(call: Command, place: Place, tmp_path: Path) -> dict[str, str]:
 def test_only_what_is_certainly_gone_is_closed(call: Command, opened: dict[str, str], tmp_path: Path) -> None:
     ended = call("compare", "experiment=keyneurons")
     assert ended.status == 0
-    assert ended.err.startswith("closed 2 runs whose processes were killed: ")
+    assert ended.err.startswith("marked 2 runs as KILLED because their processes ended: ")
     client = client_of(tmp_path)
     killed = {name for name, run in opened.items() if client.get_run(run).info.status == "KILLED"}
     assert killed == {"sweep", "job"}
@@ -88,7 +88,7 @@ def test_every_way_to_open_a_store(
         told = call("inspect", done.info.run_id, "--tag", "NOUN").err
     else:
         told = call(*place.small, *QUICK).err
-    assert told.startswith("closed 2 runs whose processes were killed: ")
+    assert told.startswith("marked 2 runs as KILLED because their processes ended: ")
 
 
 WITHOUT_POWER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if os.geteuid() == 0 else []

@@ -94,7 +94,8 @@ def test_a_launcher_that_is_not_installed_is_told_in_one_line(
     ended = call("-m", f"hydra/launcher={option}", absent, *place.small, "top_k=2,3")
     assert ended.status == 1
     assert ended.error == (
-        f"keyneurons: error: hydra/launcher={option} is not installed; get it with: pip install 'keyneurons[{extra}]'"
+        f"keyneurons: error: hydra/launcher={option} is not installed; "
+        f"install it with: pip install 'keyneurons[{extra}]'"
     )
     assert not (tmp_path / "mlruns").exists()
 
@@ -165,7 +166,7 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     go_on = f"resume with: keyneurons -m resume={parent.info.run_id}"
     assert process.returncode == 1
     assert err.splitlines()[0] == (  # Python may warn of the semaphores that the worker held
-        f"keyneurons: error: TerminatedWorkerError: the process of a job ended before the job; {go_on}"
+        f"keyneurons: error: TerminatedWorkerError: the process of a job ended before the job finished; {go_on}"
     )
     assert statuses_in(tmp_path) == ("KILLED", ["FINISHED", "KILLED"])
     logs = [path.read_text("utf-8") for path in tmp_path.glob("outputs/*/*/[01]/keyneurons.log")]
@@ -178,10 +179,10 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     assert ended.status == 1
     why, last = ended.err.splitlines()
     assert why.startswith(f"keyneurons: error: #0: {tmp_path / 'broken.conllu'}:1: expected 10 columns")
-    assert last == f"keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; {go_on}"
+    assert last == f"keyneurons: error: 1 job failed (#0); the log is in the run of each; {go_on}"
     first, compared = ended.out.splitlines()
-    assert first == "resuming a sweep: 0 of 2 jobs are done"
-    assert compared.startswith("compared in ")
+    assert first == "resuming a sweep: 0 of 2 jobs finished"
+    assert compared.startswith("comparison: ")
     assert statuses_in(tmp_path) == ("FAILED", ["FAILED", "FINISHED", "FINISHED", "KILLED"])
     assert results_in(tmp_path) == expected
     assert set(expected[THREE]) >= {"metrics.json", "key_neurons.json", "scores mlp.2", "probe weight"}

@@ -53,7 +53,7 @@ def test_a_whole_folder_is_sent_once(unsent):
     run_id = log_finished(store, folder)
     (run,) = store.search("keyneurons", "")
     assert (run["id"], run["status"]) == (run_id, "FINISHED")
-    with pytest.raises(ValueError, match=f"is in MLflow already, as run {run_id}"):
+    with pytest.raises(ValueError, match=f"is already in MLflow, as run {run_id}"):
         log_finished(store, folder)
 
 
@@ -117,7 +117,7 @@ def test_nothing_from_outside_is_sent(unsent, tmp_path):
     refused(folder, store, str(folder / "more"), "symbolic link")
     (folder / "more").unlink()
     os.mkfifo(folder / "pipe")  # reading it would never end
-    refused(folder, store, str(folder / "pipe"), "no regular file")
+    refused(folder, store, str(folder / "pipe"), "a special file")
 
 
 def test_a_finished_run_is_not_overwritten(unsent, tmp_path):
@@ -137,7 +137,7 @@ def test_another_run_is_not_taken_for_it(unsent):
     other = store.create_run(store.connect(), "another", {"fingerprint": "0"}, None)
     facts = json.loads((folder / "run.json").read_text("utf-8"))
     (folder / "run.json").write_text(json.dumps({**facts, "run_id": other, "uri": store.uri}), "utf-8")
-    with pytest.raises(ValueError, match=f"run {other} .* is another than that of"):
+    with pytest.raises(ValueError, match=f"run {other} .* has another configuration than"):
         log_finished(store, folder)
     assert store.run(other)["status"] == "RUNNING"
     assert store.run(other)["metrics"] == {}
@@ -282,7 +282,7 @@ def test_no_run_stays_running_on_a_full_disk(finished, place, call, tmp_path):
     ended = call(*place.small, *QUICK, "hydra.run.dir=a")
     assert "No space left on device" in ended.error
     ended = call("log", str(finished))
-    assert f"{finished} was not sent and can be sent again later" in ended.error
+    assert f"{finished} was not sent; it can be sent later" in ended.error
     assert "No space left on device" in ended.error
     assert "\n" not in ended.error
     runs = MlflowClient(f"sqlite:///{tmp_path}/mlruns/mlflow.db").search_runs(["1"])
@@ -311,4 +311,4 @@ def test_a_description_longer_than_mlflow_keeps_says_where_the_rest_is(unsent):
     (folder / "summary.md").write_text("a line of a summary\n" * 1000)
     text = store.run(log_finished(store, folder))["tags"]["mlflow.note.content"]
     assert 7900 < len(text) <= 8000
-    assert text.endswith("a line of a summary\n\n(The rest is in summary.md among the artifacts.)\n")
+    assert text.endswith("a line of a summary\n\n(Truncated; the artifact summary.md has the full text.)\n")

@@ -85,7 +85,7 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
         "most frequent tag of the word",
         "majority tag",
         "matched random sets: accuracy",
-        f"Everything is in {folder.relative_to(folder.parents[2])}; compare runs with: keyneurons ui",
+        f"Results are in {folder.relative_to(folder.parents[2])}; compare runs with: keyneurons ui",
     ):
         assert said in first.out
 

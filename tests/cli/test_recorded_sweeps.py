@@ -131,10 +131,10 @@ def test_a_folder_of_options_is_recorded_and_given_again(call: Command, place: P
     parent, *_ = runs_in(tmp_path)
     for which in (str(folder), parent.info.run_id):
         told = call("-m", f"resume={which}").error
-        assert f"options of the folder '{options}'; if it is yours, give it again: --config-dir FOLDER" in told
+        assert f"options of the folder '{options}'; if you trust this folder, add --config-dir FOLDER" in told
         ended = call("--config-dir", "options", "-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
 
 
 def test_what_goes_on_with_a_sweep_names_its_folder_of_options(call: Command, place: Place, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, plac
     assert ended.status == 0, ended.err
     [folder] = output_folders(Path.cwd())
     shown = folder.relative_to(Path.cwd())
-    assert f"The tracking server {uri} is away; send this run later with: keyneurons log {shown}" in ended.out
+    assert f"The tracking server {uri} is unreachable; send this run later with: keyneurons log {shown}" in ended.out
     assert "matched random sets" in ended.out
     assert not Path("mlruns").exists()
     sent = call("log", str(shown))
@@ -73,7 +73,7 @@ def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, plac
     assert metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
     twice = call("log", str(shown))
     assert twice.status == 1
-    assert f"is in MLflow already, as run {run.info.run_id}" in twice.error
+    assert f"is already in MLflow, as run {run.info.run_id}" in twice.error
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_the_ui_answers_on_its_port(environment: dict[str, str], tmp_path: Path)
         )
         assert (busy.returncode, busy.stdout) == (1, "")
         assert busy.stderr.startswith(f"keyneurons: error: port {port} cannot be opened (Address already in use)")
-    assert f"MLflow on http://127.0.0.1:{port}" in (tmp_path / "server.log").read_text("utf-8")
+    assert f"MLflow UI at http://127.0.0.1:{port}" in (tmp_path / "server.log").read_text("utf-8")
     with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.1", port), timeout=2):
         pass
 
@@ -157,4 +157,4 @@ def test_a_port_that_another_process_has(call: Command) -> None:
 def test_the_ui_of_a_server_that_is_away(call: Command) -> None:
     ended = call("ui", "tracking=server", "tracking.uri=http://127.0.0.1:9")
     assert ended.status == 1
-    assert ended.error == "keyneurons: error: the tracking server http://127.0.0.1:9 does not answer"
+    assert ended.error == "keyneurons: error: the tracking server http://127.0.0.1:9 is unreachable"

@@ -26,8 +26,8 @@ def test_a_sweep_is_one_parent_with_its_children(command: Command, place: Place,
     assert [line.partition(" ")[0] for line in lines] == ["#0", "#1", "#2", "#3"]
     assert all("matched random sets" in line for line in lines)
     runs = runs_in(tmp_path)
-    assert last.startswith("compared in ")
-    assert last.endswith(f" and with run {runs[0].info.run_id}")
+    assert last.startswith("comparison: ")
+    assert last.endswith(f", also in run {runs[0].info.run_id}")
     assert (artifacts_of(runs[0]) / "comparison" / "report.html").is_file()
     [parent] = [run for run in runs if PARENT not in run.data.tags]
     children = [run for run in runs if run is not parent]
@@ -54,10 +54,10 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     assert why.startswith(f"keyneurons: error: #0: {broken}:1: expected 10 columns")
     parent, failed, finished = runs_in(tmp_path)
     assert end == (
-        "keyneurons: error: 1 of the jobs failed (#0); their runs keep the log; resume with: "
+        "keyneurons: error: 1 job failed (#0); the log is in the run of each; resume with: "
         f"keyneurons -m resume={parent.info.run_id}"
     )
-    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "compared"]
+    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "comparison:"]
     assert failed.data.tags[PARENT] == finished.data.tags[PARENT] == parent.info.run_id
     assert [run.info.status for run in (parent, failed, finished)] == ["FAILED", "FAILED", "FINISHED"]
     assert "expected 10 columns" in (artifacts_of(failed) / "keyneurons.log").read_text("utf-8")
@@ -67,11 +67,11 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
     first, *lines, last = ended.out.splitlines()
-    assert first == "resuming a sweep: 1 of 2 jobs are done"
-    assert last.startswith("compared in ")
+    assert first == "resuming a sweep: 1 of 2 jobs finished"
+    assert last.startswith("comparison: ")
     assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: Key neurons ")
     assert lines[1:] == [
-        f"#1 mlp.2 k3 correlation dataset.file=tiny.conllu: done before, as run {finished.info.run_id}"
+        f"#1 mlp.2 k3 correlation dataset.file=tiny.conllu: already finished, see run {finished.info.run_id}"
     ]
     runs = runs_in(tmp_path)
     assert [run.info.status for run in runs] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
@@ -98,7 +98,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
     ended = command(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs are done"
+    assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs finished"
     assert sum("done before, as run" in line for line in lines) == len(done) > 0
     parent, *children = runs_in(tmp_path)
     statuses = [run.info.status for run in children]
@@ -128,7 +128,10 @@ def test_a_layer_sweep_and_the_command_before_it_read_every_text_once(
 def test_what_cannot_be_resumed_is_told_in_one_line(call: Command, place: Place, tmp_path: Path) -> None:
     assert call(*place.small).status == 0
     [run] = runs_in(tmp_path)
-    assert "is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder" in call("-m", f"resume={run.info.run_id}").error
+    assert (
+        "is not a sweep: resume= takes the id of a sweep's run or its folder"
+        in call("-m", f"resume={run.info.run_id}").error
+    )
     assert "has no run 'nowhere'" in call("-m", "resume=nowhere").error
     assert "it has no readable sweep.json" in call("-m", "resume=outputs").error
     client = client_of(tmp_path)
@@ -153,7 +156,7 @@ def test_a_folder_may_have_any_name(
     for which in (folder, folder.absolute(), parent.info.run_id):
         ended = call("-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
     assert list(tmp_path.iterdir()) == [home]
     assert {path.name for path in home.iterdir()} == {"mlruns", "outputs"}
     assert len(runs_in(home)) == 4

@@ -124,7 +124,7 @@ def test_a_store_that_may_only_be_read_is_compared(
     assert ended.status == 1
     assert ended.out.startswith("2 runs compared: ")  # it is only not with the sweep's run
     assert ended.error.startswith("keyneurons: error: outputs/")
-    assert f"-compare holds the comparison, but run {kept.parent} does not: MLflow at sqlite:///" in ended.error
+    assert f"-compare, but could not be sent to run {kept.parent}: MLflow at sqlite:///" in ended.error
     assert ended.error.endswith("attempt to write a readonly database")
     for arguments in (["-m", f"resume={kept.parent}"], [*place.small, *QUICK]):
         assert call(*arguments).error.endswith("attempt to write a readonly database")
@@ -141,10 +141,10 @@ def test_runs_whose_artifacts_are_gone_are_named(call: Command, kept: Kept) -> N
     ended = call("compare", f"sweep={kept.parent}")
     assert ended.status == 0, ended.err
     assert ended.out.startswith("1 run compared: ")
-    gone = "no key_neurons.json, though it had one when it ended"
+    gone = "no key_neurons.json (deleted after the run)"
     assert f"Excluded, {gone}: mlp.2 k2 correlation ({first[:8]})" in ended.out
     (kept.artifacts(second) / "key_neurons.json").unlink()
-    told = f"none of 2 runs is finished and has key neurons ({gone}: mlp.2 k2 correlation ({first[:8]}), mlp.2 k3 "
+    told = f"no run is finished and has key neurons (of 2 runs; {gone}: mlp.2 k2 correlation ({first[:8]}), mlp.2 k3 "
     assert told in call("compare", f"sweep={kept.parent}").error
 
 
@@ -176,10 +176,14 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
     failed = sent.create_run("1", run_name="mine", tags={PARENT: kept.parent}).info.run_id
     sent.set_terminated(failed, status="FAILED")
     wrong = {
-        ("compare", f"sweep={run}"): f"run {run} is no sweep: no run in sqlite",
+        ("compare", f"sweep={run}"): f"run {run} is not a sweep: it has no child runs in sqlite",
         ("compare", f"sweep={kept.parent[:8]}"): f"has no run '{kept.parent[:8]}'",
         ("compare", kept.parent): "compare takes one of sweep=ID, experiment=NAME and filter=..., got none",
-        ("compare", f"sweep={kept.parent}", "top_k=3"): "compare takes share= and tracking.uri=, got top_k=3",
+        (
+            "compare",
+            f"sweep={kept.parent}",
+            "top_k=3",
+        ): "compare takes only sweep=, share= and tracking.uri=, got top_k=3",
         ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
         ("compare", f"filter=attributes.run_id = '{failed}'"): f"(status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",
@@ -200,7 +204,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
 def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept: Kept) -> None:
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
     assert ended.out.count("done before, as run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 
@@ -221,11 +225,11 @@ def test_what_was_finished_outlives_a_full_disk(
     parent, done, *failed = runs_in(tmp_path)
     *job, last = ended.err.strip().splitlines()
     told = "[Errno 28] No space left on device"
-    later = "; the run is complete in its folder, send it later with: keyneurons log " if where == "mlruns" else ""
+    later = "; the run's folder is complete, send it later with: keyneurons log " if where == "mlruns" else ""
     assert [line.partition(str(tmp_path))[0] for line in job] == (
         [] if where == "outputs" else [f"keyneurons: error: #1: {told}{later}"]
     )
-    assert last.startswith(f"keyneurons: error: {f'{told}: ' if where == 'outputs' else '1 of the jobs failed (#1); '}")
+    assert last.startswith(f"keyneurons: error: {f'{told}: ' if where == 'outputs' else '1 job failed (#1); '}")
     assert last.endswith(f"resume with: keyneurons -m resume={parent.info.run_id}")
     assert (parent.info.status, done.info.status) == ("FAILED", "FINISHED")
     assert [run.info.status for run in failed] == ([] if where == "outputs" else ["FAILED"])
@@ -235,7 +239,7 @@ def test_what_was_finished_outlives_a_full_disk(
 
     resumed = call("-m", f"resume={parent.info.run_id}")
     assert (resumed.status, resumed.err) == (0, "")
-    assert f": done before, as run {done.info.run_id}\n" in resumed.out
+    assert f": already finished, see run {done.info.run_id}\n" in resumed.out
     assert statuses(tmp_path).count("FINISHED") == 3
     assert call("compare", f"sweep={parent.info.run_id}").out.startswith("2 runs compared: ")
 

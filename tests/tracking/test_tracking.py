@@ -25,7 +25,7 @@ from keyneurons.tracking import (
     params_of,
     reopen,
 )
-from keyneurons.tracking.client import reaching
+from keyneurons.tracking.client import translated_errors
 from keyneurons.tracking.sending import LONGEST_PARAM
 from keyneurons.tracking.view import VIEW_TAG, view_state
 
@@ -148,7 +148,7 @@ def test_a_folder_is_sent_once(store: Store, finished: Path) -> None:
 
 def test_a_folder_without_results_is_not_sent(store: Store, finished: Path) -> None:
     (finished / "metrics.json").unlink()
-    with pytest.raises(ValueError, match=r"holds no finished run: metrics\.json missing"):
+    with pytest.raises(ValueError, match=r"contains no finished run: metrics\.json missing"):
         log_folder(store, finished)
     assert not (finished.parent / "runs").exists()
 
@@ -158,8 +158,8 @@ def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog
     with open_run(away, folder, FACTS) as run:
         write_results(folder)
         assert not run.send(folder)
-    assert f"{away.uri} does not answer" in caplog.text
-    with pytest.raises(TrackingUnavailable, match="does not answer"):
+    assert f"{away.uri} is unreachable" in caplog.text
+    with pytest.raises(TrackingUnavailable, match="is unreachable"):
         log_folder(away, folder)
     assert not (folder / "mlflow_run.json").exists()
 
@@ -183,7 +183,7 @@ def test_an_address_of_another_kind_is_refused(uri: str) -> None:
 
 def test_what_mlflow_refuses_is_an_error_of_ours(store: Store) -> None:
     client = store.connect()
-    with pytest.raises(TrackingRefused, match=r"^MLflow at sqlite:.*nowhere"), reaching(store.uri):
+    with pytest.raises(TrackingRefused, match=r"^MLflow at sqlite:.*nowhere"), translated_errors(store.uri):
         client.get_run("nowhere")
 
 

@@ -1,4 +1,4 @@
-"""The command that compares selection methods on the same activations."""
+"""The command ``agreement``: compares selection methods on the same activations."""
 
 from __future__ import annotations
 
@@ -25,25 +25,26 @@ SELECTION = re.compile(r"selection=\[?([\w,\s]+)\]?")
 
 
 def methods_in(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The methods of ``selection=[one,other]``, and all other overrides.
+    """Split the overrides into the methods of ``selection=[one,other]`` and the rest.
 
     Raises:
-        ValueError: if there are not at least two different ones.
+        ValueError: if fewer than two distinct methods are given.
     """
-    given = [found for override in overrides if (found := SELECTION.fullmatch(override))]
-    methods = [name.strip() for found in given[-1:] for name in found[1].split(",")]
-    if len(given) != 1 or len(methods) < 2 or len(set(methods)) < len(methods):
+    matches = [match for override in overrides if (match := SELECTION.fullmatch(override))]
+    methods = [name.strip() for match in matches[-1:] for name in match[1].split(",")]
+    if len(matches) != 1 or len(methods) < 2 or len(set(methods)) < len(methods):
         raise ValueError(
-            f"agreement compares different methods: selection=[correlation,l1_probe,...], got {methods or 'none'}"
+            "agreement needs at least two distinct methods: selection=[correlation,l1_probe,...], "
+            f"got {', '.join(methods) or 'none'}"
         )
     return methods, [override for override in overrides if not SELECTION.fullmatch(override)]
 
 
 def run_agreement(overrides: Sequence[str]) -> None:
-    """Compare the methods of ``selection=[...]`` and keep what is found in a folder and an MLflow run.
+    """Compare the methods of ``selection=[...]``; write the results to a folder and an MLflow run.
 
     Args:
-        overrides: the overrides of the command line.
+        overrides: overrides of the command line.
     """
     methods, rest = methods_in(overrides)
     configs, choices = _composed(methods, rest)
@@ -56,19 +57,19 @@ def run_agreement(overrides: Sequence[str]) -> None:
         compared = compare_methods(experiments)
         write_agreement(compared, folder)
         keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
-        arrived = run.send(folder)
+        logged = run.send(folder)
     console = terminal()
     _show(compared, console)
-    console.print(f"Everything is in {folder}", soft_wrap=True)
-    if not arrived:
+    console.print(f"Results are in {folder}", soft_wrap=True)
+    if not logged:
         console.print(how_to_send(folder, config.tracking.uri), soft_wrap=True)
 
 
 def _composed(methods: Sequence[str], overrides: Sequence[str]) -> tuple[dict[str, Config], dict[str, str]]:
-    """The checked configuration with each method, and the options that all of them share.
+    """The validated configuration of each method, and the options chosen in the config groups.
 
     Raises:
-        ValueError: one of them cannot be composed.
+        ValueError: if a configuration cannot be composed.
     """
     configs: dict[str, Config] = {}
     choices: dict[str, str] = {}
@@ -93,4 +94,6 @@ def _show(compared: MethodAgreement, console: Console) -> None:
     for row in agreement_rows(compared.agreement):
         table.add_row(*row)
     show_wide(table, console)
-    console.print("Means over the tags. RBO: rank-biased overlap (p = .9). Tau is over all neurons.", soft_wrap=True)
+    console.print(
+        "Means over the tags. RBO: rank-biased overlap (p = .9). Kendall's tau over all neurons.", soft_wrap=True
+    )

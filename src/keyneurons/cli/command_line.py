@@ -1,4 +1,4 @@
-"""The command line of a run or a sweep: flags of Hydra's, overrides wherever they stand, no command misspelt."""
+"""Parser of the command line of a run or a sweep: Hydra's flags and overrides, in any order."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
-ANSWERED = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
-"""Flags that Hydra answers without a run of ours."""
+INFO_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
+"""Flags of Hydra that start neither a run nor a sweep."""
 RESUME = "resume="
 
 
 @dataclass(frozen=True)
 class CommandLine:
-    """A command line without a command: Hydra's flags, and the overrides wherever they stood.
+    """The parsed command line of a run or a sweep.
 
-    ``resume`` is the sweep to resume; ``config_dir`` the user's own folder of options; ``multirun`` whether ``-m``
-    was given; ``runs`` is false where a flag such as ``--cfg`` asks for something else than a run or a sweep.
+    ``resume`` is the sweep to resume, ``config_dir`` the folder of additional options, ``multirun``
+    whether ``-m`` is present. ``runs`` is False if a flag such as ``--cfg`` replaces the run.
     """
 
     flags: tuple[str, ...]
@@ -32,21 +32,21 @@ class CommandLine:
 
     @property
     def arguments(self) -> list[str]:
-        """The command line for Hydra, which takes no override behind a flag."""
+        """The arguments for Hydra; flags come first, since Hydra rejects overrides after them."""
         return [*self.flags, *self.overrides]
 
 
 def parse(arguments: Sequence[str]) -> CommandLine:
-    """A command line of a run or a sweep.
+    """Parse the command line of a run or a sweep.
 
     Args:
         arguments: flags and overrides, in any order.
 
     Returns:
-        Its parts.
+        The parsed command line.
 
     Raises:
-        ValueError: something is neither, or a mistyped command.
+        ValueError: if an argument is neither a flag nor an override, or a mistyped command.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -55,39 +55,39 @@ def parse(arguments: Sequence[str]) -> CommandLine:
     parser = get_args_parser()
     parser.exit_on_error = False
     try:
-        known, unknown = parser.parse_known_intermixed_args(arguments)
+        options, unknown = parser.parse_known_intermixed_args(arguments)
     except argparse.ArgumentError as error:
         raise ValueError(f"{error} (see keyneurons --hydra-help)") from error
     if unknown:
         raise ValueError(f"unknown option {unknown[0]} (see keyneurons --hydra-help)")
-    for text in known.overrides:
+    for text in options.overrides:
         _check_no_command(text)
-    overrides = [text for text in known.overrides if not text.startswith(RESUME)]
-    if not known.shell_completion:
+    overrides = [text for text in options.overrides if not text.startswith(RESUME)]
+    if not options.shell_completion:
         check_overrides(overrides)
     flags = list(arguments)
-    for text in known.overrides:
+    for text in options.overrides:
         flags.remove(text)
     return CommandLine(
         flags=tuple(flags),
         overrides=tuple(overrides),
-        resume=next((text.removeprefix(RESUME) for text in known.overrides if text.startswith(RESUME)), None),
-        config_dir=Path(known.config_dir).absolute() if known.config_dir else None,
-        config_name=known.config_name or "config",
-        multirun=known.multirun,
-        runs=not any(getattr(known, name) for name in ANSWERED),
+        resume=next((text.removeprefix(RESUME) for text in options.overrides if text.startswith(RESUME)), None),
+        config_dir=Path(options.config_dir).absolute() if options.config_dir else None,
+        config_name=options.config_name or "config",
+        multirun=options.multirun,
+        runs=not any(getattr(options, name) for name in INFO_FLAGS),
     )
 
 
 def _check_no_command(word: str) -> None:
-    """Refuse a word that is no override.
+    """Reject a word that is not an override.
 
     Raises:
-        ValueError: it is a command in another place, or none.
+        ValueError: if it is a command after the first position, or an unknown word.
     """
     if word in COMMANDS:
-        raise ValueError(f"{word} is a command, so it comes first: keyneurons {word} ...")
+        raise ValueError(f"{word} is a command and must come first: keyneurons {word} ...")
     if "=" not in word and not word.startswith("~"):
         near = get_close_matches(word, COMMANDS, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"{word[:80]!r} is neither a command ({', '.join(COMMANDS)}) nor an override key=value{meant}")
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"{word[:80]!r} is neither a command ({', '.join(COMMANDS)}) nor an override key=value{hint}")

@@ -1,4 +1,4 @@
-"""The commands beside a run: plan, fetch, extract, agreement, compare, inspect, cache, log, ui."""
+"""The commands plan, fetch, extract, agreement, compare, inspect, cache, log and ui."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> None:
     """Run one command.
 
     Args:
-        arguments: its name and what follows it on the command line.
+        arguments: the name of the command and its arguments.
     """
     name, *rest = arguments
     options = _parsers()[name].parse_intermixed_args(rest)
@@ -32,91 +32,99 @@ def run(arguments: Sequence[str]) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Leaves a mistake to be told in one line like any other."""
+    """Raises ValueError instead of exiting, so that all errors are reported in the same way."""
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} ({' '.join(self.format_usage().split())})")
 
 
 def _parsers() -> Mapping[str, argparse.ArgumentParser]:
-    """The parser of every command by its name."""
+    """The parsers of all commands, by name."""
     commands = _Parser(prog="keyneurons").add_subparsers(required=True)
     overrides = "overrides of the configuration, as for a run"
 
     plan = commands.add_parser(
-        "plan", help="what a run will take", description="Say what a run takes: disk, memory, operations, time."
+        "plan",
+        help="estimate the cost of a run",
+        description="Estimate the disk space, memory, operations and time of a run.",
     )
     plan.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=llama3_8b layer=all")
-    _take_config_dir(plan)
+    _add_config_dir(plan)
     plan.set_defaults(function=_plan)
 
-    fetch = commands.add_parser("fetch", help="bring a model's files here", description="Bring a model's files here.")
+    fetch = commands.add_parser("fetch", help="download a model", description="Download the files of a model.")
     fetch.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: model=pythia_160m")
     fetch.set_defaults(function=_fetch)
 
     extract = commands.add_parser(
-        "extract", help="fill the cache before a sweep", description="Extract what a run or all jobs of a sweep read."
+        "extract",
+        help="fill the cache before a sweep",
+        description="Extract the activations of a run or of all jobs of a sweep into the cache.",
     )
     extract.add_argument(
         "overrides", nargs="*", default=[], help=f"{overrides} or a sweep: layer=4,8,16 site=mlp,residual"
     )
-    _take_config_dir(extract)
+    _add_config_dir(extract)
     extract.set_defaults(function=_extract)
 
     agreement = commands.add_parser(
         "agreement", help="compare selection methods", description="Compare selection methods on the same activations."
     )
     agreement.add_argument("overrides", nargs="+", help=f"selection=[correlation,l1_probe,...], and {overrides}")
-    _take_config_dir(agreement)
+    _add_config_dir(agreement)
     agreement.set_defaults(function=_agreement)
 
     compare = commands.add_parser(
-        "compare", help="compare finished runs", description="Compare the runs of a sweep, an experiment or a filter."
+        "compare",
+        help="compare finished runs",
+        description="Compare the finished runs of a sweep, of an experiment, or those that match a filter.",
     )
     compare.add_argument("overrides", nargs="+", help=f"sweep=ID, experiment=NAME or filter=..., and {overrides}")
     compare.set_defaults(function=_compare)
 
     inspect = commands.add_parser(
-        "inspect", help="see what single neurons do", description="Write a page on neurons of a run, for a browser."
+        "inspect",
+        help="show the activations of single neurons",
+        description="Write an HTML page on single neurons of a run.",
     )
-    inspect.add_argument("run", help="MLflow id of the run, or its folder under outputs/")
+    inspect.add_argument("run", help="MLflow id of the run or its folder under outputs/")
     inspect.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    inspect.add_argument("--tag", help="whose key neurons: NOUN")
-    inspect.add_argument("--neuron", help="or one neuron: mlp.8.1051")
+    inspect.add_argument("--tag", help="tag whose key neurons are shown: NOUN")
+    inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
 
     cache = commands.add_parser(
-        "cache", help="list or prune cached activations", description="List or prune the cache."
+        "cache", help="list or prune cached activations", description="List or prune cached activations."
     )
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
-    cache.add_argument("--older-than", type=_days, metavar="DAYS", help="prune what was not used for so many days")
+    cache.add_argument("--older-than", type=_days, metavar="DAYS", help="prune entries unused for DAYS days")
     cache.set_defaults(function=_cache, overrides=[])
 
     send = commands.add_parser("log", help="send finished runs to MLflow", description="Send finished runs to MLflow.")
-    send.add_argument("folder", type=Path, nargs="+", help="a run's folder under outputs/")
+    send.add_argument("folder", type=Path, nargs="+", help="folder of a run under outputs/")
     send.add_argument("--set", dest="overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     send.set_defaults(function=_log)
 
-    ui = commands.add_parser("ui", help="open the MLflow UI on the runs", description="Serve the MLflow UI.")
+    ui = commands.add_parser("ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1.")
     ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    ui.add_argument("--port", type=_port, default=5000, help="of 127.0.0.1, 1024..65535 as a rule")
+    ui.add_argument("--port", type=_port, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
     ui.set_defaults(function=_ui)
     return commands.choices
 
 
-def _take_config_dir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="a folder of options of your own")
+def _add_config_dir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config-dir", "-cd", type=Path, metavar="FOLDER", help="folder of additional options")
 
 
 def _config(overrides: Sequence[str]) -> Config:
-    """The checked configuration with some overrides, outside a run."""
+    """The validated configuration with these overrides."""
     from keyneurons.config.compose import checked
 
     return checked(overrides)
 
 
 def store_of(overrides: Sequence[str]) -> Store:
-    """Where runs go, with some overrides."""
+    """The MLflow store of the configuration with these overrides."""
     from keyneurons.build.tracking import build_store
 
     return build_store(_config(overrides).tracking)
@@ -133,7 +141,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
     config = _config(options.overrides)
     files = build_model_source(config.model, config.cache.expanduser()).fetch()
-    _say(f"{files.id} ({files.revision}) is in {files.path}")
+    _print(f"{files.id} ({files.revision}) is in {files.path}")
 
 
 def _agreement(options: argparse.Namespace) -> None:
@@ -145,8 +153,8 @@ def _agreement(options: argparse.Namespace) -> None:
 def _extract(options: argparse.Namespace) -> None:
     from keyneurons.cli.extract import extract_for
 
-    for told in extract_for(options.overrides):
-        _say(told)
+    for line in extract_for(options.overrides):
+        _print(line)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -158,10 +166,10 @@ def _compare(options: argparse.Namespace) -> None:
 def _inspect(options: argparse.Namespace) -> None:
     from keyneurons.cli.inspect import run_inspect
 
-    page, left_out = run_inspect(
+    page, warnings = run_inspect(
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
-    _say("\n".join([*left_out, f"Open {page} in a browser"]))
+    _print("\n".join([*warnings, f"Open {page} in a browser"]))
 
 
 def _cache(options: argparse.Namespace) -> None:
@@ -172,20 +180,25 @@ def _cache(options: argparse.Namespace) -> None:
         if options.older_than is None:
             raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
         removed, skipped = store.prune(options.older_than)
-        _say("\n".join([*skipped, f"removed {len(removed)} entries from {store.folder}"]))
+        _print("\n".join([*skipped, f"removed {_count(len(removed), 'entry', 'entries')} from {store.folder}"]))
         return
     entries, skipped = store.summaries()
     for entry in entries:
         key = entry["key"]
-        _say(
+        _print(
             f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, "
             f"read at {key['read_at']}: "
-            f"{len(entry['arrays'])} arrays, {entry['bytes'] / GIGABYTE:.2f} GB, used {entry['days']:.1f} days ago"
+            f"{_count(len(entry['arrays']), 'array', 'arrays')}, {entry['bytes'] / GIGABYTE:.2f} GB, "
+            f"used {entry['days']:.1f} days ago"
         )
-    for told in skipped:
-        _say(told)
+    for line in skipped:
+        _print(line)
     total = sum(entry["bytes"] for entry in entries) / GIGABYTE
-    _say(f"{len(entries)} entries, {total:.2f} GB in {store.folder}")
+    _print(f"{_count(len(entries), 'entry', 'entries')}, {total:.2f} GB in {store.folder}")
+
+
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"
 
 
 def _log(options: argparse.Namespace) -> None:
@@ -193,13 +206,13 @@ def _log(options: argparse.Namespace) -> None:
 
     store = store_of(options.overrides)
     for folder in options.folder:
-        _say(f"{folder} is run {log_finished(store, folder)} in {store.uri}")
+        _print(f"sent {folder} to {store.uri} as run {log_finished(store, folder)}")
 
 
 def _ui(options: argparse.Namespace) -> None:
     from keyneurons.cli.ui import serve
 
-    serve(store_of(options.overrides), options.port, _say)
+    serve(store_of(options.overrides), options.port, _print)
 
 
 def _days(text: str) -> float:
@@ -207,7 +220,7 @@ def _days(text: str) -> float:
         days = float(text)
     except ValueError:
         days = math.nan
-    if not days >= 0:  # NaN is not
+    if not days >= 0:  # also rejects NaN
         raise argparse.ArgumentTypeError(f"must be a number of days, 0 or more, got {text!r}")
     return days
 
@@ -218,6 +231,6 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _say(message: str) -> None:
+def _print(message: str) -> None:
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()

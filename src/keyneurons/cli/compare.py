@@ -1,4 +1,4 @@
-"""The command that compares finished runs: its arguments, and what it prints."""
+"""The command ``compare``: compares finished runs."""
 
 from __future__ import annotations
 
@@ -18,52 +18,55 @@ WHICH = ("sweep", "experiment", "filter")
 
 
 def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
-    """Compare the runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...`` and keep what is found in a folder.
+    """Compare the runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...``.
 
-    A sweep's comparison is logged to its parent run too.
+    The results are written to a folder; those of a sweep are also logged to its parent run.
 
     Args:
-        overrides: which runs, ``share=`` of them that makes a consensus, and ``tracking``.
-        compose: makes a checked configuration of overrides.
+        overrides: the runs to compare, ``share=`` (of the runs that select a neuron of the
+            consensus) and overrides of ``tracking``.
+        compose: returns the validated configuration with some overrides.
     """
-    which, value, share, rest = asked_in(overrides)
+    which, value, share, rest = parse_overrides(overrides)
     store = build_store(compose(rest).tracking)
     runs = find_runs(store, **{which: value})
-    found = compare_runs(runs, source_of(store, which, value), share)
+    comparison = compare_runs(runs, source_of(store, which, value), share)
     folder = output_folder("compare")
-    written = write_comparison(found, folder)
+    page = write_comparison(comparison, folder)
     console = terminal()
-    show_comparison(found, console)
+    show_comparison(comparison, console)
     if which == "sweep":
-        log_comparison(store, value, found, folder)
+        log_comparison(store, value, comparison, folder)
     console.print(
-        Text(f"Everything is in {folder}" + (f" and with run {value}" if which == "sweep" else "")), soft_wrap=True
+        Text(f"Results are in {folder}" + (f" and in run {value}" if which == "sweep" else "")), soft_wrap=True
     )
-    console.print(Text(f"Open {written} in a browser"), soft_wrap=True)
+    console.print(Text(f"Open {page} in a browser"), soft_wrap=True)
 
 
-def asked_in(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str]]:
-    """Which runs, the share that makes a consensus (None: more than half), and all other overrides.
+def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str]]:
+    """Key and value of the runs to compare, the share of a consensus, and all other overrides.
+
+    A share of None is a majority: more than half of the runs.
 
     Raises:
-        ValueError: not one of ``sweep=``, ``experiment=`` and ``filter=`` is given, the share is no share, or an
-            override is of something that a comparison does not depend on.
+        ValueError: if not exactly one of ``sweep=``, ``experiment=`` and ``filter=`` is given, the
+            share is not in (0, 1], or another override is not of ``tracking``.
     """
-    given = [override.partition("=") for override in overrides]
-    which = [(name, value) for name, _, value in given if name in WHICH]
+    pairs = [override.partition("=") for override in overrides]
+    which = [(name, value) for name, _, value in pairs if name in WHICH]
     if len(which) != 1:
         raise ValueError(
             f"compare takes one of sweep=ID, experiment=NAME and filter=..., "
             f"got {', '.join(name for name, _ in which) or 'none'}"
         )
-    shares = [value for name, _, value in given if name == "share"]
+    shares = [value for name, _, value in pairs if name == "share"]
     try:
         share = float(shares[-1]) if shares else None
     except ValueError:
         share = 0.0
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]!r}")
-    rest = [override for override, (name, _, _) in zip(overrides, given, strict=True) if name not in (*WHICH, "share")]
+    rest = [override for override, (name, _, _) in zip(overrides, pairs, strict=True) if name not in (*WHICH, "share")]
     if other := [override for override in rest if not override.startswith("tracking")]:
-        raise ValueError(f"beside {which[0][0]}= compare takes share= and tracking.uri=, got {other[0]}")
+        raise ValueError(f"compare takes only {which[0][0]}=, share= and tracking.uri=, got {other[0]}")
     return *which[0], share, rest

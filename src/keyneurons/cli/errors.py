@@ -1,4 +1,4 @@
-"""Which errors are a user's, and how each is told in one line that names what is legal."""
+"""User-facing error messages: one line that names the legal values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keyneurons.addresses import masked
 
 
 def is_mistake(error: BaseException) -> bool:
-    """Whether the message says all that a user needs, so that a traceback would only hide it."""
+    """Whether the error is a user's mistake, reported by its message without a traceback."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -17,14 +17,14 @@ def is_mistake(error: BaseException) -> bool:
 
 
 def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
-    """The message of an error in one line; an unknown key or option comes with the legal ones.
+    """The message of an error in one line; for an unknown key or option, with the legal ones.
 
     Args:
         error: the error.
-        arguments: the overrides of the command line.
+        arguments: overrides of the command line.
 
     Returns:
-        A line without its end.
+        The line, without a newline.
     """
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     if not text.strip() and error.__cause__ is not None:
@@ -40,7 +40,7 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
 
 
 def _several_values(text: str) -> str:
-    """What to write instead of several values where one is taken."""
+    """The message for several values of a key that takes one, with the correct syntax."""
     from keyneurons.config.overrides import options_of
 
     key, _, values = text.partition("=")
@@ -49,11 +49,14 @@ def _several_values(text: str) -> str:
         other = f"; to compare them on the same activations: keyneurons agreement selection=[{values}]"
     elif not options_of(key) and "(" not in values:
         other = f"; a list is written {key}=[{values}]"
-    return f"{text} has several values; to do a run with each: keyneurons -m {text}{other}"
+    return f"{text} has several values; for one run with each: keyneurons -m {text}{other}"
 
 
 def _unknown_key(key: str, others: Sequence[str]) -> str:
-    """Say which keys stand where an unknown one was put, by composing the rest of the command line."""
+    """The message for an unknown key, with the keys of its section.
+
+    The section is found by composing the other overrides.
+    """
     from hydra.errors import HydraException
     from omegaconf import DictConfig, OmegaConf
 
@@ -63,11 +66,11 @@ def _unknown_key(key: str, others: Sequence[str]) -> str:
     try:
         with composing():
             whole = composed([a for a in others if "=" in a and not a.startswith("-")])
-    except HydraException:  # others may be a command's own
+    except HydraException:  # the other arguments may be options of a command
         return _unknown_key(key, []) if others else f"unknown key {key!r}"
     section = OmegaConf.select(whole, parent) if parent else whole
     if isinstance(section, str | int | float):
-        return f"{key} cannot be set beside {parent}={section}: {parent} has keys of its own"
+        return f"{key} cannot be set: {parent}={section} replaces the section {parent} by a single value"
     if not isinstance(section, DictConfig):
         return f"unknown key {key!r}"
     return f"unknown key {key!r}; {parent or 'the configuration'} has {', '.join(map(str, section))}"

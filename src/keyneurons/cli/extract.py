@@ -1,4 +1,4 @@
-"""The command that fills the cache before a sweep: every text once, with all layers that some job will read."""
+"""The command ``extract``: fills the activation cache before a sweep, reading each text once."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keyneurons.sweeps.jobs import check_jobs, jobs_of, together
 
 
 def extract_for(overrides: Sequence[str]) -> Iterator[str]:
-    """Extract what the jobs of a sweep, or a single run, will read.
+    """Extract the activations that the jobs of a sweep, or a single run, read.
 
     Args:
-        overrides: as for the sweep, ``layer=4,8 site=mlp,residual`` included.
+        overrides: those of the sweep, such as ``layer=4,8 site=mlp,residual``.
 
     Yields:
-        What was read, site by site.
+        One line for each site: model, layers, number of words, folder in the cache.
     """
     check_overrides(overrides)
     with composing():

@@ -1,4 +1,4 @@
-"""The command that shows single neurons of a run: what they do, and what every method makes of them."""
+"""The command ``inspect``: shows activations of single neurons and their score by each method."""
 
 from __future__ import annotations
 
@@ -30,57 +30,62 @@ def run_inspect(
     compose: Callable[[Sequence[str]], Config],
     out: Path | None,
 ) -> tuple[Path, list[str]]:
-    """Write the page on a tag's key neurons, or on one neuron.
+    """Write the page on the key neurons of a tag, or on one neuron.
 
     Args:
         run: MLflow id of a run, or its folder under ``outputs/``.
-        tag: whose key neurons are shown, the strongest ten at most.
-        neuron: a neuron as site.layer.number, of a layer that the run read.
-        overrides: those of the command line: ``tracking``, ``cache`` and ``model.device``; all else is the run's.
-        compose: makes a checked configuration of overrides.
-        out: the page; None for a new folder under ``outputs/``.
+        tag: the tag; at most its ten strongest key neurons are shown.
+        neuron: a neuron as site.layer.number, in a layer of the run.
+        overrides: overrides of ``tracking``, ``cache`` and ``model.device``; all other values are
+            those of the run.
+        compose: returns the validated configuration with some overrides.
+        out: path of the page; None for a new folder under ``outputs/``.
 
     Returns:
-        Where the page is, and a line for every other run of the store that was left out since it is damaged.
+        The path of the page, and a warning for each other run of the store with damaged files.
 
     Raises:
-        ValueError: the run, the tag or the neuron is not there, or not both or none of tag and neuron are given.
+        ValueError: if the run, tag or neuron does not exist, or not exactly one of ``tag`` and
+            ``neuron`` is given.
     """
     if (tag is None) == (neuron is None):
         raise ValueError(
             f"give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got {'none' if tag is None else 'both'}"
         )
-    found = rebuild(run, overrides, compose)
-    wanted = _named(neuron, found.key, found.read) if neuron is not None else _key_neurons_of(str(tag), found.key)
-    kept, damaged = kept_scores(found, sorted({layer for layer, _ in wanted}))
-    html = page(_inspect(found, tag, wanted, kept))
+    rebuilt = rebuild(run, overrides, compose)
+    if neuron is not None:
+        neurons = _parse_neuron(neuron, rebuilt.key, rebuilt.read)
+    else:
+        neurons = _key_neurons_of(str(tag), rebuilt.key)
+    kept, damaged = kept_scores(rebuilt, sorted({layer for layer, _ in neurons}))
+    html = page(_inspect(rebuilt, tag, neurons, kept))
     path = out if out is not None else output_folder("inspect") / f"inspect_{UNSAFE.sub('_', str(tag or neuron))}.html"
     write_text(path, html)
     return path, damaged
 
 
 def _key_neurons_of(tag: str, key: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Layer and number of a tag's strongest neurons.
+    """Layer and number of the strongest key neurons of a tag.
 
     Raises:
-        ValueError: the run has no such tag, or none for it.
+        ValueError: if the run has no such tag, or no key neurons for it.
     """
     if tag not in key["tags"]:
         raise ValueError(f"the run has no tag {tag!r}; it has {', '.join(key['tags'])}")
     if not key["tags"][tag]:
-        raise ValueError(f"the run has no key neurons of {tag}; look at one with --neuron SITE.LAYER.NUMBER")
+        raise ValueError(f"the run has no key neurons of {tag}; choose a neuron with --neuron SITE.LAYER.NUMBER")
     return [(each["layer"], each["neuron"]) for each in key["tags"][tag][:MOST_NEURONS]]
 
 
-def _named(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[tuple[int, int]]:
-    """Layer and number of a neuron by its name.
+def _parse_neuron(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[tuple[int, int]]:
+    """Layer and number of a neuron given as site.layer.number.
 
     Raises:
-        ValueError: the run read no such neuron.
+        ValueError: if the run has no such neuron.
     """
     width = read.model.width(read.site)
     layers = ", ".join(map(str, key["layers"]))
-    legal = f"the run read {key['site']}.LAYER.NUMBER with LAYER {layers} and NUMBER 0..{width - 1}"
+    legal = f"--neuron must be {key['site']}.LAYER.NUMBER with LAYER in {layers} and NUMBER in 0..{width - 1}"
     parts = re.fullmatch(r"(\w+)\.([0-9]+)\.([0-9]+)", neuron)
     if parts is None or parts[1] != key["site"]:
         raise ValueError(f"{legal}, got {neuron!r}")
@@ -91,39 +96,39 @@ def _named(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[
 
 
 def _inspect(
-    found: Rebuilt, tag: str | None, wanted: Sequence[tuple[int, int]], kept: Sequence[KeptScores]
+    rebuilt: Rebuilt, tag: str | None, neurons: Sequence[tuple[int, int]], kept: Sequence[KeptScores]
 ) -> Inspection:
-    """Everything on the page."""
-    read, text = found.read, DevText.of(found.treebank, found.labels)
-    layers = tuple(sorted({layer for layer, _ in wanted}))
+    """The contents of the page."""
+    read, text = rebuilt.read, DevText.of(rebuilt.treebank, rebuilt.labels)
+    layers = tuple(sorted({layer for layer, _ in neurons}))
     activations = replace(read, layers=layers)(text.sentences, "dev")
-    scores = scores_by_method(kept, read.site, wanted)
-    store = found.run.store
-    neurons = tuple(
+    scores = scores_by_method(kept, read.site, neurons)
+    store = rebuilt.run.store
+    inspected = tuple(
         InspectedNeuron(
-            neuron_on_dev(text, activations[layer], layer, number, found.seed),
-            _key_of(found.key, layer, number),
+            neuron_on_dev(text, activations[layer], layer, number, rebuilt.seed),
+            _key_of(rebuilt.key, layer, number),
             scores[layer, number],
         )
-        for layer, number in wanted
+        for layer, number in neurons
     )
     return Inspection(
-        run=found.run.name,
-        facts=_facts(found, text),
-        reading=_reading(found),
+        run=rebuilt.run.name,
+        facts=_facts(rebuilt, text),
+        reading=_legend(rebuilt),
         tag=tag,
         site=read.site,
         text=text,
         coloured=coloured_words(text, first_words=read.read_at == "word"),
-        sampled=text.sample(seed=found.seed),
+        sampled=text.sample(seed=rebuilt.seed),
         neurons_per_layer=read.model.width(read.site),
-        neurons=neurons,
+        neurons=inspected,
         store=f"experiment {store.experiment!r} of {store.uri}",
     )
 
 
 def _key_of(key: Mapping[str, Any], layer: int, number: int) -> tuple[KeyOf, ...]:
-    """The tags that a neuron is a key neuron of, the highest place first."""
+    """The tags of which a neuron is a key neuron, by rank."""
     places = [
         KeyOf(tag, rank, len(own), each["score"], *map(each.get, ("p_value", "p_adjusted", "vanishes")))
         for tag, own in key["tags"].items()
@@ -133,30 +138,30 @@ def _key_of(key: Mapping[str, Any], layer: int, number: int) -> tuple[KeyOf, ...
     return tuple(sorted(places, key=lambda place: (place.rank, place.tag)))
 
 
-def _facts(found: Rebuilt, text: DevText) -> dict[str, str]:
-    """The head of the page."""
-    key, model = found.key, found.key["model"]
+def _facts(rebuilt: Rebuilt, text: DevText) -> dict[str, str]:
+    """The header of the page."""
+    key, model = rebuilt.key, rebuilt.key["model"]
     words = len(text.words.rows)
     return {
         "Model": f"{model['id']}{' with random weights' if model['random_weights'] else ''} ({model['revision']})",
-        "Data": f"{found.treebank.id}: {len(text.sentences)} dev sentences, {words} words with a tag that counts "
+        "Data": f"{rebuilt.treebank.id}: {len(text.sentences)} dev sentences, {words} words with an included tag "
         f"({key['tag_column']}); digest {key['dataset']['digest'][:12]}",
-        "Run": f"{found.run.name} ({found.run.id})",
-        "Selected": f"{key['top_k']} neurons a tag {'in each layer' if key['scope'] == 'layer' else 'over all layers'} "
-        f"by {key['method']}, on the train words",
+        "Run": f"{rebuilt.run.name} ({rebuilt.run.id})",
+        "Selected": f"{key['top_k']} neurons per tag "
+        f"{'in each layer' if key['scope'] == 'layer' else 'over all layers'} by {key['method']}, on the train words",
     }
 
 
-def _reading(found: Rebuilt) -> str:
-    """What a colour means."""
-    read, attributed = found.read, ""
-    if "scored_at" in found.key:
-        attributed = " The run scored neurons by what they add to the prediction of words, which is not shown here."
+def _legend(rebuilt: Rebuilt) -> str:
+    """The explanation of the colours."""
+    read, attributed = rebuilt.read, ""
+    if "scored_at" in rebuilt.key:
+        attributed = " The run scored neurons by their contribution to word predictions, which is not shown here."
     if read.read_at == "prediction":
         return (
-            "A word has the colour of the activation at the token before it, where the model predicts it: what the "
-            "neuron does when the word is not yet seen. First words of sentences have no colour and do not count, "
-            "since nothing but the same token stands before each of them." + attributed
+            "The colour of a word is the neuron's activation at the token before it, where the model predicts the "
+            "word without having read it. First words of sentences have no colour and are excluded: the token "
+            "before them is always the same." + attributed
         )
-    token = {"last": "at its last token", "first": "at its first token", "mean": "as a mean over its tokens"}
-    return f"A word has the colour of the activation {token[read.pooling]}, when the model has read it." + attributed
+    token = {"last": "at its last token", "first": "at its first token", "mean": "averaged over its tokens"}
+    return f"The colour of a word is the neuron's activation {token[read.pooling]}." + attributed

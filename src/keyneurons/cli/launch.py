@@ -1,4 +1,4 @@
-"""A run, or a sweep: composed here and checked, then done by Hydra."""
+"""Starts a run or a sweep through Hydra."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 
 def launch(line: CommandLine) -> None:
-    """Do a run or a sweep, or answer a flag of Hydra's such as ``--cfg``.
+    """Start a run or a sweep, or let Hydra answer a flag such as ``--cfg``.
 
     Args:
         line: flags and overrides.
 
     Raises:
-        ValueError: something is not legal, or jobs of a sweep failed.
+        ValueError: if the configuration is invalid, or jobs of a sweep failed.
     """
     if "${" in os.getcwd():
-        raise ValueError("Hydra would resolve the ${ in the name of this folder; start keyneurons in another one")
+        raise ValueError(
+            "the path of the working directory contains ${, which Hydra would resolve; "
+            "start keyneurons in another directory"
+        )
     if not line.runs:
         run_hydra(Task(None), line.arguments)
     elif line.resume is not None:
@@ -43,7 +46,7 @@ def launch(line: CommandLine) -> None:
 
 
 def _is_sweep(line: CommandLine) -> bool:
-    """Whether the configuration itself asks for a sweep; what Hydra will write of it is checked."""
+    """Whether the configuration sets ``hydra.mode`` to MULTIRUN."""
     from hydra.types import RunMode
 
     from keyneurons.config.compose import base_config, composing
@@ -53,14 +56,14 @@ def _is_sweep(line: CommandLine) -> bool:
 
 
 def run_hydra(task: Task, arguments: Sequence[str]) -> None:
-    """Let Hydra compose a command line and do a task with it.
+    """Call a task through Hydra with the configuration that it composes.
 
     Args:
-        task: what Hydra calls.
+        task: the function that Hydra calls.
         arguments: flags and overrides.
 
     Raises:
-        OSError: a folder cannot be written; the error names it.
+        OSError: if a folder cannot be written; the error names it.
     """
     import hydra
 
@@ -70,12 +73,12 @@ def run_hydra(task: Task, arguments: Sequence[str]) -> None:
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
     except OSError as error:
-        _name_folder(error)
+        _add_folder(error)
         raise
 
 
-def _name_folder(error: OSError) -> None:
-    """Put the folder that Hydra was writing into into an error that names no file, as on a full disk."""
+def _add_folder(error: OSError) -> None:
+    """Add Hydra's output folder to an error without a file name, as on a full disk."""
     if error.errno is not None and error.filename is None:
         frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
         folders = [str(names["output_dir"]) for names in frames if "output_dir" in names]

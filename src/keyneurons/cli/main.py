@@ -1,4 +1,4 @@
-"""Entry point of the console script: a command, a run or a sweep, and one line for a mistake."""
+"""Entry point of the console script."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from keyneurons.terminal import print_any_text
 
 
 def main() -> None:
-    """Entry point of the console script.
+    """Start a command, a run or a sweep; report a user's mistake in one line.
 
     Raises:
-        SystemExit: with the exit status, where it is not 0.
+        SystemExit: with the exit status, if it is not 0.
     """
-    atexit.register(gc.freeze)  # or the interpreter looks through all objects again and again as it ends: 1.5 s
-    gc.set_threshold(100_000)  # a third of the time of imports goes into looking for garbage among what stays
+    atexit.register(gc.freeze)  # saves 1.5 s of garbage collection at exit
+    gc.set_threshold(100_000)  # garbage collection takes a third of the import time by default
     traceback_wanted = "HYDRA_FULL_ERROR" in os.environ
     set_environment()
     keep_quiet()
     print_any_text()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is told like Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems send SIGTERM: like Ctrl-C
     try:
         _dispatch()
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into an exit
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning turns Ctrl-C into SystemExit
             _end("interrupted", 130)
         raise
     except BrokenPipeError:

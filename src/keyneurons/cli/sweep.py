@@ -1,4 +1,4 @@
-"""A sweep from its command line: checked, opened, done by Hydra, compared, and how to resume it."""
+"""Starts or resumes a sweep, compares its runs, and reports failed jobs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from keyneurons.cli.task import Task
 from keyneurons.config.compose import base_config, composing
 from keyneurons.config.overrides import command_line_targets, override
 from keyneurons.sweeps.jobs import sweep_jobs
-from keyneurons.sweeps.launchers import collect_failures, is_lost
+from keyneurons.sweeps.launchers import collect_failures, is_crash
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
-from keyneurons.sweeps.session import OpenSweep, open_sweep, resuming
+from keyneurons.sweeps.session import OpenSweep, open_sweep, resume_message
 from keyneurons.terminal import terminal
 
 
 def sweep(line: CommandLine) -> None:
-    """Do a sweep.
+    """Start a sweep.
 
     Args:
         line: flags and overrides.
@@ -33,86 +33,91 @@ def sweep(line: CommandLine) -> None:
 
 
 def resume(line: CommandLine) -> None:
-    """Go on with a sweep that was interrupted.
+    """Resume an interrupted sweep.
 
     Args:
         line: flags and overrides, with the sweep's id or folder in ``resume``.
 
     Raises:
-        ValueError: there is no such sweep, or its record asks for what a record must not.
+        ValueError: if there is no such sweep, its record contains settings that a record must not
+            set, or its runs are in another store.
     """
     which = str(line.resume)
     if not line.multirun:
         raise ValueError(f"resume= needs -m: {shlex.join(['keyneurons', '-m', f'resume={which}'])}")
     store = store_of(_tracking(line.overrides))
-    before = find_interrupted(which, store)
-    overrides = resumed_overrides(before, line.overrides, line.config_dir)
+    interrupted = find_interrupted(which, store)
+    overrides = resumed_overrides(interrupted, line.overrides, line.config_dir)
     if (uri := store_of(_tracking(overrides)).uri) != store.uri:
         raise ValueError(
-            f"the sweep kept its runs in another store; to resume it there, give: tracking.uri={masked(uri)}"
+            f"the runs of the sweep are in another store; to resume it there, add tracking.uri={masked(uri)}"
         )
     targets = command_line_targets(line.overrides, line.config_dir)
-    _sweep(replace(line, overrides=tuple(overrides)), before, targets)
+    _sweep(replace(line, overrides=tuple(overrides)), interrupted, targets)
 
 
 def _tracking(overrides: Collection[str]) -> list[str]:
     return [text for text in overrides if text.startswith("tracking")]
 
 
-def _sweep(line: CommandLine, before: Interrupted | None, targets: Collection[str] | None) -> None:
+def _sweep(line: CommandLine, interrupted: Interrupted | None, targets: Collection[str] | None) -> None:
     with composing(line.config_dir):
         base = base_config(line.overrides, line.config_name)
         jobs = sweep_jobs(base, targets=targets)
         folder = Path(base.hydra.sweep.dir).absolute()
-    lost = ""
-    with open_sweep(jobs, folder, config_dir=line.config_dir, before=before) as opened:
-        if before is not None:
-            terminal().print(resuming(before, jobs), soft_wrap=True)
+    crash = ""
+    with open_sweep(jobs, folder, config_dir=line.config_dir, interrupted=interrupted) as opened:
+        if interrupted is not None:
+            terminal().print(resume_message(interrupted, jobs), soft_wrap=True)
         task = Task(opened.membership)
         try:
             run_hydra(task, [*line.arguments, override("hydra.sweep.dir", str(folder))])
         except Exception as error:
-            lost = _lost(error)
-    _report(opened, task, lost, line)
+            crash = _crash_message(error)
+    _report(opened, task, crash, line)
 
 
-def _lost(error: Exception) -> str:
-    """What became of a sweep that ended before its jobs did.
+def _crash_message(error: Exception) -> str:
+    """The reason why a sweep ended before its jobs.
 
     Raises:
-        Exception: it is none of what a killed process or a full disk raises.
+        Exception: the error itself, if neither a killed process nor a full disk caused it.
     """
-    if is_lost(error):
-        return f"{type(error).__name__}: the process of a job ended before the job"
-    if isinstance(error, OSError):  # a full disk where Hydra makes the next job's folder
+    if is_crash(error):
+        return f"{type(error).__name__}: the process of a job ended before the job finished"
+    if isinstance(error, OSError):  # a full disk when Hydra creates the folder of the next job
         return one_line(error)
     raise error
 
 
-def _report(opened: OpenSweep, task: Task, lost: str, line: CommandLine) -> None:
-    """Say what failed, compare the runs that finished, and end in an error if some are missing.
+def _report(opened: OpenSweep, task: Task, crash: str, line: CommandLine) -> None:
+    """Report failed jobs and compare the finished runs.
 
     Raises:
-        ValueError: jobs failed, or did not finish; it says how to go on.
+        ValueError: if jobs failed or did not finish; the message says how to resume the sweep.
     """
     failures = collect_failures(opened.folder)
     for failure in failures:
         sys.stderr.write(f"{failure.traceback or ''}keyneurons: error: #{failure.number}: {failure.line}\n")
-    if told := opened.compare():
-        sys.stdout.write(f"{told}\n")
+    if message := opened.compare():
+        sys.stdout.write(f"{message}\n")
     for error in task.errors.values():
         if not is_mistake(error):
             raise error
     failed = [*task.errors, *(failure.number for failure in failures)]
     outcome = opened.outcome
-    if lost or outcome.missing or failed:
-        why = lost or (_failed(failed) if failed else f"{outcome.missing} of the jobs did not finish")
-        left = f"jobs that still run: {outcome.running}; when they have ended, " if outcome.running else ""
-        own = ["--config-dir", str(line.config_dir)] if line.config_dir is not None else []
-        again = shlex.join(["keyneurons", *own, "-m", f"resume={opened.parent or opened.folder}"])
-        raise ValueError(f"{why}; {left}resume with: {again}")
+    if crash or outcome.missing or failed:
+        reason = crash or (_failed(failed) if failed else f"{_jobs(outcome.missing)} did not finish")
+        wait = f"{_jobs(outcome.running)} still running; afterwards " if outcome.running else ""
+        flags = ["--config-dir", str(line.config_dir)] if line.config_dir is not None else []
+        command = shlex.join(["keyneurons", *flags, "-m", f"resume={opened.parent or opened.folder}"])
+        raise ValueError(f"{reason}; {wait}resume with: {command}")
 
 
 def _failed(numbers: Collection[int]) -> str:
     which = ", ".join(f"#{number}" for number in numbers)
-    return f"{len(numbers)} of the jobs failed ({which}); their runs keep the log"
+    return f"{_jobs(len(numbers))} failed ({which}); the log is in the run of each"
+
+
+def _jobs(n: int) -> str:
+    return f"{n} job{'' if n == 1 else 's'}"

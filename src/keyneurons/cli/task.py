@@ -1,4 +1,4 @@
-"""What Hydra calls for a run, and for every job of a sweep in whatever process it is."""
+"""The function that Hydra calls for a run and for every job of a sweep, in any process."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Task:
-    """Does one run, or one job of a sweep; what it raises is kept, so that the other jobs go on.
+    """Does one run or one job of a sweep; errors are stored, so that the other jobs still run.
 
-    Jobs that run in this process share ``memo``. Launchers send a copy of the task with each job into another process,
-    and the memo of the copy is empty: such jobs share nothing in memory. Errors of this process are in ``errors`` by
-    the number of the job (0 for a run); those of other processes are left in the folders of their jobs.
+    Jobs of this process share ``memo``. Launchers send a copy of the task with each job to another
+    process, where its memo is empty: such jobs share nothing in memory. ``errors`` holds the errors
+    of this process by job number (0 for a run); other processes write theirs to the job's folder.
     """
 
     def __init__(self, sweep: Membership | None) -> None:
@@ -33,16 +33,16 @@ class Task:
         self._home = process_tag()
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Arrive in a worker."""
+        """Unpickle the task in a worker."""
         self.__dict__.update(state)
         keep_quiet()
 
     def __call__(self, composed: DictConfig) -> None:
-        """Do the run that Hydra has composed."""
+        """Do the run of a configuration that Hydra has composed."""
         try:
             self._run(composed)
         except Exception as error:
-            self._keep(error)
+            self._store(error)
 
     def _run(self, composed: DictConfig) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -53,7 +53,7 @@ class Task:
         config = validate(composed)
         from keyneurons.runs.job import run_alone, run_job
 
-        gc.freeze()  # what is imported stays: looking through a million objects again and again takes a second a job
+        gc.freeze()  # scanning the million objects of imported modules takes a second per job
         folder = Path(hydra.runtime.output_dir)
         options = {group: str(option) for group, option in hydra.runtime.choices.items() if option}
         choices = {group.replace("@", "."): name for group, name in options.items() if not group.startswith("hydra/")}
@@ -61,14 +61,14 @@ class Task:
             run_alone(config, folder, choices)
         else:
             run_job(config, folder, choices, self.sweep, hydra.job.num, memo=self.memo)
-            gc.collect()  # Lightning's trainers hang in cycles, with their tensors; another job may follow
+            gc.collect()  # Lightning's trainers and their tensors form reference cycles
 
-    def _keep(self, error: Exception) -> None:
-        """Keep an error where the command finds it."""
+    def _store(self, error: Exception) -> None:
+        """Store an error for the report at the end of the command."""
         from hydra.core.hydra_config import HydraConfig
 
         from keyneurons.cli.errors import is_mistake, one_line
-        from keyneurons.sweeps.launchers import keep_failure
+        from keyneurons.sweeps.launchers import write_failure
 
         hydra = HydraConfig.get()
         if self.sweep is None:
@@ -78,4 +78,4 @@ class Task:
             sys.stderr.write(f"keyneurons: error: #{hydra.job.num}: {one_line(error)}\n")
         else:
             folder = Path(hydra.runtime.output_dir)
-            keep_failure(folder, hydra.job.num, error, one_line(error), mistake=is_mistake(error))
+            write_failure(folder, hydra.job.num, error, one_line(error), mistake=is_mistake(error))

@@ -1,4 +1,4 @@
-"""MLflow's UI on the runs of a store."""
+"""The command ``ui``: serves the MLflow UI for a store."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
 def serve(store: Store, port: int, say: Callable[[str], object]) -> None:
-    """Become the server of MLflow's UI, for this machine alone; a store that is on a server has one already.
+    """Replace this process by an MLflow server on 127.0.0.1; for a remote store, print its address.
 
     Args:
-        store: whose runs are shown.
-        port: of 127.0.0.1.
-        say: takes lines for the user.
+        store: the store of the runs.
+        port: port on 127.0.0.1.
+        say: prints a line for the user.
 
     Raises:
-        ValueError: the port cannot be had.
+        ValueError: if the port is unavailable.
     """
     if not store.uri.startswith("http"):
         _check_free(port)
     experiment_id = store.prepare_view()
     if store.uri.startswith("http"):
-        say(f"the runs are on a server; open {view_address(store.uri, experiment_id)} in a browser")
+        say(f"the runs are on a server: open {view_address(store.uri, experiment_id)} in a browser")
         return
-    say(f"MLflow on {view_address(f'http://127.0.0.1:{port}', experiment_id)} (Ctrl-C ends it)")
-    # the job runner would start nine more processes for features that need a model provider
+    say(f"MLflow UI at {view_address(f'http://127.0.0.1:{port}', experiment_id)} (stop it with Ctrl-C)")
+    # the job runner starts nine more processes, for features that need a model provider
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
-    here = ",".join(name for host in LOCAL for name in (host, f"{host}:{port}"))  # not also names like 10.example.org
+    here = ",".join(name for host in LOCAL for name in (host, f"{host}:{port}"))  # excludes names like 10.example.org
     arguments = ["server", "--backend-store-uri", for_mlflow(store.uri), "--host", "127.0.0.1", "--port", str(port)]
     if store.artifacts is not None:
         arguments += ["--default-artifact-root", store.artifacts.as_uri()]
@@ -42,10 +42,10 @@ def serve(store: Store, port: int, say: Callable[[str], object]) -> None:
 
 
 def _check_free(port: int) -> None:
-    """Refuse a port that the server could not have.
+    """Check that a server can open the port.
 
     Raises:
-        ValueError: another process has it, or it needs a permission.
+        ValueError: if another process uses the port, or opening it needs a permission.
     """
     with socket.socket() as wanted:
         wanted.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -126,7 +126,9 @@ class Lesion:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, got {self.mode!r}")
         if MODES[self.mode].to != (self.to is not None):
             modes = ", ".join(name for name, mode in MODES.items() if mode.to)
-            raise ValueError(f"lesion.to goes with mode={modes} alone, got mode={self.mode} and to={self.to}")
+            raise ValueError(
+                f"lesion.to names the tag of mode={modes} and of no other mode, got mode={self.mode} and to={self.to}"
+            )
 
     @property
     def needs_donors(self) -> bool:

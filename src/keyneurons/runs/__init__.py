@@ -1,1 +1,1 @@
-"""One tracked run: from a checked configuration to its records, and finished runs found and loaded again."""
+"""Tracked runs: execution from a validated configuration, and loading of finished runs."""

@@ -1,4 +1,4 @@
-"""Runs of a store, found again: by id, by sweep, by experiment or by a filter."""
+"""Finished runs of a store: search by id, sweep, experiment or filter."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from keyneurons.config.validation import validate_plain
 from keyneurons.tracking import Store, log_folder
 
 CONFIG = "config.yaml"
-COMPLETE = "neuron_sets"  # a tag that a run gets when all its files are there
+COMPLETE = "neuron_sets"  # tag of a run with complete files
 
 
-class Unfit(ValueError):
-    """A file of a run is not there or cannot be read; ``reason`` tells it without the run."""
+class UnusableRun(ValueError):
+    """A file of a run is missing or unreadable; ``reason`` is the message without the run."""
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
@@ -28,7 +28,7 @@ class Unfit(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run of a store: what it was asked, what it found, and where its files are."""
+    """A run of a store: status, parameters, metrics, tags and files."""
 
     id: str
     name: str
@@ -40,67 +40,68 @@ class Run:
     store: Store = field(repr=False)
 
     def file(self, name: str) -> Path:
-        """An artifact, brought here if it is on a server.
+        """The path of an artifact, downloaded if it is on a server.
 
         Raises:
-            Unfit: the run has no such file.
+            UnusableRun: if the run has no such file.
         """
         try:
             return self.store.artifact(self.id, name)
         except ValueError as error:
-            why = "" if self.status == "FINISHED" else f": its status is {self.status}"
-            if not why and name in (CONFIG, KEY_NEURONS_FILE) and COMPLETE in self.tags:
-                why = ", though it had one when it ended"
-            told = f"run {self.name} ({self.id}) has no {name} in {self.store.uri}{why}"
-            raise Unfit(told, f"no {name}{why}") from error
+            reason = "" if self.status == "FINISHED" else f": its status is {self.status}"
+            if not reason and name in (CONFIG, KEY_NEURONS_FILE) and COMPLETE in self.tags:
+                reason = " (deleted after the run)"
+            message = f"run {self.name} ({self.id}) has no {name} in {self.store.uri}{reason}"
+            raise UnusableRun(message, f"no {name}{reason}") from error
 
     def config(self) -> Config:
-        """Its configuration, checked again; nothing in it is resolved.
+        """The validated configuration; interpolations are not resolved.
 
         Raises:
-            ValueError: there is none, or this version does not take it.
+            ValueError: if the file is missing or not valid in this version.
         """
         path = self.file(CONFIG)
         try:
             return validate_plain(read_yaml(path))
         except ValueError as error:
             reason = " ".join(str(error).split())
-            raise ValueError(f"{self._named(CONFIG)} does not fit this version: {reason}") from error
+            raise ValueError(f"{self._describe(CONFIG)} does not fit this version: {reason}") from error
 
     def key_neurons(self) -> dict[str, Any]:
-        """Its key neurons as its file has them.
+        """The contents of ``key_neurons.json``.
 
         Raises:
-            Unfit: there are none, or this version does not read them.
+            UnusableRun: if the file is missing or unreadable in this version.
         """
         path = self.file(KEY_NEURONS_FILE)
         try:
-            found = read_key_neurons(path)
+            key_neurons = read_key_neurons(path)
         except (OSError, ValueError) as error:
-            told = f"{self._named(KEY_NEURONS_FILE)} cannot be read: {error}"
-            raise Unfit(told, f"{KEY_NEURONS_FILE} cannot be read: {error}") from error
-        if lacking := [name for name in ("scope", "top_k") if name not in found]:
-            why = f"has no {lacking[0]}"
-            raise Unfit(f"{self._named(KEY_NEURONS_FILE)} {why}", f"{KEY_NEURONS_FILE} {why}")
-        return found
+            message = f"{self._describe(KEY_NEURONS_FILE)} cannot be read: {error}"
+            raise UnusableRun(message, f"{KEY_NEURONS_FILE} cannot be read: {error}") from error
+        if missing := [name for name in ("scope", "top_k") if name not in key_neurons]:
+            reason = f"has no {missing[0]}"
+            raise UnusableRun(f"{self._describe(KEY_NEURONS_FILE)} {reason}", f"{KEY_NEURONS_FILE} {reason}")
+        return key_neurons
 
-    def _named(self, name: str) -> str:
+    def _describe(self, name: str) -> str:
         version = self.tags.get("keyneurons_version", "unknown")
         return f"{name} of run {self.name} ({self.id}), written by keyneurons {version},"
 
 
 def log_finished(store: Store, folder: Path) -> str:
-    """Send the folder of a finished run that has not reached a store, after all of it was checked.
+    """Validate the folder of a finished run and send it to a store.
 
     Args:
-        store: where to.
+        store: the destination.
         folder: the run's folder under ``outputs/``.
 
     Returns:
-        The id of the run.
+        The MLflow id of the run.
 
     Raises:
-        ValueError: the folder holds no finished run of this version, or one that was sent already.
+        ValueError: if the folder contains no finished run of this version, or the run was already
+            sent.
     """
     if (path := folder / CONFIG).is_file():
         plain = read_yaml(path)
@@ -109,35 +110,35 @@ def log_finished(store: Store, folder: Path) -> str:
             try:
                 validate_plain(each)
             except ValueError as error:
-                raise ValueError(f"{path} is damaged, or of another version: {error}") from error
+                raise ValueError(f"{path} is damaged or from another version: {error}") from error
         if methods is None:
-            _check_found(folder)
+            _check_results(folder)
     return log_folder(store, folder)
 
 
 def _methods_in(plain: Any) -> list[Any] | None:
-    """The methods in the configuration of an agreement, or None where it is of a run."""
+    """The methods in the configuration of ``agreement``, or None for the configuration of a run."""
     methods = plain.get("selection") if isinstance(plain, dict) else None
     return None if not isinstance(methods, dict) or "_target_" in methods else [*methods.values()]
 
 
-def _check_found(folder: Path) -> None:
-    """Refuse a run whose key neurons or scores are not there or cannot be read.
+def _check_results(folder: Path) -> None:
+    """Check that the key neurons and scores of a run are readable.
 
     Raises:
-        ValueError: they are not.
+        ValueError: if a file is missing or damaged.
     """
     if missing := [name for name in (KEY_NEURONS_FILE, SCORES_FILE) if not (folder / name).exists()]:
-        raise ValueError(f"{folder} holds no finished run: {', '.join(missing)} missing")
+        raise ValueError(f"{folder} contains no finished run: {', '.join(missing)} missing")
     read_key_neurons(folder / KEY_NEURONS_FILE)
     open_scores(folder / SCORES_FILE)
 
 
 def load_run(store: Store, which: str) -> Run:
-    """A run by its MLflow id.
+    """The run with an MLflow id.
 
     Raises:
-        ValueError: there is none.
+        ValueError: if there is none.
     """
     return Run(**store.run(which), store=store)
 
@@ -145,35 +146,35 @@ def load_run(store: Store, which: str) -> Run:
 def find_runs(
     store: Store, *, sweep: str | None = None, experiment: str | None = None, filter: str | None = None
 ) -> tuple[Run, ...]:
-    """The runs of a sweep, of an experiment, or those of the store's experiment that pass a filter; the oldest first.
+    """The runs of a sweep, of an experiment, or of the store's experiment that match a filter.
 
     Args:
-        store: where they are.
-        sweep: MLflow id of the parent.
+        store: the store of the runs.
+        sweep: MLflow id of the parent run.
         experiment: name of an MLflow experiment.
-        filter: in MLflow's search syntax.
+        filter: a filter in MLflow's search syntax.
 
     Returns:
-        All of them, whatever their status.
+        The runs of any status, oldest first.
 
     Raises:
-        ValueError: not exactly one is given, or nothing is found.
+        ValueError: if not exactly one criterion is given, or no run matches.
     """
-    given = {"sweep": sweep, "experiment": experiment, "filter": filter}
-    asked = {name: value for name, value in given.items() if value is not None}
-    if len(asked) != 1:
-        raise ValueError(f"give one of sweep=ID, experiment=NAME and filter=..., got {', '.join(asked) or 'none'}")
-    [(name, value)] = asked.items()
+    options = {"sweep": sweep, "experiment": experiment, "filter": filter}
+    criteria = {name: value for name, value in options.items() if value is not None}
+    if len(criteria) != 1:
+        raise ValueError(f"give one of sweep=ID, experiment=NAME and filter=..., got {', '.join(criteria) or 'none'}")
+    [(name, value)] = criteria.items()
     if not value.strip():
         raise ValueError(f"{name}= must not be empty")
     runs = tuple(Run(**facts, store=store) for facts in _search(store, name, value))
     if not runs:
-        nothing = {
-            "sweep": f"run {value} is no sweep: no run in {store.uri} stands below it",
+        messages = {
+            "sweep": f"run {value} is not a sweep: it has no child runs in {store.uri}",
             "experiment": f"experiment {value!r} in {store.uri} has no runs",
-            "filter": f"no run of experiment {store.experiment!r} in {store.uri} passes filter={value}",
+            "filter": f"no run of experiment {store.experiment!r} in {store.uri} matches filter={value}",
         }
-        raise ValueError(nothing[name])
+        raise ValueError(messages[name])
     return runs
 
 

@@ -1,4 +1,4 @@
-"""A run, alone or as a job of a sweep: build, open the MLflow run, call the pipeline, keep its result."""
+"""A single run or a job of a sweep: builds the experiment, runs it, and saves its results."""
 
 from __future__ import annotations
 
@@ -27,64 +27,64 @@ from keyneurons.terminal import terminal
 
 
 def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
-    """Do one run from its checked configuration to its last record, and show what it found.
+    """Do a single run, save its results and print its summary.
 
     Args:
-        config: the checked configuration.
-        folder: the run's own folder.
+        config: the validated configuration.
+        folder: the run's folder.
         choices: the option chosen in each config group, for names and tags.
     """
-    _, summary, arrived = tracked_run(_experiment(config, choices, None), config, folder, choices)
+    _, summary, logged = tracked_run(_experiment(config, choices, None), config, folder, choices)
     console = terminal()
     show(summary, console)
-    where = f"Everything is in {shortest(folder)}"
-    console.print(where + ("; compare runs with: keyneurons ui" if arrived else ""), soft_wrap=True)
-    _say_unsent(config, folder, arrived)
+    results = f"Results are in {shortest(folder)}"
+    console.print(results + ("; compare runs with: keyneurons ui" if logged else ""), soft_wrap=True)
+    _report_unsent(config, folder, logged)
 
 
 def run_job(
     config: Config, folder: Path, choices: Mapping[str, str], sweep: Membership, number: int, *, memo: Memo
 ) -> None:
-    """Do one job of a sweep, unless it was done before, and show a line of what it found.
+    """Do a job of a sweep unless it has finished before, and print its result in one line.
 
     Args:
-        config: the checked configuration.
-        folder: the job's own folder.
+        config: the validated configuration.
+        folder: the job's folder.
         choices: the option chosen in each config group, for names and tags.
-        sweep: the sweep that it belongs to.
-        number: its place in the sweep.
-        memo: keeps what other jobs of the process ask for again.
+        sweep: the sweep of the job.
+        number: number of the job in the sweep.
+        memo: cache of results shared by the jobs of the process.
     """
     experiment = _experiment(config, choices, memo)
     name = run_name(config, {**choices, "selection": experiment.method}, sweep.swept)
     model = experiment.read.model.identity
     console = terminal()
-    if (before := sweep.finished.get(fingerprint(config, model))) is not None:
-        console.print(f"#{number} {name}: done before, as {before}", soft_wrap=True)
+    if (finished := sweep.finished.get(fingerprint(config, model))) is not None:
+        console.print(f"#{number} {name}: already finished, see {finished}", soft_wrap=True)
         return
     places = sweep.together.get(activation_fingerprint(config, model), {})
     experiment = replace(experiment, read=replace(experiment.read, prefetch=places))
-    _, summary, arrived = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
+    _, summary, logged = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
     console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
-    _say_unsent(config, folder, arrived)
+    _report_unsent(config, folder, logged)
 
 
 def _experiment(config: Config, choices: Mapping[str, str], memo: Memo | None) -> Experiment:
-    """What is built of a configuration.
+    """Build the experiment of a configuration.
 
     Raises:
-        ValueError: torchrun or Slurm has started several processes of it.
+        ValueError: if torchrun or srun started several processes.
     """
     if several_were_started():
         raise ValueError(
-            "several processes were started, by torchrun or srun: they can share `keyneurons extract`; "
-            "a run is one process, which starts others itself for activations.devices"
+            "torchrun or srun started several processes; only `keyneurons extract` supports this: "
+            "a run is a single process, which starts others itself for activations.devices"
         )
     return build_experiment(config, choices["selection"], memo)
 
 
-def _say_unsent(config: Config, folder: Path, arrived: bool) -> None:
-    if not arrived:
+def _report_unsent(config: Config, folder: Path, logged: bool) -> None:
+    if not logged:
         terminal().print(how_to_send(shortest(folder), config.tracking.uri), soft_wrap=True)
 
 
@@ -97,18 +97,18 @@ def tracked_run(
     name: str | None = None,
     parent: str | None = None,
 ) -> tuple[Result, Summary, bool]:
-    """Run an experiment inside an MLflow run, and keep all that it finds.
+    """Run an experiment inside an MLflow run and save its results.
 
     Args:
-        experiment: what was built of the configuration.
-        config: the checked configuration.
-        folder: the run's own folder.
+        experiment: the experiment built from the configuration.
+        config: the validated configuration.
+        folder: the run's folder.
         choices: the option chosen in each config group, for names and tags.
-        name: of the MLflow run, if not the usual one.
-        parent: MLflow id of the sweep that it belongs to.
+        name: name of the MLflow run; None for the default name.
+        parent: MLflow id of the sweep, if any.
 
     Returns:
-        What was found, what there is to say about it, and whether the tracking server has it.
+        The result, its summary, and whether the results were logged to MLflow.
     """
     choices = {**choices, "selection": experiment.method}
     heading = Heading(
@@ -120,11 +120,11 @@ def tracked_run(
     with tracked(heading, config, experiment.read, folder, config.model_dump(mode="json", by_alias=True)) as run:
         result = run_experiment(experiment)
         summary = summarise(result)
-        _keep(result, summary, folder)
+        _save(result, summary, folder)
         return result, summary, run.send(folder)
 
 
-def _keep(result: Result, summary: Summary, folder: Path) -> None:
+def _save(result: Result, summary: Summary, folder: Path) -> None:
     write_run_files(result, folder)
     draw_figures(result, folder / "figures")
     draw_layers(result, folder / "figures")

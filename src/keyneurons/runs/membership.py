@@ -1,4 +1,4 @@
-"""What a job knows of the sweep that it belongs to."""
+"""The membership of a job in a sweep."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from keyneurons.records import Site
 
 @dataclass(frozen=True)
 class Membership:
-    """What a job knows of the sweep that it belongs to.
+    """The properties of a sweep that its jobs use.
 
-    ``parent`` is its MLflow id, if the server answered; ``finished`` says by fingerprint which run or folder has been
-    done before; ``together`` by what a run reads all layers of all sites that the sweep reads of it; ``swept`` the keys
-    and groups that differ between its jobs.
+    ``parent`` is the MLflow id of the sweep, or None if the server was unreachable. ``finished``
+    maps the fingerprints of finished jobs to their run or folder. ``together`` maps activation
+    fingerprints to the layers of each site that any job of the sweep reads. ``swept`` lists the
+    swept keys and groups.
     """
 
     parent: str | None

@@ -1,4 +1,4 @@
-"""Where a run comes from: its code, its process, its model and what it was asked, as the tags of the run."""
+"""Provenance of a run as MLflow tags: model, data, main settings, process and code version."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from keyneurons.version import __version__
 
 
 def provenance(config: Config, choices: Mapping[str, str], read: ActivationReader) -> dict[str, str]:
-    """Tags that are known before anything is computed, so that a failed run has them too.
+    """The tags set at the start of a run, so that failed runs have them as well.
 
     Args:
-        config: the checked configuration.
+        config: the validated configuration.
         choices: the option chosen in each config group.
         read: the reader of the run's activations.
     """
@@ -35,17 +35,17 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
 
 
 def code_tags() -> dict[str, str]:
-    """The version of this code."""
+    """The version and commit of this code, as tags."""
     return {"keyneurons_version": __version__, "git_commit": git_commit()}
 
 
 def code_version(tags: Mapping[str, Any]) -> str:
-    """The version of the code that a run was made with, by the tags of the run."""
+    """The version and abbreviated commit of the code of a run, from its tags."""
     return f"{tags.get('keyneurons_version', 'unknown')} ({str(tags.get('git_commit', 'none'))[:8]})"
 
 
 def git_commit() -> str:
-    """Commit of the checkout that this code runs from, ``+`` behind it if it was changed, or ``none``."""
+    """Commit of this code's checkout, with ``+`` if modified, or ``none`` without a checkout."""
     here = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:

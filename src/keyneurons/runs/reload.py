@@ -1,4 +1,4 @@
-"""A finished run made again from its records: its reader, its treebank and its labels, and the runs beside it."""
+"""Reloads the model, data and labels of a finished run, and the scores of comparable runs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from keyneurons.report.neuron.method_scores import KeptScores
 from keyneurons.runs.finished import Run, find_runs, load_run
 from keyneurons.tracking import Store, TrackingRefused
 
-KEPT = ("config.yaml", KEY_NEURONS_FILE)
-OURS = ("tracking.", "cache=", "model.device=")
+NEEDED = ("config.yaml", KEY_NEURONS_FILE)
+LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=")
 
 
 @dataclass(frozen=True)
 class FolderRun(Run):
-    """A run in its folder under ``outputs/``, whether it ever reached a store or not."""
+    """A run in its folder under ``outputs/``, sent to a store or not."""
 
     folder: Path
 
     def file(self, name: str) -> Path:
-        """A file of the folder.
+        """The path of a file in the folder.
 
         Raises:
-            ValueError: there is none of that name.
+            ValueError: if there is no such file.
         """
         if not (path := self.folder / name).is_file():
-            raise ValueError(f"{self.folder} holds no finished run of one method: {name} missing")
+            raise ValueError(f"{self.folder} contains no finished run of a single method: {name} missing")
         return path
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What a run stands on, rebuilt."""
+    """A run with its key neurons, reader, treebank, labels and seed."""
 
     run: Run
     key: Mapping[str, Any]
@@ -57,68 +57,74 @@ class Rebuilt:
 
 
 def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
-    """Find a run, and make again what it read.
+    """Find a run and reload its model and data.
 
     Args:
         which: MLflow id of the run, or its folder under ``outputs/``.
-        overrides: those of the command line: ``tracking``, ``cache`` and ``model.device``; all else is the run's.
-        compose: makes a checked configuration of overrides.
+        overrides: overrides of ``tracking``, ``cache`` and ``model.device``; all other values are
+            those of the run.
+        compose: returns the validated configuration with some overrides.
 
     Returns:
-        The run and what it stands on; its ``store`` is the one whose other runs are looked at.
+        The run with its model and data; its ``store`` is that of the overrides.
 
     Raises:
-        ValueError: there is no such run, an override is none of these, or model or data are not what they were.
+        ValueError: if there is no such run, another key is overridden, or model or data have
+            changed since the run.
     """
-    if other := [override for override in overrides if not override.startswith(OURS)]:
-        raise ValueError(f"everything but {', '.join(OURS)} is taken from the run, got {other[0]}")
+    if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
+        raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
     if not which.strip():
         raise ValueError("the run must be its MLflow id or its folder under outputs/, got ''")
-    asked = compose(overrides)
-    store = build_store(asked.tracking)
+    requested = compose(overrides)
+    store = build_store(requested.tracking)
     run = _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
     key, config = run.key_neurons(), run.config()
-    config = config.model_copy(update={"cache": asked.cache})
+    config = config.model_copy(update={"cache": requested.cache})
     if any(override.startswith("model.device=") for override in overrides):
-        config = config.model_copy(update={"model": config.model.model_copy(update={"device": asked.model.device})})
-    with _found_again("model", run):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
+    with _naming_run("model", run):
         read = build_reader(config)
-        # refuses another revision, tokenizer or width
+        # raises for a different revision, tokenizer or width
         read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
         _check_agreement(run, key, config, read)
-    with _found_again("data", run):
+    with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
     if (digest := treebank_digest(treebank)) != key["dataset"]["digest"]:
-        was = key["dataset"]["digest"]
-        raise ValueError(f"{treebank.id} has changed since run {run.name}: digest {was[:12]} then, {digest[:12]} now")
+        recorded = key["dataset"]["digest"]
+        raise ValueError(
+            f"{treebank.id} has changed since run {run.name}: digest was {recorded[:12]}, is now {digest[:12]}"
+        )
     labels = dataset.label(treebank, first_words=read.read_at == "word")
     if other_tags := sorted(key["tags"].keys() ^ set(labels.names)):
         raise ValueError(
-            f"key_neurons.json of run {run.name} ({run.id}) has tags {', '.join(key['tags'])}; its data have "
-            f"{', '.join(labels.names)} (not in both: {other_tags[0]!r})"
+            f"key_neurons.json of run {run.name} ({run.id}) has tags {', '.join(key['tags'])}; the data have "
+            f"{', '.join(labels.names)} (only in one of them: {other_tags[0]!r})"
         )
     return Rebuilt(run, key, read, treebank, labels, config.seed)
 
 
 def _check_agreement(run: Run, key: Mapping[str, Any], config: Config, read: ActivationReader) -> None:
-    """Refuse a run whose files contradict one another.
+    """Check that the files of a run are consistent.
 
     Raises:
-        ValueError: they do.
+        ValueError: if they are not.
     """
-    asked = {"read_at": config.read_at, "top_k": config.top_k, "scope": config.scope, "layers": list(read.layers)}
-    for name, value in asked.items():
+    settings = {"read_at": config.read_at, "top_k": config.top_k, "scope": config.scope, "layers": list(read.layers)}
+    for name, value in settings.items():
         if key[name] != value:
-            raise ValueError(f"config.yaml says {name} {value}, key_neurons.json {key[name]}")
+            raise ValueError(f"{name} is {value} in config.yaml, but {key[name]} in key_neurons.json")
 
 
 @contextmanager
-def _found_again(what: str, run: Run) -> Generator[None]:
-    """Say of what run it is that something is not where or what it was; its relative paths count from here.
+def _naming_run(what: str, run: Run) -> Generator[None]:
+    """Add the run's name to errors about missing or changed inputs.
+
+    Relative paths of the run are relative to the working directory.
 
     Raises:
-        ValueError: it is not.
+        ValueError: for every such error.
     """
     try:
         yield
@@ -130,83 +136,85 @@ def _folder_run(folder: Path, store: Store) -> FolderRun:
     """The run in a folder.
 
     Raises:
-        ValueError: it holds none, or one of another version.
+        ValueError: if the folder contains no run, or one of another version.
     """
-    if missing := [name for name in (RUN_FILE, *KEPT) if not (folder / name).is_file()]:
-        raise ValueError(f"{folder} holds no finished run of one method: {', '.join(missing)} missing")
+    if missing := [name for name in (RUN_FILE, *NEEDED) if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} contains no finished run of a single method: {', '.join(missing)} missing")
     facts = read_run_facts(folder)
-    own = read_logged(folder) or facts.run_id or str(folder)  # it may have been sent as a new run
-    return FolderRun(own, facts.name, "", facts.parent, {}, {}, facts.tags, store, folder)
+    run_id = read_logged(folder) or facts.run_id or str(folder)  # the id differs if it was sent as a new run
+    return FolderRun(run_id, facts.name, "", facts.parent, {}, {}, facts.tags, store, folder)
 
 
-def kept_scores(found: Rebuilt, layers: Sequence[int]) -> tuple[list[KeptScores], list[str]]:
-    """The scores of the run and of all others that scored the same neurons on the same words.
+def kept_scores(rebuilt: Rebuilt, layers: Sequence[int]) -> tuple[list[KeptScores], list[str]]:
+    """The scores of the run and of all other runs on the same neurons and words.
 
     Args:
-        found: the run.
-        layers: those whose scores will be read.
+        rebuilt: the run.
+        layers: the layers whose scores are needed.
 
     Returns:
-        The scores, and a line for every other run whose files are damaged.
+        The scores, and a warning for each other run with damaged files.
 
     Raises:
-        ValueError: the scores of the run itself are damaged.
-        OSError: they cannot be read.
+        ValueError: if the scores of the run itself are damaged.
+        OSError: if they cannot be read.
     """
     kept, damaged = [], []
-    for run in [found.run, *_finished(found)]:
+    for run in [rebuilt.run, *_comparable_runs(rebuilt)]:
         try:
-            own = _scores_of(run, found, layers)
+            kept += _scores_of(run, rebuilt, layers)
         except (OSError, ValueError) as error:
-            if run is found.run:
+            if run is rebuilt.run:
                 raise
-            damaged.append(f"left out run {run.name} ({run.id}): {error}")
-        else:
-            kept += own
+            damaged.append(f"skipped run {run.name} ({run.id}): {error}")
     return kept, damaged
 
 
-def _scores_of(run: Run, found: Rebuilt, layers: Sequence[int]) -> list[KeptScores]:
-    """The scores of a run, none where it keeps none or has others.
+def _scores_of(run: Run, rebuilt: Rebuilt, layers: Sequence[int]) -> list[KeptScores]:
+    """The scores of a run; empty if it has no scores, or scores of other neurons or words.
 
     Raises:
-        ValueError: they are damaged, or not those of its key neurons.
-        OSError: they cannot be read.
+        ValueError: if the scores are damaged, or do not match the key neurons.
+        OSError: if they cannot be read.
     """
     try:
         path = run.file(SCORES_FILE)
-    except ValueError:  # an agreement of methods keeps none
+    except ValueError:  # runs of `agreement` have no scores
         return []
-    key = found.key if run is found.run else run.key_neurons()
-    if _bound(key) != _bound(found.key):
+    key = rebuilt.key if run is rebuilt.run else run.key_neurons()
+    if _scored_inputs(key) != _scored_inputs(rebuilt.key):
         return []
     scores = open_scores(path)
-    told = (scores.site, scores.neurons, sorted(scores.tags), sorted(scores.layers))
-    if told != (key["site"], key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
-        raise ValueError(f"{path} is not of the same site, layers, neurons and tags as the key_neurons.json beside it")
+    contents = (scores.site, scores.neurons, sorted(scores.tags), sorted(scores.layers))
+    if contents != (key["site"], key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
+        raise ValueError(f"{path} and key_neurons.json differ in site, layers, neurons or tags")
     for layer in set(layers) & scores.layers.keys():
         scores.layer(layer)
-    return [KeptScores(run.name, run.id, key["method"], scores, run is found.run)]
+    return [KeptScores(run.name, run.id, key["method"], scores, run is rebuilt.run)]
 
 
-def _bound(key: Mapping[str, Any]) -> dict[str, Any]:
-    """What scores must share to stand in one table."""
+def _scored_inputs(key: Mapping[str, Any]) -> dict[str, Any]:
+    """The properties that comparable scores share."""
     return {name: key[name] for name in ("model", "dataset", "tag_column", "site", "read_at", "neurons_per_layer")}
 
 
-def _finished(found: Rebuilt) -> list[Run]:
-    """Finished runs of the same model, data and site, this one left out.
+def _comparable_runs(rebuilt: Rebuilt) -> list[Run]:
+    """The other finished runs of the same model, data and site.
 
     Raises:
-        TrackingRefused: the store is in trouble.
+        TrackingRefused: if the store rejects the search.
     """
-    site, read_at = found.key["site"], found.key["read_at"]
-    wanted = f"attributes.status = 'FINISHED' and params.site = '{site}' and params.read_at = '{read_at}'"
+    site, read_at = rebuilt.key["site"], rebuilt.key["read_at"]
+    condition = f"attributes.status = 'FINISHED' and params.site = '{site}' and params.read_at = '{read_at}'"
     try:
-        runs = find_runs(found.run.store, filter=wanted)
+        runs = find_runs(rebuilt.run.store, filter=condition)
     except TrackingRefused:
         raise
-    except ValueError:  # a folder can be looked at where there is no store, or nothing in it
+    except ValueError:  # the store of a run in a folder may not exist or be empty
         return []
-    alike = {name: found.run.tags.get(name) for name in ("model", "model_revision", "dataset")}
-    return [run for run in runs if run.id != found.run.id and all(run.tags.get(name) == alike[name] for name in alike)]
+    shared = {name: rebuilt.run.tags.get(name) for name in ("model", "model_revision", "dataset")}
+    return [
+        run
+        for run in runs
+        if run.id != rebuilt.run.id and all(run.tags.get(name) == value for name, value in shared.items())
+    ]

@@ -8,16 +8,16 @@ from typing import Any
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
 
-NAMED = ("site", "layer", "top_k", "selection", "model.random_weights")  # what every name says
+NAMED = ("site", "layer", "top_k", "selection", "model.random_weights")  # keys in every name
 
 
 def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = ()) -> str:
-    """What tells the runs of a sweep apart, in the few characters that a list of runs shows.
+    """A short name for lists of runs: the main settings and the swept keys.
 
     Args:
         config: the run's configuration.
         choices: the option chosen in each config group.
-        swept: keys and groups that differ between the jobs of the sweep.
+        swept: the swept keys and groups.
     """
     layers = "-".join(map(str, config.layer)) if isinstance(config.layer, tuple) else config.layer
     untrained = " random weights" if config.model.random_weights else ""
@@ -27,7 +27,7 @@ def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = 
 
 
 def _value(config: Config, choices: Mapping[str, str], key: str) -> str:
-    """The value of a swept key or group, of a path its last part."""
+    """The value of a swept key or group; for a path, its last component."""
     if key in choices:
         return choices[key]
     value: Any = config.model_dump(mode="json", by_alias=True)

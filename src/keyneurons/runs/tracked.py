@@ -1,4 +1,4 @@
-"""An MLflow run around a computation: opened in one way, whatever is computed."""
+"""Opens the MLflow run of any computation: seeds, configuration, tags and folder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from keyneurons.tracking import OpenRun, open_run, params_of
 
 @dataclass(frozen=True)
 class Heading:
-    """What a run is called and belongs to.
+    """Name, choices, parent and tags of a run.
 
-    ``choices`` has the option chosen in each config group, ``parent`` is the MLflow id of its sweep, ``tags`` are added
-    to those of its provenance.
+    ``choices`` is the option chosen in each config group, ``parent`` the MLflow id of the sweep;
+    ``tags`` are added to those of the provenance.
     """
 
     name: str
@@ -40,22 +40,22 @@ class Heading:
 def tracked(
     heading: Heading, config: Config, read: ActivationReader, folder: Path, written: Mapping[str, Any]
 ) -> Generator[OpenRun]:
-    """Seed every generator and open the MLflow run of a folder.
+    """Seed all random generators and open the MLflow run of a folder.
 
     Args:
-        heading: name, choices and tags of the run.
-        config: the checked configuration.
-        read: the reader of its activations.
-        folder: its own folder, which is there.
-        written: the configuration that the folder keeps.
+        heading: name, choices, parent and tags of the run.
+        config: the validated configuration.
+        read: the reader of the run's activations.
+        folder: the run's folder, which must exist.
+        written: the configuration written to the folder.
 
     Yields:
         The open run; ``send`` ends it.
     """
     seed_everything(config.seed)
-    read.bos_id()  # refused before a run is opened
+    read.bos_id()  # raises before the run is opened
     write_text(folder / "config.yaml", write_yaml(dict(written)))
-    params_of(folder)  # a value that MLflow would cut is refused now
+    params_of(folder)  # raises for values that MLflow would truncate
     tags = provenance(config, heading.choices, read) | dict(heading.tags or {})
     facts = {"name": heading.name, "parent": heading.parent, "choices": dict(heading.choices), "tags": tags}
     with open_run(build_store(config.tracking), folder, facts) as run:
@@ -63,17 +63,19 @@ def tracked(
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every generator that a library might draw from; our own draws are seeded where they are made."""
+    """Seed the global generators, which libraries may use; this package uses its own generators."""
     random.seed(seed)
-    np.random.seed(seed)  # for libraries that use the global generator
+    np.random.seed(seed)
     torch.manual_seed(seed)
 
 
 def how_to_send(folder: Path, uri: str) -> str:
-    """What to do with a run that the tracking server did not take."""
-    return f"The tracking server {uri} is away; send this run later with: keyneurons log {shlex.quote(str(folder))}"
+    """The message for a run that was not sent because the tracking server was unreachable."""
+    return (
+        f"The tracking server {uri} is unreachable; send this run later with: keyneurons log {shlex.quote(str(folder))}"
+    )
 
 
 def shortest(folder: Path) -> Path:
-    """A folder's path from the working directory, where it is below it."""
+    """The path of a folder, relative to the working directory if it is inside it."""
     return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

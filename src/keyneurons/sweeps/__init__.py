@@ -1,1 +1,1 @@
-"""A sweep: its session, its launchers, its resumption."""
+"""Sweeps: jobs, parent run, launchers, resumption and comparison."""

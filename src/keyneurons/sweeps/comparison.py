@@ -1,4 +1,4 @@
-"""Comparison of finished runs: of a sweep at its end, or of any that a user names."""
+"""Comparison of finished runs: those of a sweep at its end, or any selection of runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, write_tables
-from keyneurons.runs.finished import Run, Unfit, find_runs, load_run
+from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
 from keyneurons.tracking import Store, describe
 from keyneurons.version import __version__
 
@@ -22,108 +22,116 @@ ARTIFACTS = "comparison"
 
 
 def compare_sweep(store: Store, parent: str, folder: Path) -> Path | None:
-    """Compare the finished runs of a sweep and log what is found to its parent run.
+    """Compare the finished runs of a sweep and log the comparison to its parent run.
 
     Args:
-        store: where the runs are.
+        store: the store of the runs.
         parent: MLflow id of the sweep.
-        folder: where the files go; they are logged under ``comparison``.
+        folder: folder for the files, which are logged under ``comparison``.
 
     Returns:
-        The page, or None where no run is finished and has key neurons.
+        The path of the page, or None if no run is finished and has key neurons.
     """
     runs = find_runs(store, sweep=parent)
     kept, _ = _comparable(runs)
     if not kept:
         return None
-    found = compare_runs(runs, source_of(store, "sweep", parent), None)
-    written = write_comparison(found, folder)
-    log_comparison(store, parent, found, folder)
-    return written
+    comparison = compare_runs(runs, source_of(store, "sweep", parent), None)
+    path = write_comparison(comparison, folder)
+    log_comparison(store, parent, comparison, folder)
+    return path
 
 
 def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | None) -> RunComparison:
-    """Compare those runs that are finished and have key neurons.
+    """Compare the runs that are finished and have key neurons.
+
+    Args:
+        runs: the runs; unfinished ones and ones without key neurons are excluded.
+        source: origin of the runs, for the header of the report.
+        share: share of the runs that makes a consensus; None for a majority.
 
     Raises:
-        ValueError: there is none.
+        ValueError: if no run is finished and has key neurons.
     """
-    kept, left_out = _comparable(runs)
+    kept, excluded = _comparable(runs)
     if not kept:
-        told = "; ".join(f"{reason}: {', '.join(names[:5])}" for reason, names in left_out.items())
-        raise ValueError(f"none of {len(runs)} runs is finished and has key neurons ({told})")
+        reasons = "; ".join(f"{reason}: {', '.join(names[:5])}" for reason, names in excluded.items())
+        raise ValueError(
+            f"no run is finished and has key neurons (of {len(runs)} run{'' if len(runs) == 1 else 's'}; {reasons})"
+        )
     rows = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
     by_run = {run.id: file for run, file in kept}
     files = {row.id: by_run[row.id] for row in rows}
     groups = group_sets(files, share)
     return RunComparison(
         title=f"{len(rows)} run{'' if len(rows) == 1 else 's'} compared",
-        source={**source, **_facts([run for run, _ in kept], left_out)},
+        source={**source, **_facts([run for run, _ in kept], excluded)},
         rows=rows,
         best=best_runs({row.id: row.metrics for row in rows}),
         groups=groups,
         not_compared=explain_groups(groups),
-        left_out={reason: tuple(names) for reason, names in left_out.items()},
+        left_out={reason: tuple(names) for reason, names in excluded.items()},
         share=share,
         files=files,
     )
 
 
-def write_comparison(found: RunComparison, folder: Path) -> Path:
-    """Write all files of a comparison; returns the page."""
+def write_comparison(comparison: RunComparison, folder: Path) -> Path:
+    """Write all files of a comparison and return the path of its page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tables(found, folder)
-    drawn = draw(found, folder / "figures")
-    write_text(folder / "report.html", page(found, drawn))
+    write_tables(comparison, folder)
+    drawn = draw(comparison, folder / "figures")
+    write_text(folder / "report.html", page(comparison, drawn))
     return folder / "report.html"
 
 
-def log_comparison(store: Store, parent: str, found: RunComparison, folder: Path) -> None:
-    """Add a comparison to the sweep's run.
+def log_comparison(store: Store, parent: str, comparison: RunComparison, folder: Path) -> None:
+    """Log a comparison to the parent run of a sweep.
 
     Args:
-        store: where the run is.
-        parent: its MLflow id.
-        found: the comparison.
-        folder: its files.
+        store: the store of the run.
+        parent: MLflow id of the parent run.
+        comparison: the comparison.
+        folder: the folder of its files.
 
     Raises:
-        ValueError: the store does not take it.
+        ValueError: if the store cannot save it.
     """
+    runs = [row.id for row in comparison.rows]
     try:
         store.add_folder(parent, folder, ARTIFACTS)
-        describe(store, parent, markdown(found), [row.id for row in found.rows], f"{ARTIFACTS}/report.html")
+        describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/report.html")
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} holds the comparison, but run {parent} does not: {error}") from error
+        raise ValueError(f"the comparison is in {folder}, but could not be sent to run {parent}: {error}") from error
 
 
 def _comparable(runs: Sequence[Run]) -> tuple[list[tuple[Run, dict[str, Any]]], dict[str, list[str]]]:
-    """The finished runs with their key neurons, and by reason the names of the others."""
+    """The finished runs with their key neurons, and the names of the excluded runs by reason."""
     kept: list[tuple[Run, dict[str, Any]]] = []
-    left_out: dict[str, list[str]] = {}
+    excluded: dict[str, list[str]] = {}
     for run in runs:
         try:
             kept.append((run, _key_neurons(run)))
-        except _LeftOut as error:
-            left_out.setdefault(str(error), []).append(f"{run.name} ({run.id[:8]})")
-    return kept, left_out
+        except _Excluded as error:
+            excluded.setdefault(str(error), []).append(f"{run.name} ({run.id[:8]})")
+    return kept, excluded
 
 
-class _LeftOut(Exception):
-    """Why a run does not count."""
+class _Excluded(Exception):
+    """The reason why a run is excluded."""
 
 
 def _key_neurons(run: Run) -> dict[str, Any]:
     if run.status != "FINISHED":
-        raise _LeftOut(f"status {run.status}")
+        raise _Excluded(f"status {run.status}")
     try:
         return run.key_neurons()
-    except Unfit as error:
-        raise _LeftOut(error.reason) from error
+    except UnusableRun as error:
+        raise _Excluded(error.reason) from error
 
 
 def source_of(store: Store, which: str, value: str) -> dict[str, str]:
-    """Where the compared runs are from, for the head of the report."""
+    """The origin of the compared runs, for the header of the report."""
     if which == "sweep":
         return {"sweep": f"{load_run(store, value).name} ({value})"}
     if which == "experiment":
@@ -131,14 +139,14 @@ def source_of(store: Store, which: str, value: str) -> dict[str, str]:
     return {"experiment": store.experiment, "filter": value}
 
 
-def _facts(kept: Sequence[Run], left_out: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """What is the same for all runs, and how many there are."""
+def _facts(kept: Sequence[Run], excluded: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The values that all runs share, and the number of runs."""
     facts = {}
     for tag in ("model", "dataset", "site", "layer"):
         values = {run.tags.get(tag, "") for run in kept}
         if len(values) == 1 and (value := values.pop()):
             facts[tag] = value
-    others = "; ".join(f"{len(names)} left out ({reason})" for reason, names in left_out.items())
+    others = "; ".join(f"{len(names)} excluded ({reason})" for reason, names in excluded.items())
     facts["runs"] = f"{len(kept)} finished" + (f"; {others}" if others else "")
     facts["compared"] = f"{datetime.datetime.now():%Y-%m-%d %H:%M} by keyneurons {__version__}"
     return facts

@@ -1,4 +1,4 @@
-"""The jobs of a sweep: every one is composed and checked before the first starts."""
+"""The jobs of a sweep; all are composed and validated before the first starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Job:
-    """A job of a sweep: its configuration, its fingerprint, what it reads and which layers of that."""
+    """A job of a sweep; ``reading`` is its activation fingerprint, ``layers`` its layers."""
 
     config: Config
     fingerprint: str
@@ -37,7 +37,7 @@ class Job:
 
 @dataclass(frozen=True)
 class SweepJobs:
-    """All jobs of a sweep, the keys and groups that differ between them, and the overrides that make them."""
+    """The jobs of a sweep, its swept keys and groups, and its overrides."""
 
     jobs: tuple[Job, ...]
     swept: tuple[str, ...]
@@ -45,44 +45,44 @@ class SweepJobs:
 
 
 def sweep_jobs(base: DictConfig, *, targets: Collection[str] | None = None) -> SweepJobs:
-    """The jobs of a sweep, all of them checked; inside ``composing``.
+    """Compose and validate the jobs of a sweep; must be called inside ``composing``.
 
     Args:
         base: the sweep's base configuration, with Hydra's part.
-        targets: of a sweep that is resumed, the targets that this command line names: only known code may be beside
-            them.
+        targets: for a resumed sweep, the targets on the command line; all other targets must be
+            those of the package.
 
     Raises:
-        ValueError: a job cannot run as it is configured, or the launcher is not installed.
+        ValueError: if the configuration of a job is invalid, or the launcher is not installed.
     """
     check_launcher(base.hydra)
-    given = list(base.hydra.overrides.task)
-    configured = sweep_params(base.hydra, given)
+    overrides = list(base.hydra.overrides.task)
+    configured = sweep_params(base.hydra, overrides)
     of_hydra: Any = OmegaConf.to_container(base.hydra.overrides.hydra, resolve=False)
-    own = [text for text in of_hydra if not text.startswith(("hydra.mode=", "hydra.sweep."))]
-    swept = [str(each.key_or_group) for each in _parsed(configured + given) if each.is_sweep_override()]
-    configs = [_checked(composed(job), targets) for job in jobs_of(configured + given)]
-    return SweepJobs(tuple(check_jobs(configs)), tuple(swept), (*own, *given))
+    launcher = [text for text in of_hydra if not text.startswith(("hydra.mode=", "hydra.sweep."))]
+    swept = [str(each.key_or_group) for each in _parse(configured + overrides) if each.is_sweep_override()]
+    configs = [_validate(composed(job), targets) for job in jobs_of(configured + overrides)]
+    return SweepJobs(tuple(check_jobs(configs)), tuple(swept), (*launcher, *overrides))
 
 
 def jobs_of(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """The overrides of every job of a sweep, as Hydra's basic sweeper expands them."""
-    batches = BasicSweeper.split_arguments(_parsed(overrides), max_batch_size=None)
+    """The overrides of each job of a sweep, as Hydra's basic sweeper expands them."""
+    batches = BasicSweeper.split_arguments(_parse(overrides), max_batch_size=None)
     return [tuple(job) for batch in batches for job in batch]
 
 
 def check_jobs(configs: Sequence[Config]) -> list[Job]:
-    """Fetch the files of every model, and refuse what it, this machine or a signature does not take."""
+    """Download the models of all jobs, and check each configuration against model and machine."""
     from keyneurons.build.experiment import build_experiment
 
     jobs, models = [], []
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
         read = build_experiment(config, "").read
-        if (asked := (config.model, read.model.needs_head)) not in models:  # a tokenizer and weights take their time
+        if (model_key := (config.model, read.model.needs_head)) not in models:  # loading them is slow
             read.bos_id()
             read.model.check_weights()
-            models.append(asked)
+            models.append(model_key)
         model = read.model.identity
         jobs.append(
             Job(
@@ -93,21 +93,19 @@ def check_jobs(configs: Sequence[Config]) -> list[Job]:
 
 
 def together(jobs: Sequence[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
-    """By what is read, all layers of all sites that some job reads of it."""
-    found: dict[str, dict[Site, set[int]]] = {}
+    """The layers of each site that any job reads, by activation fingerprint (``Job.reading``)."""
+    layers_of: dict[str, dict[Site, set[int]]] = {}
     for job in jobs:
-        found.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
-    return {
-        read: {site: tuple(sorted(layers)) for site, layers in of_sites.items()} for read, of_sites in found.items()
-    }
+        layers_of.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
+    return {read: {site: tuple(sorted(layers)) for site, layers in sites.items()} for read, sites in layers_of.items()}
 
 
-def _parsed(overrides: Sequence[str]) -> list[Override]:
-    # glob(*) looks into the groups of the configuration
+def _parse(overrides: Sequence[str]) -> list[Override]:
+    # the loader expands glob(*) to the options of a config group
     return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
-def _checked(composed: DictConfig, targets: Collection[str] | None) -> Config:
+def _validate(composed: DictConfig, targets: Collection[str] | None) -> Config:
     if targets is not None:
         check_targets(OmegaConf.to_container(composed, resolve=False), trusted=targets)
     return validate(composed)

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: what starts them must be installed, and what they failed of comes home in files."""
+"""Launchers of jobs in other processes: check of their installation, files for job failures."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 FAILURE_FILE = "failure.json"
-LOST = {"BrokenProcessPool", "UncompletedJobError", "FailedJobError", "WorkerCrashedError", "OutOfMemoryError"}
-"""What joblib, submitit and Ray raise when the process of a job ends before the job."""
+CRASHES = {"BrokenProcessPool", "UncompletedJobError", "FailedJobError", "WorkerCrashedError", "OutOfMemoryError"}
+"""Exceptions of joblib, submitit and Ray for a process that ended before its job finished."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A job that failed in another process: its number, its error in a line, and where it was raised.
+    """A job that failed in another process: its number and its error in one line.
 
-    ``traceback`` is None where the line says all that a user needs.
+    ``traceback`` is None for a user's mistake.
     """
 
     number: int
@@ -33,13 +33,13 @@ class Failure:
 
 
 def check_launcher(hydra: DictConfig) -> None:
-    """Refuse a launcher that is not installed, before anything is opened for its jobs.
+    """Check that the chosen launcher is installed.
 
     Args:
         hydra: Hydra's part of the configuration.
 
     Raises:
-        ValueError: it is not installed.
+        ValueError: if it is not installed.
     """
     from hydra.core.plugins import Plugins
 
@@ -47,32 +47,32 @@ def check_launcher(hydra: DictConfig) -> None:
         return
     option = str(hydra.runtime.choices["hydra/launcher"])
     extra = "ray" if option == "ray" else "parallel"
-    raise ValueError(f"hydra/launcher={option} is not installed; get it with: pip install 'keyneurons[{extra}]'")
+    raise ValueError(f"hydra/launcher={option} is not installed; install it with: pip install 'keyneurons[{extra}]'")
 
 
-def keep_failure(folder: Path, number: int, error: Exception, line: str, *, mistake: bool) -> None:
-    """Write into a job's folder what it failed of, for the process that started the sweep.
+def write_failure(folder: Path, number: int, error: Exception, line: str, *, mistake: bool) -> None:
+    """Write the error of a job to its folder, for the process that started the sweep.
 
     Args:
         folder: the job's folder.
-        number: place of the job in the sweep.
-        error: what it raised.
-        line: that in one line.
-        mistake: whether the line says all that a user needs.
+        number: number of the job in the sweep.
+        error: the exception.
+        line: its message in one line.
+        mistake: whether it is a user's mistake, reported without a traceback.
     """
     trace = None if mistake else masked("".join(traceback.format_exception(error)))
     write_json(folder / FAILURE_FILE, asdict(Failure(number, line, trace)))
 
 
 def collect_failures(folder: Path) -> Sequence[Failure]:
-    """What the jobs of a sweep in this folder failed of; read once, then the files are gone."""
-    found = []
+    """Read and delete the failure files of the jobs in a sweep's folder."""
+    failures = []
     for file in folder.glob(f"*/{FAILURE_FILE}"):
-        found.append(Failure(**json.loads(file.read_text(encoding="utf-8"))))
+        failures.append(Failure(**json.loads(file.read_text(encoding="utf-8"))))
         file.unlink()
-    return sorted(found, key=lambda failure: failure.number)
+    return sorted(failures, key=lambda failure: failure.number)
 
 
-def is_lost(error: BaseException) -> bool:
-    """Whether a launcher says that the process of a job was killed, or crashed."""
-    return any(base.__name__ in LOST for base in type(error).__mro__)
+def is_crash(error: BaseException) -> bool:
+    """Whether a launcher reports that the process of a job was killed or crashed."""
+    return any(base.__name__ in CRASHES for base in type(error).__mro__)

@@ -1,4 +1,4 @@
-"""An interrupted sweep: what it was, what of it is done, and the overrides that resume it."""
+"""Interrupted sweeps: their record, their finished jobs, and the overrides that resume them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from keyneurons.tracking import Store
 
 PLACES = ("hydra.sweep.", "hydra.launcher.submitit_folder")
-"""Beginnings of keys that say where jobs are kept."""
+"""Prefixes of the keys that set the folders of jobs."""
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A sweep to resume with: its MLflow id, if it has one, its overrides, its folder, and its finished jobs.
+    """An interrupted sweep.
 
-    ``folder`` is None where it is not here; ``finished`` says by fingerprint which run, or folder where the server was
-    away, has done it; ``versions`` are the code versions that did; ``config_dir`` is the folder of options that it had.
+    ``parent`` is the MLflow id of its run, or None if the server was unreachable; ``folder`` is
+    None if it is not on this machine. ``finished`` maps the fingerprints of finished jobs to their
+    run, or to their folder if the server was unreachable; ``versions`` are the code versions of
+    these jobs; ``config_dir`` is the folder of additional options that the sweep used.
     """
 
     parent: str | None
@@ -42,60 +44,60 @@ class Interrupted:
 
 
 def find_interrupted(which: str, store: Store) -> Interrupted:
-    """The sweep of an MLflow id, or of a folder under ``outputs/``.
+    """Find the sweep with an MLflow id or in a folder under ``outputs/``.
 
     Args:
         which: the id or the folder.
-        store: where runs go.
+        store: the store of the runs.
 
     Returns:
-        What it was and what of it is done.
+        The sweep with its finished jobs.
 
     Raises:
-        ValueError: there is no such sweep, or it is still running.
+        ValueError: if there is no such sweep, or it is still running.
     """
     from keyneurons.tracking import close_children
 
     path = Path(which).expanduser()
     recorded = _in_folder(path.absolute()) if path.is_dir() else _in_store(which, store)
-    left, versions = _done_in(recorded.folder)
+    in_folder, versions = _finished_in_folder(recorded.folder)
     if recorded.parent is None:
-        return replace(recorded, finished=left, versions=versions)
+        return replace(recorded, finished=in_folder, versions=versions)
     _check_ended(recorded.parent, store)
     close_children(store, recorded.parent, alive)
-    finished, of_runs = _finished(recorded.parent, store)
-    for own in left.keys() - finished.keys():  # the server was away, or its disk full
-        with contextlib.suppress(ValueError):  # else it is done again
-            finished[own] = f"run {log_finished(store, Path(left[own]))}, sent now"
-    return replace(recorded, finished=finished, versions=versions | of_runs)
+    finished, versions_in_store = _finished_in_store(recorded.parent, store)
+    for job in in_folder.keys() - finished.keys():  # the server was unreachable, or its disk full
+        with contextlib.suppress(ValueError):  # a job that cannot be sent runs again
+            finished[job] = f"run {log_finished(store, Path(in_folder[job]))}, sent now"
+    return replace(recorded, finished=finished, versions=versions | versions_in_store)
 
 
-def resumed_overrides(before: Interrupted, given: Sequence[str], config_dir: Path | None) -> list[str]:
-    """The overrides that resume a sweep: its own, but for those that are given anew.
+def resumed_overrides(interrupted: Interrupted, overrides: Sequence[str], config_dir: Path | None) -> list[str]:
+    """The overrides that resume a sweep: its recorded ones, replaced by those of the command line.
 
     Args:
-        before: the sweep.
-        given: the overrides of this command line.
-        config_dir: the user's own folder of options, if this command line names one.
+        interrupted: the sweep.
+        overrides: overrides of the command line.
+        config_dir: the folder of additional options on the command line, if any.
 
     Returns:
         Overrides for Hydra.
 
     Raises:
-        ValueError: one of the sweep's own reaches beyond the configuration of its jobs, since anybody may have written
-            it; or the sweep had a folder of options and this command line names none.
+        ValueError: if a recorded override, which anybody may have written, sets more than the
+            configuration of jobs; or the sweep used a folder of options and ``config_dir`` is None.
     """
-    if before.config_dir is not None and config_dir is None:
+    if interrupted.config_dir is not None and config_dir is None:
         raise ValueError(
-            f"the sweep used options of the folder {before.config_dir!r}; if it is yours, give it again: "
+            f"the sweep used options of the folder {interrupted.config_dir!r}; if you trust this folder, add "
             "--config-dir FOLDER"
         )
-    keys = {_key(override) for override in given}
-    # another launcher does not know the options of the one before
-    anew = (*PLACES, *(["hydra.launcher."] if "hydra/launcher" in keys else []))
-    kept = [o for o in before.overrides if _key(o) not in keys and not _key(o).startswith(anew)]
+    keys = {_key(override) for override in overrides}
+    # a new launcher does not have the options of the previous one
+    dropped = (*PLACES, *(["hydra.launcher."] if "hydra/launcher" in keys else []))
+    kept = [o for o in interrupted.overrides if _key(o) not in keys and not _key(o).startswith(dropped)]
     check_recorded(kept, config_dir=config_dir)
-    return [*given, *kept, *_places(before.folder, [*given, *kept])]
+    return [*overrides, *kept, *_places(interrupted.folder, [*overrides, *kept])]
 
 
 def _key(text: str) -> str:
@@ -103,7 +105,7 @@ def _key(text: str) -> str:
 
 
 def _places(folder: Path | None, overrides: Sequence[str]) -> list[str]:
-    """Where the jobs go: into the sweep's folder beside those before, and what submitit pickles where nothing was."""
+    """Overrides for new job folders within the sweep's folder, and a new folder for submitit."""
     if folder is None:
         return []
     again = 1 + len({path.name.partition(".")[0] for path in folder.glob("again*.*")})
@@ -115,30 +117,32 @@ def _places(folder: Path | None, overrides: Sequence[str]) -> list[str]:
 
 
 def _in_folder(folder: Path) -> Interrupted:
-    """The sweep of a folder, as its file has it.
+    """The sweep recorded in a folder.
 
     Raises:
-        ValueError: it is no sweep's folder.
+        ValueError: if the folder contains no sweep.
     """
     facts = read_sweep_file(folder)
     return Interrupted(facts.parent, tuple(facts.overrides), folder, config_dir=facts.config_dir)
 
 
 def _in_store(parent: str, store: Store) -> Interrupted:
-    """The sweep of an MLflow id, as the tags of its run have it.
+    """The sweep recorded in the tags of an MLflow run.
 
     Raises:
-        ValueError: there is no such run, or it is no sweep's.
+        ValueError: if there is no such run, or it is not the parent run of a sweep.
     """
     tags = store.run(parent)["tags"]
     if "overrides" not in tags:
-        raise ValueError(f"run {parent} in {store.uri} is no sweep's: resume=SWEEP_RUN_ID, or the sweep's folder")
-    folder, overrides = _own_folder(tags.get("folder", ""), parent), tuple(shlex.split(tags["overrides"]))
+        raise ValueError(
+            f"run {parent} in {store.uri} is not a sweep: resume= takes the id of a sweep's run or its folder"
+        )
+    folder, overrides = _checked_folder(tags.get("folder", ""), parent), tuple(shlex.split(tags["overrides"]))
     return Interrupted(parent, overrides, folder, config_dir=tags.get("config_dir"))
 
 
-def _own_folder(name: str, parent: str) -> Path | None:
-    """The folder that a sweep's run names, if it is here and names that run: a store is written by others too."""
+def _checked_folder(name: str, parent: str) -> Path | None:
+    """The sweep's folder if it exists and names the same run; others may write to the store."""
     try:
         return Path(name) if name and read_sweep_file(Path(name)).parent == parent else None
     except ValueError:
@@ -146,10 +150,10 @@ def _own_folder(name: str, parent: str) -> Path | None:
 
 
 def _check_ended(parent: str, store: Store) -> None:
-    """Refuse a sweep that a process is still working for.
+    """Check that no process of the sweep is running.
 
     Raises:
-        ValueError: the sweep or one of its jobs is still running.
+        ValueError: if the sweep or one of its jobs is still running.
     """
     run = store.run(parent)
     if run["status"] == "RUNNING" and alive(process := run["tags"].get("process", "")):
@@ -159,19 +163,19 @@ def _check_ended(parent: str, store: Store) -> None:
             raise ValueError(f"a job of sweep {parent} is still running: {job['name']} ({process})")
 
 
-def _finished(parent: str, store: Store) -> tuple[dict[str, str], frozenset[str]]:
-    """The finished runs of a sweep by their fingerprint, and the code versions that made them."""
+def _finished_in_store(parent: str, store: Store) -> tuple[dict[str, str], frozenset[str]]:
+    """The finished runs of a sweep by fingerprint, and their code versions."""
     runs = [run for run in store.runs_below(parent) if run["status"] == "FINISHED" and "fingerprint" in run["tags"]]
     finished = {run["tags"]["fingerprint"]: f"run {run['id']}" for run in runs}
     return finished, frozenset(code_version(run["tags"]) for run in runs)
 
 
-def _done_in(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
-    """Jobs whose folders are complete, whether they reached MLflow or not."""
+def _finished_in_folder(folder: Path | None) -> tuple[dict[str, str], frozenset[str]]:
+    """The complete job folders by fingerprint, and their code versions."""
     finished, versions = {}, set()
     for file in folder.glob(f"*/{RUN_FILE}") if folder is not None else ():
         if (file.parent / "summary.md").is_file() and (file.parent / METRICS_FILE).is_file():
-            with contextlib.suppress(OSError, ValueError):  # damaged: the job is done again
+            with contextlib.suppress(OSError, ValueError):  # a damaged job runs again
                 tags = read_run_facts(file.parent).tags
                 if "fingerprint" in tags:
                     finished[tags["fingerprint"]] = str(file.parent)

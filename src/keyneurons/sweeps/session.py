@@ -1,4 +1,4 @@
-"""A sweep under way: one MLflow run stands above its jobs, from before the first until after the last."""
+"""The parent run of a sweep: opened before the first job, closed after the last."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a sweep: how many jobs have no finished run, and how many of those still run by themselves."""
+    """The result of a sweep: number of jobs without a finished run, and of those still running."""
 
     missing: int = 0
     running: int = 0
@@ -40,24 +40,24 @@ class Outcome:
 
 @dataclass
 class OpenSweep:
-    """A sweep under way: the store, its folder, the fingerprints of its jobs, and what each job knows of it.
+    """An open sweep: store, folder, fingerprints of its jobs, and the record passed to each job.
 
-    ``outcome`` is known once it is closed.
+    ``outcome`` is set when the sweep is closed.
     """
 
     store: Store
     folder: Path
-    wanted: frozenset[str]
+    fingerprints: frozenset[str]
     membership: Membership
     outcome: Outcome = Outcome()
 
     @property
     def parent(self) -> str | None:
-        """MLflow id of the sweep's run, if the server answered."""
+        """MLflow id of the sweep's run, or None if the server was unreachable."""
         return self.membership.parent
 
     def compare(self) -> str:
-        """Compare the runs that finished; what there is to say about it."""
+        """Compare the finished runs and return a message for the user."""
         from keyneurons.sweeps.comparison import compare_sweep
 
         if self.parent is None:
@@ -65,83 +65,85 @@ class OpenSweep:
         try:
             page = compare_sweep(self.store, self.parent, self.folder / "comparison")
         except (OSError, ValueError) as error:
-            return f"the runs were not compared: {' '.join(str(error).split())}"
-        return f"compared in {page} and with run {self.parent}" if page else ""
+            return f"comparison failed: {' '.join(str(error).split())}"
+        return f"comparison: {page}, also in run {self.parent}" if page else ""
 
     def close(self) -> None:
-        """Close the parent run by what became of its children: FINISHED only if every job has one that finished.
+        """Close the parent run: FINISHED if every job has a finished run, else KILLED or FAILED.
 
-        Children that are still RUNNING belong to a process that was killed, or that submitit started and left behind.
+        Runs that are still RUNNING belong to killed processes or to detached jobs of submitit.
         """
         if self.parent is None:
             return
         with contextlib.suppress(TrackingUnavailable, TrackingRefused):
             statuses = close_children(self.store, self.parent, alive)
-            finished = {own for own, status in statuses if status == "FINISHED"}
-            missing = self.wanted - finished
-            ends = [status for own, status in statuses if own in missing]
-            self.outcome = Outcome(len(missing), ends.count("RUNNING"))
-            counts = {"finished": len(self.wanted & finished), "missing": len(missing)}
-            counts |= {status.lower(): ends.count(status) for status in ("FAILED", "KILLED")}
-            killed = not {"KILLED", "RUNNING"}.isdisjoint(ends)
+            finished = {job for job, status in statuses if status == "FINISHED"}
+            missing = self.fingerprints - finished
+            unfinished = [status for job, status in statuses if job in missing]
+            self.outcome = Outcome(len(missing), unfinished.count("RUNNING"))
+            counts = {"finished": len(self.fingerprints & finished), "missing": len(missing)}
+            counts |= {status.lower(): unfinished.count(status) for status in ("FAILED", "KILLED")}
+            killed = not {"KILLED", "RUNNING"}.isdisjoint(unfinished)
             status = "FINISHED" if not missing else "KILLED" if killed else "FAILED"
             close_parent(self.store, self.parent, {f"sweep/{name}": float(n) for name, n in counts.items()}, status)
 
 
 @contextlib.contextmanager
 def open_sweep(
-    sweep: SweepJobs, folder: Path, *, config_dir: Path | None, before: Interrupted | None
+    sweep: SweepJobs, folder: Path, *, config_dir: Path | None, interrupted: Interrupted | None
 ) -> Generator[OpenSweep]:
-    """Open the parent run, or again that of the sweep that is resumed; it is closed whatever happens.
+    """Open the parent run, or reopen that of a resumed sweep; it is closed in any case.
 
     Args:
         sweep: the jobs.
-        folder: where their folders go.
-        config_dir: the user's own folder of options, if there is one.
-        before: the sweep that is resumed, if one is.
+        folder: the parent folder of their folders.
+        config_dir: the folder of additional options, if any.
+        interrupted: the sweep to resume, if any.
 
     Yields:
-        The sweep.
+        The open sweep.
     """
     store = build_store(sweep.jobs[0].config.tracking)
-    parent = _parent(sweep, store, _tags(sweep, folder, config_dir), before)
+    parent = _parent(sweep, store, _tags(sweep, folder, config_dir), interrupted)
     folder.mkdir(parents=True, exist_ok=True)
-    collect_failures(folder)  # of a sweep that was killed before it told them
-    own = None if config_dir is None else str(config_dir)
-    write_sweep_file(folder, SweepFile(parent=parent, uri=store.uri, overrides=list(sweep.overrides), config_dir=own))
-    finished = {} if before is None else before.finished
-    # jobs of a sweep that had no parent run are in folders only, if they are done
-    in_folders = finished if before is not None and before.parent is None else {}
-    wanted = frozenset(job.fingerprint for job in sweep.jobs).difference(in_folders)
-    opened = OpenSweep(store, folder, wanted, Membership(parent, finished, together(sweep.jobs), sweep.swept))
+    collect_failures(folder)  # removes those of a killed sweep
+    options = None if config_dir is None else str(config_dir)
+    record = SweepFile(parent=parent, uri=store.uri, overrides=list(sweep.overrides), config_dir=options)
+    write_sweep_file(folder, record)
+    finished = {} if interrupted is None else interrupted.finished
+    # without a parent run, finished jobs have folders but no MLflow runs
+    only_folders = finished if interrupted is not None and interrupted.parent is None else {}
+    fingerprints = frozenset(job.fingerprint for job in sweep.jobs).difference(only_folders)
+    opened = OpenSweep(store, folder, fingerprints, Membership(parent, finished, together(sweep.jobs), sweep.swept))
     try:
         yield opened
     finally:
         opened.close()
 
 
-def resuming(before: Interrupted, sweep: SweepJobs) -> str:
-    """What there is to say as a sweep is resumed: how much of it is done, and by which code."""
-    done = sum(job.fingerprint in before.finished for job in sweep.jobs)
-    told = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs are done"
-    here = code_version(code_tags())
-    if others := sorted(before.versions - {here}):
-        told += f", by keyneurons {', '.join(others)}; this is {here}"
-    return told
+def resume_message(interrupted: Interrupted, sweep: SweepJobs) -> str:
+    """The number of finished jobs of a resumed sweep, and their code versions if they differ."""
+    done = sum(job.fingerprint in interrupted.finished for job in sweep.jobs)
+    message = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs finished"
+    current = code_version(code_tags())
+    if others := sorted(interrupted.versions - {current}):
+        message += f" with keyneurons {', '.join(others)}; this version is {current}"
+    return message
 
 
 def _tags(sweep: SweepJobs, folder: Path, config_dir: Path | None) -> dict[str, str]:
     tags = {"folder": str(folder), "process": process_tag()}
     if config_dir is not None:
         tags["config_dir"] = str(config_dir)
-    if len(told := shlex.join(sweep.overrides)) <= LONGEST_TEXT:  # else it is resumed by its folder
-        tags["overrides"] = told
+    overrides = shlex.join(sweep.overrides)
+    if len(overrides) <= LONGEST_TEXT:  # a sweep with more overrides is resumed by its folder
+        tags["overrides"] = overrides
     return tags
 
 
-def _parent(sweep: SweepJobs, store: Store, tags: Mapping[str, str], before: Interrupted | None) -> str | None:
-    """The MLflow id of the sweep's run, or None where the server does not answer."""
-    parent = None if before is None else before.parent
+def _parent(sweep: SweepJobs, store: Store, tags: Mapping[str, str], interrupted: Interrupted | None) -> str | None:
+    """The MLflow id of the sweep's run, or None if the server is unreachable."""
+    parent = None if interrupted is None else interrupted.parent
     with contextlib.suppress(TrackingUnavailable):
         client = store.connect()
         if parent is None:

@@ -1,4 +1,4 @@
-"""Everything that touches MLflow: the store, a run around a job, and sending a run's folder to it."""
+"""The interface to MLflow: the store, runs, sweeps, and sending of finished runs."""
 
 from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable

@@ -1,4 +1,4 @@
-"""A client of MLflow, and what its errors mean."""
+"""The MLflow client and the translation of its errors."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class TrackingUnavailable(ConnectionError):
-    """The tracking server does not answer."""
+    """The tracking server is unreachable."""
 
 
 class TrackingRefused(ValueError):
-    """The store is there and does not take what it is given."""
+    """The store rejects a request."""
 
 
 def client_of(uri: str) -> MlflowClient:
-    """A client that gives up early on a server that is away, and keeps quiet."""
-    # short of these a server that is away holds up a run for minutes
+    """A client with short timeouts and without log output."""
+    # by default an unreachable server delays a run by minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_TRUNCATE_LONG_VALUES", "false")  # refused, not cut
+    os.environ.setdefault("MLFLOW_TRUNCATE_LONG_VALUES", "false")  # raise instead
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as an error they also raise
-    if uri.startswith(SQLITE):  # MLflow puts the path of its default experiment into SQL as it is, unless it is a URI
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # logged errors are also raised
+    if uri.startswith(SQLITE):  # MLflow does not escape the default experiment's path in SQL, unless it is a URI
         os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = Path("mlruns").absolute().as_uri()
     from mlflow import MlflowClient
 
@@ -41,29 +41,29 @@ def client_of(uri: str) -> MlflowClient:
 
 
 @contextmanager
-def reaching(uri: str) -> Generator[None]:
-    """Turn what the network and MLflow raise into one plain error of ours.
+def translated_errors(uri: str) -> Generator[None]:
+    """Translate exceptions of the network, MLflow and SQLAlchemy into one-line errors.
 
     Raises:
-        TrackingUnavailable: the server does not answer, or says itself that it cannot.
-        TrackingRefused: any other trouble.
+        TrackingUnavailable: if the server is unreachable or temporarily unavailable.
+        TrackingRefused: for any other error.
     """
     from mlflow.exceptions import MlflowException
     from requests.exceptions import ConnectionError as NoConnection
     from requests.exceptions import RetryError, Timeout
     from sqlalchemy.exc import SQLAlchemyError
 
-    away, where = (NoConnection, Timeout, RetryError), masked_address(uri)
+    unreachable, address = (NoConnection, Timeout, RetryError), masked_address(uri)
     try:
         yield
-    except away as error:
-        raise TrackingUnavailable(f"the tracking server {where} does not answer") from error
+    except unreachable as error:
+        raise TrackingUnavailable(f"the tracking server {address} is unreachable") from error
     except MlflowException as error:
-        if isinstance(error.__cause__ or error.__context__, away) and not uri.startswith(SQLITE):
-            raise TrackingUnavailable(f"the tracking server {where} does not answer") from error
-        told = re.split(r"\[SQL: |\(Background on this error", str(error))[0]  # of SQLAlchemy
-        raise TrackingRefused(f"MLflow at {where}: {masked(' '.join(told.split()))}") from error
-    except SQLAlchemyError as error:  # which MLflow does not always translate
-        raise TrackingRefused(f"MLflow at {where}: {getattr(error, 'orig', None) or type(error).__name__}") from error
+        if isinstance(error.__cause__ or error.__context__, unreachable) and not uri.startswith(SQLITE):
+            raise TrackingUnavailable(f"the tracking server {address} is unreachable") from error
+        message = re.split(r"\[SQL: |\(Background on this error", str(error))[0]  # details of SQLAlchemy
+        raise TrackingRefused(f"MLflow at {address}: {masked(' '.join(message.split()))}") from error
+    except SQLAlchemyError as error:  # MLflow does not translate all of them
+        raise TrackingRefused(f"MLflow at {address}: {getattr(error, 'orig', None) or type(error).__name__}") from error
     except ModuleNotFoundError as error:
-        raise TrackingRefused(f"MLflow at {where} needs {error.name}: pip install 'keyneurons[server]'") from error
+        raise TrackingRefused(f"MLflow at {address} needs {error.name}: pip install 'keyneurons[server]'") from error

@@ -1,4 +1,4 @@
-"""Runs that were killed: nothing in them could say so, so the next command that opens their store does."""
+"""Marks runs of killed processes as KILLED when a later command opens their store."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ from keyneurons.process_tag import gone
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MOST = 500  # in one look; the rest is for the next command
+MAX_RUNS = 500  # per command
 
 
 def close_killed(client: MlflowClient, experiment_id: str) -> list[str]:
-    """Mark runs that are RUNNING in an experiment as KILLED if a process of this machine did them and has ended.
+    """Mark the RUNNING runs of an experiment as KILLED if their process on this machine has ended.
 
     Args:
-        client: of the store.
-        experiment_id: only runs of this experiment are looked at.
+        client: the client of the store.
+        experiment_id: the experiment.
 
     Returns:
-        The names of those runs.
+        The names of these runs.
     """
-    wanted = "attributes.status = 'RUNNING'"
+    condition = "attributes.status = 'RUNNING'"
     if (host := socket.gethostname()).replace("-", "").replace(".", "").isalnum():
-        wanted += f" and tags.process LIKE '%{host}%'"
+        condition += f" and tags.process LIKE '%{host}%'"
     closed = []
-    for run in client.search_runs([experiment_id], wanted, max_results=MOST):
-        # a run that has ended since the search has its status by now
+    for run in client.search_runs([experiment_id], condition, max_results=MAX_RUNS):
+        # read the status again: the run may have ended since the search
         if gone(run.data.tags.get("process", "")) and client.get_run(run.info.run_id).info.status == "RUNNING":
             client.set_terminated(run.info.run_id, status="KILLED")
             closed.append(str(run.info.run_name))
     return closed
 
 
-def say_killed(names: list[str]) -> None:
-    """Say which runs were closed, beside whatever the command itself says."""
+def report_killed(names: list[str]) -> None:
+    """Write the names of the runs that were marked as KILLED to stderr."""
     if names:
-        runs = "1 run whose process was" if len(names) == 1 else f"{len(names)} runs whose processes were"
-        sys.stderr.write(f"closed {runs} killed: {', '.join(names)}\n")
+        one = len(names) == 1
+        runs, cause = ("1 run", "its process") if one else (f"{len(names)} runs", "their processes")
+        sys.stderr.write(f"marked {runs} as KILLED because {cause} ended: {', '.join(names)}\n")

@@ -1,4 +1,4 @@
-"""An MLflow run around a job."""
+"""The MLflow run of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.atomic_files import write_json
-from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, reaching
+from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, translated_errors
 from keyneurons.tracking.sending import send_folder, send_params, withdraw
 from keyneurons.tracking.store import Store
 
@@ -25,50 +25,51 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that is under way: its id in the store, or None where the server was away when it began."""
+    """An open run; ``run_id`` is None if the server was unreachable at its start."""
 
     store: Store
     run_id: str | None
 
     def send(self, folder: Path) -> bool:
-        """Send all that the folder holds.
+        """Send the contents of the run's folder to the store.
 
         Args:
-            folder: a finished run's folder.
+            folder: the folder of the finished run.
 
         Returns:
-            Whether it arrived; where not, the folder stays to be sent later.
+            False if the server is unreachable; the folder can be sent later.
 
         Raises:
-            TrackingRefused: the store does not take it, such as one on a full disk; the line says how to send it later.
+            TrackingRefused: if the store rejects it, for example on a full disk; the message says
+                how to send it later.
         """
         if self.run_id is None:
             return False
         try:
-            with reaching(self.store.uri):
+            with translated_errors(self.store.uri):
                 send_folder(self.store.connect(), self.run_id, folder)
         except TrackingUnavailable as error:
             log.warning("%s", error)
             return False
         except (TrackingRefused, OSError) as error:
-            later = f"keyneurons log {shlex.quote(str(folder))}"
-            raise TrackingRefused(f"{error}; the run is complete in its folder, send it later with: {later}") from error
+            command = f"keyneurons log {shlex.quote(str(folder))}"
+            raise TrackingRefused(f"{error}; the run's folder is complete, send it later with: {command}") from error
         return True
 
 
 @contextmanager
 def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[OpenRun]:
-    """A run around a whole job: FINISHED after it, FAILED with its log when it raises, KILLED on Ctrl-C.
+    """Open an MLflow run; it ends as FINISHED, FAILED (on errors, with its log) or KILLED (Ctrl-C).
 
-    A server that does not answer stops nothing; the job runs and its folder can be sent later.
+    If the server is unreachable, the job runs all the same and its folder can be sent later.
 
     Args:
-        store: where the run goes.
-        folder: the run's own folder, its config in it; it learns the run's id.
-        facts: ``name``, ``parent`` (id of the sweep's run, or None), ``choices`` by group, ``tags``.
+        store: the store of the run.
+        folder: the run's folder with its configuration; the run's id is written to it.
+        facts: ``name``, ``parent`` (id of the sweep's run or None), ``choices`` by group, ``tags``.
 
     Yields:
-        The run.
+        The open run.
     """
     facts = {**facts, "start_time": int(time.time() * 1000)}
     write_json(folder / RUN_FILE, facts)
@@ -78,7 +79,7 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
             client = store.connect()
             run_id = store.create_run(client, facts["name"], facts["tags"], facts["parent"])
             write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
-            with reaching(store.uri):
+            with translated_errors(store.uri):
                 send_params(client, run_id, folder)
         except TrackingUnavailable as error:
             log.warning("%s", error)
@@ -91,9 +92,9 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
 
 
 def _end_early(store: Store, client: MlflowClient, run_id: str, folder: Path, status: str) -> None:
-    """Close a run that did not come to its end, with whatever its folder holds; nothing here hides the first error."""
+    """Close a run that raised, and send its files; errors of the store are only logged."""
     try:
-        with reaching(store.uri):
+        with translated_errors(store.uri):
             client.set_terminated(run_id, status=status)
             client.log_artifacts(run_id, str(folder))
     except (TrackingRefused, OSError) as error:

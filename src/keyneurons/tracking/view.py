@@ -1,8 +1,8 @@
-"""What the UI shows of an experiment's runs: columns that matter in front, best first, charts against the controls.
+"""The preconfigured MLflow view: main columns first, runs sorted by advantage, charts of controls.
 
-MLflow keeps a shared view as JSON in a tag of the experiment and opens it by an address with its key. The names are
-those of its UI's own state (version 3.17). It takes the view only from an address without a filter or an order: a
-page that is loaded again, whose address has both by then, is shown without it.
+MLflow stores a shared view as JSON in a tag of the experiment and opens it by an address with its
+key. The names are those of the UI's state in MLflow 3.17. The UI applies the view only if the
+address has no filter and no order; it adds both, so that a reloaded page does not show the view.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ METRICS = (
     metrics.HALVES_JACCARD,
 )
 BEST = metrics.ADVANTAGE
-NAME, NAME_WIDTH = "attributes.`Run Name`", 260  # short of that the longest names of methods are cut
+NAME, NAME_WIDTH = "attributes.`Run Name`", 260  # fits the longest method names
 
 
 def view_state() -> str:
-    """The shared view as MLflow's UI reads it."""
+    """The shared view in the format of MLflow's UI."""
     columns = [f"params.`{name}`" for name in PARAMS] + [f"metrics.`{name}`" for name in METRICS]
     charts = [
         _chart(
@@ -48,19 +48,19 @@ def view_state() -> str:
     ]
     state = {
         "selectedColumns": columns,
-        "columnOrder": [NAME, *columns],  # a width counts for a column of this list only
+        "columnOrder": [NAME, *columns],  # widths apply only to columns in this list
         "columnWidths": {NAME: NAME_WIDTH, **{column: max(90, 9 * len(column) - 90) for column in columns}},
         "orderByKey": f"metrics.`{BEST}`",
         "orderByAsc": False,
         "runsHiddenMode": "SHOW_ALL",
-        "isAccordionReordered": True,  # else sections stand in the order of their names
+        "isAccordionReordered": True,  # otherwise sections are sorted by name
         "compareRunSections": [
             {
                 "uuid": VIEW,
-                "name": "Key neurons against their controls",
+                "name": "Key neurons and controls",
                 "display": True,
                 "isReordered": False,
-                "columns": 2,  # the axes of parallel coordinates lie upon one another in a third of the page
+                "columns": 2,  # with three columns the axes of parallel coordinates overlap
                 "cardHeight": 400,
             }
         ],
@@ -70,17 +70,17 @@ def view_state() -> str:
 
 
 def view_address(server: str, experiment_id: str) -> str:
-    """Where a browser finds the view, without the menus that are for applications of language models."""
+    """The address of the view, with the UI for model training instead of the one for GenAI."""
     return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={VIEW}"
 
 
 def compare_address(experiment_id: str, runs: Sequence[str]) -> str:
-    """The compare page of some runs, as a link within the UI."""
+    """The link within the UI to the compare page of some runs."""
     return f"#/compare-runs?runs={quote(json.dumps(list(runs)))}&experiments={quote(json.dumps([experiment_id]))}"
 
 
 def artifact_address(experiment_id: str, run_id: str, name: str) -> str:
-    """A file among the artifacts of a run, as a link within the UI."""
+    """The link within the UI to an artifact of a run."""
     return f"#/experiments/{experiment_id}/runs/{run_id}/artifacts/{quote(name)}"
 
 

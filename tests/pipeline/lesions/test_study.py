@@ -183,8 +183,8 @@ def test_too_few_tags_are_refused(place):
     ("options", "message"),
     [
         ({"mode": "remove"}, "mode must be one of zero, mean"),
-        ({"mode": "zero", "to": "NOUN"}, "to goes with mode=translate alone"),
-        ({"mode": "translate"}, "to goes with mode=translate alone"),
+        ({"mode": "zero", "to": "NOUN"}, "to names the tag of mode=translate and of no other"),
+        ({"mode": "translate"}, "to names the tag of mode=translate and of no other"),
     ],
 )
 def test_a_lesion_that_makes_no_sense_is_refused(options, message):
