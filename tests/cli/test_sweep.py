@@ -99,7 +99,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs finished"
-    assert sum("done before, as run" in line for line in lines) == len(done) > 0
+    assert sum("already finished, see run" in line for line in lines) == len(done) > 0
     parent, *children = runs_in(tmp_path)
     statuses = [run.info.status for run in children]
     assert parent.info.status == "FINISHED"
@@ -175,7 +175,7 @@ def test_a_folder_that_hydra_would_resolve_is_refused(
     for arguments in (place.small, ["-m", *place.small, "top_k=2,3"]):
         ended = call(*arguments)
         assert ended.status == 1
-        assert "${ in the name of this folder" in ended.error
+        assert "the path of the working directory contains ${" in ended.error
     assert list(home.iterdir()) == []
 
 

@@ -123,7 +123,7 @@ def test_a_store_that_may_only_be_read_is_compared(
     ended = call(*by_sweep)
     assert ended.status == 1
     assert ended.out.startswith("2 runs compared: ")  # only the upload to the sweep's run failed
-    assert ended.error.startswith("keyneurons: error: outputs/")
+    assert ended.error.startswith("keyneurons: error: the comparison is in outputs/")
     assert f"-compare, but could not be sent to run {kept.parent}: MLflow at sqlite:///" in ended.error
     assert ended.error.endswith("attempt to write a readonly database")
     for arguments in (["-m", f"resume={kept.parent}"], [*place.small, *QUICK]):
@@ -185,12 +185,12 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
             "top_k=3",
         ): "compare takes only sweep=, share= and tracking.uri=, got top_k=3",
         ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
-        ("compare", f"filter=attributes.run_id = '{failed}'"): f"(status FAILED: mine ({failed[:8]}))",
+        ("compare", f"filter=attributes.run_id = '{failed}'"): f"; status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",
         ("inspect", run): "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none",
         ("inspect", "NOUN", "--tag", run): "has no run 'NOUN'",
         ("inspect", kept.parent, "--tag", "NOUN"): "has no key_neurons.json",
-        ("-m", f"resume={run}"): f"run {run} in sqlite:///{kept.database} is no sweep's",
+        ("-m", f"resume={run}"): f"run {run} in sqlite:///{kept.database} is not a sweep",
         ("-m", f"resume={kept.parent}", "nonsense=3"): "unknown key 'nonsense'; the configuration has model, ",
         ("-m", f"resume={kept.parent}", "top_k=abc"): "top_k: should be a valid integer",
     }
@@ -205,7 +205,7 @@ def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
-    assert ended.out.count("done before, as run ") == 2
+    assert ended.out.count("already finished, see run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 
 
