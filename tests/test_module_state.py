@@ -1,4 +1,4 @@
-"""State belongs to objects that somebody holds: no function rebinds a name of a module, its own or another."""
+"""State belongs to objects: no function rebinds a name of a module."""
 
 from __future__ import annotations
 

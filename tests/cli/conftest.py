@@ -1,4 +1,4 @@
-"""A user's folder: a small treebank, tiny models, and the command line in this process or in one of its own."""
+"""Fixtures: a small treebank, tiny models, and the command line in this or another process."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="session")
 def environment(place: Place) -> dict[str, str]:
-    """The variables of a user who has this cache and no network."""
+    """The environment variables of a user with this cache and without network access."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("HYDRA", "MLFLOW", "KEYNEURONS"))}
     return {**own, "KEYNEURONS_CACHE": str(place.cache), "HF_HUB_OFFLINE": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 @pytest.fixture(scope="session")
 def command(environment: dict[str, str]) -> Command:
-    """The console script in a process of its own, from a folder of the user."""
+    """Runs the console script in a subprocess, from a given folder."""
 
     def run(folder: Path, *arguments: str, **variables: str) -> Ended:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def command(environment: dict[str, str]) -> Command:
 def call(
     tmp_path: Path, environment: dict[str, str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
-    """The console script's function in this process, from an empty folder: saves seconds of imports."""
+    """Runs the command line in this process, from an empty folder; saves seconds of imports."""
     from hydra.core.global_hydra import GlobalHydra
 
     from keyneurons.cli.main import main

@@ -1,4 +1,4 @@
-"""A Slurm cluster of this machine alone, in a folder of its own: munged, slurmctld and slurmd on 127.0.0.1."""
+"""A single-node Slurm cluster in a temporary folder: munged, slurmctld, slurmd on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 BINARIES = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "sinfo")
 
-# one made-up GPU: /dev/null stands for its device
+# a fake GPU with the device /dev/null
 CONFIG = """
 ClusterName=here
 SlurmctldHost={host}(127.0.0.1)
@@ -47,16 +47,16 @@ PartitionName=here Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def missing_binaries() -> list[str]:
-    """What of Slurm is not installed (Debian: slurm-wlm and munge)."""
+    """The programs of Slurm that are not installed (Debian: slurm-wlm and munge)."""
     return [name for name in BINARIES if _binary(name) is None]
 
 
 @contextmanager
 def slurm(folder: Path) -> Generator[dict[str, str]]:
-    """A cluster of one node, from its first idle node until the block ends.
+    """Start a cluster with one node and wait until the node is idle.
 
     Yields:
-        The variables that the commands of Slurm need.
+        The environment variables of Slurm's commands.
     """
     folder.mkdir(parents=True)
     for name in ("state", "spool"):

@@ -1,4 +1,4 @@
-"""The command that compares methods on the same activations."""
+"""The command ``agreement``, which compares methods on the same activations."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_methods_are_compared_in_one_run(call: Command, place: Place) -> None:
     head, columns, first, *rest = ended.out.splitlines()
     assert head == "llama, mlp, layer 2: 4 methods, 3 key neurons per tag on conllu"
     assert columns.split() == ["method", "method", "Jaccard", "by", "chance", "RBO", "Kendall's", "tau"]
-    assert first.split()[:3] == ["correlation", "f_test", "1.000"]  # of two groups F is a function of r squared
+    assert first.split()[:3] == ["correlation", "f_test", "1.000"]  # for two groups, F is a function of r squared
     assert len([line for line in rest if line.split()[:1] and line.split()[0] in METHODS]) == 5
     [folder] = output_folders(Path.cwd())
     jaccard = matrix(folder / "agreement_jaccard.csv")

@@ -1,4 +1,4 @@
-"""Tags, names and words of any text: shown as they are written, told apart, or refused before anything is computed."""
+"""Tags, names and words with special characters: displayed verbatim or rejected at the start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ODD = {"NOUN": "[red]$^$", "VERB": "<b>a|b</b>", "DET": ":x:/", "PRON": "名詞-
 
 
 def retagged(place: Place, path: Path, tags: dict[str, str], column: int = 4, more: str = "") -> Path:
-    """The treebank with other tags in a column."""
+    """The treebank with different tags in a column."""
     rows = []
     for line in place.treebank.read_text("utf-8").split("\n"):
         columns = line.split("\t")

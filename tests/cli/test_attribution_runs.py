@@ -79,7 +79,7 @@ def test_curves_over_the_layers_are_files_figures_and_metrics_by_layer(call, tmp
         np.testing.assert_allclose(np.diag(cosine), 1)
     for figure in ("accuracy_by_layer", "concepts", "concept_cosine"):
         assert (folder / "figures" / f"{figure}.png").stat().st_size > 5000
-    # a word's own tag is read off its own activation; every word of this treebank has one tag
+    # the activation of a word determines its tag, since each word of this treebank has one tag
     assert run.data.metrics["layers/word/best_test_accuracy"] > run.data.metrics["layers/prediction/best_test_accuracy"]
 
 
@@ -117,7 +117,11 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
     assert (folder / "figures" / "layers.png").stat().st_size > 5000
     table = (folder / "agreement_layers.csv").read_text("utf-8").splitlines()
     assert table[0] == "method,1,3"
-    assert [sum(map(int, line.split(",")[1:])) for line in table[1:]] == [20, 20, 20]  # five of each of four tags
+    assert [sum(map(int, line.split(",")[1:])) for line in table[1:]] == [
+        20,
+        20,
+        20,
+    ]  # five words for each of four tags
 
 
 @pytest.mark.parametrize(
@@ -149,7 +153,7 @@ def test_what_cannot_be_attributed_is_told_in_one_line(call, tmp_path: Path, pla
 
 
 def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, place):
-    """In a process of its own: here types are checked before the methods see them."""
+    """Runs in a subprocess, since beartype checks the types in this process."""
     wrong = {
         "selection.steps=2.5": "selection: steps must be a whole number and at least 1, got 2.5",
         "selection.signed=maybe": "selection: signed must be true or false, got 'maybe'",

@@ -1,4 +1,4 @@
-"""A user's mistake: one line that names what is legal, an exit status that is not 0, and nothing left running."""
+"""User errors: one line with the legal values, a non-zero exit status, no RUNNING run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Help, completion, and the commands beside a run."""
+"""Help, completion and the commands other than runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparing the runs of a real store: which runs, what is written, and every way in which it can be asked wrongly."""
+"""The command ``compare`` on a real store: selection of runs, output files, invalid arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder with a store of five runs of one model and one of another site, and the id of their parent."""
+    """A store with five runs of one model and one of another site, and their parent's id."""
 
     folder: Path
     sweep: str
@@ -54,7 +54,7 @@ def kept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def compare(kept: Kept, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command in this process, in a copy of the store's folder."""
+    """Runs the command in this process, in a copy of the store's folder."""
     folder = tmp_path / "here"
     shutil.copytree(kept.folder / "mlruns", folder / "mlruns")
     monkeypatch.chdir(folder)

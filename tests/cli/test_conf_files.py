@@ -1,4 +1,4 @@
-"""Every option file fits its target and composes to a valid configuration; every experiment is exercised."""
+"""Every option file fits its target and composes to a valid configuration."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_only_these_experiments_are_sweeps() -> None:
 
 @pytest.mark.parametrize("group", ["dataset", "lesion", "model", "trainer", "tracking"])
 def test_a_key_that_options_share_stands_once(group: str) -> None:
-    """A sentence file is split only by those datasets that are one file."""
+    """Only datasets of a single file have the keys of a split."""
     texts = [yaml.safe_load(path.read_text("utf-8")) for path in (CONF / group).glob("*.yaml")]
     stated = [(key, str(value)) for plain in texts for key, value in plain.items() if key != "defaults"]
     assert {pair for pair in stated if stated.count(pair) > 1} <= {("fractions", "[0.7, 0.15, 0.15]")}
@@ -142,7 +142,7 @@ def test_the_defaults_are_those_of_the_readme() -> None:
 
 
 def targets(node: Any) -> Iterator[dict[str, Any]]:
-    """All mappings with a ``_target_``, however deep."""
+    """All mappings with a ``_target_``, at any depth."""
     if isinstance(node, dict):
         if "_target_" in node:
             yield node

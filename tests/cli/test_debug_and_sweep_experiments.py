@@ -1,4 +1,4 @@
-"""The debug configurations and the experiments that are sweeps, each run on a tiny model."""
+"""The debug configurations and the experiments that are sweeps, on a tiny model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_probe_learns_what_it_is_tested_on(call: Command, place: Place) -> Non
 def test_an_experiment_that_is_a_sweep(
     call: Command, place: Place, name: str, changes: list[str], jobs: list[tuple[str, str]]
 ) -> None:
-    """No -m is needed: one parent run with its children."""
+    """It needs no -m and creates one parent run with its children."""
     ended = call(f"experiment={name}", *tiny(place, "layer", "top_k"), *QUICK, *changes)
     assert ended.status == 0, ended.err
     parents = [run for run in runs_in(Path.cwd()) if "mlflow.parentRunId" not in run.data.tags]

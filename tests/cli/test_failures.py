@@ -1,4 +1,4 @@
-"""What fails around a run: the disk, the store, what others did to it. One line each, and nothing finished is lost."""
+"""Failures of disk and store: one line each, without loss of finished results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second job can not write its tables, the third can not send them; then there is space again."""
+    """The second job cannot write its tables, the third cannot send them; then space is freed."""
     write, send, done = job.write_run_files, run_module.send_folder, []
 
     def writing(*arguments: Any) -> None:
@@ -56,7 +56,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
 
 
 def sending_as_mlflow(send: Any) -> Any:
-    """Raise as MLflow's store does."""
+    """Raise errors as MLflow's store does."""
     from sqlalchemy.exc import OperationalError
 
     def sending(*arguments: Any) -> None:
@@ -124,7 +124,7 @@ def test_no_secret_is_written_or_shown_whatever_runs(
     call: Command, place: Place, tmp_path: Path, command: list[str], override: str
 ) -> None:
     if override.startswith("hydra") and command and command[0] != "-m":
-        return  # other commands keep nothing of Hydra's
+        return  # other commands write no files of Hydra
     ended = call(*command, *place.small, override)
     assert ended.status == 1
     assert SECRET not in ended.error
@@ -154,7 +154,7 @@ def read(path: Path) -> str:
 def test_a_full_disk_is_told_in_one_line_that_names_the_place(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where Hydra writes its own files, and where only the log finds no space."""
+    """The disk is full for Hydra's files, or only for the log."""
     own = tmp_path / "a" / ".hydra"
     own.mkdir(parents=True)
     (own / "config.yaml").symlink_to("/dev/full")
@@ -163,7 +163,7 @@ def test_a_full_disk_is_told_in_one_line_that_names_the_place(
     (own / "config.yaml").unlink()
     (tmp_path / "a" / "keyneurons.log").symlink_to("/dev/full")
     monkeypatch.setattr(job, "run_experiment", failing)
-    monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", lambda *_: None)  # it would read /dev/full for ever
+    monkeypatch.setattr("mlflow.MlflowClient.log_artifacts", lambda *_: None)  # reading /dev/full never ends
     ended = call(*place.small, "hydra.run.dir=a")
     assert (ended.status, ended.err) == (1, "keyneurons: error: a mistake\n")
 

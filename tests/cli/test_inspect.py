@@ -1,4 +1,4 @@
-"""The page on single neurons of a run: what it shows is what the cache and the runs hold."""
+"""The page on single neurons agrees with the cache and the runs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def store(place: Place, environment: dict[str, str], tmp_path_factory: pytest.Te
 
 
 def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    """A run in this process, whose log handlers go with it."""
+    """Do a run in this process and remove its log handlers."""
     from hydra.core.global_hydra import GlobalHydra
 
     from keyneurons.cli.main import main
@@ -123,7 +123,7 @@ def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
 def inspect(
     store: Store, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[..., Page]:
-    """The page, checked to be harmless; from a folder of its own unless ``here`` names one."""
+    """The page, checked for active content; written from a new folder unless ``here`` is given."""
     for name in set(os.environ) - set(environment):
         monkeypatch.delenv(name)
     for name, value in environment.items():
@@ -149,7 +149,7 @@ def sections(page: Page) -> list[str]:
 
 
 def table(page: Page, heads: list[str], n: int, columns: int) -> list[list[str]]:
-    """Some rows of the first table whose head ends so."""
+    """Rows of the first table whose header ends with these cells."""
     start = next(i for i in range(len(page.cells)) if page.cells[i - len(heads) : i] == heads)
     return [page.cells[start + i * columns : start + (i + 1) * columns] for i in range(n)]
 
@@ -169,7 +169,7 @@ def test_a_run_and_its_folder_show_the_same(store: Store, inspect: Callable[...,
     by_id = inspect(store.runs["correlation"], tag="VERB")
     by_folder = inspect(str(store.outputs("correlation")), tag="VERB")
     assert by_id.html == by_folder.html
-    elsewhere = inspect(str(store.outputs("correlation")), tag="VERB", here=tmp_path)  # the store is the reader's own
+    elsewhere = inspect(str(store.outputs("correlation")), tag="VERB", here=tmp_path)  # the store of the current folder
     assert store.runs["random"] in by_id.html
     assert store.runs["random"] not in elsewhere.html
     assert not (tmp_path / "mlruns").exists()
@@ -230,7 +230,9 @@ def test_types_and_areas_are_those_of_the_cache(store: Store, inspect: Callable[
     for name in ("DET", "NOUN", "PRON", "VERB"):
         area = roc_auc_score(tags == name, values)
         others = [roc_auc_score(tags == name, store.activations()[:, n]) for n in range(WIDTH) if n != 7]
-        folded = np.maximum(others, 1 - np.array(others))  # 47 others are fewer than 100: all are taken
+        folded = np.maximum(
+            others, 1 - np.array(others)
+        )  # all 47 other neurons are used, since there are fewer than 100
         low, median, high = np.quantile(folded, [0.025, 0.5, 0.975])
         numbers = [area, max(area, 1 - area), median, low, high]
         assert rows[name][9:14] == [f"{number:.3f}" for number in numbers]
@@ -288,7 +290,7 @@ def test_at_the_prediction_first_words_have_no_colour(
     assert ended.status == 0, ended.err
     [folder] = output_folders(tmp_path)
     page = inspect(str(folder), tag="NOUN", here=tmp_path)
-    assert "at the token before it, where the model predicts it" in page.told
+    assert "at the token before it, where the model predicts the word" in page.told
     for each in page.sentences:
         assert each.words[0][1:] == ("", "not labelled")
         assert "not labelled" not in "".join(told for _, _, told in each.words[1:])
@@ -329,7 +331,9 @@ def test_what_is_not_there_is_told_in_one_line(
 def test_what_is_no_run_is_told_in_one_line(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
     check(lambda: inspect("0123456789abcdef", tag="NOUN"), "has no run '0123456789abcdef'")
     check(lambda: inspect(" ", tag="NOUN"), "the run must be its MLflow id or its folder under outputs/, got ''")
-    check(lambda: inspect(str(tmp_path), tag="NOUN"), "contains no finished run of one method: run.json, config.yaml")
+    check(
+        lambda: inspect(str(tmp_path), tag="NOUN"), "contains no finished run of a single method: run.json, config.yaml"
+    )
     check(lambda: inspect(store.runs["correlation"], tag="NOUN", here=tmp_path), "there are no runs:")
     client = client_of(store.folder)
     begun = client.create_run(runs_in(store.folder)[0].info.experiment_id)
@@ -385,7 +389,7 @@ def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Cal
     scores.write_bytes(whole[:100])
     try:
         check(lambda: inspect(run, tag="NOUN"), f"{scores} is damaged")
-        page = inspect(store.runs["correlation"], tag="NOUN")  # another run's page leaves them out
+        page = inspect(store.runs["correlation"], tag="NOUN")  # pages of other runs skip them
         assert store.runs["random"] not in page.html
         assert len(page.skipped) == 1
         assert run in page.skipped[0]
@@ -395,7 +399,7 @@ def test_damaged_files_of_a_run_are_told_with_the_run(store: Store, inspect: Cal
 
 
 def test_files_that_contradict_one_another(store: Store, inspect: Callable[..., Page], tmp_path: Path) -> None:
-    """Scores of other tags or another width would stand under the wrong neurons."""
+    """Scores of other tags or another width would be assigned to the wrong neurons."""
     folder = shutil.copytree(store.outputs("correlation"), tmp_path / "run")
     path = folder / "scores.safetensors"
     whole, facts = load_file(path), {"site": "mlp", "method": "correlation"}

@@ -1,4 +1,4 @@
-"""A run whose process was killed is closed by the next command that opens its store; all others are left alone."""
+"""Commands that open a store mark runs of killed processes as KILLED, and no other runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_run_that_was_killed(environment: dict[str, str], call: Command, place
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert "closed" not in call("compare", "filter=params.top_k = '3'").err  # it is alive
+        assert "closed" not in call("compare", "filter=params.top_k = '3'").err  # the process is alive
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -45,7 +45,7 @@ def test_a_run_that_was_killed(environment: dict[str, str], call: Command, place
 
 @pytest.fixture
 def opened(call: Command, place: Place, tmp_path: Path) -> dict[str, str]:
-    """By name the ids of runs that are RUNNING, beside a finished one."""
+    """The ids of RUNNING runs by name, next to a finished one."""
     assert call(*place.small, *QUICK).status == 0
     [run] = runs_in(tmp_path)
     client, experiment = client_of(tmp_path), run.info.experiment_id

@@ -1,4 +1,4 @@
-"""Launchers: jobs in other processes share a cache, find what a run in this process finds, and fail in plain words."""
+"""Launchers: jobs in other processes share the cache and agree with runs in this process."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from user import KEYNEURONS, Command, Place, artifacts_of, client_of, runs_in
 import keyneurons
 from keyneurons.config.paths import conf_folder
 
-# in this process pytest has its own filters of warnings
+# pytest replaces the filters of warnings in this process
 pytestmark = pytest.mark.filterwarnings(r"ignore:\s*'hydra/launcher/\w+' is validated against ConfigStore schema")
 
 PARENT = "mlflow.parentRunId"
 PLUGINS = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 WHY_NOT = {"ray": ": it takes cloudpickle < 3 only, which cannot stand beside constraints.txt"}
 RAY = ["hydra.launcher.ray.remote.num_cpus=0.4", "hydra.launcher.ray.init.logging_level=ERROR"]
-# floating-point sums depend on how many threads share them
+# floating-point sums depend on the number of threads
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 FEW = ["control.random.sets=2", "per_tag.random_sets=1"]
 TWO, THREE = "mlp.2 k2 correlation", "mlp.2 k3 correlation"
-OWN = {"run.json", "mlflow_run.json"}  # of a run, not of its results
+OWN = {"run.json", "mlflow_run.json"}  # differ between equal runs
 Results = dict[str, dict[str, bytes]]
 
 
@@ -102,7 +102,7 @@ def test_a_launcher_that_is_not_installed_is_told_in_one_line(
 
 @pytest.fixture(scope="module")
 def expected(place: Place, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Results:
-    """What runs in this process find, by run name."""
+    """The results of runs in this process, by run name."""
     folder, threads = tmp_path_factory.mktemp("here"), torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -115,28 +115,28 @@ def expected(place: Place, environment: dict[str, str], tmp_path_factory: pytest
 
 
 def results_in(folder: Path) -> Results:
-    """What every finished run found, by its name without what else was swept: the bytes of its files and tensors."""
+    """The files and tensors of each finished run as bytes, by run name without other swept keys."""
     finished = [run for run in runs_in(folder) if "top_k" in run.data.tags and run.info.status == "FINISHED"]
     found: Results = {}
     for run in finished:
         files = [path for path in artifacts_of(run).iterdir() if path.suffix in {".csv", ".json", ".safetensors"}]
         name = " ".join(str(run.info.run_name).split()[:3])
         found[name] = kept = {p.name: p.read_bytes() for p in files if p.name not in OWN}
-        for file in [path for path in files if path.suffix == ".safetensors"]:  # their header has no fixed order
+        for file in [path for path in files if path.suffix == ".safetensors"]:  # the order of the header varies
             del kept[file.name]
             kept |= {f"{file.stem} {name}": tensor.tobytes() for name, tensor in load_file(file).items()}
     return found
 
 
 def broken_file(folder: Path) -> Path:
-    """A treebank that no job can read."""
+    """A treebank with a syntax error."""
     broken = folder / "broken.conllu"
     broken.write_text("1\tdog\n\n", encoding="utf-8")
     return broken
 
 
 def statuses_in(folder: Path) -> tuple[str, list[str]]:
-    """The status of the one parent, and those of its children."""
+    """The status of the parent and those of its children."""
     parent, *children = sorted(runs_in(folder), key=lambda run: PARENT in run.data.tags)
     assert {run.data.tags[PARENT] for run in children} <= {parent.info.run_id}
     return parent.info.status, sorted(run.info.status for run in children)
@@ -165,12 +165,12 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     [parent] = [run for run in runs_in(tmp_path) if PARENT not in run.data.tags]
     go_on = f"resume with: keyneurons -m resume={parent.info.run_id}"
     assert process.returncode == 1
-    assert err.splitlines()[0] == (  # Python may warn of the semaphores that the worker held
+    assert err.splitlines()[0] == (  # Python may warn about leaked semaphores of the worker
         f"keyneurons: error: TerminatedWorkerError: the process of a job ended before the job finished; {go_on}"
     )
     assert statuses_in(tmp_path) == ("KILLED", ["FINISHED", "KILLED"])
     logs = [path.read_text("utf-8") for path in tmp_path.glob("outputs/*/*/[01]/keyneurons.log")]
-    assert sorted(log.count("reading") for log in logs) == [0, 3]  # train, dev and test, by one of two
+    assert sorted(log.count("reading") for log in logs) == [0, 3]  # train, dev and test, read by one of two jobs
     assert results_in(tmp_path) == {THREE: expected[THREE]}
 
     both = f"dataset.file={broken_file(tmp_path)},{place.treebank}"
@@ -189,12 +189,12 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
 
 
 def worker_of(process: subprocess.Popen[str], folder: Path) -> int:
-    """The worker that is in the middle of the second job, once the first is done."""
+    """The process id of the worker during the second job, after the first has finished."""
     deadline = time.monotonic() + 120
     while not list(folder.glob("outputs/*/*/0/mlflow_run.json")) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.1)
-    time.sleep(1)  # its status is the last that the first job writes
+    time.sleep(1)  # the status is written last
     [file] = folder.glob("outputs/*/*/1/run.json")
     return int(json.loads(file.read_text("utf-8"))["tags"]["process"].split()[1])
 
@@ -229,7 +229,7 @@ def test_a_job_on_a_real_slurm_finds_what_this_process_finds(
     own += ["hydra.launcher.cpus_per_task=1"]
     given = [*place.small, *FEW, "top_k=2", f"cache={tmp_path / 'cache'}"]
     ended = command(tmp_path, "-m", *own, *given, **ONE_THREAD, **cluster)
-    # submitit asks for the accounting that this cluster lacks
+    # submitit needs accounting, which this cluster lacks
     said = [line for line in ended.err.splitlines() if "accounting" not in line and "submitit WARNING" not in line]
     assert (ended.status, said) == (0, [])
     assert statuses_in(tmp_path) == ("FINISHED", ["FINISHED"])
@@ -241,7 +241,7 @@ def test_a_job_on_a_real_slurm_finds_what_this_process_finds(
 
 
 def test_a_sweep_with_a_job_that_still_runs_is_not_resumed(call: Command, place: Place, tmp_path: Path) -> None:
-    """Slurm's and submitit's jobs outlive the command that started them."""
+    """Jobs of Slurm and submitit continue after the command has ended."""
     assert call(*place.small).status == 0
     [run] = runs_in(tmp_path)
     client = client_of(tmp_path)

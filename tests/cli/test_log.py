@@ -1,4 +1,4 @@
-"""``keyneurons log`` sends a whole run or nothing: no orphans, nothing from outside the folder, nothing overwritten."""
+"""``keyneurons log`` sends complete runs only, no files from elsewhere, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from keyneurons.tracking import Store, open_run
 
 @pytest.fixture(scope="module")
 def finished(place, command, tmp_path_factory):
-    """The folder of a finished run, as if it had never reached a store."""
+    """The folder of a finished run that was not sent."""
     here = tmp_path_factory.mktemp("finished")
     ended = command(here, *place.small, *QUICK, "hydra.run.dir=done")
     assert ended.status == 0, ended.err
@@ -33,7 +33,7 @@ def finished(place, command, tmp_path_factory):
 
 @pytest.fixture
 def unsent(finished, tmp_path):
-    """A copy of that folder, and a store with nothing in it but its experiment."""
+    """A copy of that folder, and a store with an empty experiment."""
     store = Store(f"sqlite:///{tmp_path / 'other.db'}", tmp_path / "other", "keyneurons")
     store.connect()
     return shutil.copytree(finished, tmp_path / "done"), store
@@ -79,7 +79,7 @@ def test_yaml_that_would_never_end(unsent):
 
 
 def test_damage_to_the_facts_of_60_runs(unsent):
-    """Each is refused with the file's name and without a run, or sent with what it says."""
+    """Each raises an error that names the file and creates no run, or is sent with its contents."""
     folder, store = unsent
     draw, sent = random.Random(14), 0
     whole = {name: json.loads((folder / name).read_text("utf-8")) for name in ("run.json", "metrics.json")}
@@ -116,7 +116,7 @@ def test_nothing_from_outside_is_sent(unsent, tmp_path):
     (folder / "more").symlink_to(tmp_path)
     refused(folder, store, str(folder / "more"), "symbolic link")
     (folder / "more").unlink()
-    os.mkfifo(folder / "pipe")  # reading it would never end
+    os.mkfifo(folder / "pipe")  # reading a pipe would never end
     refused(folder, store, str(folder / "pipe"), "a special file")
 
 
@@ -162,7 +162,7 @@ def test_a_store_on_a_full_disk_gets_the_run_later(place, call, tmp_path, monkey
 
 
 def changed(folder, name, *keys, value):
-    """Put a value into a JSON or YAML file of a run."""
+    """Change a value in a JSON or YAML file of a run."""
     path = folder / name
     whole = yaml.safe_load(path.read_text("utf-8"))  # JSON is YAML
     inner = whole
@@ -182,7 +182,7 @@ def test_names_that_mlflow_refuses_are_refused_first(unsent):
     for key in REFUSED_NAMES:
         refused(folder, store, changed(folder, "run.json", "tags", key, value="x"))
         (folder / "run.json").write_bytes(whole["run.json"])
-        if key not in {"", ".", "/a", "../x"}:  # behind choice. they are taken
+        if key not in {"", ".", "/a", "../x"}:  # names with the prefix choice. are taken
             refused(folder, store, changed(folder, "run.json", "choices", key, value="x"))
             (folder / "run.json").write_bytes(whole["run.json"])
     for key in ["we?ird", "w" * 400, "a\n", "a//b"]:
@@ -203,7 +203,7 @@ def test_names_that_mlflow_refuses_are_refused_first(unsent):
         ("run.json", ["start_time"], 2**63),
         ("config.yaml", ["selection", "more"], "x" * 6001),
         ("metrics.json", ["m" * 251], 1.0),
-        ("metrics.json", ["m" + "é" * 70], 1.0),  # fits before it is escaped
+        ("metrics.json", ["m" + "é" * 70], 1.0),  # short enough before escaping
         ("key_neurons.json", ["layers"], []),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_folder_in_the_place_of_a_file(unsent, name):
 
 
 def test_a_folder_that_takes_no_file_is_not_sent(unsent, monkeypatch):
-    """Else nothing in it would say that it was, and every try would add a run."""
+    """Otherwise its id could not be recorded, and each attempt would create a run."""
     folder, store = unsent
 
     def read_only(*_):
@@ -251,7 +251,7 @@ def test_a_folder_that_takes_no_file_is_not_sent(unsent, monkeypatch):
 
 @pytest.fixture
 def full_disk(monkeypatch, tmp_path):
-    """A disk that ends in the middle of the first artifact; until that is removed the database takes nothing either."""
+    """A disk that is full in the first artifact; the database cannot write until it is deleted."""
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -292,7 +292,7 @@ def test_no_run_stays_running_on_a_full_disk(finished, place, call, tmp_path):
 @pytest.mark.parametrize("step", ["keyneurons.tracking.run.send_params", "keyneurons.tracking.run.write_json"])
 def test_a_run_that_ends_as_it_is_opened_is_closed(unsent, monkeypatch, step):
     folder, store = unsent
-    before = iter([None])  # run.json is written before there is a run, too
+    before = iter([None])  # run.json is also written before the run is created
 
     def full(*_):
         if step.endswith("write_json") and next(before, full) is None:

@@ -1,4 +1,4 @@
-"""What a user sees of a sweep in MLflow: names that say what differs, a description, and links that lead somewhere."""
+"""A sweep in the MLflow UI: run names with the swept keys, description, working links."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from user import Command, Place, runs_in
 from keyneurons.cli.commands import _config
 from keyneurons.runs.run_name import run_name
 from keyneurons.tracking import Store, describe
-from keyneurons.tracking.sweeps import MOST_COMPARED
+from keyneurons.tracking.sweeps import MAX_COMPARED
 
 PARENT = "mlflow.parentRunId"
 CHOICES = {"selection": "l1_probe", "model": "smollm2_135m", "dataset": "conllu"}
@@ -50,7 +50,7 @@ def test_a_described_sweep_links_to_its_page_and_to_the_comparison_of_its_runs(t
     assert told.endswith(")\n\n### two\n")
     assert f"](#/experiments/1/runs/{parent}/artifacts/comparison/report.html)" in told
     assert f'](#/compare-runs?runs=["{runs[0]}", "{runs[1]}"]&experiments=["1"])' in unquote(told)
-    describe(store, parent, "### many\n", runs * MOST_COMPARED, "comparison/report.html")
+    describe(store, parent, "### many\n", runs * MAX_COMPARED, "comparison/report.html")
     assert "compare-runs" not in client.get_run(parent).data.tags["mlflow.note.content"]
 
 

@@ -1,4 +1,4 @@
-"""One run on a tiny model: everything it leaves, and what a second run takes from the first."""
+"""A single run on a tiny model: its outputs, and reuse of the cache by a second run."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def home(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def small(place: Place, home: Path) -> list[str]:
-    """A small run with every check and a cache of its own, empty at first."""
+    """A small run with all checks and its own empty cache."""
     return [*place.small, f"cache={home / 'cache'}", "reliability.bootstraps=3"]
 
 
 @pytest.fixture(scope="module")
 def first(home: Path, small: list[str], command: Command) -> Ended:
-    """The run that the tests of this module look at."""
+    """The run that the tests of this module inspect."""
     ended = command(home, *small)
     assert ended.status == 0, ended.err
     return ended
@@ -174,7 +174,7 @@ def test_metrics_hold_every_promised_name_and_agree_with_one_another(folder: Pat
     assert metrics["probe/selectivity"] == pytest.approx(
         metrics["probe/test_accuracy"] - metrics["control/task/test_accuracy"]
     )
-    assert metrics["control/word_type/test_accuracy"] == 1  # every word of the toy has one tag
+    assert metrics["control/word_type/test_accuracy"] == 1  # each word of the treebank has one tag
     assert metrics["selection/union_fraction"] == metrics["selection/union_size"] / 48
 
 
@@ -237,7 +237,7 @@ def test_a_repeated_run_gives_the_same_bits(call: Command, small: list[str], fol
     [again] = output_folders(Path.cwd())
     for name in ("key_neurons.json", "metrics.json", "overlap_p_value.csv", "summary.md"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
-    for name in ("scores.safetensors", "probe.safetensors"):  # the order of their metadata is not fixed
+    for name in ("scores.safetensors", "probe.safetensors"):  # the order of the metadata varies
         old, new = load_file(folder / name), load_file(again / name)
         assert old.keys() == new.keys()
         assert all(torch.equal(old[key], new[key]) for key in old)

@@ -1,4 +1,4 @@
-"""Selection methods of a user's own: a module on the Python path, and nothing of this package in it."""
+"""Custom selection methods: a module on the Python path, independent of this package."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BY_PARTIAL = "+selection._partial_=true"
 
 @pytest.fixture(scope="module")
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the user's module, and one of options beside it."""
+    """A folder with the user's module and a folder of options."""
     folder = tmp_path_factory.mktemp("code")
     (folder / "mypackage.py").write_text(MODULE, encoding="utf-8")
     (folder / "options" / "selection").mkdir(parents=True)
@@ -53,7 +53,7 @@ def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(call: Command, code: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> Command:
-    """A command in this process, with the user's module on the path."""
+    """Runs a command in this process with the user's module on the path."""
     monkeypatch.syspath_prepend(str(code))
 
     def run(*arguments: str) -> Ended:
@@ -73,7 +73,7 @@ def key_neurons(folder: Path) -> dict[str, list[int]]:
 
 @pytest.fixture
 def expected(call: Command, place: Place) -> dict[str, list[int]]:
-    """What our method gives that is the same."""
+    """The result of the equivalent built-in method."""
     ended = call(*place.small, *QUICK, "selection=mean_difference", "selection.standardised=false")
     assert ended.status == 0, ended.err
     return key_neurons(output_folders(Path.cwd())[-1])
@@ -105,7 +105,9 @@ def test_by_an_option_of_the_user(
     assert json.loads((folder / "key_neurons.json").read_text("utf-8"))["method"] == "mine"
     standing = key_neurons(folder)
     assert any(standing.values())
-    assert all(neurons == expected[tag][: len(neurons)] for tag, neurons in standing.items())  # a cube ranks the same
+    assert all(
+        neurons == expected[tag][: len(neurons)] for tag, neurons in standing.items()
+    )  # cubes preserve the ranking
     ended = command(home, "agreement", *options, "selection=[mine,f_test]", *place.small, PYTHONPATH=python_path(code))
     assert ended.status == 0, ended.err
     assert ended.out.splitlines()[2].split()[:2] == ["mine", "f_test"]

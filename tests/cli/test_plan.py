@@ -1,4 +1,4 @@
-"""The command that plans a run, held against the run itself."""
+"""The command ``plan``, compared with the actual run."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def config_of(place: Place, tmp_path: Path) -> Callable[..., Config]:
 
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the calibration, which a large model would make slow."""
+    """Disables the calibration, which is slow for large models."""
     from keyneurons import plan
     from keyneurons.plan.speed import Speed
 
@@ -66,7 +66,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def config_alone(folder: Path, **changes: object) -> Path:
-    """A folder with nothing but the config of Llama 3 8B."""
+    """A folder that contains only the config of Llama 3 8B."""
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({**LLAMA_8B, **changes}), encoding="utf-8")
     return folder
@@ -116,10 +116,10 @@ def test_operations_are_those_that_torch_counts(
 
 
 def counted_by_torch(config: Config, split: Split) -> int:
-    """Operations of the passes over a split, as they are run."""
+    """Operations of the forward passes over a split, counted by torch."""
     read = build_reader(config)
     encoded = read.encode(build_dataset(config.dataset, config.cache, config.seed).load().splits[split])
-    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which torch's counter does not know
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # not counted by torch
 
     def of_fused(query: tuple, key: tuple, value: tuple, *_: object, **__: object) -> int:
         return int(sdpa_flop_count(query, key, value))
@@ -159,10 +159,10 @@ def test_a_large_model_takes_seconds_and_no_memory(
         assert make_plan(config_of("layer=all", "trainer=gpu", model=folder)).needs == on_gpu.needs
     assert "32 of 32 blocks run; 7.505 billion parameters" in plan.facts[0]
     assert "30.02 GB of weights in float32" in plan.facts[0]
-    assert "15.01 GB of weights in bfloat16" in on_gpu.facts[0]  # the checkpoint's own on a GPU
+    assert "15.01 GB of weights in bfloat16" in on_gpu.facts[0]  # the dtype of the checkpoint on a GPU
     words = sum(split.words for split in plan.splits)
     assert plan.cache_bytes == pytest.approx(words * 14336 * 32 * 2, rel=1e-3)
-    per_token = 2 * (7_504_924_672 - 128256 * 4096)  # Kaplan et al. 2020: two operations a parameter
+    per_token = 2 * (7_504_924_672 - 128256 * 4096)  # Kaplan et al. 2020: two operations per parameter
     # the last block ends before its down projection
     assert plan.flops / sum(split.padded for split in plan.splits) == pytest.approx(per_token, rel=0.02)
     assert all(each.fits for each in plan.needs)

@@ -1,4 +1,4 @@
-"""Runs from Python: the same configuration, the same result, the same store as on the command line."""
+"""The Python interface: same configuration, result and store as on the command line."""
 
 from __future__ import annotations
 

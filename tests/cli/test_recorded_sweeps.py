@@ -1,4 +1,4 @@
-"""A sweep's record that somebody else wrote: resuming it runs no code of theirs, reads and sends nothing."""
+"""Untrusted sweep records: resuming runs no foreign code and neither reads nor sends files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers: one that is away, one that is there, and the one that `keyneurons ui` starts."""
+"""Tracking servers: unreachable, reachable, and started by `keyneurons ui`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @contextmanager
 def serving(arguments: list[str], port: int, folder: Path, environment: dict[str, str]) -> Generator[None]:
-    """A server in a process group of its own, from its first answer until the block ends."""
+    """Start a server in its own process group and wait for its first response."""
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
@@ -133,7 +133,7 @@ def test_the_ui_answers_on_its_port(environment: dict[str, str], tmp_path: Path)
 
 
 def status_for(port: int, host: str) -> int:
-    """The answer to a request that names a host."""
+    """The HTTP status of a request with a Host header."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     try:
         connection.request("GET", "/", headers={"Host": host})

@@ -1,4 +1,4 @@
-"""What jobs of a sweep share: scores are computed once in a process, and a copy for another process knows none."""
+"""Scores shared by the jobs of a sweep: computed once per process, not copied to others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Kept(Counted):
 
 @pytest.fixture
 def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with methods that count how often they are called."""
+    """A folder with methods that count their calls."""
     folder = tmp_path_factory.mktemp("counting")
     (folder / "countedmethods.py").write_text(MODULE, encoding="utf-8")
     return folder
@@ -52,7 +52,7 @@ def test_jobs_in_one_process_score_once(
     assert ended.status == 0, ended.err
     assert len(runs_in(Path.cwd())) == 3
     assert times_scored(Path.cwd()) == times
-    assert call(*given).status == 0  # another command: the count of a single run, to which the above compares
+    assert call(*given).status == 0  # the calls of a single run, for comparison
     assert times_scored(Path.cwd()) == times + 1
 
 

@@ -1,4 +1,4 @@
-"""The server for several users: two sweeps write into it at once, and it ends with its database."""
+"""The server for several users: two sweeps at the same time, and the shutdown of its database."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ needs_postgres = pytest.mark.skipif(bool(MISSING), reason="; ".join(MISSING))
 
 
 def server(folder: Path, port: int) -> list[str]:
-    """The command that starts it."""
+    """The command that starts the server."""
     user = ["--postgres-user", "postgres"] if IS_ROOT else []
     return [sys.executable, str(SERVER), "--folder", str(folder), "--port", str(port), "--workers", "1", *user]
 
 
 @pytest.fixture
 def open_folder() -> Generator[Path]:
-    """A folder that PostgreSQL's user can reach, unlike pytest's own."""
+    """A folder that PostgreSQL's user can access, unlike pytest's temporary folders."""
     with tempfile.TemporaryDirectory(prefix="keyneurons-test-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
@@ -102,7 +102,7 @@ def test_two_sweeps_write_at_once_and_nothing_is_lost_or_mixed(
 
 
 def made_at_once(uri: str, name: str) -> list[str]:
-    """The ids that eight runs get of an experiment which none of them found."""
+    """The experiment ids of eight processes that create the same experiment at once."""
     together = threading.Barrier(8)
 
     def connect(_: int) -> str:
@@ -139,7 +139,7 @@ def all_runs(client: MlflowClient) -> list[Run]:
 
 
 def is_complete(client: MlflowClient, runs: list[Run], folder: Path) -> None:
-    """The parent of the sweep of a folder has its two children and no other, and every record is on the server."""
+    """Check that the sweep's parent has exactly two children and all records are on the server."""
     [file] = folder.glob("outputs/*/*/sweep.json")
     parent = json.loads(file.read_text("utf-8"))["parent"]
     [above] = [run for run in runs if run.info.run_id == parent]

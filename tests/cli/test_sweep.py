@@ -1,4 +1,4 @@
-"""Sweeps: one parent with its children, also when a job fails; and Ctrl-C."""
+"""Sweeps: parent and child runs, failed jobs, resuming, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     assert "expected 10 columns" in (artifacts_of(failed) / "keyneurons.log").read_text("utf-8")
     assert parent.data.metrics.items() >= {"sweep/finished": 1.0, "sweep/failed": 1.0}.items()
 
-    write_treebank(broken, seed=1)  # mended: the other job is not done again
+    write_treebank(broken, seed=1)  # repaired: the other job is not repeated
     ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
     first, *lines, last = ended.out.splitlines()
@@ -99,7 +99,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs finished"
-    assert sum("done before, as run" in line for line in lines) == len(done) > 0
+    assert sum("already finished, see run" in line for line in lines) == len(done) > 0
     parent, *children = runs_in(tmp_path)
     statuses = [run.info.status for run in children]
     assert parent.info.status == "FINISHED"
@@ -116,7 +116,7 @@ def test_a_layer_sweep_and_the_command_before_it_read_every_text_once(
     ended = command(tmp_path, "-m", *given)
     assert ended.status == 0, ended.err
     logs = [(folder / "keyneurons.log").read_text("utf-8") for folder in output_folders_of_sweep(tmp_path)]
-    assert [log.count("reading") for log in logs] == [3, 0]  # the first job reads for both
+    assert [log.count("reading") for log in logs] == [3, 0]  # the first job extracts for both
     before = command(tmp_path, "extract", *given, "site=mlp,residual", "layer=0,1")
     assert before.status == 0, before.err
     assert [line.split(": ")[0].split(" of ")[0] for line in before.out.splitlines()] == ["mlp", "residual"]
@@ -175,7 +175,7 @@ def test_a_folder_that_hydra_would_resolve_is_refused(
     for arguments in (place.small, ["-m", *place.small, "top_k=2,3"]):
         ended = call(*arguments)
         assert ended.status == 1
-        assert "${ in the name of this folder" in ended.error
+        assert "the path of the working directory contains ${" in ended.error
     assert list(home.iterdir()) == []
 
 
@@ -194,7 +194,7 @@ def test_ctrl_c_ends_a_run_in_one_line(environment: dict[str, str], place: Place
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore SIGINT
     )
     try:
         wait_for(tmp_path, "reading" if during == "reading" else "reading.*\n.*reading.*\n.*reading", process)
@@ -216,7 +216,7 @@ def test_ctrl_c_ends_a_run_in_one_line(environment: dict[str, str], place: Place
 
 
 def wait_for(folder: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the log of the run that is under way in a folder says something."""
+    """Wait until the log of the current run in a folder contains a text."""
     import re
 
     deadline = time.monotonic() + 90

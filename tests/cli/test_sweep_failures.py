@@ -1,4 +1,4 @@
-"""A sweep in trouble: jobs that raise, full disks, and stores that others have locked, closed, emptied or changed."""
+"""Failures of sweeps: jobs that raise, full disks, and locked, read-only or damaged stores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PARENT = "mlflow.parentRunId"
 
 @dataclass(frozen=True)
 class Kept:
-    """A folder with the store of a sweep: ids of the parent and of its two runs."""
+    """The store of a sweep, with the ids of the parent and its two runs."""
 
     folder: Path
     parent: str
@@ -38,7 +38,7 @@ class Kept:
 
     @property
     def commands(self) -> list[list[str]]:
-        """Every way to read the store."""
+        """All commands that read the store."""
         filtered = ["compare", "filter=params.top_k = '2'"]
         return [["compare", f"sweep={self.parent}"], filtered, ["inspect", self.runs[0], "--tag", "NOUN"]]
 
@@ -57,7 +57,7 @@ def swept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def kept(swept: Kept, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Kept:
-    """A copy of it to spoil, in the folder that commands are called from."""
+    """A copy of the store to damage, in the working directory of the commands."""
     shutil.copytree(swept.folder, tmp_path, dirs_exist_ok=True)
     kept = Kept(tmp_path, swept.parent, swept.runs)
     with closing(sqlite3.connect(kept.database)) as database, database:
@@ -68,7 +68,7 @@ def kept(swept: Kept, call: Command, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def refuses_all(call: Command, kept: Kept, place: Place, told: str) -> None:
-    """Reading and writing the store end in one line, and no run is made."""
+    """Reading and writing the store fail with one line and create no run."""
     for arguments in (*kept.commands, ["-m", f"resume={kept.parent}"], [*place.small, *QUICK]):
         ended = call(*arguments)
         assert ended.status == 1
@@ -85,7 +85,7 @@ def statuses(folder: Path) -> list[str]:
 def test_a_store_of_another_version_of_mlflow_is_left_as_it_is(call: Command, kept: Kept, place: Place) -> None:
     with closing(sqlite3.connect(kept.database)) as database, database:
         [[own]] = database.execute("SELECT version_num FROM alembic_version").fetchall()
-        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")  # of MLflow 1
+        database.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")  # revision of MLflow 1
     refuses_all(call, kept, place, f"found version 451aebb31d03, but expected {own}")
     with closing(sqlite3.connect(kept.database)) as database, database:
         assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [("451aebb31d03",)]
@@ -99,7 +99,7 @@ def test_a_store_that_another_process_has_locked(
     connect = sqlite3.connect
     with closing(connect(kept.database, isolation_level=None)) as other, monkeypatch.context() as patch:
         other.execute("BEGIN EXCLUSIVE")
-        # five seconds, and again and again, are a user's patience and not ours
+        # shortens MLflow's repeated waits of five seconds
         patch.setattr(sqlite3.dbapi2, "connect", functools.partial(connect, timeout=0.05))
         refuses_all(call, kept, place, f"MLflow at sqlite:///{kept.database}: ")
         assert "database is locked" in call(*kept.commands[0]).error
@@ -111,10 +111,10 @@ def test_a_store_that_may_only_be_read_is_compared(
     call: Command, kept: Kept, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connect = sqlite3.connect
-    with closing(connect(kept.database)) as database, database:  # the same description again would write nothing
+    with closing(connect(kept.database)) as database, database:  # an unchanged description would not be written
         database.execute("DELETE FROM tags WHERE key = 'mlflow.note.content'")
 
-    def reading(database: str, **options: Any) -> sqlite3.Connection:  # root writes what has no permission
+    def reading(database: str, **options: Any) -> sqlite3.Connection:  # root ignores permissions
         return connect(f"file:{database}?mode=ro", uri=True, **options)
 
     monkeypatch.setattr(sqlite3.dbapi2, "connect", reading)
@@ -122,8 +122,8 @@ def test_a_store_that_may_only_be_read_is_compared(
     assert call(*by_filter).status == call(*inspected).status == 0
     ended = call(*by_sweep)
     assert ended.status == 1
-    assert ended.out.startswith("2 runs compared: ")  # it is only not with the sweep's run
-    assert ended.error.startswith("keyneurons: error: outputs/")
+    assert ended.out.startswith("2 runs compared: ")  # only the upload to the sweep's run failed
+    assert ended.error.startswith("keyneurons: error: the comparison is in outputs/")
     assert f"-compare, but could not be sent to run {kept.parent}: MLflow at sqlite:///" in ended.error
     assert ended.error.endswith("attempt to write a readonly database")
     for arguments in (["-m", f"resume={kept.parent}"], [*place.small, *QUICK]):
@@ -185,12 +185,12 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
             "top_k=3",
         ): "compare takes only sweep=, share= and tracking.uri=, got top_k=3",
         ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
-        ("compare", f"filter=attributes.run_id = '{failed}'"): f"(status FAILED: mine ({failed[:8]}))",
+        ("compare", f"filter=attributes.run_id = '{failed}'"): f"; status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",
         ("inspect", run): "give one of --tag TAG and --neuron SITE.LAYER.NUMBER, got none",
         ("inspect", "NOUN", "--tag", run): "has no run 'NOUN'",
         ("inspect", kept.parent, "--tag", "NOUN"): "has no key_neurons.json",
-        ("-m", f"resume={run}"): f"run {run} in sqlite:///{kept.database} is no sweep's",
+        ("-m", f"resume={run}"): f"run {run} in sqlite:///{kept.database} is not a sweep",
         ("-m", f"resume={kept.parent}", "nonsense=3"): "unknown key 'nonsense'; the configuration has model, ",
         ("-m", f"resume={kept.parent}", "top_k=abc"): "top_k: should be a valid integer",
     }
@@ -205,7 +205,7 @@ def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
     assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
-    assert ended.out.count("done before, as run ") == 2
+    assert ended.out.count("already finished, see run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 
 
@@ -213,7 +213,7 @@ def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept
 def test_what_was_finished_outlives_a_full_disk(
     call: Command, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """The disk is full in the second job of a sweep; later there is space again."""
+    """The disk is full in the second job of a sweep; later space is available again."""
     treebanks = f"{place.treebank},{write_treebank(tmp_path / 'other.conllu', seed=1)}"
     small = [override for override in place.small if not override.startswith("dataset.file")]
     given = [*small, *QUICK, f"dataset.file={treebanks}", f"cache={tmp_path / 'cache'}"]
@@ -245,8 +245,8 @@ def test_what_was_finished_outlives_a_full_disk(
 
 
 FULL_AT: dict[str, tuple[object, str, int]] = {
-    "cache": (PartialArrays, "open", 3),  # a call for every split
-    "outputs": (hydra.core.utils, "_save_config", 3),  # Hydra's own files, before a job is ours
+    "cache": (PartialArrays, "open", 3),  # one call per split
+    "outputs": (hydra.core.utils, "_save_config", 3),  # Hydra's files, before the job starts
     "mlruns": (MlflowClient, "log_artifacts", 1),
 }
 """What writes there, and how often it does in the first job."""

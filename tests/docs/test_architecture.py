@@ -1,4 +1,4 @@
-"""The map in docs/architecture.md has every package and every loose module of the tree, and nothing else."""
+"""The table in docs/architecture.md lists exactly the packages and top-level modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODULE = re.compile(r"`([a-z_]+(?:/[a-z_]+)*)`")
 
 
 def rows() -> list[str]:
-    """First cells of the table of packages."""
+    """The first column of the table of packages."""
     table = TEXT.split("| package | contents |")[1].split("\n\n")[0]
     return [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
 
@@ -33,7 +33,7 @@ def test_every_path_in_the_text_exists() -> None:
 
 
 def test_every_module_named_in_the_table_exists() -> None:
-    """A word in a row is a module of its package, or a package or a name of the row's own."""
+    """Each code word in a row is a module of its package, a package, or a name in that row."""
     table = TEXT.split("| package | contents |")[1].split("\n\n")[0]
     for line in table.splitlines():
         if not line.startswith("| `"):

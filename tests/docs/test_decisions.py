@@ -1,4 +1,4 @@
-"""Every record of a decision has a date, a status and its row in the index."""
+"""Every decision record has a date, a status and a row in the index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the commands of recipes in one process: reads their arguments by title, writes metrics or error of each."""
+"""Runs the commands of recipes in one process; reads arguments and writes metrics by title."""
 
 from __future__ import annotations
 

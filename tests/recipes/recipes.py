@@ -1,4 +1,4 @@
-"""The recipes of CONTRIBUTING.md, and how they are followed on a copy of the source."""
+"""Parses the recipes of CONTRIBUTING.md and applies them to a copy of the source."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True)
 class Listing:
-    """A file to create, or some lines to change in a file; ``text`` is without the line that names the file."""
+    """A file to create or lines to change; ``text`` excludes the line that names the file."""
 
     path: str
     text: str
@@ -24,7 +24,7 @@ class Listing:
         """Create or change the file.
 
         Raises:
-            ValueError: the file exists already, or does not have the lines exactly once.
+            ValueError: if the file to create exists, or the lines to change do not occur once.
         """
         path = folder / self.path
         if not self.is_change:
@@ -43,7 +43,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A section of CONTRIBUTING.md: its listings, and the command that uses the result."""
+    """A section of CONTRIBUTING.md: its listings and the command that uses the result."""
 
     title: str
     listings: tuple[Listing, ...]
@@ -66,14 +66,14 @@ class Recipe:
 
 
 def read_recipes() -> Mapping[str, Recipe]:
-    """The recipes by title: the sections that have a listing of a file."""
+    """The recipes by title: all sections with a listing of a file."""
     sections = re.split(r"^## ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     recipes = (_recipe(*section.split("\n", 1)) for section in sections)
     return {recipe.title: recipe for recipe in recipes if recipe.listings}
 
 
 def copy_of_source(folder: Path) -> Path:
-    """A copy of what recipes change, and of what their tests need."""
+    """A copy of the files that recipes change and their tests need."""
     for name in ("src", "conf"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()

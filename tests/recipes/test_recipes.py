@@ -1,4 +1,4 @@
-"""Every recipe of CONTRIBUTING.md is followed on a copy: its files, its test, and a small run with the result."""
+"""Every recipe of CONTRIBUTING.md works on a copy: its files, its test and a small run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from user import QUICK, write_treebank
 
 RECIPES = read_recipes()
 TITLES = list(RECIPES)
-# what the run of a recipe has that no other has
+# properties unique to the run of each recipe
 METRICS = {
     "A control": "control/neighbours/test_accuracy",
     "A lesion mode": "lesion/mirror/change/NOUN",
@@ -27,7 +27,7 @@ FILES = {"An artifact": "neurons_by_layer.json"}
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the source on which all recipes are followed."""
+    """A copy of the source with all recipes applied."""
     folder = copy_of_source(tmp_path_factory.mktemp("copy"))
     for recipe in RECIPES.values():
         recipe.follow(folder)
@@ -56,7 +56,7 @@ def python(copy: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def runs(copy: Path, python: Any) -> dict[str, Any]:
-    """What the command of every recipe found, on a tiny model and a small treebank."""
+    """The result of each recipe's command on a tiny model and a small treebank."""
     treebank = write_treebank(copy / "tiny.conllu")
     llama, starcoder2 = (save_tiny_model(copy / kind, kind) for kind in ("llama", "starcoder2"))
     small = ["model=local", f"model.folder={llama}", "dataset=conllu", f"dataset.file={treebank}", "layer=2", "top_k=3"]

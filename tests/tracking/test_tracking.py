@@ -1,4 +1,4 @@
-"""The store of runs, on real SQLite files: what is sent, what is refused, and a server that is away."""
+"""The MLflow store on SQLite: sending runs, rejected values, an unreachable server."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def away() -> Store:
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Path:
-    """A folder as a finished run leaves it."""
+    """The folder of a finished run."""
     folder = tmp_path / "finished"
     folder.mkdir()
     write_results(folder)

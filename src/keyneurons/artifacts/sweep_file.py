@@ -11,7 +11,7 @@ SWEEP_FILE = "sweep.json"
 
 
 class SweepFile(Strict):
-    """A sweep: its MLflow id, if it has one, the store, its overrides, and the user's own folder of options."""
+    """A sweep: MLflow id (if any), store, overrides, and ``--config-dir``."""
 
     parent: str | None
     uri: str

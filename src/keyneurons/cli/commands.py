@@ -79,7 +79,9 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         help="compare finished runs",
         description="Compare the finished runs of a sweep, of an experiment, or those that match a filter.",
     )
-    compare.add_argument("overrides", nargs="+", help=f"sweep=ID, experiment=NAME or filter=..., and {overrides}")
+    compare.add_argument(
+        "overrides", nargs="+", help="sweep=ID, experiment=NAME or filter=...; share=..., tracking.uri=..."
+    )
     compare.set_defaults(function=_compare)
 
     inspect = commands.add_parser(

@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from keyneurons.config.inputs import TextDataset
 from keyneurons.config.schema import Component, Config
 from keyneurons.data.stanza_tagging import StanzaModels
 from keyneurons.digests import file_digest, json_digest
@@ -62,7 +61,7 @@ def activation_fingerprint(config: Config, model: str, content: Content = conten
 def _tagger(config: Config) -> Any:
     """Describe the tagger of raw text, regardless of its location; None for tagged treebanks."""
     dataset = config.dataset
-    if not isinstance(dataset, TextDataset):
+    if dataset.source != "text":
         return None
     folder = None if dataset.stanza_folder is None else Path(dataset.stanza_folder)
     return {"stanza": version("stanza"), **StanzaModels(dataset.language, folder, {}).facts()}

@@ -65,8 +65,7 @@ def planned_text(config: schema.Config, read: ActivationReader, tokenizer: bool)
         ValueError: the dataset does not fit the configuration, or its words do not fit the
             tokenizer.
     """
-    dataset, rough = _dataset(config)
-    has_text = not isinstance(dataset.source, _Sizes)
+    dataset, rough, has_text = _dataset(config)
     treebank = dataset.load(read if tokenizer and has_text else None)
     labelled, n_tags = {split: treebank.n_words(split) for split in SPLITS}, TAGS
     if rough is None:
@@ -84,20 +83,28 @@ def planned_text(config: schema.Config, read: ActivationReader, tokenizer: bool)
     return PlannedText(treebank, encoded, labelled, n_tags, counted, f"{rough or 'words counted'}; {tokens}")
 
 
-def _dataset(config: schema.Config) -> tuple[Dataset, str | None]:
-    """The dataset or an approximation of it, and a description of the approximation."""
+def _dataset(config: schema.Config) -> tuple[Dataset, str | None, bool]:
+    """The dataset or an approximation of it, described, and whether its text is available."""
     dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
     options = {name: getattr(dataset, name) for name in inputs.Dataset.model_fields}
-    if isinstance(config.dataset, inputs.TextDataset):
+    if config.dataset.source == "text":
         source = _Rough(config.dataset, config.seed)
-        return Dataset(source=source, **options), "words split at spaces and punctuation (Stanza may split otherwise)"
-    if isinstance(config.dataset, inputs.EWTDataset) and config.dataset.folder is None:
+        return (
+            Dataset(source=source, **options),
+            "words split at spaces and punctuation (Stanza may split otherwise)",
+            True,
+        )
+    if config.dataset.source == "ud_english_ewt" and config.dataset.folder is None:
         try:
             dataset.source.load()
         except ValueError:  # not local and cannot be downloaded
             options["drop_duplicates"] = False
-            return Dataset(source=_Sizes(), **options), "words by the size of the release, which cannot be fetched"
-    return dataset, None
+            return (
+                Dataset(source=_Sizes(), **options),
+                "words by the size of the release, which cannot be fetched",
+                False,
+            )
+    return dataset, None, True
 
 
 def _estimate(sentence: Sentence, read: ActivationReader) -> Encoded:

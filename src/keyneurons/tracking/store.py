@@ -140,7 +140,9 @@ class Store:
         return self._pages(str(run.info.experiment_id), f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
 
     def search(self, experiment: str, condition: str) -> list[dict[str, Any]]:
-        """The runs of an experiment that match a filter in MLflow's syntax (empty: all), by age.
+        """The runs of an experiment that match a filter in MLflow's syntax, oldest first.
+
+        An empty filter matches all runs.
 
         Raises:
             ValueError: if there is no such experiment, or MLflow rejects the filter.
