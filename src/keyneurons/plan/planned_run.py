@@ -94,7 +94,7 @@ class PlannedRun:
         return ["activations.dtype=float16: half the size"] if self.read.dtype == "float32" else []
 
     def _no_store(self) -> list[str]:
-        """The override that stores no activations, with its requirements, if the method allows it."""
+        """The override that stores no activations and its requirements, if the method allows."""
         activations = self.config.activations.model_copy(update={"store": False})
         try:
             build_selection(self.config.model_copy(update={"activations": activations}), self.method)
