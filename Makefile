@@ -25,7 +25,7 @@ demo: $(RUN)
 	$(BIN)/keyneurons
 
 test: lint
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 fast: $(DEV)
 	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)

@@ -257,7 +257,7 @@ def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> N
     ("overrides", "told"),
     [
         (["model=local", "model.folder=."], ["is not a model folder: it has no config.json"]),
-        (["layer=4,8"], ["add --multirun"]),
+        (["layer=4,8"], ["layer=4,8 has several values", "keyneurons -m layer=4,8"]),
         (["layer=99"], ["layer must lie in -4..3", "99"]),
         (["top_k=49"], ["top_k must lie in 1..48", "49"]),
         (["activations.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),

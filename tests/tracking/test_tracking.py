@@ -142,7 +142,7 @@ def test_a_folder_is_sent_once(store: Store, finished: Path) -> None:
     run_id = log_folder(store, finished)
     kept = MlflowClient(store.uri).get_run(run_id)
     assert (kept.info.status, kept.info.start_time, kept.data.params["top_k"]) == ("FINISHED", 1000, "3")
-    with pytest.raises(ValueError, match=f"in MLflow already, as run {run_id}"):
+    with pytest.raises(ValueError, match=f"already in MLflow, as run {run_id}"):
         log_folder(store, finished)
 
 

@@ -30,11 +30,12 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         ValueError: the configuration does not fit the model.
         FileNotFoundError: the model's files are missing and cannot be fetched.
     """
-    read = build_reader(config)
-    check_model(config, read)
-    check_layers(config, read)
     method = build_method(config, option)
     selection = build_selection(config, method, memo)
+    probing = build_probing(config, memo)
+    read = build_reader(config)  # may convert or fetch a model, so after what is cheap to check
+    check_model(config, read)
+    check_layers(config, read)
     unseen_words = config.split == "unseen_words"
     return Experiment(
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
@@ -44,7 +45,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         selection=selection,
         method=method.name,
         checks=Checks(**dict(config.reliability)),
-        probing=build_probing(config, memo),
+        probing=probing,
         unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if unseen_words else None,
         layers=LayerChecks(**dict(config.layer_by_layer)),
         lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),
