@@ -1,0 +1,57 @@
+"""Control: do neurons of high variance, chosen without tags, predict the tags as well?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from keyneurons.pipeline.controls.control import Case, Trial
+from keyneurons.selection.views import VALUE
+
+BUDGET_BYTES = 2**28  # of reading the activations; their variance does not depend on it
+
+
+@dataclass(frozen=True)
+class TopVariance:
+    """The probe on the neurons of highest variance, as many per layer as there are key neurons.
+
+    The variance is over the labelled train words; ties go to the lower neuron. With
+    ``without_key`` the key neurons are excluded.
+    """
+
+    contrast: ClassVar[str | None] = None
+
+    without_key: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name in reports."""
+        return f"neurons of highest variance{', key neurons excluded' if self.without_key else ''}"
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        """The number of key neurons: of other neurons only the variance is computed."""
+        return min(n_key, n_neurons)
+
+    def __call__(self, case: Case) -> Trial:
+        """Rank the neurons of each layer by variance.
+
+        Raises:
+            ValueError: With ``without_key``, a layer has fewer other neurons than key neurons.
+        """
+        tags = case.labels.splits["train"].tags[None]
+        moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
+        variance = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
+        key = case.union
+        n_key = np.bincount(key // case.sets.neurons_per_layer, minlength=len(variance))
+        if self.without_key:
+            variance.reshape(-1)[key] = -1.0
+            if (2 * n_key > case.sets.neurons_per_layer).any():
+                raise ValueError(
+                    f"control.top_variance.without_key needs as many other neurons as key neurons in each layer, "
+                    f"got {n_key.max()} key neurons of {case.sets.neurons_per_layer}"
+                )
+        ranked = np.argsort(-variance, axis=1, kind="stable")
+        chosen = [np.sort(row[:n]) + i * len(row) for i, (row, n) in enumerate(zip(ranked, n_key, strict=True))]
+        return Trial(np.concatenate(chosen)[None])
