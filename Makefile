@@ -28,7 +28,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 fast: $(DEV)
-	$(BIN)/pytest -q -n 2 -m "not slow" $(FAST)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal -m "not slow" $(FAST)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

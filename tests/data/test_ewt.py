@@ -104,6 +104,7 @@ def release() -> Treebank:
     return UDEnglishEWT(folder=RELEASE, cache=Path("unused")).load()
 
 
+@pytest.mark.slow
 def test_the_release_has_its_sizes_and_digests(release: Treebank) -> None:
     assert [len(release.splits[split]) for split in SPLITS] == [12544, 2001, 2077]
     assert [release.n_words(split) for split in SPLITS] == [204577, 25147, 25094]
@@ -111,6 +112,7 @@ def test_the_release_has_its_sizes_and_digests(release: Treebank) -> None:
     assert {split: sums[sums.index(name) - 1] for split, name in FILES.items()} == ewt.SHA256
 
 
+@pytest.mark.slow
 def test_every_word_of_the_release_stands_where_its_span_says(release: Treebank) -> None:
     sentences = [sentence for split in SPLITS for sentence in release.splits[split]]
     other = [w.form for s in sentences for w in s.words if s.text[w.start : w.end] != w.form]
@@ -121,6 +123,7 @@ def test_every_word_of_the_release_stands_where_its_span_says(release: Treebank)
         assert all(word.start >= end for word, end in zip(sentence.words, ends[:-1], strict=True))
 
 
+@pytest.mark.slow
 def test_texts_of_train_are_dropped_from_dev_and_test(release: Treebank) -> None:
     dropped = drop_duplicates(release)
     texts = [{sentence.text for sentence in dropped.splits[split]} for split in SPLITS]
@@ -131,6 +134,7 @@ def test_texts_of_train_are_dropped_from_dev_and_test(release: Treebank) -> None
     assert dropped.duplicates_dropped == {"dev": 67, "test": 114}
 
 
+@pytest.mark.slow
 def test_the_tags_of_the_release(release: Treebank) -> None:
     upos = label(release, "upos")
     assert len(upos.names) == 17
