@@ -72,7 +72,7 @@ def test_an_experiment_that_is_a_sweep_is_resumed(call: Command, place: Place) -
     [parent] = [run for run in runs_in(Path.cwd()) if "mlflow.parentRunId" not in run.data.tags]
     ended = call("-m", f"resume={parent.info.run_id}")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert len(runs_in(Path.cwd())) == 3
 
 

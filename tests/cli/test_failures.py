@@ -49,7 +49,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_sweep(
     assert sorted(run.info.status for run in children) == ["FAILED", "FAILED", "FINISHED"]
     resumed = call("-m", f"resume={parent.info.run_id}")
     assert (resumed.status, resumed.err) == (0, "")
-    assert resumed.out.startswith("resuming a sweep: 2 of 3 jobs finished\n")
+    assert resumed.out.startswith("resuming a sweep: 2 of 3 jobs are done\n")
     assert "sent now" in resumed.out
     statuses = {run.info.run_name: run.info.status for run in runs_in(tmp_path) if run.info.status == "FINISHED"}
     assert len(statuses) == 4  # the parent and three jobs

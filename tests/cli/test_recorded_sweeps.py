@@ -134,7 +134,7 @@ def test_a_folder_of_options_is_recorded_and_given_again(call: Command, place: P
         assert f"options of the folder '{options}'; if you trust this folder, add --config-dir FOLDER" in told
         ended = call("--config-dir", "options", "-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
 
 
 def test_what_goes_on_with_a_sweep_names_its_folder_of_options(call: Command, place: Place, tmp_path: Path) -> None:

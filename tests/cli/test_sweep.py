@@ -67,7 +67,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
     first, *lines, last = ended.out.splitlines()
-    assert first == "resuming a sweep: 1 of 2 jobs finished"
+    assert first == "resuming a sweep: 1 of 2 jobs are done"
     assert last.startswith("comparison: ")
     assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: Key neurons ")
     assert lines[1:] == [
@@ -98,7 +98,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
     ended = command(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
-    assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs finished"
+    assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs are done"
     assert sum("already finished, see run" in line for line in lines) == len(done) > 0
     parent, *children = runs_in(tmp_path)
     statuses = [run.info.status for run in children]
@@ -156,7 +156,7 @@ def test_a_folder_may_have_any_name(
     for which in (folder, folder.absolute(), parent.info.run_id):
         ended = call("-m", f"resume={which}")
         assert (ended.status, ended.err) == (0, "")
-        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
+        assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert list(tmp_path.iterdir()) == [home]
     assert {path.name for path in home.iterdir()} == {"mlruns", "outputs"}
     assert len(runs_in(home)) == 4

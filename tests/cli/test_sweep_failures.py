@@ -204,7 +204,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
 def test_a_finished_sweep_that_is_resumed_does_nothing_again(call: Command, kept: Kept) -> None:
     ended = call("-m", f"resume={kept.parent}")
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs finished\n")
+    assert ended.out.startswith("resuming a sweep: 2 of 2 jobs are done\n")
     assert ended.out.count("already finished, see run ") == 2
     assert statuses(kept.folder) == ["FINISHED"] * 3
 

@@ -124,7 +124,7 @@ def open_sweep(
 def resume_message(interrupted: Interrupted, sweep: SweepJobs) -> str:
     """The number of finished jobs of a resumed sweep, and their code versions if they differ."""
     done = sum(job.fingerprint in interrupted.finished for job in sweep.jobs)
-    message = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs finished"
+    message = f"resuming a sweep: {done} of {len(sweep.jobs)} jobs are done"
     current = code_version(code_tags())
     if others := sorted(interrupted.versions - {current}):
         message += f" with keyneurons {', '.join(others)}; this version is {current}"
