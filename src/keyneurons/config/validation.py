@@ -71,7 +71,8 @@ def _explain(error: dict[str, Any]) -> str:
 
 def _section(key: str, value: Any) -> str:
     """Explain how to set a section that received a plain value."""
-    section = Config.model_fields[key].annotation
-    names = list(getattr(section, "model_fields", ()))
     text = str(value).lower() if isinstance(value, bool) else masked(str(value))
+    names = list(getattr(getattr(Config.model_fields.get(key), "annotation", None), "model_fields", ()))
+    if not names:  # a component inside a section, such as control.random or probe.optimizer
+        return f"{key} has keys of its own: write {key}.KEY=VALUE, got {shortened(text, 200)}"
     return f"{key} has keys of its own ({', '.join(names)}): write {key}.{names[0]}={shortened(text, 200)}"
