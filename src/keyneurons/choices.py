@@ -11,6 +11,8 @@ Sign = Literal["both", "positive", "negative"]
 ThresholdKind = Literal["none", "fdr", "permutation"]
 Permuted = Literal["sentences", "words"]
 
+ControlRole = Literal["random", "label_free", "form", "labels"]
+
 ReadAt = Literal["word", "prediction"]
 Pooling = Literal["last", "first", "mean"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

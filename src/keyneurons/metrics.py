@@ -1,5 +1,9 @@
 """MLflow names of the metrics that several stages and reports use, and the significance level."""
 
+from __future__ import annotations
+
+from typing import Protocol
+
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
 
@@ -8,6 +12,9 @@ DEV_ACCURACY = "probe/dev_accuracy"
 MACRO_F1 = "probe/test_macro_f1"
 ADVANTAGE = "probe/advantage"
 SELECTIVITY = "probe/selectivity"
+SPECIFICITY = "probe/specificity"
+SPECIAL, BEYOND_FORM, GRAMMAR = "verdict/special", "verdict/beyond_form", "verdict/grammar"
+WORTH = "worth/neurons"
 UNION_SIZE = "selection/union_size"
 UNION_SHARE = "selection/union_fraction"
 MEAN_JACCARD = "overlap/mean_jaccard"
@@ -26,9 +33,53 @@ def control_spread(name: str) -> str:
     return f"control/{name}/test_accuracy_std"
 
 
+def control_difference(name: str) -> str:
+    """Accuracy of the key neurons minus that of a control without a contrast of its own."""
+    return f"control/{name}/difference"
+
+
 def control_p_value(name: str) -> str:
-    """p-value of the key neurons' accuracy against the draws of a control."""
+    """One-sided p-value of the difference between the key neurons and a control."""
     return f"control/{name}/p_value"
+
+
+def control_z(name: str) -> str:
+    """The difference to a control in standard deviations of its draws."""
+    return f"control/{name}/z"
+
+
+def low(name: str) -> str:
+    """Lower end of the 95 % interval of a metric."""
+    return f"{name}_low"
+
+
+def high(name: str) -> str:
+    """Upper end of the 95 % interval of a metric."""
+    return f"{name}_high"
+
+
+class HasInterval(Protocol):
+    """A value with the ends of its interval."""
+
+    @property
+    def value(self) -> float:
+        """The value."""
+        ...
+
+    @property
+    def low(self) -> float:
+        """The lower end."""
+        ...
+
+    @property
+    def high(self) -> float:
+        """The upper end."""
+        ...
+
+
+def with_interval(name: str, estimate: HasInterval) -> dict[str, float]:
+    """A metric with the ends of its interval."""
+    return {name: estimate.value, low(name): estimate.low, high(name): estimate.high}
 
 
 RANDOM = control_accuracy("random")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -66,12 +67,17 @@ class LabelledWords:
     """The words of one split that have a selected tag.
 
     ``rows`` are positions among all words of the split in dataset order (the rows of an activation
-    array), ``tags`` are indices into the tag names, ``forms`` are the words in lower case.
+    array), ``tags`` are indices into the tag names, ``forms`` are the words as written.
     """
 
     rows: Int[ndarray, " words"]
     tags: Int[ndarray, " words"]
     forms: tuple[str, ...]
+
+    @cached_property
+    def types(self) -> tuple[str, ...]:
+        """The word types: the forms in lower case."""
+        return tuple(form.lower() for form in self.forms)
 
     def of(self, chosen: Bool[ndarray, " words"]) -> LabelledWords:
         """The subset of the words that a mask selects."""

@@ -30,7 +30,8 @@ def build_probing(config: schema.Config, memo: Memo | None = None) -> Probing:
     training = Training(
         build_probe_settings(config.probe), partial(build_trainer, config.trainer), config.seed, identity
     )
-    return Probing(training, build_controls(config), config.per_tag.random_sets, memo or Memo())
+    sets, resamples = config.per_tag.random_sets, config.intervals.resamples
+    return Probing(training, build_controls(config), sets, resamples, memo or Memo())
 
 
 def build_controls(config: schema.Config) -> dict[str, Control]:
@@ -44,7 +45,7 @@ def build_controls(config: schema.Config) -> dict[str, Control]:
         if not isinstance(control, Control):
             raise ValueError(
                 f"control.{name}._target_={config.control[name].target} must make a control with label, contrast, "
-                f"reads and __call__, got {type(control).__name__}"
+                f"role, reads and __call__, got {type(control).__name__}"
             )
     return controls
 

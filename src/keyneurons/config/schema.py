@@ -85,6 +85,12 @@ class PerTag(Section):
     random_sets: PositiveInt
 
 
+class Intervals(Section):
+    """Bootstrap over the test sentences."""
+
+    resamples: Annotated[int, Field(ge=100)]
+
+
 class Threshold(Section):
     """Significance test of the key neurons."""
 
@@ -183,6 +189,7 @@ class Config(Section):
     unseen_share: Share
     reliability: Reliability
     per_tag: PerTag
+    intervals: Intervals
     layer_by_layer: LayerByLayer
     lesion: Lesion | None = None
     activations: Activations

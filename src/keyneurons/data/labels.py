@@ -121,6 +121,6 @@ def _count_list(counts: Mapping[str, int]) -> str:
 
 
 def _labelled(tagged: Sequence[tuple[int, str, Word]], index: Mapping[str, int]) -> LabelledWords:
-    kept = [(row, index[tag], word.form.lower()) for row, tag, word in tagged if tag in index]
+    kept = [(row, index[tag], word.form) for row, tag, word in tagged if tag in index]
     rows, tags, forms = zip(*kept, strict=True)
     return LabelledWords(np.array(rows, dtype=np.int64), np.array(tags, dtype=np.int64), forms)

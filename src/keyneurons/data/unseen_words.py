@@ -55,9 +55,9 @@ def _test_types(splits: Splits, share: float, seed: int) -> frozenset[str]:
     """Draw the types that are assigned to test."""
     counts: defaultdict[str, Counter[int]] = defaultdict(Counter)
     for split in (splits["train"], splits["test"]):
-        for form, tag in zip(split.forms, split.tags.tolist(), strict=True):
+        for form, tag in zip(split.types, split.tags.tolist(), strict=True):
             counts[form][tag] += 1
-    in_test = Counter(splits["test"].forms)
+    in_test = Counter(splits["test"].types)
     types: defaultdict[int, list[str]] = defaultdict(list)
     for form in sorted(counts):
         types[min(counts[form], key=lambda tag: (-counts[form][tag], tag))].append(form)
@@ -74,7 +74,7 @@ def _test_types(splits: Splits, share: float, seed: int) -> frozenset[str]:
 
 def _select_types(words: LabelledWords, types: Set[str], *, inside: bool) -> LabelledWords:
     """Keep the words whose type is among ``types``, or the others if not ``inside``."""
-    return _where(words, np.array([(form in types) == inside for form in words.forms], dtype=bool))
+    return _where(words, np.array([(form in types) == inside for form in words.types], dtype=bool))
 
 
 # Excludes tags with too few words and renumbers the others.

@@ -9,11 +9,12 @@ from functools import cached_property
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.overlap import Overlap, overlap
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import Activations, read_activations
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import Dataset, LabelledText, load_text
 from keyneurons.pipeline.evidence import Evidence
-from keyneurons.pipeline.key_neurons import KeyNeurons, Selection, find_key_neurons
+from keyneurons.pipeline.key_neurons import KeyNeurons, Reselection, Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, Layers, measure_layers, without_first_words
 from keyneurons.pipeline.lesions.plan import LesionStudy
 from keyneurons.pipeline.lesions.results import LesionResult
@@ -22,6 +23,7 @@ from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.pipeline.reliability import Checks, Reliability, check_reliability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
 from keyneurons.pipeline.unseen_words import OnUnseenWords, UnseenWords, measure_unseen_words
+from keyneurons.pipeline.verdict import Verdict, judge
 from keyneurons.records import Labels
 
 
@@ -74,6 +76,7 @@ class Result:
     key_neurons: KeyNeurons
     overlap: Overlap
     evidence: Evidence
+    verdict: Verdict | None
     reliability: Reliability
     unseen: OnUnseenWords | None
     layers: Layers
@@ -83,7 +86,7 @@ class Result:
     def metrics(self) -> Mapping[str, float]:
         """The metrics of all stages by their MLflow names, in alphabetical order."""
         stages = (self.text, self.key_neurons, self.overlap, self.evidence, self.reliability, self.layers)
-        optional = [stage for stage in (self.unseen, self.lesions) if stage is not None]
+        optional = [stage for stage in (self.verdict, self.unseen, self.lesions) if stage is not None]
         return dict(sorted(item for stage in (*stages, *optional) for item in stage.metrics().items()))
 
 
@@ -108,13 +111,18 @@ def run_experiment(experiment: Experiment) -> Result:
     def select(labels: Labels) -> KeyNeurons:
         return find_key_neurons(run.selection, run.scored_words(text, labels, activations))
 
+    def probe(labels: Labels, key_neurons: KeyNeurons) -> Evidence:
+        sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
+        reselect = Reselection(run.selection, key_neurons.words, activations)
+        return probe_key_neurons(run.probing, Case(labels, activations, key_neurons.sets, sentences, seed, reselect))
+
     key_neurons = select(text.labels)
     shared = overlap(key_neurons.sets)
-    evidence = probe_key_neurons(run.probing, Case(text.labels, activations, key_neurons.sets, seed))
+    evidence = probe(text.labels, key_neurons)
     reliability = check_reliability(run.checks, run.selection, run.read, text, key_neurons, evidence)
     unseen, lesions = None, None
     if run.unseen is not None:
-        unseen = measure_unseen_words(run.unseen, text.labels, activations, select, run.probing, seed)
+        unseen = measure_unseen_words(run.unseen, text.labels, lambda labels: probe(labels, select(labels)), seed)
     layers = measure_layers(run.layers, run.read, text, key_neurons.sets, run.probing, seed)
     if run.lesions is not None:
         lesions = study_lesions(
@@ -126,6 +134,7 @@ def run_experiment(experiment: Experiment) -> Result:
         key_neurons=key_neurons,
         overlap=shared,
         evidence=evidence,
+        verdict=judge(evidence),
         reliability=reliability,
         unseen=unseen,
         layers=layers,

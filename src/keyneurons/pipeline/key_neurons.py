@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from tqdm import tqdm
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.memo import Memo, identity_of
 from keyneurons.metrics import UNION_SHARE, UNION_SIZE
+from keyneurons.pipeline.activations import Activations
+from keyneurons.pipeline.controls.control import NotApplicable
 from keyneurons.pipeline.scored_words import ScoredWords
-from keyneurons.records import NeuronSets, Permuted, Scores
+from keyneurons.records import Labels, NeuronSets, Permuted, Scores
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.interface import Scoring, Source
 from keyneurons.selection.rules import Rule, select
@@ -136,6 +138,62 @@ def permutation_null(
     maxima = selection.scoring.maxima(source, tagging, selection.permutations)
     bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)
     return torch.stack(list(bar))
+
+
+LEAST_WORDS = 2  # of a tag in a selection from some of the words: fewer have no variance
+
+
+def select_from(
+    selection: Selection,
+    source: Source,
+    names: Sequence[str],
+    tags: Int[ndarray, " words"],
+    positions: Int[ndarray, " some"],
+) -> NeuronSets:
+    """Select key neurons from some of the words or with other tags, by the rule without threshold.
+
+    Tags with fewer than 2 words and tags that the scorer rejects are left out.
+    """
+    counts = np.bincount(tags[positions], minlength=len(names))
+    positions = positions[counts[tags[positions]] >= LEAST_WORDS]
+    present, renumbered = np.unique(tags[positions], return_inverse=True)
+    present_names = [names[tag] for tag in present]
+    if len(present_names) < 2:
+        return NeuronSets(source.site, source.layers, source.width, {})
+    try:
+        scores = selection.scores(source.of_words(positions, len(present_names)), renumbered)
+    except TagError as error:
+        return select_from(selection, source, names, tags, positions[renumbered != error.tag])
+    return select(scores, present_names, replace(selection.rule, threshold="none"))
+
+
+@dataclass(frozen=True)
+class Reselection:
+    """Selects key neurons again: for other labels of the same words, or for other activations.
+
+    The rule is that of the run without its threshold. Attributions are those of the run's sample of
+    words; only their tags are replaced.
+    """
+
+    selection: Selection
+    words: ScoredWords
+    activations: Activations
+
+    def __call__(self, labels: Labels, activations: Activations) -> NeuronSets:
+        """Select by some labels and activations.
+
+        Raises:
+            NotApplicable: The method scores attributions, but the activations are not the run's.
+        """
+        words, tags = self.words, labels.splits["train"].tags
+        if words.position is not None:
+            if activations is not self.activations:
+                raise NotApplicable("the method scores attributions to the neurons of the model")
+            words = replace(words, labels=replace(words.labels, names=labels.names))
+            tags = tags[words.position]
+        else:
+            words = replace(words, values=activations, labels=labels)
+        return select_from(self.selection, self.selection.source(words), labels.names, tags, np.arange(len(tags)))
 
 
 @contextmanager

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from jaxtyping import Int
+from numpy import ndarray
 from tqdm import tqdm
 
 from keyneurons import metrics
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.concepts import Concepts, concepts
 from keyneurons.choices import ReadAt
+from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import LabelledText
@@ -111,10 +114,11 @@ def measure_layers(
     if not checks.read_at:
         return Layers({})
     labels, probing = without_first_words(text.labels, text.treebank), replace(probing, tag_random_sets=0)
+    sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
     by_position = {}
     for at in checks.read_at:
         activations = StoredActivations.of(replace(read, read_at=at), text.treebank)
-        by_position[at] = each_layer(activations, labels, sets, probing, checks, seed)
+        by_position[at] = each_layer(activations, labels, sets, sentences, probing, checks, seed)
     return Layers(by_position)
 
 
@@ -122,6 +126,7 @@ def each_layer(
     activations: StoredActivations,
     labels: Labels,
     sets: NeuronSets,
+    sentences: Int[ndarray, " test_words"],
     probing: Probing,
     checks: LayerChecks,
     seed: int,
@@ -132,6 +137,7 @@ def each_layer(
         activations: The activations of all layers.
         labels: The labelled words.
         sets: The key neurons.
+        sentences: The sentence of every test word.
         probing: The training of probes and the controls.
         checks: The measurements.
         seed: Seed of all random draws.
@@ -146,7 +152,7 @@ def each_layer(
             continue
         arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
         here = StoredActivations(arrays, activations.site, activations.device)
-        evidence = probe_key_neurons(probing, Case(labels, here, own, seed))
+        evidence = probe_key_neurons(probing, Case(labels, here, own, sentences, seed))
         fitted = _concepts(here, labels, own, checks, seed) if checks.concepts else None
         results.append(OneLayer(layer, evidence, len(own.union()), fitted))
     return tuple(results)

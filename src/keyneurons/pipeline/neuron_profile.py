@@ -151,7 +151,7 @@ def _farthest(sentence: Int[ndarray, " words"], far: Float[ndarray, " words"]) -
 def _word_types(text: DevText, values: Float[ndarray, " words"]) -> list[WordType]:
     """Types with at least two occurrences, the highest mean first; ties by form and tag."""
     values_by_type: dict[tuple[str, int], list[float]] = {}
-    for form, tag, value in zip(text.words.forms, text.words.tags.tolist(), values.tolist(), strict=True):
+    for form, tag, value in zip(text.words.types, text.words.tags.tolist(), values.tolist(), strict=True):
         values_by_type.setdefault((form, tag), []).append(value)
     types = [
         WordType(form, text.names[tag], len(own), float(np.mean(own)))

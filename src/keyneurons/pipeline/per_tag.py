@@ -7,20 +7,23 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
-from keyneurons.analysis.controls import matched_random_sets
+from keyneurons.analysis.controls import empirical_p_value, matched_random_sets
+from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
+from keyneurons.metrics import with_interval
 from keyneurons.records import Labels, NeuronSets, Split
 
 
 @dataclass(frozen=True)
 class TagProbe:
-    """F1 of a tag on its own key neurons, and on every matched random set."""
+    """F1 of a tag on its own key neurons and on every matched random set, and their difference."""
 
     f1: float
-    random_f1: Float[Tensor, " sets"]
+    random_f1: Float[ndarray, " sets"]
+    difference: Difference
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,42 @@ class TagSets:
         }
 
     def measured(
-        self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"]
+        self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"], bootstrap: SentenceBootstrap
     ) -> Iterator[tuple[str, TagProbe]]:
         """Measure the probes of each tag.
 
         Args:
             predictions: The predictions of all probes.
             test: The labels of the test words.
+            bootstrap: Resamples of the test sentences.
 
         Yields:
             Each tag with its results.
         """
-        from keyneurons.probe.metrics import binary_f1
+        first = 0
+        for tag, sets in self.columns.items():
+            own = slice(first, first := first + len(sets))
+            yield tag, tag_probe(predictions[own].numpy() == 1, test[own][0].numpy() == 1, bootstrap)
 
-        f1 = binary_f1(predictions, test).reshape(len(self.columns), -1)
-        for tag, row in zip(self.columns, f1, strict=True):
-            yield tag, TagProbe(float(row[0]), row[1:])
+
+def tag_probe(
+    predicted: Bool[ndarray, "sets words"], true: Bool[ndarray, " words"], bootstrap: SentenceBootstrap
+) -> TagProbe:
+    """Compare F1 on a tag's key neurons (the first set) with F1 on random sets (the others)."""
+    f1 = _f1((predicted & true).sum(axis=1), predicted.sum(axis=1), np.array([true.sum()]))
+    hits, positives = bootstrap.sums(predicted & true), bootstrap.sums(predicted)
+    resampled = _f1(hits, positives, bootstrap.sums(true[None]))
+    difference = resampled[:, 0] - bootstrap.one_of(resampled[:, 1:])
+    least_p = empirical_p_value(float(f1[0]), f1[1:])
+    return TagProbe(float(f1[0]), f1[1:], Difference.tested(f1[0] - f1[1:].mean(), difference, least_p))
+
+
+def _f1(
+    hits: Num[ndarray, "*rows"], positives: Num[ndarray, "*rows"], true: Num[ndarray, "*_rows"]
+) -> Float[ndarray, "*rows"]:
+    """F1 of class 1; 0 where it is neither predicted nor true."""
+    f1: ndarray = 2 * hits / np.maximum(positives + true, 1)
+    return f1
 
 
 def tag_sets(sets: NeuronSets, random_sets: int, seed: int) -> list[TagSets]:
@@ -76,6 +99,13 @@ def tag_sets(sets: NeuronSets, random_sets: int, seed: int) -> list[TagSets]:
 
 
 def per_tag_metrics(probes: Mapping[str, TagProbe]) -> dict[str, float]:
-    """F1 of every tag, and its mean over the random sets."""
-    own = {f"per_tag/f1/{tag}": probe.f1 for tag, probe in probes.items()}
-    return own | {f"per_tag/random_f1/{tag}": float(probe.random_f1.mean()) for tag, probe in probes.items()}
+    """F1 of every tag, its mean over the random sets, and their difference with interval and p."""
+    values: dict[str, float] = {}
+    for tag, probe in probes.items():
+        values[f"per_tag/f1/{tag}"] = probe.f1
+        values[f"per_tag/random_f1/{tag}"] = float(probe.random_f1.mean())
+        values |= {
+            f"{name}/{tag}": value for name, value in with_interval("per_tag/difference", probe.difference).items()
+        }
+        values[f"per_tag/p_value/{tag}"] = probe.difference.p_value
+    return values

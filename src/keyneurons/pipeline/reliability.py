@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -18,13 +18,9 @@ from keyneurons.analysis.stability import Stability, stability
 from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.evidence import Evidence
-from keyneurons.pipeline.key_neurons import KeyNeurons, Selection
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection, select_from
 from keyneurons.records import NeuronSets
 from keyneurons.selection.interface import Source
-from keyneurons.selection.rules import select
-from keyneurons.selection.scorer import TagError
-
-LEAST_WORDS = 2  # of a tag in a resample: fewer have no variance
 
 
 @dataclass(frozen=True)
@@ -122,20 +118,9 @@ def resampled_stability(
     with fewer than 2 words and tags that the scorer rejects. Kinds of resample without any tag are
     absent.
     """
-    rule = replace(selection.rule, threshold="none")
 
     def sets_on(positions: Int[ndarray, " some"]) -> NeuronSets:
-        counts = np.bincount(tags[positions], minlength=len(names))
-        positions = positions[counts[tags[positions]] >= LEAST_WORDS]
-        present, renumbered = np.unique(tags[positions], return_inverse=True)
-        present_names = [names[tag] for tag in present]
-        if len(present_names) < 2:
-            return NeuronSets(driver.site, driver.layers, driver.width, {})
-        try:
-            scores = selection.scores(driver.of_words(positions, len(present_names)), renumbered)
-        except TagError as error:
-            return sets_on(positions[renumbered != error.tag])
-        return select(scores, present_names, rule)
+        return select_from(selection, driver, names, tags, positions)
 
     pairs: dict[str, list[tuple[NeuronSets, NeuronSets]]] = {"halves": [], "bootstrap": []}
     if checks.halves:

@@ -26,15 +26,21 @@ class ScoredWords:
     """The input of a scorer.
 
     The train split of ``labels`` has the words of ``values``, and ``sentences`` has the index of
-    each word's sentence. ``attributed`` marks values that are attributions. ``complete`` measures
-    the completeness error of integrals.
+    each word's sentence. ``position`` are the positions of these words among the labelled train
+    words of the run if they are a sample: values of a sample are attributions. ``complete``
+    measures the completeness error of integrals.
     """
 
     values: Scorable
     labels: Labels
     sentences: Int[ndarray, " words"]
-    attributed: bool = False
+    position: Int[ndarray, " words"] | None = None
     complete: Completeness | None = None
+
+    @property
+    def attributed(self) -> bool:
+        """Whether the values are attributions."""
+        return self.position is not None
 
     @property
     def tags(self) -> Int[ndarray, " words"]:
@@ -86,16 +92,16 @@ def attributed_words(
     complete = read.method.completeness()
     if not store:
         streamed = StreamedAttributions(read, treebank, targets, words, complete)
-        return ScoredWords(streamed, sampled, targets.sentence, True, complete)
+        return ScoredWords(streamed, sampled, targets.sentence, position, complete)
     arrays = read(sentences, targets, words)
     if complete is None:
-        return ScoredWords(_stored(read, arrays), sampled, targets.sentence, True)
+        return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position)
     for first in range(0, len(position), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         complete.add({layer: torch.tensor(array[rows]) for layer, array in arrays.items()})
     complete.warn()
     arrays = {layer: array[:, :-1] for layer, array in arrays.items()}
-    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, True, complete)
+    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position, complete)
 
 
 def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words neurons"]]) -> StoredActivations:

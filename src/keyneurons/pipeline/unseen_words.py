@@ -7,11 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyneurons.data.unseen_words import keep_types_apart
-from keyneurons.pipeline.activations import Activations
-from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.evidence import Evidence
-from keyneurons.pipeline.key_neurons import KeyNeurons
-from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.records import Labels
 
 log = logging.getLogger(__name__)
@@ -44,27 +40,19 @@ class OnUnseenWords:
 
 
 def measure_unseen_words(
-    unseen: UnseenWords,
-    labels: Labels,
-    activations: Activations,
-    select: Callable[[Labels], KeyNeurons],
-    probing: Probing,
-    seed: int,
+    unseen: UnseenWords, labels: Labels, evidence_of: Callable[[Labels], Evidence], seed: int
 ) -> OnUnseenWords:
     """Select key neurons without some word types, and test them on words of these types.
 
     Args:
         unseen: The split by word types.
         labels: The labelled words.
-        activations: The activations of the treebank.
-        select: Selects key neurons on the train words of some labels.
-        probing: The training of probes and the controls.
-        seed: Seed of all random draws.
+        evidence_of: Selects key neurons on the train words of some labels and probes them.
+        seed: Seed of the choice of types.
 
     Returns:
         The labels and the results of the probes.
     """
     apart = keep_types_apart(labels, unseen.share, unseen.min_words, seed)
     log.info("%d test words of unseen types", len(apart.splits["test"].rows))
-    sets = select(apart).sets
-    return OnUnseenWords(apart, probe_key_neurons(probing, Case(apart, activations, sets, seed)))
+    return OnUnseenWords(apart, evidence_of(apart))

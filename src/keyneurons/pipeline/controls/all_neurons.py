@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
 
 
@@ -16,6 +17,7 @@ class AllNeurons:
 
     label: ClassVar[str] = "all neurons"
     contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         """The number of all neurons."""

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+from torch import Tensor
 
+from keyneurons.choices import ControlRole
 from keyneurons.pipeline.activations import Activations
 from keyneurons.records import Labels, NeuronSets, Split
+
+Reselect = Callable[[Labels, Activations], NeuronSets]
+"""Selects key neurons with the run's own method: for other labels, or for other activations."""
+
+
+class NotApplicable(Exception):
+    """A control cannot be measured in a case; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """The input of a control: labelled words, activations, key neurons and the run's seed."""
+    """The input of a control: labelled words, activations, key neurons and the run's seed.
+
+    ``sentences`` numbers the sentence of every test word. ``reselect`` is None where the method
+    cannot select again (sets from a file, single layers).
+    """
 
     labels: Labels
     activations: Activations
     sets: NeuronSets
+    sentences: Int[ndarray, " test_words"]
     seed: int
+    reselect: Reselect | None = None
 
-    @property
+    @cached_property
     def union(self) -> Int[ndarray, " neurons"]:
         """The key neurons of all tags as ascending positions in the concatenated layers."""
         return np.array(self.sets.union(), dtype=np.int64)
@@ -33,31 +49,45 @@ class Case:
         """Number of neurons in all layers."""
         return len(self.sets.layers) * self.sets.neurons_per_layer
 
+    @cached_property
+    def unseen(self) -> Bool[ndarray, " test_words"]:
+        """Whether the type of each test word is absent from train."""
+        known = set(self.labels.splits["train"].types)
+        return np.array([form not in known for form in self.labels.splits["test"].types], dtype=bool)
+
 
 @dataclass(frozen=True)
 class Trial:
-    """The measurement of a control: probes to train, or predictions of the test words.
+    """Probes to train, or predictions of the test words.
 
     Each row of ``columns`` holds the neurons of one probe. ``tags`` replace the words' own tags as
-    labels. Probes of a ``shared`` trial do not depend on the key neurons, so runs on the same words
-    share their results.
+    labels, ``features`` the activations (``columns`` are then columns of them). The last
+    ``baselines`` rows are random sets that the first row is compared with. Probes of a ``shared``
+    trial do not depend on the key neurons, so runs on the same words share their results.
+    ``facts`` are logged as ``control/NAME/FACT``, ``note`` is shown beside the accuracy.
     """
 
     columns: Int[ndarray, "draws features"] | None = None
     tags: Mapping[Split, Int[ndarray, " _words"]] | None = None
+    features: Mapping[Split, Float[Tensor, "_words _columns"]] | None = None
+    baselines: int = 0
     shared: bool = False
     predictions: Int[ndarray, " words"] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
 
     def __post_init__(self) -> None:
         """Check that exactly one of ``columns`` and ``predictions`` is set.
 
         Raises:
-            ValueError: Neither or both are set.
+            ValueError: Neither or both are set, or every row is a baseline.
         """
         if (self.columns is None) == (self.predictions is None):
             raise ValueError(
                 "a control has either columns to train probes on or predictions: set exactly one of the two"
             )
+        if not 0 <= self.baselines < self.draws:
+            raise ValueError(f"baselines must be fewer than the {self.draws} draws, got {self.baselines}")
 
     @property
     def draws(self) -> int:
@@ -76,7 +106,17 @@ class Control(Protocol):
 
     @property
     def contrast(self) -> str | None:
-        """Name of the metric for accuracy of the key neurons minus accuracy of the control."""
+        """Metric of the difference to the key neurons; None for ``control/NAME/difference``."""
+        ...
+
+    @property
+    def role(self) -> ControlRole | None:
+        """What the verdict concludes from the control; None if it is only shown.
+
+        ``random``: as many random neurons; ``label_free``: as many neurons chosen without tags;
+        ``form``: predictions from the word form; ``labels``: neurons selected for labels without
+        grammar.
+        """
         ...
 
     def reads(self, n_key: int, n_neurons: int) -> int:
@@ -86,6 +126,10 @@ class Control(Protocol):
         """
         ...
 
-    def __call__(self, case: Case) -> Trial:
-        """Define the probes or the predictions for a case."""
+    def __call__(self, case: Case) -> Trial | tuple[Trial, ...]:
+        """Define the probes or the predictions for a case; several trials have different tags.
+
+        Raises:
+            NotApplicable: The control cannot be measured in this case.
+        """
         ...

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from keyneurons.analysis.controls import control_task_tags
+from keyneurons.choices import ControlRole
 from keyneurons.metrics import SELECTIVITY
 from keyneurons.pipeline.controls.control import Case, Trial
 from keyneurons.records import SPLITS
@@ -17,6 +18,7 @@ class ControlTask:
 
     label: ClassVar[str] = "control task (a random tag for each word type)"
     contrast: ClassVar[str | None] = SELECTIVITY
+    role: ClassVar[ControlRole | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         """0: the control reads the key neurons only."""
@@ -25,6 +27,6 @@ class ControlTask:
     def __call__(self, case: Case) -> Trial:
         """Draw a random tag for each word type."""
         labels = case.labels
-        forms = [labels.splits[split].forms for split in SPLITS]
+        forms = [labels.splits[split].types for split in SPLITS]
         tags = control_task_tags(forms, labels.splits["train"].tags, len(labels.names), case.seed)
         return Trial(case.union[None], tags=dict(zip(SPLITS, tags, strict=True)))

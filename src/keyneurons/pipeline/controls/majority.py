@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from keyneurons.analysis.controls import majority_tag
+from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
 
 
@@ -17,6 +18,7 @@ class Majority:
 
     label: ClassVar[str] = "majority tag"
     contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = "form"
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         """0: the control reads no neurons."""

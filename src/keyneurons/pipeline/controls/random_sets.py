@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from keyneurons.analysis.controls import matched_random_sets
+from keyneurons.choices import ControlRole
 from keyneurons.metrics import ADVANTAGE
 from keyneurons.pipeline.controls.control import Case, Trial
 
@@ -16,6 +17,7 @@ class RandomSets:
 
     label: ClassVar[str] = "matched random sets"
     contrast: ClassVar[str | None] = ADVANTAGE
+    role: ClassVar[ControlRole | None] = "random"
 
     sets: int
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
 from keyneurons.selection.views import VALUE
 
@@ -22,6 +23,7 @@ class TopVariance:
     """
 
     contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = "label_free"
 
     without_key: bool = False
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from keyneurons.analysis.controls import word_type_predictions
+from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
 
 
@@ -15,6 +16,7 @@ class WordType:
 
     label: ClassVar[str] = "most frequent tag of the word in train"
     contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = "form"
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         """0: the control reads no neurons."""
@@ -23,4 +25,4 @@ class WordType:
     def __call__(self, case: Case) -> Trial:
         """Predict the tags of the test words."""
         train, test = case.labels.splits["train"], case.labels.splits["test"]
-        return Trial(predictions=word_type_predictions(train.forms, train.tags, test.forms, len(case.labels.names)))
+        return Trial(predictions=word_type_predictions(train.types, train.tags, test.types, len(case.labels.names)))

@@ -73,7 +73,7 @@ def generate(
 def lexicon_of(words: LabelledWords, names: Sequence[str]) -> dict[str, str]:
     """The most frequent tag of every form; ties go to the first of ``names``."""
     counts: dict[str, np.ndarray] = {}
-    for form, tag in zip(words.forms, words.tags.tolist(), strict=True):
+    for form, tag in zip(words.types, words.tags.tolist(), strict=True):
         counts.setdefault(form, np.zeros(len(names), dtype=np.int64))[tag] += 1
     return {form: names[int(count.argmax())] for form, count in counts.items()}
 
