@@ -82,7 +82,8 @@ def test_what_is_kept_and_what_is_not_gives_the_same_scores(read, treebank, labe
     if found.p_values is not None:
         torch.testing.assert_close(found.p_values, expected.p_values)
         assert found.effects is not None
-        assert found.p_bounds is None
+        torch.testing.assert_close(found.p_robust, expected.p_robust)
+        assert (found.p_robust >= found.p_values).all()
 
 
 def test_the_words_drawn_are_balanced_and_keep_their_tags_and_sentences(read, treebank, labels):
