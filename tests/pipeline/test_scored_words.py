@@ -127,7 +127,7 @@ def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(tes
     values[:, 7] += 9
     values[tags == 2, 5] += 9
     names = ("ADJ", "ADV", "NOUN", "VERB")
-    selection = Selection(Frequency(0.05, test_by=test), Rule(10, "layer", threshold="fdr"), 1, "sentences", 2**24, 0)
+    selection = Selection(Frequency(0.05, test_by=test), Rule(10, "layer", threshold="fdr"), 1, "like_length", 2**24, 0)
 
     def found(of_words: np.ndarray) -> dict[str, list[int]]:
         labels = Labels("upos", names, {"train": LabelledWords(np.arange(200), of_words, ("word",) * 200)})

@@ -18,6 +18,7 @@ from keyneurons.selection.significance import benjamini_hochberg, max_statistic_
 
 DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # the minimum p is 1/100, which is below .05 over four tags
 MOST = int(binom.ppf(0.999, DATA_SETS, ALPHA))  # exceeded once in a thousand runs by a threshold that holds its level
+FEWER = 60
 FREQUENCIES = np.array([0.4, 0.38, 0.2, 0.02])
 NEURONS, HEAVY, SAME_AGAIN = 50, 5, 0.2
 RARE, MARKING = 3, 20  # the rarest tag, and the neuron that marks it when planted
@@ -61,7 +62,7 @@ def driver_of(values: np.ndarray, sentences: np.ndarray | None = None) -> Driver
 
 
 def significant(scorer: NeuronScorer, data: Text, threshold: str, seed: int) -> torch.Tensor:
-    """Mask of significant neurons, computed as the pipeline does, by fdr or a unit of permutation."""
+    """Mask of significant neurons by fdr or a unit of permutation, as in the pipeline."""
     values, tags, sentences = data
     driver = driver_of(values, sentences)
     scores = driver.scores(scorer, tags)
@@ -95,8 +96,8 @@ def test_nothing_is_selected_without_effects(scorer, threshold):
 @pytest.mark.slow
 @pytest.mark.parametrize(("scorer", "threshold"), CASES, ids=str)
 def test_nothing_is_selected_where_tags_and_activations_cluster(scorer, threshold):
-    any_selected = sum(bool(significant(scorer, clustered(seed), threshold, seed).any()) for seed in range(DATA_SETS))
-    assert any_selected <= MOST
+    any_selected = sum(bool(significant(scorer, clustered(seed), threshold, seed).any()) for seed in range(FEWER))
+    assert any_selected <= binom.ppf(0.999, FEWER, ALPHA)
 
 
 @pytest.mark.slow
@@ -116,15 +117,15 @@ def test_words_as_independent_would_not_hold_the_level():
 def test_position_is_no_evidence_for_a_tag_by_like_length_alone():
     """Neurons that encode the first word, and a tag that is frequent there."""
     rejected = dict.fromkeys(("fdr", "words", "within_sentence", "like_length"), 0)
-    for seed in range(40):
+    for seed in range(30):
         values, tags, sentences = text(seed)
         is_first = np.r_[True, np.diff(sentences) > 0]
         values[is_first] += 2
         tags[is_first & (np.random.default_rng(seed).random(len(tags)) < 0.8)] = 0
         for threshold in rejected:
             rejected[threshold] += bool(significant(Correlation(), (values, tags, sentences), threshold, seed).any())
-    assert rejected.pop("like_length") <= binom.ppf(0.999, 40, ALPHA)
-    assert set(rejected.values()) == {40}
+    assert rejected.pop("like_length") <= binom.ppf(0.999, 30, ALPHA)
+    assert set(rejected.values()) == {30}
 
 
 @pytest.mark.slow
