@@ -166,7 +166,7 @@ def test_p_values_are_adjusted_over_all_pairs_of_all_tags():
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_significant_neuron_vanishes_if_too_little_of_its_correlation_is_left(sign):
-    """With 5,000 words a tenth of the correlation is significant, but the rest is the confound's."""
+    """With 5,000 words a tenth of r is significant, but the rest is due to the confound."""
     rng = np.random.default_rng(0)
     tags = rng.integers(2, size=5000)
     features = (3.0 * tags + rng.standard_normal(5000))[:, None]

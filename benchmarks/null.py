@@ -1,0 +1,310 @@
+"""How often thresholds select neurons under nulls, on real activations and with sentence effects.
+
+Run with ``python benchmarks/null.py TREEBANK_FOLDER`` or, with activations that an earlier run has
+saved (``--save FILE``), ``python benchmarks/null.py FILE.npz``; ``--help`` lists the options. The
+activations are those of the default model on the first 500 train sentences of UD English EWT
+(feed-forward neurons of one layer). A GPU takes minutes; on a CPU reduce the data sets,
+permutations and neurons.
+
+The nulls are: a random tag per word; a random tag per word type (which neurons that respond to
+single words do carry); for every sentence the tags of another one of like length; the tags of the
+text rotated; Gaussian neurons and tags with sentence effects. A threshold at alpha = .05 should
+select a neuron, for any tag, in at most 5 % of the data sets in which no neuron carries the tags
+beyond what the threshold controls for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from common import publish
+from numpy import ndarray
+from torch import Tensor
+from tqdm import tqdm
+
+from keyneurons.analysis.controls import control_task_tags
+from keyneurons.analysis.resampling import permuted_tags
+from keyneurons.choices import Permuted
+from keyneurons.selection.columns import scoring_of
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.methods.mutual_information import MutualInformation
+from keyneurons.selection.methods.welch_t import WelchT
+from keyneurons.selection.scorer import NeuronScorer
+from keyneurons.selection.scoring import Driver
+from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
+from keyneurons.selection.views import VALUE
+
+ALPHA = 0.05
+UNITS: tuple[Permuted, ...] = get_args(Permuted)
+SLOW = 20  # data sets for a method that is not moment-based
+LIKE = 5  # ranks by length between a sentence and the one whose tags it gets
+SYNTHETIC = 300  # Gaussian neurons
+STRONG, WEAK, N_WEAK = 2.0, 0.35, 100  # planted effects in standard deviations; number of weak neurons
+
+
+@dataclass(frozen=True)
+class Text:
+    """Activations of the labelled words with their tags, sentences and forms."""
+
+    values: Tensor
+    tags: ndarray
+    sentences: ndarray
+    forms: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def lengths(self) -> ndarray:
+        return np.unique(self.sentences, return_counts=True)[1]
+
+    def driver(self) -> Driver:
+        arrays, rows = {0: self.values.numpy()}, np.arange(len(self.tags))
+        return Driver(arrays, rows, len(self.names), "mlp", "layer", DEVICE, sentences=self.sentences)
+
+    def with_planted(self) -> Text:
+        """One neuron that is 2 standard deviations higher on NOUN, and weak ones of SCONJ."""
+        rng = np.random.default_rng(0)
+        effect = np.repeat([STRONG, WEAK], [1, N_WEAK])
+        marked = self.tags[:, None] == np.repeat([self.names.index("NOUN"), self.names.index("SCONJ")], [1, N_WEAK])
+        planted = rng.normal(size=marked.shape) + effect * marked
+        return replace(self, values=torch.cat([self.values, torch.from_numpy(planted).to(self.values)], dim=1))
+
+
+Null = Callable[[Text, np.random.Generator], Text]
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def per_word(text: Text, rng: np.random.Generator) -> Text:
+    return replace(text, tags=rng.permutation(text.tags))
+
+
+def per_type(text: Text, rng: np.random.Generator) -> Text:
+    [tags] = control_task_tags([text.forms], text.tags, len(text.names), int(rng.integers(2**31)))
+    return replace(text, tags=tags)
+
+
+def of_other_sentences(text: Text, rng: np.random.Generator) -> Text:
+    """For every sentence the tags of another one, up to ``LIKE`` ranks away by length.
+
+    Tags are assigned by relative position; unlike in the permutation test, a sentence may serve
+    several times.
+    """
+    lengths = text.lengths
+    by_length, starts = np.lexsort((rng.random(len(lengths)), lengths)), lengths.cumsum() - lengths
+    tags = np.empty_like(text.tags)
+    for rank, sentence in enumerate(by_length):
+        near = [r for r in range(rank - LIKE, rank + LIKE + 1) if r != rank and 0 <= r < len(lengths)]
+        other = by_length[rng.choice(near)]
+        place = np.linspace(0, lengths[other] - 1, lengths[sentence]).round().astype(int)
+        tags[starts[sentence] : starts[sentence] + lengths[sentence]] = text.tags[starts[other] + place]
+    return replace(text, tags=tags)
+
+
+def rotated(text: Text, rng: np.random.Generator) -> Text:
+    n = len(text.tags)
+    return replace(text, tags=np.roll(text.tags, rng.integers(n // 10, n - n // 10)))
+
+
+def sentence_effects(of_neurons: float, of_tags: float) -> Null:
+    """Gaussian neurons and tags with these intraclass correlations by sentence."""
+
+    def draw(text: Text, rng: np.random.Generator) -> Text:
+        place = np.repeat(np.arange(len(text.lengths)), text.lengths)
+        common = rng.normal(size=(len(text.lengths), SYNTHETIC))[place]
+        own = rng.normal(size=(len(place), SYNTHETIC))
+        values = np.sqrt(of_neurons) * common + np.sqrt(1 - of_neurons) * own
+        concentration = (1 - of_tags) / of_tags  # of a Dirichlet-multinomial distribution
+        shares = np.bincount(text.tags) / len(text.tags)
+        by_sentence = rng.dirichlet(concentration * shares, size=len(text.lengths))[place]
+        tags = (rng.random((len(place), 1)) > by_sentence.cumsum(axis=1)).sum(axis=1)
+        return replace(text, values=torch.from_numpy(values), tags=tags.clip(max=len(shares) - 1))
+
+    return draw
+
+
+NULLS: dict[str, Null] = {
+    "tag per word": per_word,
+    "tag per word type": per_type,
+    "tags of other sentences": of_other_sentences,
+    "rotated tags": rotated,
+    "sentence effects .3, .17": sentence_effects(0.3, 0.17),
+    "sentence effects .5, .25": sentence_effects(0.5, 0.25),
+}
+METHODS: dict[str, NeuronScorer] = {"correlation": Correlation(), "welch_t": WelchT()}
+
+
+def data_sets(null: Null, text: Text, n: int) -> Iterator[Text]:
+    """Data sets in which every tag has at least two words."""
+    for i in range(n):
+        rng = np.random.default_rng([0, i])
+        drawn = null(text, rng)
+        while np.bincount(drawn.tags, minlength=len(text.names)).min() < 2:
+            drawn = null(text, rng)
+        yield drawn
+
+
+class Sums:
+    """Scores by both methods under many taggings, from products of standardised values and tags."""
+
+    def __init__(self, values: Tensor, n_tags: int, at_once: int) -> None:
+        wide = values.to(DEVICE).double()
+        wide = (wide - wide.mean(dim=0)) / wide.std(dim=0, correction=0).clamp(min=1e-12)
+        self.values, self.squares = wide.float().T.contiguous(), wide.square().float().T.contiguous()
+        self.n_tags, self.at_once = n_tags, at_once
+
+    def scores(self, taggings: Tensor) -> dict[str, Tensor]:
+        """Correlation and Welch's t as ``[taggings, tags, neurons]``."""
+        n_words = taggings.shape[1]
+        one_hot = torch.nn.functional.one_hot(taggings, self.n_tags).float()  # [taggings, words, tags]
+        columns = one_hot.transpose(0, 1).reshape(n_words, -1)
+        of_tag = one_hot.sum(dim=1)[:, :, None]
+        sums, squares = (self._by_tag(table, columns) for table in (self.values, self.squares))
+        of_rest = n_words - of_tag
+        shift = sums / of_tag + sums / of_rest  # values have mean 0 over all words
+        error = (squares / of_tag - (sums / of_tag).square()).clamp(min=0) / (of_tag - 1)
+        rest = ((n_words - squares) / of_rest - (sums / of_rest).square()).clamp(min=0) / (of_rest - 1)
+        return {
+            "correlation": shift * (of_tag * of_rest).sqrt() / n_words,
+            "welch_t": shift / (error + rest).sqrt(),
+        }
+
+    def maxima(self, taggings: Tensor) -> dict[str, Tensor]:
+        """Largest absolute score of each tag under each tagging, as ``[taggings, tags]``."""
+        parts = [self.scores(some) for some in taggings.split(self.at_once)]
+        return {name: torch.cat([part[name].abs().amax(dim=2) for part in parts]) for name in METHODS}
+
+    def _by_tag(self, table: Tensor, columns: Tensor) -> Tensor:
+        return (table @ columns).reshape(len(table), -1, self.n_tags).permute(1, 2, 0)
+
+
+def by_fdr(text: Text, *, slow: bool) -> dict[str, Tensor]:
+    """Significant neurons by ``threshold.kind=fdr``."""
+    driver = text.driver()
+    [moments] = driver.moments(text.tags[None], [VALUE])[VALUE]
+    scores = {
+        f"fdr, {name}": scoring_of(each).scores(driver, text.tags, {VALUE: moments}) for name, each in METHODS.items()
+    }
+    if slow:
+        scores["fdr, mutual_information"] = driver.scores(MutualInformation(), text.tags)
+    return {name: survivors(benjamini_hochberg(each.p_robust), ALPHA) for name, each in scores.items()}
+
+
+def by_permutation(text: Text, orders: dict[Permuted, Tensor], at_once: int) -> dict[str, Tensor]:
+    """Significant neurons by ``threshold.kind=permutation``, with each unit."""
+    tags = torch.from_numpy(text.tags).to(DEVICE)
+    sums, result = Sums(text.values, len(text.names), at_once), {}
+    own = sums.scores(tags[None])
+    for unit, order in orders.items():
+        maxima = sums.maxima(tags[order])
+        for name in METHODS:
+            p_values = max_statistic_p_values(own[name][0].double(), maxima[name].double())
+            result[f"{unit}, {name}"] = survivors(p_values, ALPHA)
+    return result
+
+
+def orders_of(text: Text, n: int) -> dict[Permuted, Tensor]:
+    """The first permutations of words by each unit; they do not depend on the tags."""
+    words = np.arange(len(text.tags))
+
+    def order(unit: Permuted, i: int) -> ndarray:
+        return permuted_tags(words, text.sentences, unit, np.random.default_rng([0, i]))
+
+    return {unit: torch.from_numpy(np.stack([order(unit, i) for i in range(n)])).to(DEVICE) for unit in UNITS}
+
+
+def prepare(folder: str, layer: int) -> Text:
+    """Read the text and the activations of the labelled train words."""
+    from hydra import compose, initialize_config_dir
+
+    from keyneurons.build.experiment import build_experiment
+    from keyneurons.config.paths import conf_folder
+    from keyneurons.config.validation import validate
+    from keyneurons.data.word_features import sentence_of_rows
+    from keyneurons.pipeline.activations import read_activations
+    from keyneurons.pipeline.dataset import load_text
+
+    caps = "dataset.max_sentences={train: 500, dev: 250, test: 250}"
+    overrides = ["dataset=ud_english_ewt", f"dataset.folder={folder}", caps, f"layer={layer}"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        experiment = build_experiment(validate(compose("config", overrides)), "correlation")
+    text = load_text(experiment.dataset, experiment.read)
+    array = read_activations(experiment.read, text.treebank, store=True).stored().arrays["train"][layer]
+    words = text.labels.splits["train"]
+    sentences = sentence_of_rows(text.treebank.splits["train"], words.rows)
+    return Text(torch.from_numpy(array[words.rows]), words.tags, sentences, tuple(words.forms), text.labels.names)
+
+
+def load(path: Path) -> Text:
+    """Read what ``--save`` has written."""
+    with np.load(path) as file:
+        values, forms, names = torch.from_numpy(file["values"]), tuple(file["forms"].tolist()), file["names"].tolist()
+        return Text(values, file["tags"], file["sentences"], forms, tuple(names))
+
+
+def cell(selected: list[Tensor]) -> str:
+    """Share of data sets with any neuron selected, and mean share of tags with one."""
+    any_selected = np.mean([bool(each.any()) for each in selected])
+    by_tag = np.mean([float(each.any(dim=1).double().mean()) for each in selected])
+    return f"{any_selected:.3f} ({by_tag:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text", help="folder of UD English EWT, or a file written by --save")
+    parser.add_argument("--save", type=Path, help="write the activations to this file and end")
+    parser.add_argument("--layer", type=int, default=8)
+    parser.add_argument("--data-sets", type=int, default=200)
+    parser.add_argument("--permutations", type=int, default=399)
+    parser.add_argument("--neurons", type=int, help="use the first neurons only")
+    arguments = parser.parse_args()
+    text = load(Path(arguments.text)) if arguments.text.endswith(".npz") else prepare(arguments.text, arguments.layer)
+    if arguments.save:
+        np.savez(
+            arguments.save,
+            values=text.values,
+            tags=text.tags,
+            sentences=text.sentences,
+            forms=text.forms,
+            names=text.names,
+        )
+        return
+    text = replace(text, values=text.values[:, : arguments.neurons])
+    at_once = 256 if DEVICE == "cuda" else 16
+    orders = orders_of(text, arguments.permutations)
+    table: dict[str, list[str]] = {}
+    for name, null in NULLS.items():
+        selected: dict[str, list[Tensor]] = {}
+        for i, drawn in enumerate(
+            tqdm(data_sets(null, text, arguments.data_sets), desc=name, total=arguments.data_sets)
+        ):
+            for threshold, mask in (by_fdr(drawn, slow=i < SLOW) | by_permutation(drawn, orders, at_once)).items():
+                selected.setdefault(threshold, []).append(mask)
+        for threshold, masks in selected.items():
+            table.setdefault(threshold, []).append(cell(masks))
+    under_true = by_fdr(text, slow=True) | by_permutation(text, orders, at_once)
+    planted = text.with_planted()
+    with_planted = by_fdr(planted, slow=True) | by_permutation(planted, orders, at_once)
+    noun, sconj, n = text.names.index("NOUN"), text.names.index("SCONJ"), text.values.shape[1]
+    for threshold, cells in table.items():
+        mask = with_planted[threshold]
+        cells += ["yes" if mask[noun, n] else "no", f"{mask[sconj, n + 1 :].double().mean():.2f}"]
+        cells.append(f"{int(under_true[threshold].sum()):,}")
+    columns = ["threshold", *NULLS, "strong planted", "weak planted", "selected under true tags"]
+    note = f"""
+        EWT, first 500 train sentences, {len(text.tags):,} words of {len(text.names)} tags, mlp layer {arguments.layer},
+        {n:,} neurons (sentence effects: {SYNTHETIC} synthetic ones), alpha {ALPHA}; {arguments.data_sets} data sets of
+        each null ({SLOW} for mutual_information), {arguments.permutations} permutations. Cells: share of data sets in
+        which any neuron is selected for any tag (share of tags with one). Planted: a neuron {STRONG:g} standard
+        deviations higher on NOUN, and the share found of {N_WEAK} neurons {WEAK:g} higher on SCONJ.
+    """
+    title = "Thresholds under nulls"
+    publish("null", title, columns, [[name, *cells] for name, cells in table.items()], repeats=1, notes=note)
+
+
+if __name__ == "__main__":
+    main()
