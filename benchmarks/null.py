@@ -3,8 +3,9 @@
 Run with ``python benchmarks/null.py TREEBANK_FOLDER`` or, with activations that an earlier run has
 saved (``--save FILE``), ``python benchmarks/null.py FILE.npz``; ``--help`` lists the options. The
 activations are those of the default model on the first 500 train sentences of UD English EWT
-(feed-forward neurons of one layer). A GPU takes minutes; on a CPU reduce the data sets,
-permutations and neurons.
+(feed-forward neurons of one layer): a sample of the neurons for the nulls, all for the last
+columns. A permutation test ends as soon as nothing can be selected any more, whatever the remaining
+permutations, and no more than ``ENOUGH`` data sets are drawn where most select something.
 
 The nulls are: a random tag per word; a random tag per word type (which neurons that respond to
 single words do carry); for every sentence the tags of another one of like length; the tags of the
@@ -43,8 +44,9 @@ from keyneurons.selection.views import VALUE
 ALPHA = 0.05
 UNITS: tuple[Permuted, ...] = get_args(Permuted)
 SLOW = 20  # data sets for a method that is not moment-based
+ENOUGH = 40  # data sets where more than half select something
 LIKE = 5  # ranks by length between a sentence and the one whose tags it gets
-SYNTHETIC = 300  # Gaussian neurons
+SYNTHETIC = 100  # Gaussian neurons
 STRONG, WEAK, N_WEAK = 2.0, 0.35, 100  # planted effects in standard deviations; number of weak neurons
 
 
@@ -77,6 +79,7 @@ class Text:
 
 Null = Callable[[Text, np.random.Generator], Text]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+AT_ONCE = 256 if DEVICE == "cuda" else 20  # taggings in one product
 
 
 def per_word(text: Text, rng: np.random.Generator) -> Text:
@@ -151,11 +154,11 @@ def data_sets(null: Null, text: Text, n: int) -> Iterator[Text]:
 class Sums:
     """Scores by both methods under many taggings, from products of standardised values and tags."""
 
-    def __init__(self, values: Tensor, n_tags: int, at_once: int) -> None:
+    def __init__(self, values: Tensor, n_tags: int) -> None:
         wide = values.to(DEVICE).double()
         wide = (wide - wide.mean(dim=0)) / wide.std(dim=0, correction=0).clamp(min=1e-12)
         self.values, self.squares = wide.float().T.contiguous(), wide.square().float().T.contiguous()
-        self.n_tags, self.at_once = n_tags, at_once
+        self.n_tags = n_tags
 
     def scores(self, taggings: Tensor) -> dict[str, Tensor]:
         """Correlation and Welch's t as ``[taggings, tags, neurons]``."""
@@ -173,11 +176,6 @@ class Sums:
             "welch_t": shift / (error + rest).sqrt(),
         }
 
-    def maxima(self, taggings: Tensor) -> dict[str, Tensor]:
-        """Largest absolute score of each tag under each tagging, as ``[taggings, tags]``."""
-        parts = [self.scores(some) for some in taggings.split(self.at_once)]
-        return {name: torch.cat([part[name].abs().amax(dim=2) for part in parts]) for name in METHODS}
-
     def _by_tag(self, table: Tensor, columns: Tensor) -> Tensor:
         return (table @ columns).reshape(len(table), -1, self.n_tags).permute(1, 2, 0)
 
@@ -194,17 +192,26 @@ def by_fdr(text: Text, *, slow: bool) -> dict[str, Tensor]:
     return {name: survivors(benjamini_hochberg(each.p_robust), ALPHA) for name, each in scores.items()}
 
 
-def by_permutation(text: Text, orders: dict[Permuted, Tensor], at_once: int) -> dict[str, Tensor]:
-    """Significant neurons by ``threshold.kind=permutation``, with each unit."""
+def by_permutation(text: Text, unit: Permuted, orders: Tensor, *, whole: bool = False) -> dict[str, Tensor]:
+    """Significant neurons by ``threshold.kind=permutation``; ends early unless ``whole``."""
     tags = torch.from_numpy(text.tags).to(DEVICE)
-    sums, result = Sums(text.values, len(text.names), at_once), {}
-    own = sums.scores(tags[None])
-    for unit, order in orders.items():
-        maxima = sums.maxima(tags[order])
-        for name in METHODS:
-            p_values = max_statistic_p_values(own[name][0].double(), maxima[name].double())
-            result[f"{unit}, {name}"] = survivors(p_values, ALPHA)
-    return result
+    sums = Sums(text.values, len(text.names))
+    own = {name: scores[0].double() for name, scores in sums.scores(tags[None]).items()}
+    none = {f"{unit}, {name}": torch.zeros_like(scores, dtype=torch.bool) for name, scores in own.items()}
+    maxima: dict[str, list[Tensor]] = {name: [] for name in own}
+    for some in orders.split(AT_ONCE):
+        for name, scores in sums.scores(tags[some]).items():
+            maxima[name].append(scores.abs().amax(dim=2).double())
+        if not whole and not any(may_select(own[name], torch.cat(maxima[name]), len(orders)) for name in own):
+            return none
+    p_values = {name: max_statistic_p_values(own[name], torch.cat(maxima[name])) for name in own}
+    return {f"{unit}, {name}": survivors(each, ALPHA) for name, each in p_values.items()}
+
+
+def may_select(own: Tensor, maxima: Tensor, n: int) -> bool:
+    """Whether a tag would be significant if no remaining permutation of n reached its maximum."""
+    stronger = (maxima >= own.abs().amax(dim=1)).sum(dim=0)
+    return bool((benjamini_hochberg((1 + stronger) / (1 + n)) <= ALPHA).any())
 
 
 def orders_of(text: Text, n: int) -> dict[Permuted, Tensor]:
@@ -253,42 +260,50 @@ def cell(selected: list[Tensor]) -> str:
     return f"{any_selected:.3f} ({by_tag:.3f})"
 
 
+def under_null(null: Null, text: Text, orders: dict[Permuted, Tensor], n: int, name: str) -> dict[str, list[Tensor]]:
+    """Masks of significant neurons in each data set, by threshold."""
+    selected: dict[str, list[Tensor]] = {}
+
+    def enough(unit: Permuted) -> bool:
+        of_unit = [masks for threshold, masks in selected.items() if threshold.startswith(unit)]
+        any_selected = [sum(bool(mask.any()) for mask in masks) / len(masks) for masks in of_unit]
+        return bool(of_unit) and len(of_unit[0]) >= ENOUGH and min(any_selected) > 0.5
+
+    for i, drawn in enumerate(tqdm(data_sets(null, text, n), desc=name, total=n, mininterval=10)):
+        masks = by_fdr(drawn, slow=i < SLOW)
+        for unit, order in orders.items():
+            masks |= {} if enough(unit) else by_permutation(drawn, unit, order)
+        for threshold, mask in masks.items():
+            selected.setdefault(threshold, []).append(mask)
+    return selected
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", help="folder of UD English EWT, or a file written by --save")
     parser.add_argument("--save", type=Path, help="write the activations to this file and end")
     parser.add_argument("--layer", type=int, default=8)
     parser.add_argument("--data-sets", type=int, default=200)
-    parser.add_argument("--permutations", type=int, default=399)
-    parser.add_argument("--neurons", type=int, help="use the first neurons only")
+    parser.add_argument("--permutations", type=int, default=299)
+    parser.add_argument("--every", type=int, default=16, help="use one in so many neurons for the nulls")
     arguments = parser.parse_args()
     text = load(Path(arguments.text)) if arguments.text.endswith(".npz") else prepare(arguments.text, arguments.layer)
     if arguments.save:
-        np.savez(
-            arguments.save,
-            values=text.values,
-            tags=text.tags,
-            sentences=text.sentences,
-            forms=text.forms,
-            names=text.names,
-        )
+        facts = {"tags": text.tags, "sentences": text.sentences, "forms": text.forms, "names": text.names}
+        np.savez(arguments.save, values=text.values, **facts)
         return
-    text = replace(text, values=text.values[:, : arguments.neurons])
-    at_once = 256 if DEVICE == "cuda" else 16
     orders = orders_of(text, arguments.permutations)
+    sample = replace(text, values=text.values[:, :: arguments.every].contiguous())
     table: dict[str, list[str]] = {}
     for name, null in NULLS.items():
-        selected: dict[str, list[Tensor]] = {}
-        for i, drawn in enumerate(
-            tqdm(data_sets(null, text, arguments.data_sets), desc=name, total=arguments.data_sets)
-        ):
-            for threshold, mask in (by_fdr(drawn, slow=i < SLOW) | by_permutation(drawn, orders, at_once)).items():
-                selected.setdefault(threshold, []).append(mask)
-        for threshold, masks in selected.items():
+        for threshold, masks in under_null(null, sample, orders, arguments.data_sets, name).items():
             table.setdefault(threshold, []).append(cell(masks))
-    under_true = by_fdr(text, slow=True) | by_permutation(text, orders, at_once)
+        print(name, {threshold: cells[-1] for threshold, cells in table.items()}, flush=True)
     planted = text.with_planted()
-    with_planted = by_fdr(planted, slow=True) | by_permutation(planted, orders, at_once)
+    under_true, with_planted = by_fdr(text, slow=True), by_fdr(planted, slow=True)
+    for unit, order in orders.items():
+        under_true |= by_permutation(text, unit, order, whole=True)
+        with_planted |= by_permutation(planted, unit, order, whole=True)
     noun, sconj, n = text.names.index("NOUN"), text.names.index("SCONJ"), text.values.shape[1]
     for threshold, cells in table.items():
         mask = with_planted[threshold]
@@ -296,10 +311,11 @@ def main() -> None:
         cells.append(f"{int(under_true[threshold].sum()):,}")
     columns = ["threshold", *NULLS, "strong planted", "weak planted", "selected under true tags"]
     note = f"""
-        EWT, first 500 train sentences, {len(text.tags):,} words of {len(text.names)} tags, mlp layer {arguments.layer},
-        {n:,} neurons (sentence effects: {SYNTHETIC} synthetic ones), alpha {ALPHA}; {arguments.data_sets} data sets of
-        each null ({SLOW} for mutual_information), {arguments.permutations} permutations. Cells: share of data sets in
-        which any neuron is selected for any tag (share of tags with one). Planted: a neuron {STRONG:g} standard
+        EWT, first 500 train sentences, {len(text.tags):,} words of {len(text.names)} tags, mlp layer {arguments.layer};
+        nulls: {sample.values.shape[1]} of the {n:,} neurons ({SYNTHETIC} Gaussian ones with sentence effects), alpha
+        {ALPHA}, {arguments.data_sets} data sets ({ENOUGH} where more than half select something by permutation, {SLOW}
+        for mutual_information), {arguments.permutations} permutations. Cells: share of data sets in which any neuron is
+        selected for any tag (mean share of tags with one). Planted among all neurons: one {STRONG:g} standard
         deviations higher on NOUN, and the share found of {N_WEAK} neurons {WEAK:g} higher on SCONJ.
     """
     title = "Thresholds under nulls"
