@@ -3,9 +3,10 @@
 Run with ``python benchmarks/null.py TREEBANK_FOLDER`` or, with activations that an earlier run has
 saved (``--save FILE``), ``python benchmarks/null.py FILE.npz``; ``--help`` lists the options. The
 activations are those of the default model on the first 500 train sentences of UD English EWT
-(feed-forward neurons of one layer): a sample of the neurons for the nulls, all for the last
-columns. A permutation test ends as soon as nothing can be selected any more, whatever the remaining
-permutations, and no more than ``ENOUGH`` data sets are drawn where most select something.
+(feed-forward neurons of one layer): the first sentences and a sample of the neurons for the nulls,
+all for the last columns. A permutation test ends as soon as nothing can be selected any more,
+whatever the remaining permutations, and no more than ``ENOUGH`` data sets are drawn where most
+select something.
 
 The nulls are: a random tag per word; a random tag per word type (which neurons that respond to
 single words do carry); for every sentence the tags of another one of like length; the tags of the
@@ -63,6 +64,12 @@ class Text:
     @property
     def lengths(self) -> ndarray:
         return np.unique(self.sentences, return_counts=True)[1]
+
+    def sample(self, n_sentences: int, every: int) -> Text:
+        """The first sentences, and one in so many neurons."""
+        n = int(self.lengths[:n_sentences].sum())
+        values = self.values[:n, ::every].contiguous()
+        return replace(self, values=values, tags=self.tags[:n], sentences=self.sentences[:n], forms=self.forms[:n])
 
     def driver(self) -> Driver:
         arrays, rows = {0: self.values.numpy()}, np.arange(len(self.tags))
@@ -162,10 +169,10 @@ class Sums:
 
     def scores(self, taggings: Tensor) -> dict[str, Tensor]:
         """Correlation and Welch's t as ``[taggings, tags, neurons]``."""
-        n_words = taggings.shape[1]
-        one_hot = torch.nn.functional.one_hot(taggings, self.n_tags).float()  # [taggings, words, tags]
-        columns = one_hot.transpose(0, 1).reshape(n_words, -1)
-        of_tag = one_hot.sum(dim=1)[:, :, None]
+        (n, n_words), device = taggings.shape, taggings.device
+        column = taggings + self.n_tags * torch.arange(n, device=device)[:, None]
+        columns = torch.zeros(n_words, n * self.n_tags, device=device).scatter_(1, column.T, 1.0)
+        of_tag = columns.sum(dim=0).reshape(n, self.n_tags, 1)
         sums, squares = (self._by_tag(table, columns) for table in (self.values, self.squares))
         of_rest = n_words - of_tag
         shift = sums / of_tag + sums / of_rest  # values have mean 0 over all words
@@ -285,6 +292,7 @@ def main() -> None:
     parser.add_argument("--layer", type=int, default=8)
     parser.add_argument("--data-sets", type=int, default=200)
     parser.add_argument("--permutations", type=int, default=299)
+    parser.add_argument("--sentences", type=int, default=150, help="number of sentences for the nulls")
     parser.add_argument("--every", type=int, default=16, help="use one in so many neurons for the nulls")
     arguments = parser.parse_args()
     text = load(Path(arguments.text)) if arguments.text.endswith(".npz") else prepare(arguments.text, arguments.layer)
@@ -292,8 +300,8 @@ def main() -> None:
         facts = {"tags": text.tags, "sentences": text.sentences, "forms": text.forms, "names": text.names}
         np.savez(arguments.save, values=text.values, **facts)
         return
-    orders = orders_of(text, arguments.permutations)
-    sample = replace(text, values=text.values[:, :: arguments.every].contiguous())
+    sample = text.sample(arguments.sentences, arguments.every)
+    orders = orders_of(sample, arguments.permutations)
     table: dict[str, list[str]] = {}
     for name, null in NULLS.items():
         for threshold, masks in under_null(null, sample, orders, arguments.data_sets, name).items():
@@ -301,7 +309,7 @@ def main() -> None:
         print(name, {threshold: cells[-1] for threshold, cells in table.items()}, flush=True)
     planted = text.with_planted()
     under_true, with_planted = by_fdr(text, slow=True), by_fdr(planted, slow=True)
-    for unit, order in orders.items():
+    for unit, order in orders_of(text, arguments.permutations).items():
         under_true |= by_permutation(text, unit, order, whole=True)
         with_planted |= by_permutation(planted, unit, order, whole=True)
     noun, sconj, n = text.names.index("NOUN"), text.names.index("SCONJ"), text.values.shape[1]
@@ -310,11 +318,12 @@ def main() -> None:
         cells += ["yes" if mask[noun, n] else "no", f"{mask[sconj, n + 1 :].double().mean():.2f}"]
         cells.append(f"{int(under_true[threshold].sum()):,}")
     columns = ["threshold", *NULLS, "strong planted", "weak planted", "selected under true tags"]
+    n_nulls = f"{arguments.sentences} sentences, {len(sample.tags):,} words, {sample.values.shape[1]} neurons"
     note = f"""
-        EWT, first 500 train sentences, {len(text.tags):,} words of {len(text.names)} tags, mlp layer {arguments.layer};
-        nulls: {sample.values.shape[1]} of the {n:,} neurons ({SYNTHETIC} Gaussian ones with sentence effects), alpha
-        {ALPHA}, {arguments.data_sets} data sets ({ENOUGH} where more than half select something by permutation, {SLOW}
-        for mutual_information), {arguments.permutations} permutations. Cells: share of data sets in which any neuron is
+        EWT, first 500 train sentences, {len(text.tags):,} words of {len(text.names)} tags, mlp layer {arguments.layer},
+        {n:,} neurons; nulls: {n_nulls} ({SYNTHETIC} Gaussian ones with sentence effects), alpha {ALPHA},
+        {arguments.data_sets} data sets ({ENOUGH} where more than half select something by permutation, {SLOW} for
+        mutual_information), {arguments.permutations} permutations. Cells: share of data sets in which any neuron is
         selected for any tag (mean share of tags with one). Planted among all neurons: one {STRONG:g} standard
         deviations higher on NOUN, and the share found of {N_WEAK} neurons {WEAK:g} higher on SCONJ.
     """

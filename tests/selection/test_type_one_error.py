@@ -102,15 +102,9 @@ def test_nothing_is_selected_where_tags_and_activations_cluster(scorer, threshol
 
 @pytest.mark.slow
 def test_words_as_independent_would_not_hold_the_level():
-    """Motivates the design effect and the default permutation."""
-    by_words, by_bound = 0, 0
-    for seed in range(30):
-        values, tags, _ = clustered(seed)
-        by_words += bool(significant(Correlation(), clustered(seed), "words", seed).any())
-        p_values = driver_of(values).scores(Correlation(), tags).p_robust
-        by_bound += bool(survivors(benjamini_hochberg(p_values), ALPHA).any())
-    assert by_words > 15
-    assert by_bound > 15
+    """Motivates permutations that keep the tags of a sentence together."""
+    rejected = sum(bool(significant(Correlation(), clustered(seed), "words", seed).any()) for seed in range(30))
+    assert rejected > 15
 
 
 @pytest.mark.slow
@@ -125,7 +119,7 @@ def test_position_is_no_evidence_for_a_tag_by_like_length_alone():
         for threshold in rejected:
             rejected[threshold] += bool(significant(Correlation(), (values, tags, sentences), threshold, seed).any())
     assert rejected.pop("like_length") <= binom.ppf(0.999, 30, ALPHA)
-    assert set(rejected.values()) == {30}
+    assert min(rejected.values()) > 25
 
 
 @pytest.mark.slow
