@@ -51,6 +51,7 @@ class Neuron(Strict):
     p_adjusted: Probability | None = None
     effect: float | None = None
     confounds: Mapping[str, float] | None = None
+    correlation: float | None = None
     partial: float | None = None
     partial_p_adjusted: Probability | None = None
     vanishes: bool | None = None
@@ -178,6 +179,7 @@ def sets_in(file: Mapping[str, Any]) -> tuple[Binding, NeuronSets]:
 def _confounded(check: Confounded) -> dict[str, Any]:
     return {
         "confounds": dict(zip(CONFOUNDS, check.correlations, strict=True)),
+        "correlation": check.with_tag,
         "partial": check.partial,
         "partial_p_adjusted": check.p_adjusted,
         "vanishes": check.vanishes,

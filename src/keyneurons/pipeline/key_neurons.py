@@ -32,8 +32,8 @@ from keyneurons.selection.significance import benjamini_hochberg, max_statistic_
 class Selection:
     """How key neurons are selected.
 
-    With ``rule.threshold == "permutation"``, the null distribution comes from ``permutations``
-    shuffles, seeded by ``seed``, of whole ``sentences`` or of the ``words`` within each sentence.
+    With ``rule.threshold == "permutation"``, the null distribution comes from that many
+    ``permutations`` of the tags, seeded by ``seed``; ``permute`` is the unit of permutation.
     ``memory_bytes`` limits the memory of scoring. ``memo`` caches scores for other jobs of the
     process.
     """
@@ -53,7 +53,7 @@ class Selection:
 
     def source(self, words: ScoredWords) -> Source:
         """The values of some words as input of the scorer."""
-        return words.values.source(words.labels, self.rule.scope, self.memory_bytes)
+        return words.values.source(words.labels, self.rule.scope, self.memory_bytes, words.sentences)
 
     def scores(self, source: Source, tags: Int[ndarray, " words"]) -> Scores:
         """Score every neuron; cached if everything that the scores depend on is identifiable."""
@@ -106,8 +106,7 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
     Raises:
         ValueError: The scores do not support the threshold, or every score is 0.
     """
-    p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
-    p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
+    p_adjusted = None if scores.p_robust is None else benjamini_hochberg(scores.p_robust)
     names = words.labels.names
     if selection.rule.threshold == "permutation":
         with naming_tags(names):
@@ -130,10 +129,9 @@ def permutation_null(
 
     The i-th permutation depends on the seed and i alone.
     """
-    within = selection.permute == "words"
 
     def tagging(i: int) -> Int[ndarray, " words"]:
-        return permuted_tags(tags, sentence_of_word, within, np.random.default_rng([selection.seed, i]))
+        return permuted_tags(tags, sentence_of_word, selection.permute, np.random.default_rng([selection.seed, i]))
 
     maxima = selection.scoring.maxima(source, tagging, selection.permutations)
     bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)

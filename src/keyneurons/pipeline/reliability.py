@@ -25,12 +25,17 @@ from keyneurons.selection.interface import Source
 
 @dataclass(frozen=True)
 class Checks:
-    """Numbers of random halvings and bootstraps of the train sentences, and two switches."""
+    """Numbers of random halvings and bootstraps of the train sentences, and further checks.
+
+    With ``confounds``, a neuron vanishes if less than ``confound_share`` of its correlation is left
+    when they are controlled for.
+    """
 
     halves: int
     bootstraps: int
     confounds: bool
     redundancy: bool
+    confound_share: float = 0.5
 
     @property
     def resamples(self) -> bool:
@@ -98,7 +103,9 @@ def check_reliability(
         stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
     if checks.confounds and key_neurons.sets.union():
         features = word_features(train, words.rows, read.token_counts(train))
-        confounded = confounds_of(key_neurons.sets, evidence.union, words.tags, labels.names, features)
+        confounded = confounds_of(
+            key_neurons.sets, evidence.union, words.tags, labels.names, features, checks.confound_share
+        )
     if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the key neurons may all be constant
         redundant = redundancy(key_neurons.sets, evidence.union)
     return Reliability(stable, confounded, redundant)
