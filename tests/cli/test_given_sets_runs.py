@@ -47,7 +47,7 @@ def test_the_console_script_finds_what_the_run_of_the_file_found(command: Comman
     for path in (folder, run.info.run_id):
         done = command(tmp_path, *own, GIVEN, f"selection.path={path}")
         assert done.status == 0, done.err
-        assert "the sets were selected by correlation for upos on" in done.out
+        assert "the sets were selected by correlation on" in done.out
         assert read(last(tmp_path), "metrics.json") == read(folder, "metrics.json")  # equal to every digit
 
 
@@ -76,7 +76,7 @@ def test_provenance_is_complete(call: Command, place: Place, tmp_path: Path, fir
     assert sets == {name: [(n["layer"], n["neuron"], n["score"]) for n in own] for name, own in source["tags"].items()}
     again = call(*place.small, *QUICK, GIVEN, f"selection.path={last(tmp_path)}")
     assert again.status == 0, again.err
-    assert "selected by from_file" in again.out
+    assert f"selected by correlation on {source['dataset']['id']} (" in again.out
 
 
 def test_the_fingerprint_is_that_of_the_content(place: Place, tmp_path: Path, first: Path):
@@ -99,7 +99,7 @@ def test_the_fingerprint_is_that_of_the_content(place: Place, tmp_path: Path, fi
 def test_another_text_drops_and_lacks_tags(call: Command, place: Place, tmp_path: Path, first: Path):
     few = call(*place.small, *QUICK, GIVEN, f"selection.path={first}", "dataset.tags=[DET,NOUN]")
     assert few.status == 0, few.err
-    assert "given sets of tags that this text lacks, not used: PRON, VERB" in few.out
+    assert "given sets not used (tags absent or excluded in this text): PRON, VERB" in few.out
     assert list(read(last(tmp_path), "key_neurons.json")["tags"]) == ["DET", "NOUN"]
     more = call(*place.small, *QUICK, GIVEN, f"selection.path={last(tmp_path)}")
     assert more.status == 0, more.err
@@ -111,8 +111,8 @@ def test_another_text_drops_and_lacks_tags(call: Command, place: Place, tmp_path
     column = [f"dataset.file={other}", "dataset.tag_column=xpos"]
     xpos = call(*place.small, *QUICK, GIVEN, f"selection.path={first}", *column)
     assert xpos.status == 0, xpos.err
-    assert "selected by correlation for upos" in xpos.out
-    assert "not used: DET, PRON, VERB" in xpos.out
+    assert "(tags from upos), not in this run" in xpos.out
+    assert "absent or excluded in this text): DET, PRON, VERB" in xpos.out
     assert "tags without a given set: DT" in xpos.out
 
 

@@ -38,7 +38,9 @@ def build_given_sets(which: str, config: schema.Config, read: ActivationReader) 
     path = key_neurons_file(which, config.tracking)
     file = read_key_neurons(path)
     _, sets = sets_in(file)
+    own = {"method": file["method"], "dataset": file["dataset"]["id"], "tag_column": file["tag_column"]}
+    selected = file.get("source", own)  # given sets keep the selection that they come from
     origin = Origin(
-        which, file["method"], file["dataset"]["id"], file["tag_column"], file_digest(path), sets_digest(sets)
+        which, **{name: selected[name] for name in own}, digest=file_digest(path), neuron_sets=sets_digest(sets)
     )
     return GivenSets(read_given_sets(path, read), Rule(config.top_k, config.scope), origin)

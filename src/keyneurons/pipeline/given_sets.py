@@ -14,8 +14,8 @@ class Origin:
     """Where given sets come from.
 
     ``name`` is the file or run as configured. ``method``, ``dataset`` and ``tag_column`` are those
-    of the selection. ``digest`` is the file's, ``neuron_sets`` that of its sets, as in the tag of
-    the same name of the run that selected them.
+    of the run that selected the sets. ``digest`` is the file's, ``neuron_sets`` that of its sets,
+    as in the tag of the same name of the run that wrote the file.
     """
 
     name: str

@@ -24,11 +24,11 @@ def given_facts(result: Result) -> Iterator[str]:
         return
     origin = selection.origin
     yield (
-        f"the sets were selected by {origin.method} for {origin.tag_column} on {origin.dataset}, not in this run; "
-        "their stability is not measured"
+        f"the sets were selected by {origin.method} on {origin.dataset} (tags from {origin.tag_column}), not in this "
+        "run; their stability is not measured"
     )
     if dropped := selection.dropped(names):
-        yield f"given sets of tags that this text lacks, not used: {', '.join(dropped)}"
+        yield f"given sets not used (tags absent or excluded in this text): {', '.join(dropped)}"
     if missing := [tag for tag in names if tag not in selection.sets.tags]:
         yield f"tags without a given set: {', '.join(missing)}"
     if cut := selection.cut(names):
