@@ -57,6 +57,16 @@ class Neuron(Strict):
     vanishes: bool | None = None
 
 
+class Source(Strict):
+    """The selection of given sets: its method, dataset and tag column, and digests of the sets."""
+
+    method: Text
+    dataset: Text
+    tag_column: Text
+    digest: Text
+    neuron_sets: Text
+
+
 class KeyNeurons(Strict):
     """The whole file; layers and neuron indices are checked against the layers and their width."""
 
@@ -72,6 +82,7 @@ class KeyNeurons(Strict):
     scored_at: str | None = None
     attribution: Mapping[str, Any] | None = None
     consensus: Mapping[str, Any] | None = None
+    source: Source | None = None
     top_k: PositiveInt | None = None
     scope: Scope | None = None
     sign: Sign | None = None

@@ -19,6 +19,7 @@ from keyneurons.memo import Memo, identity_of
 from keyneurons.metrics import UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.activations import Activations
 from keyneurons.pipeline.controls.control import NotApplicable
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import Labels, NeuronSets, Permuted, Scores
 from keyneurons.selection.columns import scoring_of
@@ -65,10 +66,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class KeyNeurons:
-    """The key neurons of every tag, the scores of all neurons, and the scored words."""
+    """The key neurons of every tag, the scores of all neurons, and the scored words.
+
+    Given sets have no scores.
+    """
 
     words: ScoredWords
-    scores: Scores
+    scores: Scores | None
     sets: NeuronSets
 
     def metrics(self) -> dict[str, float]:
@@ -82,19 +86,22 @@ class KeyNeurons:
         }
 
 
-def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
-    """Score every neuron and select the key neurons of every tag.
+def find_key_neurons(selection: Selection | GivenSets, words: ScoredWords) -> KeyNeurons:
+    """Score every neuron and select the key neurons of every tag, or take the given sets.
 
     Args:
-        selection: How key neurons are selected.
+        selection: How key neurons are selected, or the given sets.
         words: The words with the values that the scorer uses.
 
     Returns:
         Scores and sets.
 
     Raises:
-        ValueError: The values or the scores are invalid; the message names tag, layer and neuron.
+        ValueError: The values or the scores are invalid (the message names tag, layer and neuron),
+            or no given set is of a tag of these words.
     """
+    if isinstance(selection, GivenSets):
+        return KeyNeurons(words, None, selection.of_tags(words.labels.names))
     with naming_tags(words.labels.names):
         scores = selection.scores(selection.source(words), words.tags)
     return KeyNeurons(words, scores, key_neurons_by(scores, selection, words))

@@ -11,6 +11,7 @@ from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
 from keyneurons.report.phrases import CONTROLLED_FOR, counted, describe_layers
+from keyneurons.report.run.given_sets import given_facts, selected_by
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
 from keyneurons.report.run.verdict import answer_rows, sentence
@@ -46,11 +47,9 @@ class Summary:
 def summarise(result: Result) -> Summary:
     """Summarise the result of a run."""
     read = result.experiment.read
-    rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"{describe_layers(result.key_neurons.sets.layers)}: {counted(rule.top_k, 'key neuron')} per tag "
-        f"by {result.experiment.method}"
+        f"{describe_layers(result.key_neurons.sets.layers)}: {selected_by(result)}"
     )
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
@@ -164,6 +163,7 @@ def _facts(result: Result) -> tuple[str, ...]:
     )
     return (
         *facts,
+        *given_facts(result),
         *_attribution_facts(result),
         *_reliability_facts(result),
         *layer_facts(result),
