@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
@@ -76,6 +76,7 @@ def high(name: str) -> str:
     return f"{name}_high"
 
 
+@runtime_checkable
 class HasInterval(Protocol):
     """A value with the ends of its interval."""
 
