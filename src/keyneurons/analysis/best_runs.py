@@ -62,7 +62,7 @@ def best_runs(metrics: Metrics) -> tuple[Best, ...]:
         The best runs, in this order; criteria without a candidate are missing.
     """
     ranked = {run: own for run, own in metrics.items() if not own.get(ONE_RANKING)}
-    special = _at_least(ranked, SPECIAL, 1)
+    special = _at_least(ranked, SPECIAL, 1.0)
     pool = special or ranked
     candidates = [
         _extreme("accuracy", pool, ACCURACY),
@@ -70,9 +70,9 @@ def best_runs(metrics: Metrics) -> tuple[Best, ...]:
         *_at_equal_size(pool),
         _extreme("worth", pool, GAIN),
         _extreme("specificity", pool, SPECIFICITY),
-        _extreme("beyond_form", _at_least(pool, BEYOND_FORM, 1), FORM_DIFFERENCE),
+        _extreme("beyond_form", _at_least(pool, BEYOND_FORM, 1.0), FORM_DIFFERENCE),
         _extreme("overlap", pool, MEAN_JACCARD, -1),
-        _extreme("few_neurons", _at_least(pool, SPECIAL, 2), UNION_SIZE, -1),
+        _extreme("few_neurons", _at_least(pool, SPECIAL, 2.0), UNION_SIZE, -1),
     ]
     return tuple(replace(best, special=bool(special)) for best in candidates if best is not None)
 

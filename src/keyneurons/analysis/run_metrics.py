@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from keyneurons.analysis.false_discovery import adjusted_p_values
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.metrics import BEYOND_FORM, GRAMMAR, ONE_RANKING, SPECIAL, UNION_SIZE, WORTH, answer_p_value, at_sizes
 
 Metrics = Mapping[str, Mapping[str, float]]

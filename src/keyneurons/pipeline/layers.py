@@ -14,7 +14,7 @@ from tqdm import tqdm
 from keyneurons import metrics
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.concepts import Concepts, concepts
-from keyneurons.analysis.false_discovery import adjusted_p_values
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.choices import ReadAt
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
