@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from keyneurons.metrics import (
     WORTH,
     WORTH_REACHED,
     answer_p_value,
+    at_sizes,
     control_accuracy,
     control_z,
     high,
@@ -65,7 +67,8 @@ class Column:
     def interval(self, metrics: Mapping[str, float]) -> str:
         """The 95 % interval of the value; empty if it has none."""
         ends = [metrics.get(low(self.metric)), metrics.get(high(self.metric))]
-        shown = [f"{end:{self.format.removeprefix('+')}}" for end in ends if end is not None]
+        most = max(at_sizes(metrics, "random"), default=math.inf) if self.metric == WORTH else math.inf
+        shown = [f"{'> ' * (end >= most)}{end:{self.format.removeprefix('+')}}" for end in ends if end is not None]
         return " to ".join(shown) if len(shown) == len(ends) else ""
 
     def with_interval(self, metrics: Mapping[str, float]) -> str:
