@@ -48,7 +48,7 @@ def trainer() -> Callable[[], object]:
 
 def settings(c: float) -> ProbeSettings:
     """Return the settings of ``conf/probe/linear.yaml`` with another ``C``."""
-    return ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), 1024, 3, c)
+    return ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, c)
 
 
 def accuracy(predicted: ndarray, labels: dict[Split, torch.Tensor]) -> float:
