@@ -119,8 +119,9 @@ def run_experiment(experiment: Experiment) -> Result:
 
     def probe(labels: Labels, key_neurons: KeyNeurons) -> Evidence:
         sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
-        method = None if isinstance(run.selection, GivenSets) else run.selection
-        reselect = method and Reselection(method, key_neurons.words, activations)
+        reselect = None
+        if not isinstance(run.selection, GivenSets):
+            reselect = Reselection(run.selection, key_neurons.words, activations)
         return probe_key_neurons(run.probing, Case(labels, activations, key_neurons.sets, sentences, seed, reselect))
 
     key_neurons = select(text.labels)
