@@ -68,7 +68,9 @@ class Column:
         """The 95 % interval of the value; empty if it has none."""
         ends = [metrics.get(low(self.metric)), metrics.get(high(self.metric))]
         most = max(at_sizes(metrics, "random"), default=math.inf) if self.metric == WORTH else math.inf
-        shown = [f"{'> ' * (end >= most)}{end:{self.format.removeprefix('+')}}" for end in ends if end is not None]
+        shown = [
+            f"{'> ' if end >= most else ''}{end:{self.format.removeprefix('+')}}" for end in ends if end is not None
+        ]
         return " to ".join(shown) if len(shown) == len(ends) else ""
 
     def with_interval(self, metrics: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from rich.text import Text
 from keyneurons.metrics import ACCURACY, WORTH
 from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import columns_of
-from keyneurons.report.comparison.run_table import FIRST, RunRow, short
+from keyneurons.report.comparison.run_table import FIRST, short
 from keyneurons.report.comparison.significance import significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.run.console import show_wide
@@ -46,20 +46,13 @@ def _show_runs(comparison: RunComparison, console: Console) -> None:
     for column in columns:
         table.add_column(column.head, justify="right", no_wrap=True)
     for row in shown:
-        table.add_row(*map(Text, [*_named(row, factors), *(column.with_interval(row.metrics) for column in columns)]))
+        cells = [column.with_interval(row.metrics) for column in columns]
+        table.add_row(*map(Text, [*(row.values(factors) or [row.label]), *cells]))
     show_wide(table, console)
     if len(shown) < len(comparison.rows):
         which = f"largest {'worth' if by_worth else 'accuracy'}"
         note = f"the {MOST_SHOWN} runs of {which} of {len(comparison.rows)}; runs.csv lists all"
         console.print(Text(note), soft_wrap=True)
-
-
-def _named(row: RunRow, factors: list[str]) -> list[str]:
-    """The values of the factors, the first with ``*`` for one ranking for all tags."""
-    if not factors:
-        return [row.label]
-    marked = "choice.selection" if "choice.selection" in factors else factors[0]
-    return [row.factors[key] + (" *" if row.one_ranking and key == marked else "") for key in factors]
 
 
 def _show_best(comparison: RunComparison, console: Console) -> None:

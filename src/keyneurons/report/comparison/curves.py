@@ -135,6 +135,9 @@ def _scale(axes: Axes, values: Sequence[int], x: X) -> None:
     if x != "layer" and values[-1] > 4 * values[0] > 0:
         axes.set_xscale("log")
         axes.minorticks_off()
+    if x == "union_size":
+        least, most = axes.get_xlim()
+        values = [size for size in (4**i for i in range(10)) if least <= size <= most] or values
     apart = values if len(values) <= 8 else [*values[:: -(-len(values) // 8)]]
     axes.set_xticks(apart, [str(value) for value in apart])
 

@@ -58,7 +58,7 @@ def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> d
     return {
         "id": row.id,
         "name": row.name,
-        "factors": [(value, _is_number(value)) for key, value in row.factors.items() if key in FIRST],
+        "factors": [(value, _is_number(value)) for value in row.values([key for key in row.factors if key in FIRST])],
         "settings": [value for key, value in row.factors.items() if key not in FIRST],
         "cells": [(c.cell(m), c.interval(m), m.get(c.metric, "")) for c in columns],
         "best": best,

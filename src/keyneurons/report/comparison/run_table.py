@@ -37,6 +37,11 @@ class RunRow:
         """Whether the method has one ranking for all tags."""
         return bool(self.metrics.get(ONE_RANKING))
 
+    def values(self, keys: Sequence[str]) -> list[str]:
+        """The values of some factors, the method with ``*`` for one ranking for all tags."""
+        marked = "choice.selection" if "choice.selection" in keys else next(iter(keys), "")
+        return [self.factors[key] + (" *" if self.one_ranking and key == marked else "") for key in keys]
+
     @property
     def union_size(self) -> int | None:
         """Number of key neurons of all tags."""
