@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.analysis.controls import empirical_p_value, matched_random_sets
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
 from keyneurons.metrics import with_interval
 from keyneurons.records import Labels, NeuronSets, Split
@@ -108,4 +109,5 @@ def per_tag_metrics(probes: Mapping[str, TagProbe]) -> dict[str, float]:
             f"{name}/{tag}": value for name, value in with_interval("per_tag/difference", probe.difference).items()
         }
         values[f"per_tag/p_value/{tag}"] = probe.difference.p_value
-    return values
+    adjusted = adjusted_p_values({tag: probe.difference.p_value for tag, probe in probes.items()})
+    return values | {f"per_tag/p_adjusted/{tag}": p_value for tag, p_value in adjusted.items()}

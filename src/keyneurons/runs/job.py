@@ -133,5 +133,5 @@ def _save(result: Result, summary: Summary, folder: Path) -> None:
         if result.lesions.generated is not None:
             write_continuations(result.lesions.generated, folder)
     digest = sets_digest(result.key_neurons.sets)
-    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest)
+    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest, verdict=summary.verdict)
     write_text(folder / "summary.md", markdown(summary))

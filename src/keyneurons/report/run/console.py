@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keyneurons.report.run.summary import Summary
+from keyneurons.report.run.summary import ACCURACY_COLUMNS, Summary
 from keyneurons.terminal import terminal
 
 
 def show(summary: Summary, console: Console) -> None:
     """Print the table of tags, the accuracies and the verdict."""
     console.print(Text(summary.title, style="bold"), soft_wrap=True)
-    console.print(_tags(summary), Text(), _accuracies(summary), sep="\n")
+    console.print(_tags(summary), Text(), sep="\n")
+    show_wide(_plain(ACCURACY_COLUMNS, summary.accuracies, left=(0,)), console)
     console.print()
     if summary.lesions:
         console.print(
@@ -21,12 +24,18 @@ def show(summary: Summary, console: Console) -> None:
             style="bold",
             soft_wrap=True,
         )
-        show_wide(_lesions(summary), console)
+        head, *rows = summary.lesions
+        show_wide(_plain(head, rows, left=(0,)), console)
         console.print()
     for fact in summary.facts:
         console.print(Text(fact), soft_wrap=True)
     console.print()
-    console.print(Text(summary.verdict, style="bold"), soft_wrap=True)
+    for question, answer, p_value, reasons in summary.answers:
+        console.print(Text.assemble((question, "bold"), f" {answer} (p = {p_value}): {reasons}"), soft_wrap=True)
+    if not summary.answers:
+        console.print(Text(summary.verdict, style="bold"), soft_wrap=True)
+    if summary.lesion_verdict:
+        console.print(Text(summary.lesion_verdict, style="bold"), soft_wrap=True)
 
 
 def _tags(summary: Summary) -> Table:
@@ -44,20 +53,11 @@ def show_wide(table: Table, console: Console) -> None:
     terminal(console, max(wide, console.width)).print(table)
 
 
-def _lesions(summary: Summary) -> Table:
+def _plain(head: Sequence[str], rows: Sequence[Sequence[str]], left: tuple[int, ...]) -> Table:
+    """A table without a frame; columns are aligned to the right except those in ``left``."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    head, *rows = summary.lesions
-    for name in head:
-        table.add_column(name, justify="left" if name == "tag" else "right", no_wrap=True)
+    for i, name in enumerate(head):
+        table.add_column(Text(name), justify="left" if i in left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*map(Text, row))
-    return table
-
-
-def _accuracies(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("accuracy on test words")
-    table.add_column("", justify="right")
-    for name, value in summary.accuracies:
-        table.add_row(Text(name), Text(value))
     return table

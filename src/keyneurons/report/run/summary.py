@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keyneurons.data.word_features import CONFOUNDS
-from keyneurons.metrics import ALPHA, UNION_SHARE, UNION_SIZE
-from keyneurons.pipeline.evidence import ControlResult, Evidence
+from keyneurons.metrics import UNION_SHARE, UNION_SIZE
+from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
 from keyneurons.report.phrases import counted, describe_layers, listed
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
+from keyneurons.report.run.verdict import answer_rows, sentence
 
 CONFOUND_LABELS = {
     "tokens": "word length in tokens",
@@ -22,6 +23,8 @@ CONFOUND_LABELS = {
     "capitalised": "capitals",
     "sentence_initial": "sentence-initial position",
 }
+ACCURACY_COLUMNS = ("accuracy on test words", "", "key neurons minus it (95 % interval)", "z", "p")
+ANSWER_COLUMNS = ("verdict", "answer", "p (Holm)", "because")
 RESAMPLES = {
     "halves": "two halves of the train sentences",
     "bootstrap": "two bootstrap resamples of the train sentences",
@@ -33,16 +36,19 @@ class Summary:
     """The content of the console output and of the run's description in MLflow.
 
     ``columns`` is the head of the table of tags and ``tags`` its rows; ``-`` marks missing values.
-    ``lesions`` is the table of lesions, head first; empty without lesions.
+    ``accuracies`` is the table of the key neurons and their controls, ``answers`` that of the
+    questions of the verdict, ``lesions`` that of lesions, head first; empty without lesions.
     """
 
     title: str
     facts: tuple[str, ...]
     columns: tuple[str, ...]
     tags: tuple[tuple[str, ...], ...]
-    accuracies: tuple[tuple[str, str], ...]
+    accuracies: tuple[tuple[str, ...], ...]
+    answers: tuple[tuple[str, str, str, str], ...]
     lesions: tuple[tuple[str, ...], ...]
     verdict: str
+    lesion_verdict: str
 
 
 def summarise(result: Result) -> Summary:
@@ -57,44 +63,32 @@ def summarise(result: Result) -> Summary:
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()
-    sentences = verdict(result)
+    said, of_lesions = verdict(result), ""
     if result.lesions is not None:
         head, by_tag = lesion_rows(result.lesions)
-        lesions = (head, *by_tag)
-        sentences = f"{sentences} {lesion_verdict(result.lesions)}".strip()
-    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), lesions, sentences)
+        lesions, of_lesions = (head, *by_tag), lesion_verdict(result.lesions)
+    answers = answer_rows(result.verdict, result.evidence) if result.verdict is not None else ()
+    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), answers, lesions, said, of_lesions)
 
 
 def verdict(result: Result) -> str:
-    """One sentence for each control with several draws: whether the key neurons beat it."""
-    key = result.evidence.key_neurons
-    if key is None:
+    """One sentence: what the controls say about the key neurons."""
+    if result.verdict is None:
         rule = result.experiment.selection.rule
         return (
             f"No key neurons: no neuron passes threshold.kind={rule.threshold}, "
             f"threshold.alpha={rule.alpha}, sign={rule.sign}."
         )
-    accuracy = key.scores.accuracy
-    drawn = [control for control in result.evidence.controls.values() if control.spread is not None]
-    if not drawn:
-        return f"Key neurons have an accuracy of {accuracy:.3f}; no control with several draws was chosen."
-    return " ".join(_against(accuracy, control) for control in drawn)
-
-
-def _against(accuracy: float, control: ControlResult) -> str:
-    n, p_value = len(control.accuracy), control.p_value(accuracy)
-    figures = f"accuracy {accuracy:.3f} against {control.mean:.3f} ± {control.spread:.3f} ({n} sets), p = {p_value:.3f}"
-    if p_value is not None and p_value <= ALPHA:
-        return f"Key neurons beat {control.label}: {figures}."
-    least = 1 / (n + 1)
-    hint = f" With {n} sets, p cannot be below {least:.3f}: draw more sets." if least > ALPHA else ""
-    return f"Key neurons are not distinguishable from {control.label}: {figures}.{hint}"
+    return sentence(result.verdict, len(result.key_neurons.sets.union()))
 
 
 def markdown(summary: Summary) -> str:
     """Format the summary as the description of an MLflow run."""
-    lines = [f"### {block(summary.title)}", "", f"**{inline(summary.verdict)}**", ""]
-    lines += [*table(("accuracy on test words", ""), summary.accuracies), "", *table(summary.columns, summary.tags)]
+    said = f"{summary.verdict} {summary.lesion_verdict}".strip()
+    lines = [f"### {block(summary.title)}", "", f"**{inline(said)}**", ""]
+    if summary.answers:
+        lines += [*table(ANSWER_COLUMNS, summary.answers), ""]
+    lines += [*table(ACCURACY_COLUMNS, summary.accuracies), "", *table(summary.columns, summary.tags)]
     if summary.lesions:
         lines += ["", *table(summary.lesions[0], summary.lesions[1:])]
     lines += ["", *(f"- {block(fact)}" for fact in summary.facts)]
@@ -114,36 +108,46 @@ def _tag_columns(result: Result) -> dict[str, list[str]]:
         columns["neurons"] = [f"{len(sets.tags[tag])} of {requested}" for tag in names]
     columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
     columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
-    measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1"}
+    measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1", "p": "per_tag/p_adjusted"}
     measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
     for title, metric in measured.items():
         columns[title] = [f"{m[key]:.3f}" if (key := f"{metric}/{tag}") in m else "-" for tag in names]
     return columns
 
 
-def _accuracies(result: Result) -> tuple[tuple[str, str], ...]:
+def _accuracies(result: Result) -> tuple[tuple[str, ...], ...]:
     """Accuracies with their controls, repeated for words of unseen types if measured."""
     m = result.metrics
     size = f"{m[UNION_SIZE]:.0f}, {m[UNION_SHARE]:.0%} of the neurons read"
     rows = _accuracies_of(result.evidence, f" ({size})")
     if (unseen := result.unseen) is not None:
         tags, words = len(unseen.labels.names), len(unseen.labels.splits["test"].rows)
-        rows += [(f"on {words} test words of unseen types ({tags} tags)", "")]
-        rows += [(f"  {name}", value) for name, value in _accuracies_of(unseen.evidence, "")]
+        rows += [(f"on {words} test words of unseen types ({tags} tags)", *[""] * 4)]
+        rows += [(f"  {name}", *values) for name, *values in _accuracies_of(unseen.evidence, "")]
     return tuple(rows)
 
 
-def _accuracies_of(evidence: Evidence, size: str) -> list[tuple[str, str]]:
-    rows = (
-        [] if evidence.key_neurons is None else [(f"key neurons{size}", f"{evidence.key_neurons.scores.accuracy:.3f}")]
-    )
-    for control in evidence.controls.values():
-        if control.spread is None:
-            rows.append((control.label, f"{control.mean:.3f}"))
-        else:
-            draws = f"{control.label} (mean of {len(control.accuracy)})"
-            rows.append((draws, f"{control.mean:.3f} ± {control.spread:.3f}"))
+def _accuracies_of(evidence: Evidence, size: str) -> list[tuple[str, ...]]:
+    """Name, accuracy, difference to the key neurons with interval, z and p of every control."""
+    rows: list[tuple[str, ...]] = []
+    if (own := evidence.accuracy) is not None:
+        rows.append((f"key neurons{size}", f"{own.value:.3f}", f"({own.low:.3f} to {own.high:.3f})", "", ""))
+    for name, control in evidence.controls.items():
+        label, accuracy = control.label, f"{control.mean:.3f}"
+        if control.spread is not None:
+            label, accuracy = f"{label} (mean of {len(control.accuracy)})", f"{accuracy} ± {control.spread:.3f}"
+        rows.append((f"{label}{control.note and f' ({control.note})'}", accuracy, *_compared(evidence, name)))
     return rows
+
+
+def _compared(evidence: Evidence, name: str) -> tuple[str, str, str]:
+    if (difference := evidence.differences.get(name)) is None:
+        return "", "", ""
+    z = f"{difference.z:.1f}" if difference.z is not None else ""
+    shown = f"{difference.value:+.3f} ({difference.low:.3f} to {difference.high:.3f})"
+    if evidence.controls[name].baseline is not None:
+        shown = f"specificity {shown}"
+    return shown, z, f"{difference.p_value:.4f}"
 
 
 def _facts(result: Result) -> tuple[str, ...]:
