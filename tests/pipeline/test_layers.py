@@ -8,7 +8,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from planting import KEY_SETS, LAYERS, NAMES, planted
+from planting import KEY_SETS, LAYERS, NAMES, SENTENCES, planted
 
 from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
@@ -30,14 +30,14 @@ TRAINING = Training(
     0,
 )
 CONTROLS = {"random": RandomSets(20), "all_neurons": AllNeurons(), "task": ControlTask(), "majority": Majority()}
-PROBING = Probing(TRAINING, CONTROLS, 0, Memo())
+PROBING = Probing(TRAINING, CONTROLS, 0, 200, Memo())
 ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
 
 
 @pytest.fixture(scope="module")
 def measured() -> tuple[OneLayer, ...]:
     activations, labels = planted(strength=3)
-    return each_layer(activations, labels, KEY_SETS, PROBING, ALL, 0)
+    return each_layer(activations, labels, KEY_SETS, SENTENCES, PROBING, ALL, 0)
 
 
 def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
@@ -51,7 +51,7 @@ def test_each_layer_is_what_a_run_on_it_alone_would_be(measured):
             30,
             {tag: tuple(n for n in found if n.layer == one.layer) for tag, found in KEY_SETS.tags.items()},
         )
-        expected = probe_key_neurons(PROBING, Case(labels, alone, own, 0)).metrics()
+        expected = probe_key_neurons(PROBING, Case(labels, alone, own, SENTENCES, 0)).metrics()
         assert dict(one.metrics) == {**expected, "selection/union_size": float(len(own.union()))}
         assert one.metrics["control/random/p_value"] <= 2 / 21  # a random set may contain the planted neurons
 
@@ -70,7 +70,7 @@ def test_layers_without_key_neurons_are_passed_over():
     activations, labels = planted(strength=3)
     only = NeuronSets("mlp", LAYERS, 30, {tag: (KeyNeuron(4, i, 1.0),) for i, tag in enumerate(NAMES)})
     checks = LayerChecks(("word",))
-    found = each_layer(activations, labels, only, PROBING, checks, 0)
+    found = each_layer(activations, labels, only, SENTENCES, PROBING, checks, 0)
     assert [(one.layer, one.concepts) for one in found] == [(4, None)]
 
 
