@@ -1,8 +1,9 @@
 """The accuracy of every control against scikit-learn on the same features and labels.
 
 The dev words are the train words here, so that a probe is taken at the end of its training, near
-the optimum that scikit-learn finds. What is left of the difference is the convergence of 400 steps
-of Adam; one in a hundred test words may be on the other side of a boundary.
+the optimum that scikit-learn finds. The rest of the difference is convergence: the probe's epoch is
+that of lowest cross-entropy, without the penalty. It changes up to 9 of 600 words where classes are
+nearly as probable as each other (random sets, random labels); the tolerance is 12.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels
 
-C, TOLERANCE = 0.5, 0.01
+C, TOLERANCE = 0.5, 0.02
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 TRAINING = Training(
-    ProbeSettings(partial(torch.optim.Adam, lr=0.05), 600, 400, C),
+    ProbeSettings(partial(torch.optim.Adam, lr=0.1), 600, 400, C),
     partial(lightning.Trainer, accelerator="cpu", max_epochs=400, **QUIET),
     0,
 )
