@@ -14,7 +14,8 @@ ADVANTAGE = "probe/advantage"
 SELECTIVITY = "probe/selectivity"
 SPECIFICITY = "probe/specificity"
 SPECIAL, BEYOND_FORM, GRAMMAR = "verdict/special", "verdict/beyond_form", "verdict/grammar"
-WORTH = "worth/neurons"
+WORTH, WORTH_REACHED = "worth/neurons", "worth/reached"
+ONE_RANKING = "selection/one_ranking"
 UNION_SIZE = "selection/union_size"
 UNION_SHARE = "selection/union_fraction"
 MEAN_JACCARD = "overlap/mean_jaccard"
@@ -46,6 +47,11 @@ def control_p_value(name: str) -> str:
 def control_z(name: str) -> str:
     """The difference to a control in standard deviations of its draws."""
     return f"control/{name}/z"
+
+
+def equal_size(sets: str, size: int) -> str:
+    """Accuracy of sets of a size: ``accuracy`` (key neurons), ``random`` or ``top_variance``."""
+    return f"equal_size/{sets}/{size}"
 
 
 def low(name: str) -> str:

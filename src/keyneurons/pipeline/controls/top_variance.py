@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
@@ -42,10 +44,7 @@ class TopVariance:
         Raises:
             ValueError: With ``without_key``, a layer has fewer other neurons than key neurons.
         """
-        tags = case.labels.splits["train"].tags[None]
-        moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
-        variance = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
-        key = case.union
+        variance, key = variance_by_layer(case), case.union
         n_key = np.bincount(key // case.sets.neurons_per_layer, minlength=len(variance))
         if self.without_key:
             variance.reshape(-1)[key] = -1.0
@@ -57,3 +56,11 @@ class TopVariance:
         ranked = np.argsort(-variance, axis=1, kind="stable")
         chosen = [np.sort(row[:n]) + i * len(row) for i, (row, n) in enumerate(zip(ranked, n_key, strict=True))]
         return Trial(np.concatenate(chosen)[None])
+
+
+def variance_by_layer(case: Case) -> Float[ndarray, "layers neurons"]:
+    """Sum of squared deviations of every neuron over the labelled train words."""
+    tags = case.labels.splits["train"].tags[None]
+    moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
+    variance: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
+    return variance

@@ -15,6 +15,7 @@ from keyneurons.report.phrases import counted, describe_layers, listed
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
 from keyneurons.report.run.verdict import answer_rows, sentence
+from keyneurons.report.run.worth import worth_sentence
 
 CONFOUND_LABELS = {
     "tokens": "word length in tokens",
@@ -170,6 +171,8 @@ def _facts(result: Result) -> tuple[str, ...]:
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
     )
+    if result.worth is not None:
+        facts.append(worth_sentence(result.worth))
     return (
         *facts,
         *_attribution_facts(result),
