@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
@@ -64,6 +64,7 @@ def high(name: str) -> str:
     return f"{name}_high"
 
 
+@runtime_checkable
 class HasInterval(Protocol):
     """A value with the ends of its interval."""
 

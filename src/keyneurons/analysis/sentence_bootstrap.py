@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
 LEVEL = 0.95  # confidence level of all intervals
@@ -84,7 +84,7 @@ class SentenceBootstrap:
         """Number of resamples."""
         return len(self.weights)
 
-    def sums(self, values: Num[ndarray, "rows words"]) -> Float[ndarray, "resamples rows"]:
+    def sums(self, values: Shaped[ndarray, "rows words"]) -> Float[ndarray, "resamples rows"]:
         """Sums of each row over the words of every resample."""
         n_sentences = self.weights.shape[1]
         by_sentence = [np.bincount(self.sentence, weights=row, minlength=n_sentences) for row in values]
@@ -92,13 +92,13 @@ class SentenceBootstrap:
         return sums
 
     def means(
-        self, values: Num[ndarray, "rows words"], chosen: Num[ndarray, " words"] | None = None
+        self, values: Shaped[ndarray, "rows words"], chosen: Bool[ndarray, " words"] | None = None
     ) -> Float[ndarray, "resamples rows"]:
         """Means of each row over the words (or the chosen words) of every resample.
 
         A resample without any chosen word has mean 0.
         """
-        chosen = np.ones(len(self.sentence)) if chosen is None else chosen
+        chosen = np.ones(len(self.sentence), dtype=bool) if chosen is None else chosen
         counts = self.sums(chosen[None])
         means: ndarray = self.sums(values * chosen) / np.maximum(counts, 1)
         return means

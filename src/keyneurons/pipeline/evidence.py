@@ -123,7 +123,7 @@ class Evidence:
     per_tag: Mapping[str, TagProbe]
     union: Float[ndarray, "words features"]
     bootstrap: SentenceBootstrap
-    unseen: Bool[ndarray, " words"]
+    unseen: Bool[ndarray, " test_words"]
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
