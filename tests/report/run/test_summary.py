@@ -21,9 +21,11 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.redundancy import Redundancy
+from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
 from keyneurons.analysis.stability import Stability
 from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.artifacts.tables import write_matrix
+from keyneurons.choices import ControlRole
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.memo import Memo
@@ -42,6 +44,7 @@ from keyneurons.pipeline.probing import Probing
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.pipeline.unseen_words import OnUnseenWords
+from keyneurons.pipeline.verdict import judge
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.probe.metrics import ClassificationMetrics
 from keyneurons.records import (
@@ -79,7 +82,7 @@ def experiment(folder: Path) -> Experiment:
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
         method="correlation",
-        probing=Probing(training, {"random": RandomSets(20)}, 5, Memo()),
+        probing=Probing(training, {"random": RandomSets(20)}, 5, 500, Memo()),
         checks=Checks(3, 5, confounds=True, redundancy=True),
         unseen=None,
         layers=LayerChecks(),
@@ -94,14 +97,27 @@ def drawn(mean: float, std: float, n: int = 20) -> np.ndarray:
     return mean + std * spread / spread.std(ddof=1)
 
 
+def words_right(accuracies: np.ndarray) -> np.ndarray:
+    """The first words of a thousand, as many as the accuracy says."""
+    return np.arange(1000) < np.round(1000 * accuracies)[:, None]
+
+
 def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidence:
     """A probe with an accuracy, random sets with accuracies, and controls by their labels."""
     probe = TrainedProbe(np.array([1, 2, 5]), torch.zeros(3), torch.ones(3), torch.ones(3, 2), torch.ones(2))
     scores = ClassificationMetrics(accuracy, 0.5, np.array([0.5, 0.5]), np.array([[2, 0], [0, 1]]))
-    controls = {"random": ControlResult("matched random sets", "probe/advantage", random)}
-    controls |= {name: ControlResult(name.replace("_", " "), None, np.array([value])) for name, value in others.items()}
-    per_tag = {tag: TagProbe(0.8, torch.full((5,), 0.2)) for tag in NAMES}
-    return Evidence(NAMES, KeyNeuronsProbe(scores, 0.9, 3.0, probe), controls, per_tag, np.ones((3, 3)))
+    controls = {"random": ControlResult("matched random sets", "probe/advantage", "random", words_right(random))}
+    controls |= {
+        name: ControlResult(name.replace("_", " "), None, ROLES.get(name), words_right(np.array([value])))
+        for name, value in others.items()
+    }
+    per_tag = {tag: TagProbe(0.8, np.full(5, 0.2), Difference(0.6, 0.5, 0.7, 0.17)) for tag in NAMES}
+    key = KeyNeuronsProbe(scores, words_right(np.array([accuracy]))[0], 0.9, 3.0, probe)
+    boot = SentenceBootstrap.of(np.arange(1000) % 50, 500, 0)
+    return Evidence(NAMES, key, controls, per_tag, np.ones((3, 3)), boot, np.arange(1000) % 9 == 0)
+
+
+ROLES: Mapping[str, ControlRole] = {"top_variance": "label_free", "majority_tag": "form"}
 
 
 TOY = {
@@ -130,14 +146,17 @@ def result(
     scores = Scores("mlp", (3,), 8, torch.zeros(2, 8))
     words = ScoredWords(StoredActivations({}, "mlp"), labels, np.zeros(3, dtype=np.int64))
     random = drawn(0.7, 0.02) if random is None else random
-    none = Evidence(NAMES, None, {}, {}, np.empty((3, 0)))
+    boot = SentenceBootstrap.of(np.arange(3), 10, 0)
+    none = Evidence(NAMES, None, {}, {}, np.empty((3, 0)), boot, np.zeros(3, dtype=bool))
     apart = replace(labels, splits={**labels.splits, "test": LabelledWords(*LATER)})
+    evidence = evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none
     return Result(
         experiment=experiment(folder),
         text=LabelledText(treebank, "digest", labels),
         key_neurons=KeyNeurons(words, scores, sets),
         overlap=overlap(sets),
-        evidence=evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none,
+        evidence=evidence,
+        verdict=judge(evidence),
         reliability=reliability,
         unseen=OnUnseenWords(apart, evidence_of(0.6, drawn(0.5, 0.04), majority_tag=0.1)) if unseen else None,
         layers=Layers({}),
@@ -146,37 +165,54 @@ def result(
 
 
 def test_the_verdict_when_key_neurons_win(tmp_path: Path) -> None:
-    assert verdict(result(tmp_path)) == (
-        "Key neurons beat matched random sets: accuracy 0.900 against 0.700 ± 0.020 (20 sets), p = 0.048."
-    )
+    won = result(tmp_path, random=drawn(0.7, 0.02, 99))
+    m = won.metrics
+    interval = f"{m['probe/advantage_low']:.3f} to {m['probe/advantage_high']:.3f}"
+    assert verdict(won).startswith(f"3 key neurons: better than random neurons (+0.200, {interval}); beyond the word")
+    assert (m["verdict/special"], m["verdict/beyond_form"]) == (1, 1)
+    assert "verdict/grammar" not in m
+    rows = {question: (answer, reasons) for question, answer, _, reasons in summarise(won).answers}
+    special, form, grammar = rows.values()
+    assert special == ("1 of 2", f"better than random neurons (+0.200, {interval}); needs control.top_variance")
+    assert form[0] == "yes"
+    assert grammar == ("not tested", "needs control.reselected_task")
 
 
 def test_the_verdict_when_they_do_not(tmp_path: Path) -> None:
-    assert verdict(result(tmp_path, random=drawn(0.89, 0.02))) == (
-        "Key neurons are not distinguishable from matched random sets: "
-        "accuracy 0.900 against 0.890 ± 0.020 (20 sets), p = 0.381."
-    )
+    lost = result(tmp_path, random=drawn(0.89, 0.02, 99))
+    assert verdict(lost).startswith("3 key neurons: not better than random neurons (+0.010, -")
+    assert lost.metrics["verdict/special"] == 0
+
+
+def test_better_than_random_neurons_but_not_than_those_of_highest_variance(tmp_path: Path) -> None:
+    evidence = evidence_of(0.9, drawn(0.7, 0.02, 99), top_variance=0.9)
+    own = replace(result(tmp_path), evidence=evidence, verdict=judge(evidence))
+    assert verdict(own).endswith(", not than top variance (+0.000, 0.000 to 0.000).")
 
 
 def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Path) -> None:
-    said = verdict(result(tmp_path, random=drawn(0.7, 0.02, 5)))
-    assert "not distinguishable" in said
-    assert said.endswith("With 5 sets, p cannot be below 0.167: draw more sets.")
+    few = result(tmp_path, random=drawn(0.7, 0.02, 5))
+    special = summarise(few).answers[0]
+    assert special[1] == "no"
+    assert "with 5 sets p cannot be below 0.167 after correction: draw more random sets" in special[3]
 
 
 def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
     summary = summarise(result(tmp_path, dropped=3, shared=4))
     assert summary.title == "toy, mlp, layer 3: 2 key neurons per tag by correlation"
-    assert summary.columns == ("tag", "train words", "best neuron", "score", "F1", "random F1")
+    assert summary.columns == ("tag", "train words", "best neuron", "score", "F1", "random F1", "p")
     assert summary.tags == (
-        ("NOUN", "2", "mlp.3.5", "-0.750", "0.800", "0.200"),
-        ("VERB", "1", "mlp.3.1", "0.600", "0.800", "0.200"),
+        ("NOUN", "2", "mlp.3.5", "-0.750", "0.800", "0.200", "0.170"),
+        ("VERB", "1", "mlp.3.1", "0.600", "0.800", "0.200", "0.170"),
     )
-    accuracies = dict(summary.accuracies)
-    assert accuracies["key neurons (3, 38% of the neurons read)"] == "0.900"
-    assert accuracies["matched random sets (mean of 20)"] == "0.700 ± 0.020"
-    assert accuracies["all neurons"] == "0.950"
-    assert list(accuracies.values()) == ["0.900", "0.700 ± 0.020", "0.950", "0.300"]
+    assert [row[:2] for row in summary.accuracies] == [
+        ("key neurons (3, 38% of the neurons read)", "0.900"),
+        ("matched random sets (mean of 20)", "0.700 ± 0.020"),
+        ("all neurons", "0.950"),
+        ("majority tag", "0.300"),
+    ]
+    assert [row[2].split()[0] for row in summary.accuracies[1:]] == ["+0.200", "-0.050", "+0.600"]
+    assert [row[3] != "" for row in summary.accuracies] == [False, True, False, False]
     facts = "\n".join(summary.facts)
     assert "toy: 3 / 3 / 3 words in train / dev / test, tags from upos" in facts
     assert "excluded tags (too few training words): SYM (2)" in facts
@@ -234,22 +270,22 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
 
 def test_unseen_words_stand_beside_the_normal_split(tmp_path: Path) -> None:
     rows = summarise(result(tmp_path, unseen=True)).accuracies
-    place = rows.index(("on 7 test words of unseen types (2 tags)", ""))
+    place = rows.index(("on 7 test words of unseen types (2 tags)", "", "", "", ""))
     assert rows[0][1] == "0.900"
-    assert rows[place + 1 :] == (
+    assert [row[:2] for row in rows[place + 1 :]] == [
         ("  key neurons", "0.600"),
         ("  matched random sets (mean of 20)", "0.500 ± 0.040"),
         ("  majority tag", "0.100"),
-    )
+    ]
 
 
 def test_the_description_is_a_table_in_markdown(tmp_path: Path) -> None:
     found = result(tmp_path)
     text = markdown(summarise(found))
     assert f"**{verdict(found)}**" in text
-    assert "| NOUN | 2 | mlp.3.5 | -0.750 | 0.800 | 0.200 |" in text
+    assert "| NOUN | 2 | mlp.3.5 | -0.750 | 0.800 | 0.200 | 0.170 |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {3, 7}
+    assert {line.count("|") for line in tables} == {5, 6, 8}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
@@ -257,7 +293,8 @@ def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, 
     found, out = result(tmp_path), io.StringIO()
     show(summarise(found), Console(file=out, width=width))
     lines = out.getvalue().splitlines()
-    assert verdict(found) in lines
+    for question, answer, p_value, reasons in summarise(found).answers:
+        assert f"{question} {answer} (p = {p_value}): {reasons}" in lines
     assert any(line.startswith("NOUN") for line in lines)
 
 

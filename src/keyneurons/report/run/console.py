@@ -31,7 +31,7 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(fact), soft_wrap=True)
     console.print()
     for question, answer, p_value, reasons in summary.answers:
-        console.print(Text(f"{question} ", style="bold"), Text(f"{answer} (p = {p_value}): {reasons}"), soft_wrap=True)
+        console.print(Text.assemble((question, "bold"), f" {answer} (p = {p_value}): {reasons}"), soft_wrap=True)
     if not summary.answers:
         console.print(Text(summary.verdict, style="bold"), soft_wrap=True)
     if summary.lesion_verdict:

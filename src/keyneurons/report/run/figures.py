@@ -123,21 +123,31 @@ def _heatmap(
 
 
 def _accuracies(result: Result) -> Figure:
-    """Accuracy of the key neurons and of every control, with single draws as ticks."""
-    key, controls = result.evidence.key_neurons, result.evidence.controls.values()
-    of_key = [] if key is None else [key.scores.accuracy]
-    names = ["key neurons"][: len(of_key)] + [control.label for control in controls]
-    values = of_key + [control.mean for control in controls]
-    figure, axes = _figure(7.5, 0.5 * len(names) + 1.2)
-    axes.barh(names, values, color=[KEY] * len(of_key) + [CONTROL] * len(controls))
-    for i, control in enumerate(controls, len(of_key)):
+    """Accuracies with single draws as ticks; differences to the key neurons with intervals."""
+    own, controls = result.evidence.accuracy, result.evidence.controls
+    assert own is not None
+    names = ["key neurons", *(control.label for control in controls.values())]
+    values = [own.value, *(control.mean for control in controls.values())]
+    figure = new_figure(10.5, 0.45 * len(names) + 1.2)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
+    left.barh(names, values, color=[KEY] + [CONTROL] * len(controls))
+    left.errorbar(own.value, 0, xerr=[[own.value - own.low], [own.high - own.value]], color="black", capsize=3)
+    for i, (name, control) in enumerate(controls.items(), 1):
         if control.spread is not None:
-            axes.plot(control.accuracy, [i] * len(control.accuracy), "|", color="black", ms=9, mew=0.7)
+            left.plot(control.accuracy, [i] * len(control.accuracy), "|", color="black", ms=9, mew=0.7)
+        difference = result.evidence.differences.get(name)
+        if difference is not None and control.baseline is None:
+            right.plot([difference.low, difference.high], [i, i], color=KEY, lw=1.5)
+            right.plot(difference.value, i, "o", color=KEY, ms=4)
     for i, value in enumerate(values):
-        axes.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.12)
-    axes.set_xlabel("accuracy on test words (ticks: single draws)")
+        left.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
+    left.invert_yaxis()
+    left.set_xlim(0, 1.15)
+    left.set_xlabel("accuracy on test words (ticks: single draws)")
+    right.axvline(0, color="black", lw=0.8)
+    right.set_xlabel("key neurons minus control (95 % interval)")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
@@ -148,6 +158,11 @@ def _per_tag_f1(result: Result) -> Figure:
     at = np.arange(len(names))
     axes.bar(at - 0.2, [probe.f1 for probe in probes], width=0.4, color=KEY, label="key neurons")
     random = [float(probe.random_f1.mean()) for probe in probes]
+    ends = [
+        (mean + probe.difference.low, mean + probe.difference.high) for mean, probe in zip(random, probes, strict=True)
+    ]
+    label = "95 % interval of the difference"
+    axes.vlines(at - 0.2, *zip(*ends, strict=True), color="black", lw=1, label=label)
     axes.bar(at + 0.2, random, width=0.4, color=CONTROL, label="random")
     axes.set_xticks(at, labels, rotation=90)
     axes.set_ylim(0, 1)
