@@ -48,4 +48,4 @@ def size_reaching(
     share = np.divide(targets - best[row, below], rise, out=np.ones_like(rise), where=rise > 0).clip(0, 1)
     log = np.log(sizes)
     at: ndarray = np.exp(log[below] + share * (log[above] - log[below]))
-    return at.clip(sizes[0], sizes[-1])
+    return np.where(share < 1, at, sizes[above])  # without rounding errors at the ends

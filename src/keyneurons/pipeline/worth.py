@@ -54,7 +54,7 @@ class Worth:
     def metrics(self) -> dict[str, float]:
         """Worth with its interval, and the accuracies at every size of the grid."""
         values = {**metrics.with_interval(metrics.WORTH, self.neurons), metrics.WORTH_REACHED: float(self.reached)}
-        for size, random, top_variance in zip(self.sizes, self.random, self.top_variance, strict=True):
+        for size, random, top_variance in zip(self.sizes.tolist(), self.random, self.top_variance, strict=True):
             values[metrics.equal_size(RANDOM, size)] = float(random.mean())
             values[metrics.equal_size(TOP_VARIANCE, size)] = float(top_variance)
             if size in self.key:
