@@ -69,7 +69,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     first, *lines, last = ended.out.splitlines()
     assert first == "resuming a sweep: 1 of 2 jobs are done"
     assert last.startswith("comparison: ")
-    assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: Key neurons ")
+    assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: ")
     assert lines[1:] == [
         f"#1 mlp.2 k3 correlation dataset.file=tiny.conllu: already finished, see run {finished.info.run_id}"
     ]
