@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,13 @@ def test_the_result_of_another_key_is_not_used(tmp_path: Path) -> None:
     store.save("a", RIGHT)
     (tmp_path / "a.safetensors").rename(tmp_path / "b.safetensors")
     assert store.load("b") is None
+
+
+def test_several_threads_may_write_the_same_result(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda _: ResultStore(tmp_path).get("k", lambda: RIGHT), range(40)))
+    assert all(np.array_equal(values, RIGHT) for values in read)
+    assert [path.name for path in tmp_path.iterdir()] == ["k.safetensors"]
 
 
 def test_a_folder_that_cannot_be_written_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -49,8 +49,7 @@ def train_trials(
             positions in the concatenated layers.
 
     Returns:
-        The results; those of trials on the case's own activations come from the cache or are put
-        there.
+        The results; those of trials come from the cache or are put there.
     """
     labels, test = case.labels, case.labels.splits["test"].tags
     keys = {place: _key(train, case, trial) for place, trial in trials.items()}
@@ -58,11 +57,11 @@ def train_trials(
     for place, trial in trials.items():
         if trial.predictions is not None:
             correct[place] = (test == trial.predictions)[None]
-        elif trial.features is not None:
-            own = _task([trial], labels)
-            correct[place] = _right(train(trial.features, [own])[0], own)
         elif (stored := case.results.load(keys[place])) is not None:
             correct[place] = stored
+        elif trial.features is not None:
+            correct[place] = _on_own_features(train, trial, labels)
+            case.results.save(keys[place], correct[place])
     groups = _by_size({place: trial for place, trial in trials.items() if place not in correct})
     tasks = [*others, *(_task(list(group.values()), labels) for group in groups)]
     features = Features.of(case, tasks)
@@ -125,6 +124,12 @@ def _tags(trial: Trial, labels: Labels, split: Split) -> Int[ndarray, " words"]:
     return labels.splits[split].tags if trial.tags is None else trial.tags[split]
 
 
+def _on_own_features(train: Training, trial: Trial, labels: Labels) -> Bool[ndarray, "draws words"]:
+    assert trial.features is not None
+    task = _task([trial], labels)
+    return _right(train(trial.features, [task])[0], task)
+
+
 def _right(results: ProbeResults, task: ProbeTask) -> Bool[ndarray, "draws words"]:
     right: ndarray = (results.test_predictions == task.labels["test"]).numpy()
     return right
@@ -140,9 +145,11 @@ def _by_size(trials: Mapping[Place, Trial]) -> list[dict[Place, Trial]]:
 
 
 def _key(train: Training, case: Case, trial: Trial) -> str | None:
-    """Key of a trial in the cache; None if its input has no identity on disk."""
-    activations = case.activations.identity()
-    if trial.columns is None or trial.features is not None or activations is None or not train.identity:
+    """Key of a trial in the cache; None if it trains no probe or its input has no identity."""
+    activations = case.activations.identity() if trial.features is None else None
+    if trial.columns is None or not train.identity or (activations is None and trial.features is None):
         return None
+    own = [] if trial.features is None else [trial.features[split].float().numpy() for split in SPLITS]
     words = [part for split in SPLITS for part in (case.labels.splits[split].rows, _tags(trial, case.labels, split))]
-    return result_key("trial", train.identity, train.seed, activations, len(case.labels.names), trial.columns, *words)
+    n_classes = len(case.labels.names)
+    return result_key("trial", train.identity, train.seed, activations, n_classes, trial.columns, *words, *own)
