@@ -63,7 +63,7 @@ def test_neurons_shared_with_the_key_neurons_are_counted() -> None:
     shared = len({*trial.columns[0].tolist()} & {*KEY_SETS.union()})
     assert 0 < shared < len(KEY_SETS.union()) == 4
     assert trial.facts == {"shared_neurons": shared}
-    assert trial.note == f"({shared} of 4 are key neurons)"
+    assert trial.note == f"{shared} of 4 are key neurons"
     without = TopVariance(without_key=True)(here)
     assert (without.facts, without.note) == ({}, "")
 

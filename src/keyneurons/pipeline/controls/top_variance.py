@@ -58,7 +58,7 @@ class TopVariance:
         if self.without_key:
             return Trial(columns[None])
         shared = len(np.intersect1d(columns, case.union))
-        note = f"({shared} of {len(columns)} are key neurons)"
+        note = f"{shared} of {len(columns)} are key neurons"
         return Trial(columns[None], facts={"shared_neurons": float(shared)}, note=note)
 
 
