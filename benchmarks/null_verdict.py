@@ -20,7 +20,7 @@ from __future__ import annotations
 import multiprocessing
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -175,6 +175,16 @@ def work(job: tuple[str, int]) -> tuple[str, tuple[int, int, int, float]]:
     return job[0], answer(MATERIAL[0], *job)
 
 
+def shares(answers: Mapping[str, Sequence[tuple[int, int, int, float]]]) -> list[list[object]]:
+    """One row per kind of labels: the share of data sets with each answer."""
+    rows: list[list[object]] = []
+    for name, said in answers.items():
+        special, form, grammar, p_values = (np.array(each) for each in zip(*said, strict=True))
+        yes = (special >= 1, special == 2, form == 1, grammar == 1, p_values <= 0.05)
+        rows.append([name, len(said), *(f"{share.mean():.3f}" for share in yes)])
+    return rows
+
+
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
@@ -185,13 +195,9 @@ def main() -> None:
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for done, (name, said) in enumerate(pool.imap_unordered(work, jobs), 1):
             answers[name].append(said)
-            if done % 50 == 0:
-                print(f"{done} of {len(jobs)}", flush=True)
-    rows = []
-    for name, said in answers.items():
-        special, form, grammar, p_values = (np.array(each) for each in zip(*said, strict=True))
-        shares = (special >= 1, special == 2, form == 1, grammar == 1, p_values <= 0.05)
-        rows.append([name, len(said), *(f"{share.mean():.3f}" for share in shares)])
+            if done % 200 == 0:
+                print(f"{done} of {len(jobs)}", *(f"{row}" for row in shares(answers)), sep="\n", flush=True)
+    rows = shares(answers)
     counts = Counter(material.labels.splits["train"].tags.tolist())
     notes = (
         f"Share of data sets with each answer. {sum(counts.values())} train and "
