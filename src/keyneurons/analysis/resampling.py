@@ -112,8 +112,9 @@ def exchange_of_like_length(is_start: Bool[ndarray, " words"], rng: np.random.Ge
     sentence = is_start.cumsum() - 1
     place = np.arange(len(is_start)) - starts[sentence]
     relative = place / np.maximum(lengths - 1, 1)[sentence]
-    at: Int[ndarray, " words"] = np.floor(relative * (lengths[other] - 1)[sentence] + 0.5 + ROUNDING).astype(np.int64)
-    return starts[other][sentence] + at
+    at = np.floor(relative * (lengths[other] - 1)[sentence] + 0.5 + ROUNDING).astype(np.int64)
+    replaced_by: Int[ndarray, " words"] = starts[other][sentence] + at
+    return replaced_by
 
 
 def _groups_of_like_length(lengths: Int[ndarray, " sentences"]) -> list[Int[ndarray, " _group"]]:
