@@ -33,7 +33,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.analysis.controls import control_task_tags
-from keyneurons.analysis.resampling import permuted_tags
+from keyneurons.analysis.resampling import exchange_of_like_length, permuted_tags
 from keyneurons.choices import Permuted
 from keyneurons.records import Scores
 from keyneurons.selection.columns import scoring_of
@@ -232,10 +232,13 @@ def may_select(own: Tensor, maxima: Tensor, n: int) -> bool:
 
 def orders_of(text: Text, n: int) -> dict[Permuted, Tensor]:
     """The first permutations of words by each unit; they do not depend on the tags."""
-    words = np.arange(len(text.tags))
+    words, is_start = np.arange(len(text.tags)), np.r_[True, np.diff(text.sentences) > 0]
 
     def order(unit: Permuted, i: int) -> ndarray:
-        return permuted_tags(words, text.sentences, unit, np.random.default_rng([0, i]))
+        rng = np.random.default_rng([0, i])
+        if unit == "like_length":
+            return exchange_of_like_length(is_start, rng)
+        return permuted_tags(words, text.sentences, unit, rng)
 
     return {unit: torch.from_numpy(np.stack([order(unit, i) for i in range(n)])).to(DEVICE) for unit in UNITS}
 

@@ -175,6 +175,8 @@ def test_a_rare_tag_keeps_two_words():
         int((permuted_tags(tags, sentences, "like_length", np.random.default_rng(i)) == 1).sum()) for i in range(50)
     }
     assert min(counts) >= 2
+    unique = np.arange(len(sentences))
+    assert sorted(permuted_tags(unique, sentences, "like_length", np.random.default_rng(0))) == unique.tolist()
 
 
 def test_lengths_of_exchanged_sentences_are_alike():

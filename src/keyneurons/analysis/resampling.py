@@ -57,14 +57,14 @@ def bootstraps(sentence_of_word: Int[ndarray, " words"], n: int, seed: int) -> l
 def permuted_tags(
     tags: Int[ndarray, " words"], sentence_of_word: Int[ndarray, " words"], unit: Permuted, rng: np.random.Generator
 ) -> Int[ndarray, " words"]:
-    """Permute the tags of the words: a null distribution that preserves the count of each tag.
+    """Permute the tags of the words, for a null distribution with as many words of each tag.
 
     ``words`` shuffles all tags. ``within_sentence`` shuffles the tags of each sentence, which
     preserves what neurons know about whole sentences. ``like_length`` exchanges the tag sequences
     of sentences of equal or similar length, which preserves position, length and the order of tags;
     see ``exchange_of_like_length``. A permutation test is exact if the tags are exchangeable in
-    this way. Between unequal lengths the counts of tags change slightly; a draw that leaves a tag
-    fewer than 2 words is repeated.
+    this way. Between unequal lengths the counts of tags change slightly; a tag left with fewer than
+    2 words keeps its own, which makes the test conservative for it.
 
     Returns:
         The tags of the words.
@@ -83,9 +83,10 @@ def permuted_tags(
         permuted = tags[np.lexsort((rng.random(len(tags)), sentence_of_word))]
     else:
         least = np.minimum(np.bincount(tags), 2)
-        permuted = tags[exchange_of_like_length(is_start, rng)]
-        while (np.bincount(permuted, minlength=len(least)) < least).any():
-            permuted = tags[exchange_of_like_length(is_start, rng)]
+        permuted, lost = tags[exchange_of_like_length(is_start, rng)], least < 0
+        while (few := np.bincount(permuted, minlength=len(least)) < least).any():
+            lost |= few
+            permuted[lost[tags]] = tags[lost[tags]]
     return permuted
 
 
