@@ -19,7 +19,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import get_args
 
@@ -28,11 +31,11 @@ import torch
 from common import publish
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
 from keyneurons.analysis.controls import control_task_tags
-from keyneurons.analysis.resampling import permuted_tags
+from keyneurons.analysis.resampling import exchange_of_like_length, permuted_tags
 from keyneurons.choices import Permuted
+from keyneurons.records import Scores
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.mutual_information import MutualInformation
@@ -47,7 +50,7 @@ UNITS: tuple[Permuted, ...] = get_args(Permuted)
 SLOW = 20  # data sets for a method that is not moment-based
 ENOUGH = 40  # data sets where more than half select something
 LIKE = 5  # ranks by length between a sentence and the one whose tags it gets
-SYNTHETIC = 100  # Gaussian neurons
+SYNTHETIC = 50  # Gaussian neurons
 STRONG, WEAK, N_WEAK = 2.0, 0.35, 100  # planted effects in standard deviations; number of weak neurons
 
 
@@ -190,13 +193,19 @@ class Sums:
 def by_fdr(text: Text, *, slow: bool) -> dict[str, Tensor]:
     """Significant neurons by ``threshold.kind=fdr``."""
     driver = text.driver()
+    by_words = replace(driver, sentences=None)
     [moments] = driver.moments(text.tags[None], [VALUE])[VALUE]
-    scores = {
-        f"fdr, {name}": scoring_of(each).scores(driver, text.tags, {VALUE: moments}) for name, each in METHODS.items()
-    }
+
+    def scores(scorer: NeuronScorer, source: Driver) -> Scores:
+        return scoring_of(scorer).scores(source, text.tags, {VALUE: moments})
+
+    p_values = {f"fdr, {name}": scores(each, driver).p_robust for name, each in METHODS.items()}
+    independent = scores(METHODS["correlation"], by_words)
+    p_values["bound for independent words, correlation"] = independent.p_robust
+    p_values["textbook p-values, correlation"] = independent.p_values
     if slow:
-        scores["fdr, mutual_information"] = driver.scores(MutualInformation(), text.tags)
-    return {name: survivors(benjamini_hochberg(each.p_robust), ALPHA) for name, each in scores.items()}
+        p_values["fdr, mutual_information"] = driver.scores(MutualInformation(), text.tags).p_robust
+    return {name: survivors(benjamini_hochberg(p), ALPHA) for name, p in p_values.items() if p is not None}
 
 
 def by_permutation(text: Text, unit: Permuted, orders: Tensor, *, whole: bool = False) -> dict[str, Tensor]:
@@ -223,10 +232,13 @@ def may_select(own: Tensor, maxima: Tensor, n: int) -> bool:
 
 def orders_of(text: Text, n: int) -> dict[Permuted, Tensor]:
     """The first permutations of words by each unit; they do not depend on the tags."""
-    words = np.arange(len(text.tags))
+    words, is_start = np.arange(len(text.tags)), np.r_[True, np.diff(text.sentences) > 0]
 
     def order(unit: Permuted, i: int) -> ndarray:
-        return permuted_tags(words, text.sentences, unit, np.random.default_rng([0, i]))
+        rng = np.random.default_rng([0, i])
+        if unit == "like_length":
+            return exchange_of_like_length(is_start, rng)
+        return permuted_tags(words, text.sentences, unit, rng)
 
     return {unit: torch.from_numpy(np.stack([order(unit, i) for i in range(n)])).to(DEVICE) for unit in UNITS}
 
@@ -267,8 +279,8 @@ def cell(selected: list[Tensor]) -> str:
     return f"{any_selected:.3f} ({by_tag:.3f})"
 
 
-def under_null(null: Null, text: Text, orders: dict[Permuted, Tensor], n: int, name: str) -> dict[str, list[Tensor]]:
-    """Masks of significant neurons in each data set, by threshold."""
+def under_null(name: str, text: Text, orders: dict[Permuted, Tensor], n: int) -> dict[str, str]:
+    """Cells of a null, by threshold."""
     selected: dict[str, list[Tensor]] = {}
 
     def enough(unit: Permuted) -> bool:
@@ -276,13 +288,15 @@ def under_null(null: Null, text: Text, orders: dict[Permuted, Tensor], n: int, n
         any_selected = [sum(bool(mask.any()) for mask in masks) / len(masks) for masks in of_unit]
         return bool(of_unit) and len(of_unit[0]) >= ENOUGH and min(any_selected) > 0.5
 
-    for i, drawn in enumerate(tqdm(data_sets(null, text, n), desc=name, total=n, mininterval=10)):
+    for i, drawn in enumerate(data_sets(NULLS[name], text, n)):
         masks = by_fdr(drawn, slow=i < SLOW)
         for unit, order in orders.items():
             masks |= {} if enough(unit) else by_permutation(drawn, unit, order)
         for threshold, mask in masks.items():
             selected.setdefault(threshold, []).append(mask)
-    return selected
+    cells = {threshold: cell(masks) for threshold, masks in selected.items()}
+    print(name, cells, flush=True)
+    return cells
 
 
 def main() -> None:
@@ -293,7 +307,8 @@ def main() -> None:
     parser.add_argument("--data-sets", type=int, default=200)
     parser.add_argument("--permutations", type=int, default=299)
     parser.add_argument("--sentences", type=int, default=150, help="number of sentences for the nulls")
-    parser.add_argument("--every", type=int, default=16, help="use one in so many neurons for the nulls")
+    parser.add_argument("--every", type=int, default=32, help="use one in so many neurons for the nulls")
+    parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
     text = load(Path(arguments.text)) if arguments.text.endswith(".npz") else prepare(arguments.text, arguments.layer)
     if arguments.save:
@@ -303,10 +318,11 @@ def main() -> None:
     sample = text.sample(arguments.sentences, arguments.every)
     orders = orders_of(sample, arguments.permutations)
     table: dict[str, list[str]] = {}
-    for name, null in NULLS.items():
-        for threshold, masks in under_null(null, sample, orders, arguments.data_sets, name).items():
-            table.setdefault(threshold, []).append(cell(masks))
-        print(name, {threshold: cells[-1] for threshold, cells in table.items()}, flush=True)
+    measure = partial(under_null, text=sample, orders=orders, n=arguments.data_sets)
+    with ProcessPoolExecutor(arguments.processes, get_context("spawn")) as pool:
+        for cells in pool.map(measure, NULLS):
+            for threshold, each in cells.items():
+                table.setdefault(threshold, []).append(each)
     planted = text.with_planted()
     under_true, with_planted = by_fdr(text, slow=True), by_fdr(planted, slow=True)
     for unit, order in orders_of(text, arguments.permutations).items():

@@ -8,6 +8,7 @@ from numpy import ndarray
 
 from keyneurons.choices import Permuted
 
+ROUNDING = 1e-9  # halves round up on every machine
 LEAST_ALIKE = 10  # sentences that exchange their tags: 1 in 10 keeps its own
 
 
@@ -56,14 +57,14 @@ def bootstraps(sentence_of_word: Int[ndarray, " words"], n: int, seed: int) -> l
 def permuted_tags(
     tags: Int[ndarray, " words"], sentence_of_word: Int[ndarray, " words"], unit: Permuted, rng: np.random.Generator
 ) -> Int[ndarray, " words"]:
-    """Permute the tags of the words: a null distribution that preserves the count of each tag.
+    """Permute the tags of the words, for a null distribution with as many words of each tag.
 
     ``words`` shuffles all tags. ``within_sentence`` shuffles the tags of each sentence, which
     preserves what neurons know about whole sentences. ``like_length`` exchanges the tag sequences
-    of sentences of equal or similar length, aligned at both ends, which also preserves position,
-    length and the order of tags; see ``exchange_of_like_length``. Each is a uniform draw from a
-    group of permutations, so that a permutation test is exact if the tags are exchangeable in this
-    way (Hemerik & Goeman 2018, TEST 27:811).
+    of sentences of equal or similar length, which preserves position, length and the order of tags;
+    see ``exchange_of_like_length``. A permutation test is exact if the tags are exchangeable in
+    this way. Between unequal lengths the counts of tags change slightly; a tag left with fewer than
+    2 words keeps its own, which makes the test conservative for it.
 
     Returns:
         The tags of the words.
@@ -75,48 +76,46 @@ def permuted_tags(
     if len(tags) != len(sentence_of_word):
         raise ValueError(f"every word needs a tag, got {len(tags)} tags and {len(sentence_of_word)} words")
     is_start = _sentence_starts(sentence_of_word, at_least=2 if unit == "like_length" else 1)
+    permuted: Int[ndarray, " words"]
     if unit == "words":
-        order = rng.permutation(len(tags))
+        permuted = tags[rng.permutation(len(tags))]
     elif unit == "within_sentence":
-        order = np.lexsort((rng.random(len(tags)), sentence_of_word))
+        permuted = tags[np.lexsort((rng.random(len(tags)), sentence_of_word))]
     else:
-        starts = np.flatnonzero(is_start)
-        order = exchange_of_like_length(starts, np.diff(starts, append=len(tags)), rng)
-    permuted: Int[ndarray, " words"] = tags[order]
+        least = np.minimum(np.bincount(tags), 2)
+        permuted, lost = tags[exchange_of_like_length(is_start, rng)], least < 0
+        while (few := np.bincount(permuted, minlength=len(least)) < least).any():
+            lost |= few
+            permuted[lost[tags]] = tags[lost[tags]]
     return permuted
 
 
-def exchange_of_like_length(
-    starts: Int[ndarray, " sentences"], lengths: Int[ndarray, " sentences"], rng: np.random.Generator
-) -> Int[ndarray, " words"]:
-    """Exchange word sequences between sentences of like length, within groups of at least 10.
+def exchange_of_like_length(is_start: Bool[ndarray, " words"], rng: np.random.Generator) -> Int[ndarray, " words"]:
+    """Exchange sentences of like length, within groups of at least 10.
 
     A group holds all sentences of one length, or of the next longer lengths too until it has
-    ``LEAST_ALIKE``. Within a group, sequences are aligned at both ends: words are numbered
-    alternately from the first and from the last, and those numbered up to the shortest length are
-    exchanged as whole sequences. The remaining words, in the middle of the longer sentences, are
-    exchanged in the same way among these, so that every word is used once; those of a single
-    longest sentence keep their place. Equal lengths exchange whole sentences.
+    ``LEAST_ALIKE``. Words of sentences of unequal length correspond by their relative position, so
+    that the first and the last do: all words of a sentence still come from one other sentence, and
+    words in the middle of the other are left out or repeated.
 
     Args:
-        starts: Position of the first word of each sentence.
-        lengths: Number of words of each sentence.
+        is_start: Whether each word starts a sentence.
         rng: Source of random numbers.
 
     Returns:
         For each word, the position of the word that replaces it.
     """
-    order = np.arange(lengths.sum())
+    starts = np.flatnonzero(is_start)
+    lengths = np.diff(starts, append=len(is_start))
+    other = np.empty_like(starts)
     for group in _groups_of_like_length(lengths):
-        done = 0
-        for length in np.unique(lengths[group]):
-            members = group[lengths[group] >= length]
-            number = np.arange(done, length)
-            first, last = starts[members, None], (starts + lengths - 1)[members, None]
-            words = np.where(number % 2 == 0, first + number // 2, last - number // 2)
-            order[words] = words[rng.permutation(len(members))]
-            done = length
-    return order
+        other[group] = rng.permutation(group)
+    sentence = is_start.cumsum() - 1
+    place = np.arange(len(is_start)) - starts[sentence]
+    relative = place / np.maximum(lengths - 1, 1)[sentence]
+    at = np.floor(relative * (lengths[other] - 1)[sentence] + 0.5 + ROUNDING).astype(np.int64)
+    replaced_by: Int[ndarray, " words"] = starts[other][sentence] + at
+    return replaced_by
 
 
 def _groups_of_like_length(lengths: Int[ndarray, " sentences"]) -> list[Int[ndarray, " _group"]]:
