@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
 
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
@@ -14,7 +15,8 @@ ADVANTAGE = "probe/advantage"
 SELECTIVITY = "probe/selectivity"
 SPECIFICITY = "probe/specificity"
 SPECIAL, BEYOND_FORM, GRAMMAR = "verdict/special", "verdict/beyond_form", "verdict/grammar"
-WORTH = "worth/neurons"
+WORTH, WORTH_REACHED = "worth/neurons", "worth/reached"
+ONE_RANKING = "selection/one_ranking"
 UNION_SIZE = "selection/union_size"
 UNION_SHARE = "selection/union_fraction"
 MEAN_JACCARD = "overlap/mean_jaccard"
@@ -43,9 +45,25 @@ def control_p_value(name: str) -> str:
     return f"control/{name}/p_value"
 
 
+def control_p_adjusted(name: str) -> str:
+    """p-value of a control in one layer after Benjamini-Hochberg over the layers."""
+    return f"control/{name}/p_adjusted"
+
+
 def control_z(name: str) -> str:
     """The difference to a control in standard deviations of its draws."""
     return f"control/{name}/z"
+
+
+def answer_p_value(question: str) -> str:
+    """p-value of a question of the verdict, after Holm's correction over the questions."""
+    return f"{question}_p_value"
+
+
+def at_sizes(metrics: Mapping[str, float], which: Literal["accuracy", "random", "top_variance"]) -> dict[int, float]:
+    """Accuracies at equal union size, by size: of the key neurons or of label-free sets."""
+    prefix = f"equal_size/{which}/"
+    return {int(name.removeprefix(prefix)): metrics[name] for name in sorted(metrics) if name.startswith(prefix)}
 
 
 def low(name: str) -> str:
@@ -87,3 +105,6 @@ RANDOM = control_accuracy("random")
 RANDOM_SPREAD = control_spread("random")
 RANDOM_P_VALUE = control_p_value("random")
 """Metrics of the matched random sets, the control that comparisons of runs use."""
+
+FORM_DIFFERENCE = control_difference("word_form")
+"""Accuracy of the key neurons minus that of a classifier of the word form."""

@@ -94,7 +94,7 @@ def gathered(
     memo: Memo | None = None,
     more: Mapping[str, Control] = MappingProxyType({}),
 ) -> Evidence:
-    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), 1024, 3, 1.0)
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, 1.0)
     controls = {name: control for name, control in CONTROLS.items() if name not in without}
     probing = Probing(Training(settings, trainer, 0), {**controls, **more}, 5, 200, memo or Memo())
     activations, sentences = StoredActivations(arrays, "mlp"), labels.splits["test"].rows // 10

@@ -14,6 +14,7 @@ from keyneurons.pipeline.activations import Activations, read_activations
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import Dataset, LabelledText, load_text
 from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import KeyNeurons, Reselection, Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, Layers, measure_layers, without_first_words
 from keyneurons.pipeline.lesions.plan import LesionStudy
@@ -40,7 +41,7 @@ class Experiment:
     read: ActivationReader
     store: bool
     attribute: AttributionReader | None
-    selection: Selection
+    selection: Selection | GivenSets
     method: str
     probing: Probing
     checks: Checks
@@ -48,6 +49,11 @@ class Experiment:
     layers: LayerChecks
     lesions: LesionStudy | None
     seed: int
+
+    @property
+    def given_sets(self) -> str | None:
+        """Digest of the file of given sets; None if the run selects its key neurons itself."""
+        return self.selection.origin.digest if isinstance(self.selection, GivenSets) else None
 
     def scored_words(self, text: LabelledText, labels: Labels, activations: Activations) -> ScoredWords:
         """The train words with the values that the scorer uses."""
@@ -113,7 +119,9 @@ def run_experiment(experiment: Experiment) -> Result:
 
     def probe(labels: Labels, key_neurons: KeyNeurons) -> Evidence:
         sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
-        reselect = Reselection(run.selection, key_neurons.words, activations)
+        reselect = None
+        if not isinstance(run.selection, GivenSets):
+            reselect = Reselection(run.selection, key_neurons.words, activations)
         return probe_key_neurons(run.probing, Case(labels, activations, key_neurons.sets, sentences, seed, reselect))
 
     key_neurons = select(text.labels)
