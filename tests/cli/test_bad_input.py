@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from user import Command, Place, runs_in
+from user import STREAMED, Command, Place, runs_in
 
 from keyneurons.cli.errors import one_line
 
@@ -112,7 +112,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
         ),
         (
             ["activations.store=false", "reliability.bootstraps=5"],
-            ["control=[random,task,word_type,majority]", "reliability.halves=0, reliability.bootstraps=0"],
+            [STREAMED, "reliability.halves=0, reliability.bootstraps=0"],
         ),
         (["activations.store=false", "selection=l1_probe"], ["only methods that need sums", "l1_probe"]),
         (["selection=lape", "selection.percentile=100.0"], ["selection: percentile must lie between 0 and 100", "100"]),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from models import save_tiny_model
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from user import Command, Place
+from user import STREAMED, Command, Place
 
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import make_batch, plan_batches
@@ -184,7 +184,7 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         told = "\n".join((*disk.remedies, *memory.remedies, *probes.remedies))
         for way in (
             "activations.dtype=float16",
-            "store=false with control=[random,task,word_type,majority], worth.sizes=0, reliability.halves=0",
+            f"store=false with {STREAMED}, worth.sizes=0, reliability.halves=0",
             "model.dtype=bfloat16",
             "model.device=cuda",
         ):
@@ -264,7 +264,7 @@ def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> N
         (["activations.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
         (["topk=3"], ["'topk'", "top_k"]),
         (["selection=probeless", "threshold.kind=fdr"], ["threshold.kind=fdr needs p-values", "Probeless"]),
-        (["activations.store=false"], ["activations.store=false also needs control=[random,task,word_type,majority]"]),
+        (["activations.store=false"], [f"activations.store=false also needs {STREAMED}"]),
     ],
 )
 def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: list[str], told: list[str]) -> None:
