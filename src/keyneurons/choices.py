@@ -9,7 +9,7 @@ Site = Literal["residual", "mlp", "mlp_gate", "attention"]
 Scope = Literal["layer", "model"]
 Sign = Literal["both", "positive", "negative"]
 ThresholdKind = Literal["none", "fdr", "permutation"]
-Permuted = Literal["sentences", "words"]
+Permuted = Literal["words", "within_sentence", "like_length"]
 
 ControlRole = Literal["random", "label_free", "form", "labels"]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Literal, Protocol, runtime_checkable
+
+EqualSize = Literal["accuracy", "random", "top_variance"]
 
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
@@ -44,14 +47,30 @@ def control_p_value(name: str) -> str:
     return f"control/{name}/p_value"
 
 
+def control_p_adjusted(name: str) -> str:
+    """p-value of a control in one layer after Benjamini-Hochberg over the layers."""
+    return f"control/{name}/p_adjusted"
+
+
 def control_z(name: str) -> str:
     """The difference to a control in standard deviations of its draws."""
     return f"control/{name}/z"
 
 
-def equal_size(sets: str, size: int) -> str:
-    """Accuracy of sets of a size: ``accuracy`` (key neurons), ``random`` or ``top_variance``."""
-    return f"equal_size/{sets}/{size}"
+def answer_p_value(question: str) -> str:
+    """p-value of a question of the verdict, after Holm's correction over the questions."""
+    return f"{question}_p_value"
+
+
+def equal_size(which: EqualSize, size: int) -> str:
+    """Accuracy at a size of the grid: of the key neurons (``accuracy``) or of label-free sets."""
+    return f"equal_size/{which}/{size}"
+
+
+def at_sizes(metrics: Mapping[str, float], which: EqualSize) -> dict[int, float]:
+    """Accuracies at equal union size, by size: of the key neurons or of label-free sets."""
+    prefix = f"equal_size/{which}/"
+    return {int(name.removeprefix(prefix)): metrics[name] for name in sorted(metrics) if name.startswith(prefix)}
 
 
 def low(name: str) -> str:
@@ -93,3 +112,6 @@ RANDOM = control_accuracy("random")
 RANDOM_SPREAD = control_spread("random")
 RANDOM_P_VALUE = control_p_value("random")
 """Metrics of the matched random sets, the control that comparisons of runs use."""
+
+FORM_DIFFERENCE = control_difference("word_form")
+"""Accuracy of the key neurons minus that of a classifier of the word form."""

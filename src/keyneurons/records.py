@@ -111,7 +111,7 @@ class Scores:
 
     ``values`` is ``[tags, layers x neurons_per_layer]``. The other tables have the same shape, or
     are None if the method does not provide them: ``p_values`` of the method's own test;
-    ``p_bounds``, upper bounds on p-values that hold for any distribution of activations;
+    ``p_robust``, p-values for thresholds, which allow for outliers and for clustering by sentence;
     ``effects``, sizes of the tested effects, such as Cramer's V.
     """
 
@@ -120,7 +120,7 @@ class Scores:
     neurons_per_layer: int
     values: Float[Tensor, "tags neurons"]
     p_values: Float[Tensor, "tags neurons"] | None = None
-    p_bounds: Float[Tensor, "tags neurons"] | None = None
+    p_robust: Float[Tensor, "tags neurons"] | None = None
     effects: Float[Tensor, "tags neurons"] | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +130,7 @@ class Scores:
                 f"got scores of {self.values.shape[1]} neurons, but {len(self.layers)} layers of "
                 f"{self.neurons_per_layer} have {expected}"
             )
-        for table in (self.p_values, self.p_bounds, self.effects):
+        for table in (self.p_values, self.p_robust, self.effects):
             if table is not None and table.shape != self.values.shape:
                 raise ValueError(f"got p-values or effects {tuple(table.shape)} for scores {tuple(self.values.shape)}")
 
@@ -141,7 +141,7 @@ class KeyNeuron:
 
     ``p_value`` is that of the method's own test. ``p_adjusted`` is corrected for all neurons of all
     layers read: by permutations if they are the threshold, else by Benjamini-Hochberg on
-    distribution-free bounds, or on the p-values if the method has no bounds. ``effect`` is the size
+    the robust p-values. ``effect`` is the size
     of the tested effect, if the method has one.
     """
 

@@ -140,6 +140,7 @@ def test_confounded_neurons_are_distinguished_from_marking_ones():
     assert follows.p_adjusted > 0.05
     assert marks.partial > 0.5
     for record, neuron in ((turns, TURNS), (marks, MARKS), (follows, FOLLOWS)):
+        assert record.with_tag == pytest.approx(plain[neuron])
         oracle = [pearsonr(activations[:, neuron].astype(float), f).statistic for f in features.T]
         assert record.correlations == pytest.approx(oracle, rel=1e-9)
         indicator = (tags == 1).astype(float)
@@ -155,9 +156,29 @@ def test_p_values_are_adjusted_over_all_pairs_of_all_tags():
     oracle = false_discovery_control([p[2, 2], p[0, 2], p[0, 1], p[1, 1], p[1, 0]])
     ours = [record.p_adjusted for tag in ("VERB", "NOUN", "ADJ") for record in result[tag]]
     assert ours == pytest.approx(oracle.tolist(), rel=1e-9)
-    assert [record.vanishes for tag in result for record in result[tag]] == [p > 0.05 for p in ours]
+    records = [record for tag in result for record in result[tag]]
+    assert [record.vanishes for record in records] == [
+        p > 0.05 or record.partial / record.with_tag < 0.5 for p, record in zip(ours, records, strict=True)
+    ]
     strict = confounds_of(sets, narrow, tags, NAMES, features, alpha=1e-300)
     assert all(record.vanishes for tag in strict for record in strict[tag])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_significant_neuron_vanishes_if_too_little_of_its_correlation_is_left(sign):
+    """With 5,000 words a tenth of r is significant, but the rest is due to the confound."""
+    rng = np.random.default_rng(0)
+    tags = rng.integers(2, size=5000)
+    features = (3.0 * tags + rng.standard_normal(5000))[:, None]
+    x = (sign * (features + 0.5 * tags[:, None] + rng.standard_normal((5000, 1)))).astype(np.float32)
+    sets = NeuronSets("mlp", (3,), 1, {"B": (KeyNeuron(3, 0, 1.0),)})
+    share = None
+    for limit in (0.05, 0.5, 0.95):
+        [record] = confounds_of(sets, x, tags, ("A", "B"), features, share=limit)["B"]
+        share = record.partial / record.with_tag
+        assert record.p_adjusted < 1e-6
+        assert record.vanishes == (share < limit)
+    assert 0.05 < share < 0.5
 
 
 def test_no_key_neurons():
@@ -180,6 +201,7 @@ def test_input_is_unchanged():
     ("changes", "message"),
     [
         ({"alpha": 1.0}, "alpha must lie between 0 and 1, got 1.0"),
+        ({"share": 0.0}, "share must lie between 0 and 1, got 0.0"),
         ({"activations": noise(600, 3)}, "got activations of 3 neurons, but the key sets together have 4"),
         ({"tag_names": ("ADJ", "X", "VERB")}, "every tag with key neurons needs a word, got none for NOUN"),
         ({"tags": np.zeros(600, dtype=int)}, "every tag with key neurons needs a word, got none for NOUN"),

@@ -8,7 +8,6 @@ from statistics import fmean
 import numpy as np
 import pytest
 
-from keyneurons.analysis.best_runs import best_runs
 from keyneurons.analysis.consensus import consensus, runs_needed, selected_neurons, tally
 from keyneurons.analysis.set_agreement import set_agreement
 from keyneurons.analysis.stability import expected_jaccard
@@ -160,41 +159,3 @@ class TestConsensus:
     def test_a_share_out_of_range_is_rejected(self, share):
         with pytest.raises(ValueError, match=f"share must lie above 0 and be at most 1, got {share}"):
             consensus(some_runs(), share)
-
-
-class TestBestRuns:
-    METRICS = {
-        "a": {"probe/test_accuracy": 0.9, "probe/dev_accuracy": 0.8, "probe/advantage": 0.10, "probe/selectivity": 0.3,
-              "overlap/mean_jaccard": 0.2, "selection/union_size": 40.0, "control/random/p_value": 0.04,
-              "control/random/test_accuracy_std": 0.03},
-        "b": {"probe/test_accuracy": 0.8, "probe/dev_accuracy": 0.9, "probe/advantage": 0.08, "probe/selectivity": 0.3,
-              "overlap/mean_jaccard": 0.1, "selection/union_size": 10.0, "control/random/p_value": 0.04,
-              "control/random/test_accuracy_std": 0.01},
-        "c": {"probe/test_accuracy": 0.9, "probe/dev_accuracy": 0.7, "probe/advantage": 0.01, "probe/selectivity": 0.1,
-              "overlap/mean_jaccard": 0.0, "selection/union_size": 5.0, "control/random/p_value": 0.6,
-              "control/random/test_accuracy_std": 0.01},
-    }  # fmt: skip
-
-    def test_the_best_run_by_every_criterion(self):
-        best = {each.question: each for each in best_runs(self.METRICS)}
-        assert {question: each.run for question, each in best.items()} == {
-            "accuracy": "c",  # as good as a, with fewer neurons
-            "dev": "b",
-            "advantage": "a",
-            "selectivity": "b",
-            "overlap": "b",  # c overlaps less but does not beat random sets
-            "small_union": "b",  # within a's 0.03 of the largest advantage
-        }
-        assert best["accuracy"].ties == ("a",)
-        assert (best["overlap"].of, best["small_union"].of, best["advantage"].of) == (2, 2, 3)
-        assert best["small_union"].value == 10
-
-    def test_overlap_compares_all_runs_if_none_beats_random_sets(self):
-        runs = {run: {**own, "control/random/p_value": 0.5} for run, own in self.METRICS.items()}
-        [overlap] = [each for each in best_runs(runs) if each.question == "overlap"]
-        assert (overlap.run, overlap.of) == ("c", 3)
-
-    def test_runs_without_a_metric_are_ignored(self):
-        assert best_runs({"a": {}, "b": {"probe/test_accuracy": float("nan")}}) == ()
-        [best] = best_runs({"a": {}, "b": {"probe/test_accuracy": 0.5}})
-        assert (best.run, best.of) == ("b", 1)

@@ -106,7 +106,7 @@ class TestStreams:
 
 def test_within_keeps_the_tags_of_every_sentence():
     tags = np.random.default_rng(1).integers(6, size=len(MANY))
-    permuted = permuted_tags(tags, MANY, True, np.random.default_rng(0))
+    permuted = permuted_tags(tags, MANY, "within_sentence", np.random.default_rng(0))
     assert (permuted != tags).any()
     for words in words_by_sentence(MANY):
         assert sorted(permuted[words]) == sorted(tags[words])
@@ -116,44 +116,87 @@ def test_within_is_uniform():
     tags = np.array([7, 0, 1, 2, 3, 9])
     sentences = np.array([1, 2, 2, 2, 2, 3])
     rng = np.random.default_rng(0)
-    drawn = np.array([permuted_tags(tags, sentences, True, rng) for _ in range(4000)])
+    drawn = np.array([permuted_tags(tags, sentences, "within_sentence", rng) for _ in range(4000)])
     for word in range(1, 5):
         np.testing.assert_allclose(np.bincount(drawn[:, word], minlength=4) / 4000, 0.25, atol=0.03)
     assert len({tuple(row) for row in drawn}) == 24
 
 
-def test_between_concatenates_whole_sequences():
-    """Tags that encode sentence and position come back as whole sentences in some order."""
-    by_sentence = words_by_sentence(SENTENCES)
-    tags = np.arange(15) * 2
-    orders, rng = set(), np.random.default_rng(0)
-    for _ in range(2000):
-        permuted = permuted_tags(tags, SENTENCES, False, rng).tolist()
-        order = sorted(range(5), key=lambda sentence: permuted.index(by_sentence[sentence][0] * 2))
-        assert permuted == [2 * word for sentence in order for word in by_sentence[sentence]]
-        orders.add(tuple(order))
-    assert len(orders) == 120
+def test_words_are_shuffled_over_all_sentences():
+    tags, rng = np.arange(15), np.random.default_rng(0)
+    drawn = np.array([permuted_tags(tags, SENTENCES, "words", rng) for _ in range(3000)])
+    assert (np.sort(drawn, axis=1) == tags).all()
+    np.testing.assert_allclose(np.bincount(drawn[:, 4], minlength=15) / 3000, 1 / 15, atol=0.02)
 
 
-def test_between_keeps_the_order_of_tags_and_within_breaks_it():
-    """Tag 1 always follows tag 0 in the text, also after moving sentences, not after shuffling."""
-    tags = np.tile([0, 1, 2], 200)
-    sentences = np.repeat(np.arange(100), 6)
+def test_equal_lengths_exchange_whole_sentences():
+    """Twelve sentences of 3 words and ten of 5; tags encode sentence and position."""
+    sentences = np.repeat(np.arange(22), np.random.default_rng(1).permutation(np.repeat([3, 5], [12, 10])))
+    lengths, tags, rng = np.bincount(sentences), np.arange(len(sentences)), np.random.default_rng(0)
+    sources = []
+    for _ in range(3000):
+        permuted = permuted_tags(tags, sentences, "like_length", rng)
+        source = np.array([sentences[permuted[words[0]]] for words in words_by_sentence(sentences)])
+        for words, other in zip(words_by_sentence(sentences), source, strict=True):
+            assert permuted[words].tolist() == np.flatnonzero(sentences == other).tolist()
+        assert sorted(source) == list(range(22))
+        sources.append(source)
+    for sentence in (0, 7):
+        share = np.bincount(np.array(sources)[:, sentence], minlength=22) / 3000
+        np.testing.assert_allclose(
+            share, (lengths == lengths[sentence]) / (lengths == lengths[sentence]).sum(), atol=0.03
+        )
 
-    def followed(tags: np.ndarray) -> float:
-        return (tags[1:][tags[:-1] == 0] == 1).mean()
 
+def test_unequal_lengths_are_aligned_at_both_ends():
+    """Ten sentences of 5 words and one of 8: middle words of the longer one have no partner."""
+    sentences = np.repeat(np.arange(11), [5] * 4 + [8] + [5] * 6)
+    by_sentence, rng = words_by_sentence(sentences), np.random.default_rng(0)
+    exchanged = 0
+    for _ in range(100):
+        permuted = permuted_tags(np.arange(58), sentences, "like_length", rng)
+        assert sorted(permuted) == list(range(58))
+        longer = permuted[by_sentence[4]].tolist()
+        assert longer[3:6] == by_sentence[4][3:6]
+        source = by_sentence[sentences[longer[0]]]
+        if source != by_sentence[4]:
+            exchanged += 1
+            assert longer[:3] + longer[6:] == source
+            goes_to = by_sentence[sentences[permuted.tolist().index(by_sentence[4][0])]]
+            assert permuted[goes_to].tolist() == by_sentence[4][:3] + by_sentence[4][6:]
+    assert exchanged > 80
+
+
+def test_lengths_of_exchanged_sentences_are_alike():
+    """Lengths of 10 and more sentences stay apart; rare lengths join the next ones."""
+    lengths = np.repeat([2, 3, 4, 6, 9, 30], [15, 4, 5, 3, 10, 2])
+    sentences = np.repeat(np.arange(39), lengths)
+    length, group = lengths[sentences], {2: 0, 3: 1, 4: 1, 6: 1, 9: 2, 30: 2}
+    drawn = {
+        tuple(pair)
+        for i in range(300)
+        for pair in zip(length, permuted_tags(length, sentences, "like_length", np.random.default_rng(i)), strict=True)
+    }
+    assert drawn == {(one, other) for one in group for other in group if group[one] == group[other]}
+
+
+def test_like_length_keeps_what_depends_on_position_and_length_and_others_do_not():
     rng = np.random.default_rng(0)
-    assert followed(tags) == 1
-    assert followed(permuted_tags(tags, sentences, False, rng)) == 1
-    assert followed(permuted_tags(tags, sentences, True, rng)) < 0.6
+    sentences = np.repeat(np.arange(300), rng.choice([4, 6, 8], 300))
+    is_start = np.r_[True, np.diff(sentences) > 0]
+    tags = np.where(is_start, np.bincount(sentences)[sentences], 0)  # the length, on the first word
+    for unit, kept in (("like_length", True), ("within_sentence", False), ("words", False)):
+        assert (permuted_tags(tags, sentences, unit, rng) == tags).all() == kept
 
 
-@pytest.mark.parametrize("within", [True, False])
-def test_permuted_tags_keep_counts_input_and_seed(within):
+UNITS = ("words", "within_sentence", "like_length")
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_permuted_tags_keep_counts_input_and_seed(unit):
     tags = np.random.default_rng(1).integers(6, size=len(MANY))
     before = tags.copy()
-    one, again, other = (permuted_tags(tags, MANY, within, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    one, again, other = (permuted_tags(tags, MANY, unit, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert (np.bincount(one) == np.bincount(tags)).all()
     assert (one == again).all()
     assert (one != other).any()
@@ -162,8 +205,10 @@ def test_permuted_tags_keep_counts_input_and_seed(within):
 
 def test_permuted_tags_reject_bad_input():
     rng, one = np.random.default_rng(0), np.array([2, 2, 2])
-    assert sorted(permuted_tags(np.array([0, 1, 2]), one, True, rng)) == [0, 1, 2]
+    for unit in ("words", "within_sentence"):
+        assert sorted(permuted_tags(np.array([0, 1, 2]), one, unit, rng)) == [0, 1, 2]
     with pytest.raises(ValueError, match="at least 2 sentences, got 1"):
-        permuted_tags(np.array([0, 1, 2]), one, False, rng)
-    with pytest.raises(ValueError, match="must not descend, got 2 and then 1"):
-        permuted_tags(np.array([0, 1]), np.array([2, 1]), True, rng)
+        permuted_tags(np.array([0, 1, 2]), one, "like_length", rng)
+    for unit in UNITS:
+        with pytest.raises(ValueError, match="must not descend, got 2 and then 1"):
+            permuted_tags(np.array([0, 1]), np.array([2, 1]), unit, rng)

@@ -45,7 +45,7 @@ from keyneurons.cli.errors import one_line
         ("sign=plus", ["sign", "'both', 'positive' or 'negative'"]),
         ("threshold=fdr", ["threshold has", "kind, alpha, permutations, permute", "threshold.kind=fdr"]),
         ("reliability=false", ["reliability has", "halves, bootstraps", "reliability.halves=false"]),
-        ("threshold.permute=tags", ["threshold.permute", "'sentences' or 'words'"]),
+        ("threshold.permute=tags", ["threshold.permute", "'words', 'within_sentence' or 'like_length'"]),
         ("split=words", ["split", "'sentences' or 'unseen_words'"]),
         ("reliability.halves=-1", ["reliability.halves", "greater than or equal to 0"]),
         ("top_k", ["'top_k'", "neither a command (plan, fetch, ", "key=value"]),

@@ -28,6 +28,7 @@ MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
+    ("selection", "from_file"): ["selection.path=key_neurons.json"],
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
 EXPERIMENTS = {

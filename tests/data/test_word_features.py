@@ -23,19 +23,41 @@ ALL = np.arange(10)
 def test_features_are_counted_by_hand():
     dog, the = math.log(3), math.log(2)
     expected = {
-        0: [1, 0, the, 1, 1],
-        1: [1, 1, dog, 0, 0],
-        4: [2, 4, dog, 1, 0],
-        5: [1, 5, 0, 0, 0],
-        7: [1, 1, dog, 0, 0],
-        8: [3, 0, 0, 1, 1],
-        9: [2, 1, 0, 0, 0],
+        0: [1, the, 1, 0, 0, 1, 0, 6, 0, 0],
+        1: [1, dog, 0, 1, 0.2, 0, 0, 6, 0, 0],
+        4: [2, dog, 1, 4, 0.8, 0, 0, 6, 0, 1],
+        5: [1, 0, 0, 5, 1, 0, 1, 6, 0, 0],
+        7: [1, dog, 0, 1, 1, 0, 1, 2, 0, 0],
+        8: [3, 0, 1, 0, 0, 1, 0, 2, 0, 0],
+        9: [2, 0, 0, 1, 1, 0, 1, 2, 0, 0],
     }
     features = word_features(SENTENCES, np.array(list(expected)), TOKENS)
     assert features.dtype == np.float64
     assert features.tolist() == list(expected.values())
     assert features.shape[1] == len(CONFOUNDS)
-    assert CONFOUNDS == ("tokens", "position", "log_frequency", "capitalised", "sentence_initial")
+    assert CONFOUNDS == (
+        "tokens",
+        "log_frequency",
+        "capitalised",
+        "position",
+        "relative_position",
+        "sentence_initial",
+        "sentence_final",
+        "sentence_length",
+        "after_punctuation",
+        "before_punctuation",
+    )
+
+
+def test_neighbouring_punctuation_is_within_the_sentence_and_by_form():
+    texts = (sentence("« Oh , ... $ !? x"), sentence("."), sentence("y — 's"))
+    features = word_features(texts, np.arange(11), np.ones(11, dtype=np.int64))
+    after, before = (features[:, CONFOUNDS.index(f"{side}_punctuation")].tolist() for side in ("after", "before"))
+    assert after == [0, 1, 0, 1, 1, 0, 1, 0, 0, 0, 1]
+    assert before == [0, 1, 1, 0, 1, 0, 0, 0, 1, 0, 0]
+    single = features[7]
+    places = ("relative_position", "sentence_initial", "sentence_final")
+    assert [single[CONFOUNDS.index(name)] for name in places] == [0, 1, 1]
 
 
 def test_words_not_asked_for_still_count_as_occurrences():
@@ -48,8 +70,8 @@ def test_rows_may_stand_in_any_order_and_be_none():
     order = np.array([9, 0, 4])
     whole = word_features(SENTENCES, ALL, TOKENS)
     assert np.array_equal(word_features(SENTENCES, order, TOKENS), whole[order])
-    assert word_features(SENTENCES, ALL[:0], TOKENS).shape == (0, 5)
-    assert word_features((), ALL[:0], TOKENS[:0]).shape == (0, 5)
+    assert word_features(SENTENCES, ALL[:0], TOKENS).shape == (0, len(CONFOUNDS))
+    assert word_features((), ALL[:0], TOKENS[:0]).shape == (0, len(CONFOUNDS))
 
 
 def test_sentences_of_rows_skip_the_empty_one():

@@ -20,14 +20,14 @@ from keyneurons.selection.methods.l1_probe import L1Probe
 from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.rules import Rule
 
-FEW = Selection(Correlation(), Rule(5, "model", threshold="permutation"), 99, "sentences", 2**24, 0)
+FEW = Selection(Correlation(), Rule(5, "model", threshold="permutation"), 99, "like_length", 2**24, 0)
 
 
 def places(sets: NeuronSets) -> dict[str, set[tuple[int, int]]]:
     return {tag: {(n.layer, n.neuron) for n in sets.tags[tag]} for tag in sets}
 
 
-@pytest.mark.parametrize("permute", ["sentences", "words"])
+@pytest.mark.parametrize("permute", ["words", "within_sentence", "like_length"])
 @pytest.mark.parametrize("scorer", [Correlation(), WelchT(), AveragePrecision()], ids=repr)
 def test_the_planted_neuron_of_each_tag_stands_against_permutations(scorer, permute):
     selection = replace(FEW, scorer=scorer, permute=permute)
@@ -56,7 +56,7 @@ def test_the_null_is_that_of_a_direct_loop_and_its_start_does_not_depend_on_its_
     tags, driver = labels.splits["train"].tags, activations.source(labels, "model", 2**24)
     null = permutation_null(FEW, driver, tags, SENTENCES)
     for i in (0, 1, 98):
-        shuffled = permuted_tags(tags, SENTENCES, False, np.random.default_rng([0, i]))
+        shuffled = permuted_tags(tags, SENTENCES, "like_length", np.random.default_rng([0, i]))
         by_hand = driver.scores(Correlation(), shuffled).values.abs().amax(dim=1)
         torch.testing.assert_close(null[i], by_hand)
     few = permutation_null(replace(FEW, permutations=3), driver, tags, SENTENCES)

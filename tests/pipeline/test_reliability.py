@@ -15,7 +15,7 @@ from keyneurons.selection.methods.l1_probe import L1Probe
 from keyneurons.selection.methods.welch_t import WelchT
 from keyneurons.selection.rules import Rule
 
-ONE = Selection(Correlation(), Rule(1, "model"), 99, "sentences", 2**24, 0)
+ONE = Selection(Correlation(), Rule(1, "model"), 99, "like_length", 2**24, 0)
 ALL = Checks(halves=4, bootstraps=4, confounds=False, redundancy=False)
 
 

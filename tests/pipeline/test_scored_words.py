@@ -82,7 +82,8 @@ def test_what_is_kept_and_what_is_not_gives_the_same_scores(read, treebank, labe
     if found.p_values is not None:
         torch.testing.assert_close(found.p_values, expected.p_values)
         assert found.effects is not None
-        assert found.p_bounds is None
+        torch.testing.assert_close(found.p_robust, expected.p_robust)
+        assert (found.p_robust >= found.p_values).all()
 
 
 def test_the_words_drawn_are_balanced_and_keep_their_tags_and_sentences(read, treebank, labels):
@@ -126,7 +127,7 @@ def test_a_planted_neuron_passes_the_filter_and_with_shuffled_tags_none_does(tes
     values[:, 7] += 9
     values[tags == 2, 5] += 9
     names = ("ADJ", "ADV", "NOUN", "VERB")
-    selection = Selection(Frequency(0.05, test_by=test), Rule(10, "layer", threshold="fdr"), 1, "sentences", 2**24, 0)
+    selection = Selection(Frequency(0.05, test_by=test), Rule(10, "layer", threshold="fdr"), 1, "like_length", 2**24, 0)
 
     def found(of_words: np.ndarray) -> dict[str, list[int]]:
         labels = Labels("upos", names, {"train": LabelledWords(np.arange(200), of_words, ("word",) * 200)})

@@ -82,7 +82,7 @@ def test_layers_are_concatenated_and_other_rows_are_ignored(arrays):
     for i, layer in enumerate(LAYERS):
         oracle = np.corrcoef(arrays[layer][ROWS].astype(np.float64).T, TAGS == 2)[-1, :-1]
         np.testing.assert_allclose(scores.values[2, i * WIDTH : (i + 1) * WIDTH], oracle, atol=1e-12)
-    assert (scores.p_bounds >= scores.p_values * 0.99).all()
+    assert (scores.p_robust >= scores.p_values * 0.99).all()
 
 
 def test_methods_by_moments_share_one_read(arrays):
@@ -132,11 +132,15 @@ def test_views_of_one_layer_and_of_all_layers_combine(arrays):
 
 def test_scores_include_the_effects_of_the_method(arrays):
     result = driver(arrays).scores(Frequency(0.1), TAGS)
-    assert (result.effects.shape, result.effects.dtype, result.p_bounds) == ((4, 3 * WIDTH), torch.float64, None)
+    assert (result.effects.shape, result.effects.dtype, result.p_robust is None) == (
+        (4, 3 * WIDTH),
+        torch.float64,
+        False,
+    )
     assert driver(arrays).scores(Bottom(Frequency(0.1)), TAGS).effects is None
     other = driver(arrays).scores(Correlation(), TAGS)
     assert other.effects is None
-    assert other.p_bounds is not None
+    assert other.p_robust is not None
     first = select(result, list("ABCD"), Rule(1, "model")).tags["B"][0]
     assert first.effect == result.effects[1, LAYERS.index(first.layer) * WIDTH + first.neuron].item()
     assert select(other, list("ABCD"), Rule(1, "model")).tags["B"][0].effect is None

@@ -72,7 +72,7 @@ def test_permutations_that_do_not_move_a_tag_tie_despite_rounding():
         driver = Driver({0: values}, np.arange(210), 4, "mlp", "layer")
 
         def tagging(i: int, tags=tags, rng=rng) -> np.ndarray:
-            return permuted_tags(tags, sentences, True, rng)
+            return permuted_tags(tags, sentences, "within_sentence", rng)
 
         null = torch.stack(list(driver.maxima(Correlation(), tagging, 50)))
         p_values = max_statistic_p_values(driver.scores(Correlation(), tags).values, null)

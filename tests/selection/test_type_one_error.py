@@ -18,6 +18,7 @@ from keyneurons.selection.significance import benjamini_hochberg, max_statistic_
 
 DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # the minimum p is 1/100, which is below .05 over four tags
 MOST = int(binom.ppf(0.999, DATA_SETS, ALPHA))  # exceeded once in a thousand runs by a threshold that holds its level
+FEWER = 60
 FREQUENCIES = np.array([0.4, 0.38, 0.2, 0.02])
 NEURONS, HEAVY, SAME_AGAIN = 50, 5, 0.2
 RARE, MARKING = 3, 20  # the rarest tag, and the neuron that marks it when planted
@@ -36,7 +37,18 @@ def text(seed: int) -> Text:
     for word in range(1, n_words):
         if sentences[word] == sentences[word - 1] and rng.random() < SAME_AGAIN:
             tags[word] = tags[word - 1]
-    return values, permuted_tags(tags, sentences, False, rng), sentences
+    return values, tags, sentences
+
+
+def clustered(seed: int) -> Text:
+    """Tags and activations with large sentence effects, of intraclass correlations .25 and .5."""
+    values, _, sentences = text(seed)
+    rng = np.random.default_rng([seed, 1])
+    values += rng.normal(size=(120, NEURONS))[sentences]
+    shares = rng.dirichlet(3 * FREQUENCIES, size=120)[sentences]
+    tags = (rng.random((len(sentences), 1)) > shares.cumsum(axis=1)).sum(axis=1).clip(max=RARE)
+    tags[:4] = range(4)
+    return values, tags, sentences
 
 
 def planted(seed: int) -> Text:
@@ -45,21 +57,20 @@ def planted(seed: int) -> Text:
     return values, tags, sentences
 
 
-def driver_of(values: np.ndarray) -> Driver:
-    return Driver({3: values}, np.arange(len(values)), len(FREQUENCIES), "mlp", "layer")
+def driver_of(values: np.ndarray, sentences: np.ndarray | None = None) -> Driver:
+    return Driver({3: values}, np.arange(len(values)), len(FREQUENCIES), "mlp", "layer", sentences=sentences)
 
 
 def significant(scorer: NeuronScorer, data: Text, threshold: str, seed: int) -> torch.Tensor:
-    """Mask of significant neurons, computed as the pipeline does."""
+    """Mask of significant neurons by fdr or a unit of permutation, as in the pipeline."""
     values, tags, sentences = data
-    driver = driver_of(values)
+    driver = driver_of(values, sentences)
     scores = driver.scores(scorer, tags)
     if threshold == "fdr":
-        p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
-        return survivors(benjamini_hochberg(p_values), ALPHA)
+        return survivors(benjamini_hochberg(scores.p_robust), ALPHA)
 
     def tagging(i: int) -> np.ndarray:
-        return permuted_tags(tags, sentences, False, np.random.default_rng([seed, i]))
+        return permuted_tags(tags, sentences, threshold, np.random.default_rng([seed, i]))
 
     null = torch.stack(list(driver.maxima(scorer, tagging, PERMUTATIONS)))
     return survivors(max_statistic_p_values(scores.values, null), ALPHA)
@@ -70,7 +81,8 @@ CASES = [
     (WelchT(), "fdr"),
     (FTest(), "fdr"),
     (MutualInformation(bins=4), "fdr"),  # about five words of the rarest tag per bin, as the test requires
-    (Correlation(), "permutation"),
+    (Correlation(), "like_length"),
+    (Correlation(), "within_sentence"),
 ]
 
 
@@ -79,6 +91,35 @@ CASES = [
 def test_nothing_is_selected_without_effects(scorer, threshold):
     any_selected = sum(bool(significant(scorer, text(seed), threshold, seed).any()) for seed in range(DATA_SETS))
     assert any_selected <= MOST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("scorer", "threshold"), CASES, ids=str)
+def test_nothing_is_selected_where_tags_and_activations_cluster(scorer, threshold):
+    any_selected = sum(bool(significant(scorer, clustered(seed), threshold, seed).any()) for seed in range(FEWER))
+    assert any_selected <= binom.ppf(0.999, FEWER, ALPHA)
+
+
+@pytest.mark.slow
+def test_words_as_independent_would_not_hold_the_level():
+    """Motivates permutations that keep the tags of a sentence together."""
+    rejected = sum(bool(significant(Correlation(), clustered(seed), "words", seed).any()) for seed in range(30))
+    assert rejected > 15
+
+
+@pytest.mark.slow
+def test_position_is_no_evidence_for_a_tag_by_like_length_alone():
+    """Neurons that encode the first word, and a tag that is frequent there."""
+    rejected = dict.fromkeys(("fdr", "words", "within_sentence", "like_length"), 0)
+    for seed in range(30):
+        values, tags, sentences = text(seed)
+        is_first = np.r_[True, np.diff(sentences) > 0]
+        values[is_first] += 2
+        tags[is_first & (np.random.default_rng(seed).random(len(tags)) < 0.8)] = 0
+        for threshold in rejected:
+            rejected[threshold] += bool(significant(Correlation(), (values, tags, sentences), threshold, seed).any())
+    assert rejected.pop("like_length") <= binom.ppf(0.999, 30, ALPHA)
+    assert min(rejected.values()) > 25
 
 
 @pytest.mark.slow

@@ -255,5 +255,6 @@ def test_the_ui_gets_a_view_of_ours_and_an_old_one_is_replaced(store: Store) -> 
     assert store.prepare_view() == found.experiment_id
     state = json.loads(client.get_experiment(found.experiment_id).tags[VIEW_TAG])
     assert state["selectedColumns"][:2] == ["params.`choice.selection`", "params.`site`"]
+    assert state["orderByKey"] == "metrics.`worth/neurons`"
     assert len({chart["uuid"] for chart in state["compareRunCharts"]}) == 4
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == {state["compareRunSections"][0]["uuid"]}

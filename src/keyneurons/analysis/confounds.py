@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +18,15 @@ EXPLAINED = 1e-10  # share of variance below which regression residuals are roun
 class Confounded:
     """Correlations of a key neuron with confounds, and its partial correlation with its tag.
 
-    ``correlations`` is with each confound in the given order. ``partial`` is the correlation with
-    the tag controlling for the confounds, ``p_adjusted`` its p-value (Benjamini-Hochberg over all
-    key neurons of all tags). ``vanishes`` says that the neuron no longer marks its tag: the p-value
-    exceeds alpha, or the sign has changed.
+    ``correlations`` is with each confound in the given order, ``with_tag`` the correlation with the
+    tag. ``partial`` is the latter controlling for the confounds, ``p_adjusted`` its p-value
+    (Benjamini-Hochberg over all key neurons of all tags). ``vanishes`` says that the confounds
+    explain most of the correlation: less than a given share of it is left, its sign has changed, or
+    the p-value exceeds alpha.
     """
 
     correlations: tuple[float, ...]
+    with_tag: float
     partial: float
     p_adjusted: float
     vanishes: bool
@@ -92,6 +94,7 @@ def confounds_of(
     tags: Int[ndarray, " words"],
     tag_names: Sequence[str],
     features: Num[ndarray, "words confounds"],
+    share: float = 0.5,
     alpha: float = 0.05,
 ) -> dict[str, tuple[Confounded, ...]]:
     """Control for the confounds in every key neuron of every tag.
@@ -102,6 +105,7 @@ def confounds_of(
         tags: The tag index of each word.
         tag_names: The name of each tag index.
         features: The confounds of each word.
+        share: Share of the correlation that must be left, else it vanishes.
         alpha: Significance level of the partial correlations.
 
     Returns:
@@ -109,9 +113,9 @@ def confounds_of(
 
     Raises:
         ValueError: If the columns are not those of the union, a tag with key neurons has no words,
-            alpha is not between 0 and 1, or there are too few words for the confounds.
+            share or alpha is not between 0 and 1, or there are too few words for the confounds.
     """
-    _check(sets, activations.shape[1], tags, tag_names, alpha)
+    _check(sets, activations.shape[1], tags, tag_names, {"share": share, "alpha": alpha})
     chosen = [tag for tag in sets if sets.tags[tag]]
     if not chosen:
         return {tag: () for tag in sets}
@@ -124,9 +128,10 @@ def confounds_of(
     records = iter([
         Confounded(
             correlations=tuple(with_features[pair[0]].tolist()),
+            with_tag=float(with_tags[pair]),
             partial=float(partial[pair]),
             p_adjusted=p,
-            vanishes=p > alpha or bool(partial[pair] * with_tags[pair] < 0),
+            vanishes=p > alpha or bool(partial[pair] * np.sign(with_tags[pair]) < share * abs(with_tags[pair])),
         )
         for pair, p in zip(pairs, adjusted, strict=True)
     ])
@@ -159,10 +164,15 @@ def _benjamini_hochberg(p_values: Float[ndarray, " pairs"]) -> list[float]:
 
 
 def _check(
-    sets: NeuronSets, n_columns: int, tags: Int[ndarray, " words"], tag_names: Sequence[str], alpha: float
+    sets: NeuronSets,
+    n_columns: int,
+    tags: Int[ndarray, " words"],
+    tag_names: Sequence[str],
+    shares: Mapping[str, float],
 ) -> None:
-    if not 0 < alpha < 1:
-        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}")
+    for name, value in shares.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {value}")
     if n_columns != (size := len(sets.union())):
         raise ValueError(f"got activations of {n_columns} neurons, but the key sets together have {size}")
     present = {tag_names[number] for number in np.unique(tags).tolist()}

@@ -6,6 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Int
 from numpy import ndarray
 
+from keyneurons.choices import Permuted
+
+LEAST_ALIKE = 10  # sentences that exchange their tags: 1 in 10 keeps its own
+
 
 def split_halves(
     sentence_of_word: Int[ndarray, " words"], n: int, seed: int
@@ -50,15 +54,16 @@ def bootstraps(sentence_of_word: Int[ndarray, " words"], n: int, seed: int) -> l
 
 
 def permuted_tags(
-    tags: Int[ndarray, " words"], sentence_of_word: Int[ndarray, " words"], within: bool, rng: np.random.Generator
+    tags: Int[ndarray, " words"], sentence_of_word: Int[ndarray, " words"], unit: Permuted, rng: np.random.Generator
 ) -> Int[ndarray, " words"]:
     """Permute the tags of the words: a null distribution that preserves the count of each tag.
 
-    ``within`` shuffles the tags among the words of each sentence. This preserves the tags of every
-    sentence, and thus sentence-level information in neurons, but not their order. Otherwise the tag
-    sequences of the sentences are concatenated in random order and assigned to the words. This
-    preserves the order within sequences, and thus the dependence of neighbours, but not the
-    alignment with sentences.
+    ``words`` shuffles all tags. ``within_sentence`` shuffles the tags of each sentence, which
+    preserves what neurons know about whole sentences. ``like_length`` exchanges the tag sequences
+    of sentences of equal or similar length, aligned at both ends, which also preserves position,
+    length and the order of tags; see ``exchange_of_like_length``. Each is a uniform draw from a
+    group of permutations, so that a permutation test is exact if the tags are exchangeable in this
+    way (Hemerik & Goeman 2018, TEST 27:811).
 
     Returns:
         The tags of the words.
@@ -69,13 +74,63 @@ def permuted_tags(
     """
     if len(tags) != len(sentence_of_word):
         raise ValueError(f"every word needs a tag, got {len(tags)} tags and {len(sentence_of_word)} words")
-    is_start = _sentence_starts(sentence_of_word, at_least=1 if within else 2)
-    if within:
+    is_start = _sentence_starts(sentence_of_word, at_least=2 if unit == "like_length" else 1)
+    if unit == "words":
+        order = rng.permutation(len(tags))
+    elif unit == "within_sentence":
         order = np.lexsort((rng.random(len(tags)), sentence_of_word))
     else:
-        order = _words_of(rng.permutation(int(is_start.sum())), is_start)
+        starts = np.flatnonzero(is_start)
+        order = exchange_of_like_length(starts, np.diff(starts, append=len(tags)), rng)
     permuted: Int[ndarray, " words"] = tags[order]
     return permuted
+
+
+def exchange_of_like_length(
+    starts: Int[ndarray, " sentences"], lengths: Int[ndarray, " sentences"], rng: np.random.Generator
+) -> Int[ndarray, " words"]:
+    """Exchange word sequences between sentences of like length, within groups of at least 10.
+
+    A group holds all sentences of one length, or of the next longer lengths too until it has
+    ``LEAST_ALIKE``. Within a group, sequences are aligned at both ends: words are numbered
+    alternately from the first and from the last, and those numbered up to the shortest length are
+    exchanged as whole sequences. The remaining words, in the middle of the longer sentences, are
+    exchanged in the same way among these, so that every word is used once; those of a single
+    longest sentence keep their place. Equal lengths exchange whole sentences.
+
+    Args:
+        starts: Position of the first word of each sentence.
+        lengths: Number of words of each sentence.
+        rng: Source of random numbers.
+
+    Returns:
+        For each word, the position of the word that replaces it.
+    """
+    order = np.arange(lengths.sum())
+    for group in _groups_of_like_length(lengths):
+        done = 0
+        for length in np.unique(lengths[group]):
+            members = group[lengths[group] >= length]
+            number = np.arange(done, length)
+            first, last = starts[members, None], (starts + lengths - 1)[members, None]
+            words = np.where(number % 2 == 0, first + number // 2, last - number // 2)
+            order[words] = words[rng.permutation(len(members))]
+            done = length
+    return order
+
+
+def _groups_of_like_length(lengths: Int[ndarray, " sentences"]) -> list[Int[ndarray, " _group"]]:
+    """Sentences by length: as few lengths per group as give it ``LEAST_ALIKE`` sentences."""
+    by_length = np.argsort(lengths, kind="stable")
+    groups: list[Int[ndarray, " _group"]] = [by_length[:0]]
+    for equal in np.split(by_length, np.flatnonzero(np.diff(lengths[by_length])) + 1):
+        if len(groups[-1]) < LEAST_ALIKE:
+            groups[-1] = np.concatenate([groups[-1], equal])
+        else:
+            groups.append(equal)
+    if len(groups) > 1 and len(groups[-1]) < LEAST_ALIKE:
+        groups[-2:] = [np.concatenate(groups[-2:])]
+    return groups
 
 
 def _sentence_starts(sentence_of_word: Int[ndarray, " words"], at_least: int) -> Bool[ndarray, " words"]:

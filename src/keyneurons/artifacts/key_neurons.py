@@ -51,9 +51,20 @@ class Neuron(Strict):
     p_adjusted: Probability | None = None
     effect: float | None = None
     confounds: Mapping[str, float] | None = None
+    correlation: float | None = None
     partial: float | None = None
     partial_p_adjusted: Probability | None = None
     vanishes: bool | None = None
+
+
+class Source(Strict):
+    """The selection of given sets: its method, dataset and tag column, and digests of the sets."""
+
+    method: Text
+    dataset: Text
+    tag_column: Text
+    digest: Text
+    neuron_sets: Text
 
 
 class KeyNeurons(Strict):
@@ -71,6 +82,7 @@ class KeyNeurons(Strict):
     scored_at: str | None = None
     attribution: Mapping[str, Any] | None = None
     consensus: Mapping[str, Any] | None = None
+    source: Source | None = None
     top_k: PositiveInt | None = None
     scope: Scope | None = None
     sign: Sign | None = None
@@ -178,6 +190,7 @@ def sets_in(file: Mapping[str, Any]) -> tuple[Binding, NeuronSets]:
 def _confounded(check: Confounded) -> dict[str, Any]:
     return {
         "confounds": dict(zip(CONFOUNDS, check.correlations, strict=True)),
+        "correlation": check.with_tag,
         "partial": check.partial,
         "partial_p_adjusted": check.p_adjusted,
         "vanishes": check.vanishes,

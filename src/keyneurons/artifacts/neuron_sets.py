@@ -27,13 +27,36 @@ def read_neuron_sets(path: Path, read: ActivationReader, tag_column: str) -> Neu
             has neurons of layers that are not read.
     """
     bound, sets = sets_in(read_key_neurons(path))
-    own = Binding.of(read, tag_column)
-    for name in (field.name for field in fields(Binding)):
-        if (theirs := getattr(bound, name)) != (value := getattr(own, name)):
-            raise ValueError(f"{path} is bound to {name} {theirs}, this run has {value}")
+    _check_bound(path, bound, Binding.of(read, tag_column))
     layers = {neuron.layer for neurons in sets.tags.values() for neuron in neurons}
     if missing := sorted(layers - set(read.layers)):
         raise ValueError(
             f"{path} has neurons of layer {missing[0]}, which this run does not read; use layer={sorted(layers)}"
         )
-    return NeuronSets(read.site, read.layers, own.neurons_per_layer, sets.tags)
+    return NeuronSets(read.site, read.layers, sets.neurons_per_layer, sets.tags)
+
+
+def read_given_sets(path: Path, read: ActivationReader) -> NeuronSets:
+    """Read the sets of a ``key_neurons.json`` of any tag column as the key neurons of this run.
+
+    Raises:
+        ValueError: the file is invalid, or belongs to another model, tokenizer, site or layers.
+    """
+    bound, sets = sets_in(read_key_neurons(path))
+    _check_bound(path, bound, Binding.of(read, bound.tag_column))
+    if sets.layers != read.layers:
+        raise ValueError(
+            f"{path} has key neurons of {_layer_override(sets.layers)}, this run reads "
+            f"{_layer_override(read.layers)}; add {_layer_override(sets.layers)}"
+        )
+    return sets
+
+
+def _layer_override(layers: tuple[int, ...]) -> str:
+    return f"layer={layers[0]}" if len(layers) == 1 else f"layer=[{','.join(map(str, layers))}]"
+
+
+def _check_bound(path: Path, bound: Binding, own: Binding) -> None:
+    for name in (field.name for field in fields(Binding)):
+        if (theirs := getattr(bound, name)) != (value := getattr(own, name)):
+            raise ValueError(f"{path} is bound to {name} {theirs}, this run has {value}")

@@ -20,6 +20,7 @@ from keyneurons.artifacts.scores import SCORES_FILE, write_scores
 from keyneurons.artifacts.tables import write_matrix
 from keyneurons.digests import json_digest
 from keyneurons.pipeline.experiment import Experiment, Result
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.layers import layer_metrics
 from keyneurons.records import NeuronSets
 
@@ -39,7 +40,8 @@ def write_run_files(result: Result, folder: Path) -> None:
     if result.reliability.redundancy is not None:
         write_redundancy(folder / REDUNDANCY_FILE, result.reliability.redundancy, sets)
     write_metrics(folder, result.metrics)
-    write_scores(folder / SCORES_FILE, result.key_neurons.scores, names, method)
+    if result.key_neurons.scores is not None:
+        write_scores(folder / SCORES_FILE, result.key_neurons.scores, names, method)
     if curves := _curves(result):
         write_curves(folder, curves)
     for read_at, layers in result.layers.read_at.items():
@@ -67,6 +69,9 @@ def write_run_sets(
         confounds: correlations of each key neuron with surface features, if computed.
     """
     settings: dict[str, Any] = {**asdict(experiment.selection.rule), "seed": experiment.seed}
+    if isinstance(experiment.selection, GivenSets):
+        origin = asdict(experiment.selection.origin)
+        settings["source"] = {name: value for name, value in origin.items() if name != "name"}
     if experiment.attribute is not None:
         method = experiment.attribute.method
         attribution = {"kind": type(method).__name__, **asdict(method)}

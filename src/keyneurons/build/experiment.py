@@ -6,7 +6,7 @@ from keyneurons.build.dataset import build_dataset
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.probing import build_probing
 from keyneurons.build.reader import build_reader, check_layers, check_model
-from keyneurons.build.selection import build_attribution, build_method, build_selection
+from keyneurons.build.selection import build_attribution, build_method, build_selection, check_selection
 from keyneurons.config import schema
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment
@@ -32,7 +32,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         FileNotFoundError: the model's files are missing and cannot be fetched.
     """
     method = build_method(config, option)
-    selection = build_selection(config, method, memo)
+    check_selection(config, method)
     probing = build_probing(config)
     read = build_reader(config)  # may convert or fetch a model, so after what is cheap to check
     check_model(config, read)
@@ -43,7 +43,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         read=read,
         store=config.activations.store,
         attribute=build_attribution(config, method, read),
-        selection=selection,
+        selection=build_selection(config, method, read, memo),
         method=method.name,
         checks=Checks(**dict(config.reliability)),
         probing=probing,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
-from keyneurons.build.tracking import build_store
+from keyneurons.build.neuron_sets import key_neurons_file
 from keyneurons.config import schema
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
 from keyneurons.lesion.generation import Generation, read_prompts
@@ -47,9 +46,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         generation = Generation(texts, new_tokens, temperature, config.seed)
     sets = None
     if (neurons := options.pop("neurons")) is not None:
-        path = Path(neurons).expanduser()
-        file = path if path.is_file() else build_store(config.tracking).artifact(str(neurons), KEY_NEURONS_FILE)
-        sets = read_neuron_sets(file, read, config.dataset.tag_column)
+        sets = read_neuron_sets(key_neurons_file(neurons, config.tracking), read, config.dataset.tag_column)
     tokens = config.activations.batch_tokens
     return LesionStudy(
         mode,

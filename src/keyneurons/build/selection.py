@@ -1,4 +1,4 @@
-"""The selection method of a configuration, on activations or on attributions."""
+"""The selection of a configuration: by activations, by attributions, or given sets."""
 
 from __future__ import annotations
 
@@ -9,29 +9,43 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.build.components import instantiate_component
+from keyneurons.build.neuron_sets import build_given_sets
 from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
 from keyneurons.config.overrides import options_of
 from keyneurons.memo import Memo
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.interface import Traits
+from keyneurons.selection.methods.from_file import FromFile
 from keyneurons.selection.rules import Rule
 from keyneurons.selection.scorer import NeuronScorer
 
 
 @dataclass(frozen=True)
 class Method:
-    """A selection method: name, scorer, and attribution if it does not score activations."""
+    """A selection method by name: a scorer of activations or attributions, or given sets."""
 
     name: str
-    scorer: NeuronScorer
-    attribution: Attribution | None
+    component: NeuronScorer | Attribution | FromFile
 
     @property
-    def traits(self) -> Traits:
-        """Requirements and abilities of the scorer."""
-        return scoring_of(self.scorer).traits
+    def attribution(self) -> Attribution | None:
+        """The attribution to score; None if the method does not score attributions."""
+        return self.component if isinstance(self.component, Attribution) else None
+
+    @property
+    def scorer(self) -> NeuronScorer | None:
+        """The scorer; None for given sets."""
+        if isinstance(self.component, FromFile):
+            return None
+        return self.component.scorer if isinstance(self.component, Attribution) else self.component
+
+    @property
+    def traits(self) -> Traits | None:
+        """Requirements and abilities of the scorer; None for given sets."""
+        return None if self.scorer is None else scoring_of(self.scorer).traits
 
 
 def build_method(config: schema.Config, option: str) -> Method:
@@ -42,43 +56,90 @@ def build_method(config: schema.Config, option: str) -> Method:
     """
     component, target = instantiate_component("selection", config.selection), config.selection.target
     name = target if option in options_of("selection") and not target.startswith("keyneurons.") else option
-    if isinstance(component, Attribution):
-        return Method(name, component.scorer, component)
-    if not callable(component):
+    if not isinstance(component, Attribution | FromFile) and not callable(component):
         raise ValueError(
             f"selection._target_={target} must make a callable (values, tags, n_tags) -> scores, "
             f"got {type(component).__name__}; a function needs +selection._partial_=true"
         )
-    return Method(name, component, None)
+    return Method(name, component)
 
 
-def build_selection(config: schema.Config, method: Method, memo: Memo | None = None) -> Selection:
-    """The selection of key neurons; ``memo`` caches scores, None makes a new one.
+def build_selection(
+    config: schema.Config, method: Method, read: ActivationReader, memo: Memo | None = None
+) -> Selection | GivenSets:
+    """The selection of key neurons, or the given sets; call ``check_selection`` first.
+
+    Args:
+        config: the validated configuration.
+        method: the selection method.
+        read: the reader of the run's activations, which given sets must fit.
+        memo: cache of scores shared by the runs of a process; None makes a new one.
+    """
+    if isinstance(method.component, FromFile):
+        return build_given_sets(method.component.path, config, read)
+    assert method.scorer is not None
+    threshold = config.threshold
+    rule = Rule(config.top_k, config.scope, config.sign, threshold.kind, threshold.alpha, config.mass)
+    memory = config.activations.memory_mb * 2**20
+    memo = Memo() if memo is None else memo
+    return Selection(method.scorer, rule, threshold.permutations, threshold.permute, memory, config.seed, memo)
+
+
+def check_selection(config: schema.Config, method: Method) -> None:
+    """Check the selection without the model.
 
     Raises:
-        ValueError: the method does not support the threshold, or streaming without a store.
+        ValueError: the method does not support the rule, the threshold, or streaming without a
+            store.
     """
-    traits, threshold = method.traits, config.threshold
+    if method.traits is None:
+        _check_given(config)
+    else:
+        _check_threshold(config.threshold, method.name, method.traits)
+    if not config.activations.store:
+        _check_streaming(config, method)
+
+
+def _check_given(config: schema.Config) -> None:
+    """Check that nothing needs scores, which given sets lack.
+
+    Raises:
+        ValueError: the rule or the controls of lesions need scores.
+    """
+    needed = {
+        "threshold.kind=none": config.threshold.kind == "none",
+        "sign=both": config.sign == "both",
+        "mass=null": config.mass is None,
+    }
+    if missing := [override for override, is_set in needed.items() if not is_set]:
+        raise ValueError(f"selection=from_file takes the sets as they are, cut to top_k; it needs {', '.join(missing)}")
+    if config.lesion is not None and "lowest" in config.lesion.families:
+        others = ",".join(family for family in config.lesion.families if family != "lowest") or "random"
+        raise ValueError(
+            f"lesion.families: lowest needs the scores of all neurons, which selection=from_file lacks; "
+            f"use lesion.families=[{others}]"
+        )
+
+
+def _check_threshold(threshold: schema.Threshold, name: str, traits: Traits) -> None:
+    """Check that a method supports a threshold.
+
+    Raises:
+        ValueError: it does not.
+    """
     if threshold.kind == "permutation" and not traits.permutable:
         raise ValueError(
-            f"threshold.kind=permutation does not suit selection={method.name}, which has its own test; "
-            "use threshold.kind=fdr"
+            f"threshold.kind=permutation does not suit selection={name}, which has its own test; use threshold.kind=fdr"
         )
     if threshold.kind == "fdr" and not traits.tested:
         raise ValueError(
-            f"threshold.kind=fdr needs p-values, which selection={method.name} lacks; use threshold.kind=permutation"
+            f"threshold.kind=fdr needs p-values, which selection={name} lacks; use threshold.kind=permutation"
         )
     if threshold.kind == "permutation" and threshold.permutations < (least := math.ceil(1 / threshold.alpha) - 1):
         raise ValueError(
             f"threshold.permutations must be at least {least} for threshold.alpha={threshold.alpha}, "
             f"got {threshold.permutations}"
         )
-    if not config.activations.store:
-        _check_streaming(config, method)
-    rule = Rule(config.top_k, config.scope, config.sign, threshold.kind, threshold.alpha, config.mass)
-    memory = config.activations.memory_mb * 2**20
-    memo = Memo() if memo is None else memo
-    return Selection(method.scorer, rule, threshold.permutations, threshold.permute, memory, config.seed, memo)
 
 
 def _check_streaming(config: schema.Config, method: Method) -> None:
@@ -87,15 +148,15 @@ def _check_streaming(config: schema.Config, method: Method) -> None:
     Raises:
         ValueError: the method or another option needs them.
     """
-    if not method.traits.views:
+    if method.traits is not None and not method.traits.views:
         raise ValueError(f"activations.store=false supports only methods that need sums, got selection={method.name}")
     few = [name for name, control in build_controls(config).items() if not reads_all(control)]
     needed = {
         "threshold.kind=fdr or none": config.threshold.kind != "permutation",
         f"control=[{','.join(few)}]": len(few) == len(config.control),
         "worth.sizes=0": config.worth.sizes == 0,
-        "reliability.halves=0": config.reliability.halves == 0,
-        "reliability.bootstraps=0": config.reliability.bootstraps == 0,
+        "reliability.halves=0": method.traits is None or config.reliability.halves == 0,
+        "reliability.bootstraps=0": method.traits is None or config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,
     }
     if missing := [override for override, is_set in needed.items() if not is_set]:

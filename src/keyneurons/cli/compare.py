@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.text import Text
 
+from keyneurons.atomic_files import write_text
 from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.report.comparison.console import show_comparison
+from keyneurons.report.comparison.pair import write_pair
+from keyneurons.report.comparison.pair_page import pair_page
+from keyneurons.report.comparison.pair_tables import show_pair
 from keyneurons.runs.finished import find_runs
+from keyneurons.runs.pair import compare_pair
 from keyneurons.sweeps.comparison import compare_runs, log_comparison, source_of, write_comparison
 from keyneurons.terminal import terminal
 
 WHICH = ("sweep", "experiment", "filter")
+FORMS = "RUN RUN (run ids, folders or key_neurons.json files) or one of sweep=ID, experiment=NAME and filter=..."
 
 
 def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
-    """Compare the runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...``.
+    """Compare two runs, or all runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...``.
 
     The results are written to a folder; those of a sweep are also logged to its parent run.
 
@@ -27,6 +34,9 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
             consensus) and overrides of ``tracking``.
         compose: returns the validated configuration with some overrides.
     """
+    if named := [each for each in overrides if "=" not in each or Path(each).exists()]:
+        _compare_two(named, [each for each in overrides if each not in named], compose)
+        return
     which, value, share, rest = parse_overrides(overrides)
     store = build_store(compose(rest).tracking)
     runs = find_runs(store, **{which: value})
@@ -43,6 +53,25 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     console.print(Text(f"Open {page} in a browser"), soft_wrap=True)
 
 
+def _compare_two(named: Sequence[str], rest: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
+    """Compare two runs by name and write the results to a folder.
+
+    Raises:
+        ValueError: there are not two names, or an override is not of ``tracking``.
+    """
+    if len(named) != 2 or not all(each.strip() for each in named):
+        raise ValueError(f"compare takes {FORMS}, got {len(named)} run{'' if len(named) == 1 else 's'}")
+    if other := [override for override in rest if not override.startswith("tracking")]:
+        raise ValueError(f"compare RUN RUN takes only tracking.uri=, got {other[0]}")
+    pair, folder = compare_pair(named, build_store(compose(rest).tracking)), output_folder("compare")
+    write_pair(pair, folder)
+    write_text(folder / "report.html", pair_page(pair))
+    console = terminal()
+    show_pair(pair, console)
+    console.print(Text(f"Results are in {folder}"), soft_wrap=True)
+    console.print(Text(f"Open {folder / 'report.html'} in a browser"), soft_wrap=True)
+
+
 def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, list[str]]:
     """Key and value of the runs to compare, the share of a consensus, and all other overrides.
 
@@ -55,10 +84,7 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, l
     pairs = [override.partition("=") for override in overrides]
     which = [(name, value) for name, _, value in pairs if name in WHICH]
     if len(which) != 1:
-        raise ValueError(
-            f"compare takes one of sweep=ID, experiment=NAME and filter=..., "
-            f"got {', '.join(name for name, _ in which) or 'none'}"
-        )
+        raise ValueError(f"compare takes {FORMS}, got {', '.join(name for name, _ in which) or 'none'}")
     shares = [value for name, _, value in pairs if name == "share"]
     try:
         share = float(shares[-1]) if shares else None

@@ -18,6 +18,8 @@ from keyneurons.report.neuron.page import InspectedNeuron, Inspection, KeyOf, pa
 from keyneurons.runs.reload import Rebuilt, kept_scores, rebuild
 
 MOST_NEURONS = 10
+CHECKED = "p_value", "p_adjusted", "correlation", "partial", "vanishes"
+"""Fields of a key neuron in its file, in the order of ``KeyOf``."""
 UNSAFE = re.compile(r"[^\w.-]")
 
 
@@ -130,7 +132,7 @@ def _inspect(
 def _key_of(key: Mapping[str, Any], layer: int, number: int) -> tuple[KeyOf, ...]:
     """The tags of which a neuron is a key neuron, by rank."""
     places = [
-        KeyOf(tag, rank, len(own), each["score"], *map(each.get, ("p_value", "p_adjusted", "vanishes")))
+        KeyOf(tag, rank, len(own), each["score"], *map(each.get, CHECKED))
         for tag, own in key["tags"].items()
         for rank, each in enumerate(own, start=1)
         if (each["layer"], each["neuron"]) == (layer, number)

@@ -38,15 +38,24 @@ def content_digest(path: Path) -> str:
     return str(path)
 
 
-def fingerprint(config: Config, model: str, content: Content = content_digest) -> str:
+def fingerprint(config: Config, model: str, content: Content = content_digest, given_sets: str | None = None) -> str:
     """Compute the digest of all inputs that determine the results of a run.
 
     The inputs are the configuration, the content of the files named in it and the model's identity.
     A value of type ``Path``, or an argument of a component (selection, optimizer, trainer) that
     names an existing file, is replaced by the digest of its content, so the location of a file is
     irrelevant. The version of the code is not included.
+
+    Args:
+        config: The configuration.
+        model: The model's identity.
+        content: Computes the digest of a file or folder.
+        given_sets: The digest of the neuron sets at ``selection.path``, which may be a run id.
     """
-    return json_digest({"config": _plain(config, EXCLUDED, content), "model": model, "tagger": _tagger(config)})[:16]
+    plain = _plain(config, EXCLUDED, content)
+    if given_sets is not None:
+        plain["selection"]["path"] = given_sets
+    return json_digest({"config": plain, "model": model, "tagger": _tagger(config)})[:16]
 
 
 def activation_fingerprint(config: Config, model: str, content: Content = content_digest) -> str:

@@ -119,6 +119,7 @@ class Reliability(Section):
     halves: NonNegativeInt
     bootstraps: NonNegativeInt
     confounds: bool
+    confound_share: Share
     redundancy: bool
 
 

@@ -27,8 +27,13 @@ Features = dict[Split, Float[Tensor, "_words columns"]]
 class Scorable(Protocol):
     """Values of neurons that a scorer can use."""
 
-    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Source:
-        """The values of the train words as input of a scorer, within a memory budget."""
+    def source(
+        self, labels: Labels, scope: Scope, budget_bytes: int, sentences: Int[ndarray, " words"] | None = None
+    ) -> Source:
+        """The values of the train words as input of a scorer, within a memory budget.
+
+        ``sentences`` are the sentences of the words; None treats words as independent.
+        """
         ...
 
 
@@ -93,10 +98,12 @@ class StoredActivations:
         """The object itself."""
         return self
 
-    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Driver:
+    def source(
+        self, labels: Labels, scope: Scope, budget_bytes: int, sentences: Int[ndarray, " words"] | None = None
+    ) -> Driver:
         """The values of the train words as input of a scorer."""
-        rows = labels.splits["train"].rows
-        return Driver(self.arrays["train"], rows, len(labels.names), self.site, scope, self.device, budget_bytes)
+        arrays, rows, n_tags = self.arrays["train"], labels.splits["train"].rows, len(labels.names)
+        return Driver(arrays, rows, n_tags, self.site, scope, self.device, budget_bytes, sentences)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""
@@ -130,7 +137,9 @@ class StreamedActivations:
         """
         raise ValueError("this analysis needs stored activations: activations.store=true")
 
-    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
+    def source(
+        self, labels: Labels, scope: Scope, budget_bytes: int, sentences: Int[ndarray, " words"] | None = None
+    ) -> Stream:
         """The values of the train words as input of a scorer."""
         place = self._places(labels.splits["train"], "train")
 
@@ -140,8 +149,8 @@ class StreamedActivations:
                 is_labelled = torch.from_numpy(labelled >= 0).to(self.read.model.device)
                 yield labelled[labelled >= 0], {layer: array[is_labelled] for layer, array in values.items()}
 
-        read = self.read
-        return Stream(chunks, read.site, read.layers, read.model.width(read.site), len(labels.names), budget_bytes)
+        read, n_tags = self.read, len(labels.names)
+        return Stream(chunks, read.site, read.layers, read.model.width(read.site), n_tags, budget_bytes, sentences)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""

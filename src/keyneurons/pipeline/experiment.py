@@ -14,6 +14,7 @@ from keyneurons.pipeline.activations import Activations, read_activations
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import Dataset, LabelledText, load_text
 from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import KeyNeurons, Reselection, Selection, find_key_neurons
 from keyneurons.pipeline.layers import LayerChecks, Layers, measure_layers, without_first_words
 from keyneurons.pipeline.lesions.plan import LesionStudy
@@ -41,7 +42,7 @@ class Experiment:
     read: ActivationReader
     store: bool
     attribute: AttributionReader | None
-    selection: Selection
+    selection: Selection | GivenSets
     method: str
     probing: Probing
     curves: SizeCurves
@@ -50,6 +51,11 @@ class Experiment:
     layers: LayerChecks
     lesions: LesionStudy | None
     seed: int
+
+    @property
+    def given_sets(self) -> str | None:
+        """Digest of the file of given sets; None if the run selects its key neurons itself."""
+        return self.selection.origin.digest if isinstance(self.selection, GivenSets) else None
 
     def scored_words(self, text: LabelledText, labels: Labels, activations: Activations) -> ScoredWords:
         """The train words with the values that the scorer uses."""
@@ -116,7 +122,9 @@ def run_experiment(experiment: Experiment) -> Result:
 
     def case_of(labels: Labels, key_neurons: KeyNeurons) -> Case:
         sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
-        reselect = Reselection(run.selection, key_neurons.words, activations)
+        reselect = None
+        if not isinstance(run.selection, GivenSets):
+            reselect = Reselection(run.selection, key_neurons.words, activations)
         return Case(labels, activations, key_neurons.sets, sentences, seed, reselect, run.probing.results)
 
     def probe(labels: Labels) -> Evidence:

@@ -19,6 +19,7 @@ from keyneurons.memo import Memo, identity_of
 from keyneurons.metrics import ONE_RANKING, UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.activations import Activations
 from keyneurons.pipeline.controls.control import NotApplicable
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import Labels, NeuronSets, Permuted, Scores
 from keyneurons.selection.columns import scoring_of
@@ -32,8 +33,8 @@ from keyneurons.selection.significance import benjamini_hochberg, max_statistic_
 class Selection:
     """How key neurons are selected.
 
-    With ``rule.threshold == "permutation"``, the null distribution comes from ``permutations``
-    shuffles, seeded by ``seed``, of whole ``sentences`` or of the ``words`` within each sentence.
+    With ``rule.threshold == "permutation"``, the null distribution comes from that many
+    ``permutations`` of the tags, seeded by ``seed``; ``permute`` is the unit of permutation.
     ``memory_bytes`` limits the memory of scoring. ``memo`` caches scores for other jobs of the
     process.
     """
@@ -53,7 +54,7 @@ class Selection:
 
     def source(self, words: ScoredWords) -> Source:
         """The values of some words as input of the scorer."""
-        return words.values.source(words.labels, self.rule.scope, self.memory_bytes)
+        return words.values.source(words.labels, self.rule.scope, self.memory_bytes, words.sentences)
 
     def scores(self, source: Source, tags: Int[ndarray, " words"]) -> Scores:
         """Score every neuron; cached if everything that the scores depend on is identifiable."""
@@ -65,10 +66,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class KeyNeurons:
-    """The key neurons of every tag, the scores of all neurons, and the scored words."""
+    """The key neurons of every tag, the scores of all neurons, and the scored words.
+
+    Given sets have no scores.
+    """
 
     words: ScoredWords
-    scores: Scores
+    scores: Scores | None
     sets: NeuronSets
 
     def metrics(self) -> dict[str, float]:
@@ -83,19 +87,22 @@ class KeyNeurons:
         }
 
 
-def find_key_neurons(selection: Selection, words: ScoredWords) -> KeyNeurons:
-    """Score every neuron and select the key neurons of every tag.
+def find_key_neurons(selection: Selection | GivenSets, words: ScoredWords) -> KeyNeurons:
+    """Score every neuron and select the key neurons of every tag, or take the given sets.
 
     Args:
-        selection: How key neurons are selected.
+        selection: How key neurons are selected, or the given sets.
         words: The words with the values that the scorer uses.
 
     Returns:
         Scores and sets.
 
     Raises:
-        ValueError: The values or the scores are invalid; the message names tag, layer and neuron.
+        ValueError: The values or the scores are invalid (the message names tag, layer and neuron),
+            or no given set is of a tag of these words.
     """
+    if isinstance(selection, GivenSets):
+        return KeyNeurons(words, None, selection.of_tags(words.labels.names))
     with naming_tags(words.labels.names):
         scores = selection.scores(selection.source(words), words.tags)
     return KeyNeurons(words, scores, key_neurons_by(scores, selection, words))
@@ -107,8 +114,7 @@ def key_neurons_by(scores: Scores, selection: Selection, words: ScoredWords) -> 
     Raises:
         ValueError: The scores do not support the threshold, or every score is 0.
     """
-    p_values = scores.p_values if scores.p_bounds is None else scores.p_bounds
-    p_adjusted = None if p_values is None else benjamini_hochberg(p_values)
+    p_adjusted = None if scores.p_robust is None else benjamini_hochberg(scores.p_robust)
     names = words.labels.names
     if selection.rule.threshold == "permutation":
         with naming_tags(names):
@@ -131,10 +137,9 @@ def permutation_null(
 
     The i-th permutation depends on the seed and i alone.
     """
-    within = selection.permute == "words"
 
     def tagging(i: int) -> Int[ndarray, " words"]:
-        return permuted_tags(tags, sentence_of_word, within, np.random.default_rng([selection.seed, i]))
+        return permuted_tags(tags, sentence_of_word, selection.permute, np.random.default_rng([selection.seed, i]))
 
     maxima = selection.scoring.maxima(source, tagging, selection.permutations)
     bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)

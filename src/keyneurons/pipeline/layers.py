@@ -14,6 +14,7 @@ from tqdm import tqdm
 from keyneurons import metrics
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.concepts import Concepts, concepts
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.choices import ReadAt
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
@@ -190,32 +191,45 @@ def _concepts(
 
 
 def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict[int, float]]:
-    """Every metric as a mapping from layer to value."""
+    """Every metric as a mapping from layer to value, p-values of controls also adjusted."""
     curves: dict[str, dict[int, float]] = {}
     for one in layers:
         values = [*one.metrics.items(), *_concept_metrics(one.concepts)]
         for name, value in values:
             curves.setdefault(f"layer/{read_at}/{name}", {})[one.layer] = value
+    for name, adjusted in adjusted_over_layers(layers).items():
+        curves[f"layer/{read_at}/{metrics.control_p_adjusted(name)}"] = adjusted
     return curves
+
+
+def adjusted_over_layers(layers: Sequence[OneLayer]) -> dict[str, dict[int, float]]:
+    """p-values of each control in every layer, after Benjamini-Hochberg over the layers."""
+    p_values: dict[str, dict[int, float]] = {}
+    for one in layers:
+        for name in one.evidence.controls:
+            if (p_value := one.metrics.get(metrics.control_p_value(name))) is not None:
+                p_values.setdefault(name, {})[one.layer] = p_value
+    return {name: adjusted_p_values(by_layer) for name, by_layer in p_values.items()}
 
 
 def curve_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, float]:
     """Summary metrics of the curves over the layers.
 
     They are the best layer on dev and its test accuracy, the share of layers where the key neurons
-    beat the draws of each control, and the mean differences to the controls.
+    are better than each control after correction for the number of layers, and the mean differences
+    to the controls.
     """
     if not layers:
         return {}
     best = max(layers, key=lambda one: one.metrics[metrics.DEV_ACCURACY])  # never chosen on the test words
     values = {"best_layer": float(best.layer), "best_test_accuracy": best.metrics[metrics.ACCURACY]}
-    for name, control in layers[0].evidence.controls.items():
+    for control in layers[0].evidence.controls.values():
         if control.contrast is not None:
             mean = np.mean([one.metrics[control.contrast] for one in layers])
             values[f"mean_{control.contrast.removeprefix('probe/')}"] = float(mean)
-        if control.spread is not None:
-            p_values = np.array([one.metrics[metrics.control_p_value(name)] for one in layers])
-            values[f"share_better_than_{name}"] = float((p_values <= metrics.ALPHA).mean())
+    for name, adjusted in adjusted_over_layers(layers).items():
+        better = np.array(list(adjusted.values())) <= metrics.ALPHA
+        values[f"share_better_than_{name}"] = float(better.mean())
     return {f"layers/{read_at}/{name}": value for name, value in values.items()}
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keyneurons.analysis.agreement import Agreement, agreement
 from keyneurons.pipeline.activations import read_activations
 from keyneurons.pipeline.dataset import LabelledText, load_text
 from keyneurons.pipeline.experiment import Experiment
-from keyneurons.pipeline.key_neurons import key_neurons_by, naming_tags
+from keyneurons.pipeline.given_sets import GivenSets
+from keyneurons.pipeline.key_neurons import Selection, key_neurons_by, naming_tags
 from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import NeuronSets, Scores
 from keyneurons.selection.moments import Moments
@@ -36,32 +37,47 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> MethodAgreement:
         Key neurons and agreement.
 
     Raises:
-        ValueError: The data or the activations are unsuitable, or there are fewer than two methods.
+        ValueError: The data or the activations are unsuitable, there are fewer than two methods, or
+            one of them does not score neurons.
     """
+    selections = {name: _selection(name, each) for name, each in experiments.items()}
     first = next(iter(experiments.values()))
     text = load_text(first.dataset, first.read)
     activations = read_activations(first.read, text.treebank, store=first.store)
     words = {name: each.scored_words(text, text.labels, activations) for name, each in experiments.items()}
+    by_activations = [name for name, each in experiments.items() if each.attribute is None]
     with naming_tags(text.labels.names):
-        scores = scores_of_all(experiments, words)
-    sets = {name: key_neurons_by(scores[name], each.selection, words[name]) for name, each in experiments.items()}
+        scores = scores_of_all(selections, by_activations, words)
+    sets = {name: key_neurons_by(scores[name], each, words[name]) for name, each in selections.items()}
     measured = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
     return MethodAgreement(experiments, text, sets, measured)
 
 
-def scores_of_all(experiments: Mapping[str, Experiment], words: Mapping[str, ScoredWords]) -> dict[str, Scores]:
-    """The scores by every method; methods that work from moments share one pass."""
-    by_activations = [name for name, each in experiments.items() if each.attribute is None]
-    views = {view for name in by_activations for view in experiments[name].selection.scoring.traits.views}
+def _selection(name: str, experiment: Experiment) -> Selection:
+    if isinstance(experiment.selection, GivenSets):
+        raise ValueError(
+            f"agreement compares methods that score neurons, got {name}; compare given sets with: "
+            "keyneurons compare RUN RUN"
+        )
+    return experiment.selection
+
+
+def scores_of_all(
+    selections: Mapping[str, Selection], by_activations: Sequence[str], words: Mapping[str, ScoredWords]
+) -> dict[str, Scores]:
+    """The scores by every method.
+
+    Methods that score activations and work from moments share one pass.
+    """
+    views = {view for name in by_activations for view in selections[name].scoring.traits.views}
     shared: dict[View, Moments] = {}
     if views:
-        selection, any_words = experiments[by_activations[0]].selection, words[by_activations[0]]
+        selection, any_words = selections[by_activations[0]], words[by_activations[0]]
         by_view = selection.source(any_words).moments(any_words.tags[None], views)
         shared = {view: moments for view, [moments] in by_view.items()}
-    scores = {}
-    for name, each in experiments.items():
-        moments_by_view = shared if each.attribute is None else None
-        scores[name] = each.selection.scoring.scores(
-            each.selection.source(words[name]), words[name].tags, moments_by_view
+    return {
+        name: each.scoring.scores(
+            each.source(words[name]), words[name].tags, shared if name in by_activations else None
         )
-    return scores
+        for name, each in selections.items()
+    }

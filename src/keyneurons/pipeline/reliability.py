@@ -18,6 +18,7 @@ from keyneurons.analysis.stability import Stability, stability
 from keyneurons.data.word_features import word_features
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.evidence import Evidence
+from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import KeyNeurons, Selection, select_from
 from keyneurons.records import NeuronSets
 from keyneurons.selection.interface import Source
@@ -25,12 +26,17 @@ from keyneurons.selection.interface import Source
 
 @dataclass(frozen=True)
 class Checks:
-    """Numbers of random halvings and bootstraps of the train sentences, and two switches."""
+    """Numbers of random halvings and bootstraps of the train sentences, and further checks.
+
+    With ``confounds``, a neuron vanishes if less than ``confound_share`` of its correlation is left
+    when they are controlled for.
+    """
 
     halves: int
     bootstraps: int
     confounds: bool
     redundancy: bool
+    confound_share: float = 0.5
 
     @property
     def resamples(self) -> bool:
@@ -72,17 +78,17 @@ class Reliability:
 
 def check_reliability(
     checks: Checks,
-    selection: Selection,
+    selection: Selection | GivenSets,
     read: ActivationReader,
     text: LabelledText,
     key_neurons: KeyNeurons,
     evidence: Evidence,
 ) -> Reliability:
-    """Run the requested checks on the train words.
+    """Run the requested checks on the train words; the stability of given sets is not defined.
 
     Args:
         checks: The requested checks.
-        selection: How the key neurons were selected.
+        selection: How the key neurons were selected, or the given sets.
         read: Reader of activations, for the numbers of tokens of the words.
         text: The treebank and its labels.
         key_neurons: The key neurons.
@@ -93,12 +99,14 @@ def check_reliability(
     """
     labels, train, words = text.labels, text.treebank.splits["train"], text.labels.splits["train"]
     stable, confounded, redundant, scored = {}, None, None, key_neurons.words
-    if checks.resamples:
+    if checks.resamples and isinstance(selection, Selection):
         source = selection.source(scored)
         stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
     if checks.confounds and key_neurons.sets.union():
         features = word_features(train, words.rows, read.token_counts(train))
-        confounded = confounds_of(key_neurons.sets, evidence.union, words.tags, labels.names, features)
+        confounded = confounds_of(
+            key_neurons.sets, evidence.union, words.tags, labels.names, features, checks.confound_share
+        )
     if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the key neurons may all be constant
         redundant = redundancy(key_neurons.sets, evidence.union)
     return Reliability(stable, confounded, redundant)

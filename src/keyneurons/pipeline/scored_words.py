@@ -121,11 +121,13 @@ class StreamedAttributions:
     words: LabelledWords
     complete: Completeness | None
 
-    def source(self, labels: Labels, scope: Scope, budget_bytes: int) -> Stream:
+    def source(
+        self, labels: Labels, scope: Scope, budget_bytes: int, sentences: Int[ndarray, " words"] | None = None
+    ) -> Stream:
         """The attributions of the sampled words as input of a scorer."""
         read = self.read.read
         width, n_tags = read.model.width(read.site), len(labels.names)
-        return Stream(self._chunks, read.site, read.layers, width, n_tags, budget_bytes)
+        return Stream(self._chunks, read.site, read.layers, width, n_tags, budget_bytes, sentences)
 
     def _chunks(self) -> Iterator[Chunk]:
         for rows, values in self.read.stream(self.treebank.splits["train"], self.targets, self.words):

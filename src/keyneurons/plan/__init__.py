@@ -11,7 +11,7 @@ from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.reader import check_layers, check_model, make_reader
-from keyneurons.build.selection import Method, build_attribution, build_method, build_selection
+from keyneurons.build.selection import Method, build_attribution, build_method, build_selection, check_selection
 from keyneurons.choices import ReadAt
 from keyneurons.config import schema
 from keyneurons.plan.costs import Passes, Shape, forward_flops
@@ -91,12 +91,14 @@ def _check(config: schema.Config, planned: PlannedModel, read: ActivationReader,
     """
     if _shared(config) and (config.model.device_map is not None or config.model.device != "auto"):
         raise ValueError(f"{_shared(config)} share the passes; set model.device=auto and model.device_map=null")
-    build_selection(config, method)
+    check_selection(config, method)
     build_attribution(config, method, read)
     check_model(config, read)
     if planned.tokenizer:
         check_layers(config, read)
         read.bos_id()
+    if planned.tokenizer and planned.weights:
+        build_selection(config, method, read)
     if config.lesion is not None and planned.weights:
         build_lesions(config, config.lesion, read)
     read.model.check_weights()

@@ -14,6 +14,7 @@ from keyneurons.plan.costs import (
 )
 from keyneurons.plan.planned_run import PROCESS_BYTES, PlannedRun, gigabytes
 from keyneurons.plan.report import Need
+from keyneurons.selection.interface import Traits
 from keyneurons.selection.moments import VALUES_AT_ONCE
 
 ROOM = 0.9  # share of the free memory that a timing may use
@@ -28,7 +29,9 @@ class Needs(PlannedRun):
         needs = [self._disk(cache_bytes)] if self.config.activations.store else []
         if self.loaded:
             needs += self._extraction()
-        needs += [self._scoring(), *self._probes()]
+        if self.method.traits is not None:
+            needs.append(self._scoring(self.method.traits))
+        needs += self._probes()
         return tuple(needs)
 
     def fits(self, blocks: int | None) -> bool:
@@ -66,8 +69,7 @@ class Needs(PlannedRun):
             _need("memory for extraction", host, self.machine.memory, self._lighter_model(loading=True)),
         ]
 
-    def _scoring(self) -> Need:
-        traits = self.method.traits
+    def _scoring(self, traits: Traits) -> Need:
         budget, tags = self.config.activations.memory_mb * 2**20, self.text.n_tags
         at_least, remedies = False, [f"activations.memory_mb={self.config.activations.memory_mb // 2}"]
         if self.method.attribution is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.build.selection import Method, build_selection
+from keyneurons.build.selection import Method, check_selection
 from keyneurons.config import schema
 from keyneurons.plan.costs import ITEM_BYTES, Passes, Shape, batch_bytes, captured_bytes, read_bytes
 from keyneurons.plan.machine import Machine
@@ -97,7 +97,7 @@ class PlannedRun:
         """The override that stores no activations and its requirements, if the method allows."""
         activations = self.config.activations.model_copy(update={"store": False})
         try:
-            build_selection(self.config.model_copy(update={"activations": activations}), self.method)
+            check_selection(self.config.model_copy(update={"activations": activations}), self.method)
         except ValueError as error:
             _, separator, needed = str(error).partition("also needs ")
             return [f"activations.store=false with {needed}: repeated passes, no cache"] if separator else []

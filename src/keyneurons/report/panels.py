@@ -8,7 +8,8 @@ from typing import Literal
 
 from keyneurons.report.comparison.run_table import FIRST, RunRow, describe, sortable
 
-X = Literal["top_k", "layer"]
+X = Literal["top_k", "layer", "union_size"]
+_VARIED = {"top_k": "top_k", "layer": "layer", "union_size": "top_k"}  # the factor behind x
 
 
 @dataclass(frozen=True)
@@ -22,15 +23,20 @@ class Panel:
     mixed: tuple[str, ...]
     lines: Mapping[str, tuple[RunRow, ...]]
 
+    @property
+    def rows(self) -> tuple[RunRow, ...]:
+        """The runs of all methods."""
+        return tuple(row for own in self.lines.values() for row in own)
+
 
 def panels(rows: Sequence[RunRow], x: X, metric: str) -> tuple[Panel, ...]:
     """One panel for each combination of the factors other than method and x, with at least two x.
 
-    Factors that are determined by the method, such as settings of another sweep, do not split
-    panels.
+    Runs of any ``top_k`` share a panel over the size of their unions. Factors that are determined
+    by the method, such as settings of another sweep, do not split panels.
     """
     drawn = [row for row in rows if getattr(row, x) is not None and metric in row.metrics]
-    keys = [key for key in (drawn[0].factors if drawn else ()) if key not in ("choice.selection", x)]
+    keys = [key for key in (drawn[0].factors if drawn else ()) if key not in ("choice.selection", _VARIED[x])]
     mixed = tuple(key for key in keys if key not in FIRST and _goes_with_method(drawn, key))
     apart = [key for key in keys if key not in mixed]
     grouped: dict[tuple[str, ...], list[RunRow]] = {}

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+CONTROLLED_FOR = (
+    "word length in tokens, log frequency, capitals, position in the sentence, sentence length "
+    "and neighbouring punctuation are controlled for"
+)
+"""The confounds of ``data.word_features``, in words."""
+
 
 def counted(number: int, noun: str) -> str:
     """A number with its noun: ``1 key neuron``, ``2 key neurons``."""

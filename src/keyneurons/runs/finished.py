@@ -123,15 +123,18 @@ def _methods_in(plain: Any) -> list[Any] | None:
 
 
 def _check_results(folder: Path) -> None:
-    """Check that the key neurons and scores of a run are readable.
+    """Check that the key neurons and scores of a run are readable; given sets have no scores.
 
     Raises:
         ValueError: if a file is missing or damaged.
     """
-    if missing := [name for name in (KEY_NEURONS_FILE, SCORES_FILE) if not (folder / name).exists()]:
-        raise ValueError(f"{folder} contains no finished run: {', '.join(missing)} missing")
-    read_key_neurons(folder / KEY_NEURONS_FILE)
-    open_scores(folder / SCORES_FILE)
+    if not (folder / KEY_NEURONS_FILE).exists():
+        raise ValueError(f"{folder} contains no finished run: {KEY_NEURONS_FILE} missing")
+    is_given = "source" in read_key_neurons(folder / KEY_NEURONS_FILE)
+    if (folder / SCORES_FILE).exists():
+        open_scores(folder / SCORES_FILE)
+    elif not is_given:
+        raise ValueError(f"{folder} contains no finished run: {SCORES_FILE} missing")
 
 
 def load_run(store: Store, which: str) -> Run:

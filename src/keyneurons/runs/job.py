@@ -21,6 +21,7 @@ from keyneurons.report.run.layers import draw_layers
 from keyneurons.report.run.lesions import draw_lesions, write_continuations
 from keyneurons.report.run.summary import Summary, markdown, summarise
 from keyneurons.runs.membership import Membership
+from keyneurons.runs.provenance import origin_tags
 from keyneurons.runs.run_name import run_name
 from keyneurons.runs.tracked import Heading, how_to_send, shortest, tracked
 from keyneurons.terminal import terminal
@@ -59,7 +60,7 @@ def run_job(
     name = run_name(config, {**choices, "selection": experiment.method}, sweep.swept)
     model = experiment.read.model.identity
     console = terminal()
-    if (finished := sweep.finished.get(fingerprint(config, model))) is not None:
+    if (finished := sweep.finished.get(_fingerprint(experiment, config))) is not None:
         console.print(f"#{number} {name}: already finished, see {finished}", soft_wrap=True)
         return
     places = sweep.together.get(activation_fingerprint(config, model), {})
@@ -111,17 +112,17 @@ def tracked_run(
         The result, its summary, and whether the results were logged to MLflow.
     """
     choices = {**choices, "selection": experiment.method}
-    heading = Heading(
-        name or run_name(config, choices),
-        choices,
-        parent,
-        {"fingerprint": fingerprint(config, experiment.read.model.identity)},
-    )
+    tags = {"fingerprint": _fingerprint(experiment, config), **origin_tags(experiment.selection)}
+    heading = Heading(name or run_name(config, choices), choices, parent, tags)
     with tracked(heading, config, experiment.read, folder, config.model_dump(mode="json", by_alias=True)) as run:
         result = run_experiment(experiment)
         summary = summarise(result)
         _save(result, summary, folder)
         return result, summary, run.send(folder)
+
+
+def _fingerprint(experiment: Experiment, config: Config) -> str:
+    return fingerprint(config, experiment.read.model.identity, given_sets=experiment.given_sets)
 
 
 def _save(result: Result, summary: Summary, folder: Path) -> None:

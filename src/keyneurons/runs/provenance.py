@@ -9,6 +9,8 @@ from typing import Any
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.config.schema import Config
+from keyneurons.pipeline.given_sets import GivenSets
+from keyneurons.pipeline.key_neurons import Selection
 from keyneurons.process_tag import process_tag
 from keyneurons.version import __version__
 
@@ -31,6 +33,22 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
         "top_k": str(config.top_k),
         "process": process_tag(),
         **code_tags(),
+    }
+
+
+def origin_tags(selection: Selection | GivenSets) -> dict[str, str]:
+    """The origin of given sets; empty if the run selects its key neurons itself.
+
+    ``source_neuron_sets`` is the tag ``neuron_sets`` of the run that selected them.
+    """
+    if isinstance(selection, Selection):
+        return {}
+    origin = selection.origin
+    return {
+        "source_method": origin.method,
+        "source_dataset": origin.dataset,
+        "source_digest": origin.digest,
+        "source_neuron_sets": origin.neuron_sets,
     }
 
 

@@ -11,8 +11,16 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scores
-from keyneurons.selection.interface import Scoring, Source, Tagging, Traits, maxima_one_by_one, naming_neurons
-from keyneurons.selection.moments import Moments
+from keyneurons.selection.interface import (
+    Scoring,
+    Source,
+    Tagging,
+    Traits,
+    maxima_one_by_one,
+    naming_neurons,
+    source_correlations,
+)
+from keyneurons.selection.moments import Moments, moments_of
 from keyneurons.selection.scorer import NeuronScorer, checked_counts
 from keyneurons.selection.views import View
 
@@ -33,7 +41,8 @@ class ByColumns:
 
     If ``per_neuron``, blocks are as wide as the memory allows; the block size does not change the
     scores. Otherwise the scorer receives one layer at a time (scope ``layer``) or all layers at
-    once (scope ``model``), regardless of memory. With a ``test``, scores have p-values.
+    once (scope ``model``), regardless of memory. With a ``test``, scores have p-values; their
+    robust p-values are ``p^(1/d)`` with the design effect d of the neuron's activation.
     """
 
     scorer: NeuronScorer
@@ -51,7 +60,8 @@ class ByColumns:
         """Score every neuron of every layer.
 
         Returns:
-            The scores, with p-values if the scorer has a test; float64 on the CPU.
+            The scores, with p-values and robust p-values if the scorer has a test; float64 on the
+            CPU.
 
         Raises:
             ValueError: If an activation is not finite (the message names layer and neuron), or the
@@ -59,15 +69,18 @@ class ByColumns:
         """
         values = torch.empty(source.n_tags, source.width * len(source.layers), dtype=torch.float64)
         p_values = torch.empty_like(values) if self.test is not None else None
+        robust = None if p_values is None else torch.empty_like(values)
+        correlations = source_correlations(source, tags)
         for first, words in source.columns(per_neuron=self.per_neuron):
             at = torch.as_tensor(tags, dtype=torch.long, device=words.device)
             here = slice(first, first + words.shape[1])
             with naming_neurons(source.site, source.layers, source.width, first):
                 checked_counts(words, at, source.n_tags)
                 values[:, here], of_test = self._evaluate(words, at, source.n_tags)
-            if p_values is not None:
+            if p_values is not None and robust is not None:
                 p_values[:, here] = of_test
-        return Scores(source.site, source.layers, source.width, values, p_values)
+                robust[:, here] = of_test.double() ** (1 / _design_effects(words, at, source, correlations))
+        return Scores(source.site, source.layers, source.width, values, p_values, robust)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
         """Largest absolute score of each tag under each of n taggings."""
@@ -88,3 +101,15 @@ class ByColumns:
                 got = tuple(table.shape) if isinstance(table, Tensor) else type(table).__name__
                 raise ValueError(f"a selection method must return a tensor [tags, neurons] of shape {shape}, got {got}")
         return tables
+
+
+def _design_effects(
+    words: Num[Tensor, "words block"],
+    tags: Int[Tensor, " words"],
+    source: Source,
+    correlations: Float[Tensor, " tags"] | None,
+) -> Float[Tensor, "tags block"] | float:
+    if source.sentences is None:
+        return 1.0
+    sentences = torch.as_tensor(source.sentences, device=words.device)
+    return moments_of(words, tags, source.n_tags, sentences=sentences).design_effects(correlations).double()

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scores, Site
+from keyneurons.selection.clusters import intraclass_correlations
 from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import ColumnError
 from keyneurons.selection.views import View
@@ -46,6 +48,11 @@ class Source(Protocol):
     @property
     def budget_bytes(self) -> int:
         """Memory budget of scoring."""
+        ...
+
+    @property
+    def sentences(self) -> Int[ndarray, " words"] | None:
+        """The number of each word's sentence; None if words are independent."""
         ...
 
     def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Source:
@@ -109,6 +116,13 @@ def maxima_one_by_one(scoring: Scoring, source: Source, tagging: Tagging, n: int
     """Largest absolute score of each tag under each of n taggings, scored one at a time."""
     for i in range(n):
         yield scoring.scores(source, tagging(i)).values.abs().amax(dim=1)
+
+
+def source_correlations(source: Source, tags: Int[ndarray, " words"]) -> Float[Tensor, " tags"] | None:
+    """Intraclass correlations of the tags in the sentences of a source; None if unknown."""
+    if source.sentences is None:
+        return None
+    return intraclass_correlations(torch.from_numpy(tags), torch.from_numpy(source.sentences), source.n_tags)
 
 
 @contextmanager

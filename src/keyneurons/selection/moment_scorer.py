@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -12,7 +11,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.records import Scores
-from keyneurons.selection.interface import Source, Tagging, Traits, naming_neurons
+from keyneurons.selection.interface import Source, Tagging, Traits, naming_neurons, source_correlations
 from keyneurons.selection.moments import Moments, moments_of
 from keyneurons.selection.shift import shift_bounds
 from keyneurons.selection.views import VALUE, View
@@ -49,17 +48,20 @@ class MomentScorer(ABC):
         """Score every neuron of every layer; reads the values once if ``moments`` is None.
 
         Returns:
-            The scores, with p-values, their bounds and effects if the method has them; float64 on
-            the CPU.
+            The scores, with p-values, robust p-values and effects if the method has them; float64
+            on the CPU.
         """
         own = source.moments(tags[None], [self.view])[self.view][0] if moments is None else moments[self.view]
         with naming_neurons(source.site, source.layers, source.width):
-            tables = self.tables(own)
+            tables = self.tables(own, source_correlations(source, tags))
         on_cpu = (None if table is None else table.cpu().double() for table in tables)
         return Scores(source.site, source.layers, source.width, *on_cpu)  # type: ignore[arg-type]
 
-    def tables(self, moments: Moments) -> tuple[Tensor | None, ...]:
-        """Scores, then p-values, their bounds and effects if the method has them."""
+    def tables(self, moments: Moments, correlations: Float[Tensor, " tags"] | None = None) -> tuple[Tensor | None, ...]:
+        """Scores, then p-values, robust p-values and effects if the method has them.
+
+        ``correlations`` are the intraclass correlations of the tags, None if sentences are unknown.
+        """
         return (self.of_moments(moments),)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
@@ -78,12 +80,7 @@ class MomentScorer(ABC):
 
 
 class SignificantMomentScorer(MomentScorer):
-    """A scorer by moments with its own significance test.
-
-    ``bounded`` says whether ``shift_bounds`` gives distribution-free upper bounds on its p-values.
-    """
-
-    bounded: ClassVar[bool] = True
+    """A scorer by moments with its own significance test."""
 
     @property
     def traits(self) -> Traits:
@@ -98,10 +95,17 @@ class SignificantMomentScorer(MomentScorer):
         """Effect sizes, on a scale independent of the number of words; None if there are none."""
         return None
 
-    def tables(self, moments: Moments) -> tuple[Tensor | None, ...]:
-        """Scores, p-values, their bounds and effects; None for those the method does not have."""
+    def robust_p_values(
+        self, moments: Moments, design_effects: Float[Tensor, "tags neurons"]
+    ) -> Float[Tensor, "tags neurons"]:
+        """p-values for thresholds, which allow for outliers and for clustering by sentence."""
+        return shift_bounds(moments) ** (1 / design_effects)
+
+    def tables(self, moments: Moments, correlations: Float[Tensor, " tags"] | None = None) -> tuple[Tensor | None, ...]:
+        """Scores, p-values, robust p-values and effects; None if the method has no effects."""
         values, p_values = self.test_moments(moments)
-        return values, p_values, shift_bounds(moments) if self.bounded else None, self.effects(moments)
+        robust = self.robust_p_values(moments, moments.design_effects(correlations))
+        return values, p_values, robust, self.effects(moments)
 
     def test(
         self, values: Num[Tensor, "words neurons"], tags: Int[Tensor, " words"], n_tags: int

@@ -45,6 +45,7 @@ class Driver:
     scope: Scope
     device: str = "cpu"
     budget_bytes: int = 512 * 2**20
+    sentences: Int[ndarray, " words"] | None = None
 
     def __post_init__(self) -> None:
         shapes = {array.shape for array in self.arrays.values()}
@@ -65,7 +66,8 @@ class Driver:
 
     def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> Driver:
         """A source for some of the words, by position; positions may repeat."""
-        return replace(self, rows=self.rows[positions], n_tags=n_tags)
+        sentences = None if self.sentences is None else self.sentences[positions]
+        return replace(self, rows=self.rows[positions], n_tags=n_tags, sentences=sentences)
 
     def scores(self, scorer: NeuronScorer, tags: Int[ndarray, " words"]) -> Scores:
         """Score every neuron of every layer with any scorer."""
@@ -99,13 +101,15 @@ class Driver:
         if not views:
             return {}
         sums = {view: MomentSums(view, self.n_tags, len(at)) for view in views}
+        sentences = None if self.sentences is None else torch.as_tensor(self.sentences, device=self.device)
         at_once = max(1, VALUES_AT_ONCE // (self.width * len(layers)))
         for first in range(0, len(self.rows), at_once):
             rows = self.rows[first : first + at_once]
             columns = np.concatenate([self.arrays[layer][rows] for layer in layers], axis=1)
             words = torch.from_numpy(columns).to(self.device)
             for each in sums.values():
-                each.add(words, at[:, first : first + at_once])
+                here = None if sentences is None else sentences[first : first + at_once]
+                each.add(words, at[:, first : first + at_once], here)
         with naming_neurons(self.site, layers, self.width):
             return {view: each.result(at) for view, each in sums.items()}
 
@@ -137,8 +141,9 @@ class Driver:
                 return None
             state = os.stat(array.filename)
             files.append((str(array.filename), state.st_ino, state.st_mtime_ns, state.st_size))
-        words = hashlib.blake2b(np.ascontiguousarray(self.rows).data).hexdigest()
-        return self.site, self.layers, self.n_tags, self.scope, self.device, *files, words
+        known = [numbers for numbers in (self.rows, self.sentences) if numbers is not None]
+        words = [hashlib.blake2b(np.ascontiguousarray(numbers).data).hexdigest() for numbers in known]
+        return self.site, self.layers, self.n_tags, self.scope, self.device, *files, *words
 
 
 def _blocks(

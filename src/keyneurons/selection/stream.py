@@ -21,7 +21,10 @@ Chunk = tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]
 
 @dataclass(frozen=True)
 class Stream:
-    """Values of some words, recomputed in chunks on every pass."""
+    """Values of some words, recomputed in chunks on every pass.
+
+    The words of a sentence follow each other in the chunks.
+    """
 
     chunks: Callable[[], Iterable[Chunk]]
     site: Site
@@ -29,6 +32,7 @@ class Stream:
     width: int
     n_tags: int
     budget_bytes: int
+    sentences: Int[ndarray, " words"] | None = None
 
     def moments(self, taggings: Int[ndarray, "taggings words"], views: Collection[View]) -> dict[View, list[Moments]]:
         """Moments of some views under every tagging, layers concatenated; takes one pass."""
@@ -37,13 +41,14 @@ class Stream:
             tag_counts(tags, len(tags), self.n_tags)
         pools = {view: 1 if view.of_all_layers else len(self.layers) for view in views}
         sums = {view: [MomentSums(view, self.n_tags, len(at)) for _ in range(n)] for view, n in pools.items()}
-        device = at.device
+        known, device = None if self.sentences is None else torch.from_numpy(self.sentences), at.device
         for positions, values in self.chunks():
+            place = torch.from_numpy(positions)
             for view, of_view in sums.items():
                 pieces = [torch.cat(list(values.values()), dim=1)] if view.of_all_layers else list(values.values())
                 for each, piece in zip(of_view, pieces, strict=True):
                     device = piece.device
-                    each.add(piece, at[:, torch.from_numpy(positions)].to(device))
+                    each.add(piece, at[:, place].to(device), None if known is None else known[place].to(device))
         result = {}
         for view, of_view in sums.items():
             by_pool = [each.result(at.to(device)) for each in of_view]

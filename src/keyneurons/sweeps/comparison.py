@@ -18,28 +18,28 @@ from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
 from keyneurons.tracking import Store, describe
 from keyneurons.version import __version__
 
-ARTIFACTS = "comparison"
+ARTIFACTS, PAGE = "comparison", "report.html"
 
 
-def compare_sweep(store: Store, parent: str, folder: Path) -> Path | None:
+def compare_sweep(store: Store, parent: str, folder: Path) -> RunComparison | None:
     """Compare the finished runs of a sweep and log the comparison to its parent run.
 
     Args:
         store: the store of the runs.
         parent: MLflow id of the sweep.
-        folder: folder for the files, which are logged under ``comparison``.
+        folder: folder for the page and the other files, which are logged under ``comparison``.
 
     Returns:
-        The path of the page, or None if no run is finished and has key neurons.
+        The comparison, or None if no run is finished and has key neurons.
     """
     runs = find_runs(store, sweep=parent)
     kept, _ = _comparable(runs)
     if not kept:
         return None
     comparison = compare_runs(runs, source_of(store, "sweep", parent), None)
-    path = write_comparison(comparison, folder)
+    write_comparison(comparison, folder)
     log_comparison(store, parent, comparison, folder)
-    return path
+    return comparison
 
 
 def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | None) -> RunComparison:
@@ -81,8 +81,8 @@ def write_comparison(comparison: RunComparison, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_tables(comparison, folder)
     drawn = draw(comparison, folder / "figures")
-    write_text(folder / "report.html", page(comparison, drawn))
-    return folder / "report.html"
+    write_text(folder / PAGE, page(comparison, drawn))
+    return folder / PAGE
 
 
 def log_comparison(store: Store, parent: str, comparison: RunComparison, folder: Path) -> None:
@@ -100,7 +100,7 @@ def log_comparison(store: Store, parent: str, comparison: RunComparison, folder:
     runs = [row.id for row in comparison.rows]
     try:
         store.add_folder(parent, folder, ARTIFACTS)
-        describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/report.html")
+        describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/{PAGE}")
     except (OSError, ValueError) as error:
         raise ValueError(f"the comparison is in {folder}, but could not be sent to run {parent}: {error}") from error
 

@@ -78,17 +78,15 @@ def check_jobs(configs: Sequence[Config]) -> list[Job]:
     jobs, models = [], []
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
     for config in configs:
-        read = build_experiment(config, "").read
+        experiment = build_experiment(config, "")
+        read = experiment.read
         if (model_key := (config.model, read.model.needs_head)) not in models:  # loading them is slow
             read.bos_id()
             read.model.check_weights()
             models.append(model_key)
         model = read.model.identity
-        jobs.append(
-            Job(
-                config, fingerprint(config, model, content), activation_fingerprint(config, model, content), read.layers
-            )
-        )
+        own = fingerprint(config, model, content, experiment.given_sets)
+        jobs.append(Job(config, own, activation_fingerprint(config, model, content), read.layers))
     return jobs
 
 

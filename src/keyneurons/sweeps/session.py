@@ -58,15 +58,20 @@ class OpenSweep:
 
     def compare(self) -> str:
         """Compare the finished runs and return a message for the user."""
-        from keyneurons.sweeps.comparison import compare_sweep
+        from keyneurons.report.comparison.significance import significance_sentence
+        from keyneurons.sweeps.comparison import ARTIFACTS, PAGE, compare_sweep
 
         if self.parent is None:
             return ""
+        folder = self.folder / ARTIFACTS
         try:
-            page = compare_sweep(self.store, self.parent, self.folder / "comparison")
+            comparison = compare_sweep(self.store, self.parent, folder)
         except (OSError, ValueError) as error:
             return f"comparison failed: {' '.join(str(error).split())}"
-        return f"comparison: {page}, also in run {self.parent}" if page else ""
+        if comparison is None:
+            return ""
+        where = f"comparison: {folder / PAGE}, also in run {self.parent}"
+        return "\n".join(line for line in (significance_sentence(comparison.rows), where) if line)
 
     def close(self) -> None:
         """Close the parent run: FINISHED if every job has a finished run, else KILLED or FAILED.

@@ -1,4 +1,4 @@
-"""The preconfigured MLflow view: main columns first, runs sorted by advantage, charts of controls.
+"""The preconfigured MLflow view: main columns first, runs sorted by worth, charts.
 
 MLflow stores a shared view as JSON in a tag of the experiment and opens it by an address with its
 key. The names are those of the UI's state in MLflow 3.17. The UI applies the view only if the
@@ -19,16 +19,20 @@ VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 PARAMS = ("choice.selection", "site", "layer", "top_k")
 METRICS = (
     metrics.ACCURACY,
-    metrics.RANDOM,
+    metrics.WORTH,
     metrics.ADVANTAGE,
-    metrics.RANDOM_P_VALUE,
-    metrics.SELECTIVITY,
-    metrics.control_accuracy("all_neurons"),
+    metrics.SPECIAL,
+    metrics.BEYOND_FORM,
+    metrics.GRAMMAR,
+    metrics.SPECIFICITY,
+    metrics.RANDOM,
+    metrics.answer_p_value(metrics.SPECIAL),
+    metrics.UNION_SIZE,
     metrics.UNION_SHARE,
-    metrics.MEAN_COUNT,
     metrics.HALVES_JACCARD,
+    metrics.ONE_RANKING,
 )
-BEST = metrics.ADVANTAGE
+BEST = metrics.WORTH
 NAME, NAME_WIDTH = "attributes.`Run Name`", 260  # fits the longest method names
 
 
@@ -42,8 +46,8 @@ def view_state() -> str:
             selectedMetrics=[metrics.ACCURACY, BEST],
             showAllRuns=True,
         ),
-        _chart("SCATTER", xaxis=_metric(metrics.RANDOM), yaxis=_metric(metrics.ACCURACY)),
-        _chart("SCATTER", xaxis=_metric(metrics.UNION_SHARE), yaxis=_metric(BEST)),
+        _chart("SCATTER", xaxis=_metric(metrics.UNION_SIZE), yaxis=_metric(metrics.ACCURACY)),
+        _chart("SCATTER", xaxis=_metric(metrics.UNION_SIZE), yaxis=_metric(BEST)),
         _chart("BAR", metricKey=BEST),
     ]
     state = {

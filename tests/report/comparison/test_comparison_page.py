@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from reading_pages import Page
+from rich.console import Console
 
 from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.key_neurons import read_key_neurons, sets_in
 from keyneurons.artifacts.run_sets import explain_groups, group_sets, write_consensus
+from keyneurons.report.comparison.columns import COLUMNS
+from keyneurons.report.comparison.console import show_comparison
+from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import by_chance, page
 from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
+from keyneurons.report.comparison.significance import significance_sentence, significances
 from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
 from keyneurons.report.panels import panels
 
@@ -34,6 +42,20 @@ def run(name: str, params: dict[str, str], accuracy: float = 0.5, **more: float)
         "selection/union_fraction": 0.1,
         "selection/union_size": 12.0,
         "overlap/mean_jaccard": 0.05,
+        "probe/test_accuracy_low": accuracy - 0.02,
+        "probe/test_accuracy_high": accuracy + 0.03,
+        "probe/advantage_low": accuracy - 0.27,
+        "probe/advantage_high": accuracy - 0.22,
+        "verdict/special": 1.0,
+        "verdict/special_p_value": 0.03,
+        "verdict/beyond_form": 0.0,
+        "verdict/beyond_form_p_value": 0.4,
+        "worth/neurons": 20.0,
+        "worth/neurons_low": 14.0,
+        "worth/neurons_high": 32.0,
+        "worth/reached": 1.0,
+        **{f"equal_size/random/{size}": 0.1 + size / 100 for size in (8, 16, 32)},
+        "equal_size/accuracy/8": accuracy - 0.1,
     }
     return FinishedRun(name, name, params, {**metrics, **more}, {"layer": params.get("layer", "8")})
 
@@ -77,6 +99,16 @@ def four() -> RunComparison:
         for k in (2, 4)
     ]
     return comparison(runs, [file(1, 2), file(1, 2, 3, 4), file(9, 8), file(9, 8, 7, 1)])
+
+
+def with_one_ranking() -> RunComparison:
+    """Two ranked runs, of which one is worth more than all neurons, and one that is not ranked."""
+    runs = [
+        run("a", asked("correlation", 2), 0.8, **{"worth/neurons": 32.0, "worth/reached": 0.0}),
+        run("b", asked("correlation", 4), 0.7, **{"verdict/special_p_value": 0.06, "verdict/special": 0.0}),
+        run("c", asked("linear_weights", 2), 0.9, **{"selection/one_ranking": 1.0, "verdict/special_p_value": 0.001}),
+    ]
+    return comparison(runs, [file(1, 2), file(1, 2, 3, 4), file(5)])
 
 
 def shown(found: RunComparison, folder: Path) -> Page:
@@ -212,3 +244,88 @@ class TestPanels:
 
 def test_small_expectations_are_not_written_out() -> None:
     assert [by_chance(value) for value in (0.0, 1e-9, 0.5, 1234.5)] == ["0.00", "< 0.01", "0.50", "1234"]
+
+
+class TestVerdicts:
+    def test_significant_runs_are_counted_after_correction(self) -> None:
+        found = with_one_ranking()
+        assert [str(each) for each in significances(found.rows)] == [
+            "special (better than as many random neurons): 2 of 3 runs",
+            "beyond the word form: 0 of 3 runs",
+        ]
+        adjusted = [row.metrics["comparison/special_p_adjusted"] for row in found.rows]
+        assert adjusted == pytest.approx([0.045, 0.06, 0.003])
+        assert significance_sentence(run_rows([FinishedRun("bare", "bare", asked("l1", 2), {}, {})])) == ""
+
+    def test_they_are_on_the_page_and_in_the_files(self, tmp_path: Path) -> None:
+        found = with_one_ranking()
+        told = " ".join(shown(found, tmp_path).told.split())
+        assert "special (better than as many random neurons): 2 of 3 runs" in told
+        assert "further selection, which this correction does not cover" in told
+        write_tables(found, tmp_path)
+        verdicts = json.loads((tmp_path / "comparison.json").read_text("utf-8"))["verdicts"]
+        assert [(each["question"], each["tested"], each["significant"]) for each in verdicts] == [
+            ("verdict/special", 3, 2),
+            ("verdict/beyond_form", 3, 0),
+        ]
+        assert verdicts[0]["p_adjusted"] == pytest.approx({"a": 0.045, "b": 0.06, "c": 0.003})
+        assert "special (better than as many random neurons): 2 of 3 runs" in markdown(found)
+
+    def test_one_ranking_for_all_tags_is_marked_and_not_best(self, tmp_path: Path) -> None:
+        found = with_one_ranking()
+        assert [row.label for row in found.rows] == ["correlation, k 2", "correlation, k 4", "linear_weights, k 2 *"]
+        assert {best.run for best in found.best} == {"a"}
+        told = " ".join(shown(found, tmp_path).told.split())
+        assert "not ranked: one ranking for all tags" in told
+        assert "linear_weights *" in printed(found)
+        assert "* One ranking for all tags: such methods are not ranked." in printed(found)
+        assert "One ranking for all tags: such methods are not ranked." in markdown(found)
+        write_tables(found, tmp_path)
+        assert json.loads((tmp_path / "comparison.json").read_text("utf-8"))["not_ranked"] == ["c"]
+
+    def test_a_sweep_without_special_runs_says_so(self) -> None:
+        found = comparison([run("a", asked("l1", 2), **{"verdict/special": 0.0})], [file(1)])
+        assert "No run is shown to be better than as many random neurons, so all runs are ranked." in printed(found)
+
+
+class TestCells:
+    COLUMNS = {column.head: column for column in COLUMNS}
+
+    def test_values_have_their_intervals(self) -> None:
+        m = run("a", {}, 0.8).metrics
+        assert self.COLUMNS["accuracy"].with_interval(m) == "0.800 (0.780 to 0.830)"
+        assert self.COLUMNS["advantage"].with_interval(m) == "+0.550 (0.530 to 0.580)"
+        assert self.COLUMNS["random sets"].with_interval(m) == "0.250"
+        assert [self.COLUMNS[head].cell(m) for head in ("special", "form", "grammar")] == ["1", "no", "-"]
+
+    def test_a_worth_of_more_than_all_neurons(self) -> None:
+        m = dict(run("a", {}, 0.8).metrics)
+        assert self.COLUMNS["worth"].with_interval(m) == "20 (14 to > 32)"
+        assert self.COLUMNS["worth"].cell({**m, "worth/reached": 0.0, "worth/neurons": 32.0}) == "> 32"
+        gained = {"comparison/worth_minus_union": 20.0, "worth/reached": 0.0}
+        assert self.COLUMNS["worth - union"].cell(gained) == "> +20"
+
+
+def test_accuracy_over_the_size_of_the_union_shows_every_run_and_the_label_free_sets() -> None:
+    runs = [
+        run(f"{method}{k}{layer}", asked(method, k, layer), 0.5, **{"selection/union_size": 8.0 * k})
+        for method in ("a", "b") for k in (1, 2) for layer in (4, 9)
+    ]  # fmt: skip
+    found = panels(run_rows(runs), "union_size", "probe/test_accuracy")
+    assert [panel.title for panel in found] == ["layer 4", "layer 9"]
+    figure = curves(found, "union_size", "probe/test_accuracy")
+    for axes in figure.axes:
+        lines = {str(line.get_label()): line.get_xydata() for line in axes.get_lines()}
+        assert lines["as many random neurons"] == pytest.approx(np.array([[8, 0.18], [16, 0.26], [32, 0.42]]))
+        [first, *_] = axes.containers
+        assert first.lines[0].get_xydata() == pytest.approx(np.array([[8, 0.5], [16, 0.5]]))
+        [bars] = first.lines[2]
+        assert [segment[:, 1].tolist() for segment in bars.get_segments()] == pytest.approx(
+            np.array([[0.48, 0.53], [0.48, 0.53]])
+        )
+
+
+def printed(found: RunComparison) -> str:
+    output = io.StringIO()
+    show_comparison(found, Console(file=output, width=300))
+    return output.getvalue()

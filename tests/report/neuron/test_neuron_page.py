@@ -56,7 +56,7 @@ def hostile() -> Inspection:
         neurons=tuple(
             InspectedNeuron(
                 neuron_on_dev(text, activations, 3, neuron, seed=0),
-                (KeyOf(EVIL, neuron + 1, 2, 0.5, 0.0, 0.01, True),),
+                (KeyOf(EVIL, neuron + 1, 2, 0.5, 0.0, 0.01, 0.5, 0.1, True),),
                 (ScoredBy(EVIL, ((EVIL, QUOTE),), True, {EVIL: (0.5, 1), QUOTE: (0.2, 4)}),),
             )
             for neuron in range(2)

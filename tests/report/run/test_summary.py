@@ -81,7 +81,7 @@ def experiment(folder: Path) -> Experiment:
         read=ActivationReader(model, "mlp", (3,), store=ActivationStore(folder)),
         store=True,
         attribute=None,
-        selection=Selection(Correlation(), Rule(2, "layer"), 1000, "sentences", 2**20, 0),
+        selection=Selection(Correlation(), Rule(2, "layer"), 1000, "like_length", 2**20, 0),
         method="correlation",
         probing=Probing(training, {"random": RandomSets(20)}, 5, 500, ResultStore()),
         curves=SizeCurves(0, 5),
@@ -226,8 +226,9 @@ def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:
 
 def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     stable = Stability({"NOUN": 0.5, "VERB": 0.25}, {"NOUN": 0.1, "VERB": 0.1})
-    marked = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.4, 0.001, vanishes=False)
-    gone = Confounded((0.1, 0.2, 0.0, 0.0, 0.3), 0.01, 0.6, vanishes=True)
+    correlations = (0.1, 0.2, 0.0, 0.0, 0.3, 0.0, 0.1, 0.0, 0.0, 0.2)
+    marked = Confounded(correlations, 0.5, 0.4, 0.001, vanishes=False)
+    gone = Confounded(correlations, 0.5, 0.01, 0.6, vanishes=True)
     redundant = Redundancy(((1, 2), (5,)), 1.8, {"NOUN": 1.9, "VERB": 1.2}, {("NOUN", "VERB"): (0.0, 40.0)})
     confounds = {"NOUN": (marked, gone), "VERB": (marked, marked)}
     found = result(tmp_path, reliability=Reliability({"halves": stable}, confounds, redundant))
@@ -240,12 +241,14 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert [row[-1] for row in summary.tags] == ["0.500", "0.250"]
     facts = "\n".join(summary.facts)
     assert "halves of the train sentences have a mean Jaccard index of 0.375, 0.100 expected by chance" in facts
-    assert "1 key neuron loses its significance when word length in tokens" in facts
-    assert "NOUN mlp.3.1" in facts
+    lost = "1 key neuron loses more than 50% of its correlation with the tag, or its significance, when word length"
+    assert lost in facts
+    assert "NOUN mlp.3.1 (r 0.50, then 0.01)" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
     write_run_files(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]
+    assert [(n["correlation"], n["partial"]) for n in neurons] == [(0.5, 0.4), (0.5, 0.01)]
     assert neurons[1]["confounds"] == dict(zip(CONFOUNDS, gone.correlations, strict=True))
     told = json.loads((tmp_path / "redundancy.json").read_text("utf-8"))
     assert told["clusters"] == [[{"layer": 3, "neuron": 1}, {"layer": 3, "neuron": 2}], [{"layer": 3, "neuron": 5}]]

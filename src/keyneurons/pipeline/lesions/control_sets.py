@@ -42,7 +42,10 @@ def neuron_statistics(driver: Driver, labels: Labels, names: Sequence[str]) -> N
     return NeuronStatistics(means, (value.total_squares() / n).cpu().numpy(), frequency.cpu().numpy(), driver.width)
 
 
-Draw = Callable[[list[int], NeuronStatistics, Float[ndarray, " neurons"], int, int], Int[ndarray, "sets key"]]
+Magnitudes = Float[ndarray, " neurons"] | None
+"""Magnitudes of the scores of all neurons for a tag; None if only the key neurons are given."""
+
+Draw = Callable[[list[int], NeuronStatistics, Magnitudes, int, int], Int[ndarray, "sets key"]]
 """Draws control sets for a set of neurons.
 
 Arguments: the neurons, statistics, magnitudes of the tag's scores, number of sets, seed.
@@ -58,16 +61,22 @@ class ControlFamily:
 
 
 def any_neurons(
-    own: list[int], statistics: NeuronStatistics, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+    own: list[int], statistics: NeuronStatistics, _: Magnitudes, n_sets: int, seed: int
 ) -> Int[ndarray, "sets key"]:
     """Random neurons of the same layers."""
     return matched_random_sets(own, statistics.width, len(statistics.means.layers), n_sets, seed)
 
 
 def lowest_ranked(
-    own: list[int], statistics: NeuronStatistics, magnitudes: Float[ndarray, " neurons"], n_sets: int, seed: int
+    own: list[int], statistics: NeuronStatistics, magnitudes: Magnitudes, n_sets: int, seed: int
 ) -> Int[ndarray, "sets key"]:
-    """Neurons with the weakest scores for the tag."""
+    """Neurons with the weakest scores for the tag.
+
+    Raises:
+        ValueError: There are no scores.
+    """
+    if magnitudes is None:
+        raise ValueError("the family lowest needs the scores of all neurons")
     return lowest_sets(own, magnitudes, statistics.width, n_sets, seed)
 
 
@@ -75,7 +84,7 @@ def matched_by(covariate: Covariate) -> ControlFamily:
     """Neurons with similar values of a covariate."""
 
     def draw(
-        own: list[int], statistics: NeuronStatistics, _: Float[ndarray, " neurons"], n_sets: int, seed: int
+        own: list[int], statistics: NeuronStatistics, _: Magnitudes, n_sets: int, seed: int
     ) -> Int[ndarray, "sets key"]:
         return matched_sets(own, covariate(statistics), statistics.width, n_sets, seed)
 
@@ -98,7 +107,7 @@ def draw_sets(
     family: str,
     n_sets: int,
     columns: Mapping[str, Int[ndarray, " key"]],
-    scores: Scores,
+    scores: Scores | None,
     labels: Labels,
     statistics: NeuronStatistics,
     seed: int,
@@ -108,7 +117,7 @@ def draw_sets(
     drawn = {}
     for i, (tag, own) in enumerate(columns.items()):
         own_seed = int(np.random.SeedSequence([seed, i, place]).generate_state(1)[0])
-        magnitudes = scores.values[labels.names.index(tag)].abs().numpy()
+        magnitudes = None if scores is None else scores.values[labels.names.index(tag)].abs().numpy()
         drawn[tag] = CONTROL_FAMILIES[family].draw(own.tolist(), statistics, magnitudes, n_sets, own_seed)
     return drawn
 

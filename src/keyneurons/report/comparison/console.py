@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from keyneurons.metrics import ADVANTAGE
-from keyneurons.report.comparison.page import best_table
-from keyneurons.report.comparison.run_table import FIRST, cell, metric_columns, short
+from keyneurons.metrics import ACCURACY, WORTH
+from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
+from keyneurons.report.comparison.columns import columns_of
+from keyneurons.report.comparison.run_table import FIRST, short
+from keyneurons.report.comparison.significance import significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.run.console import show_wide
 
 MOST_SHOWN = 20
+BEST_COLUMNS = {"question": "left", "run": "left", "value": "right", "accuracy": "right", "random": "right"}
+BEST_COLUMNS |= {"p": "right", "dev": "right", "chosen": "left"}
+HEADS = {"run": "best run", "random": "random sets", "p": "p special", "chosen": "chosen from"}
 
 
 def show_comparison(comparison: RunComparison, console: Console) -> None:
@@ -20,44 +27,54 @@ def show_comparison(comparison: RunComparison, console: Console) -> None:
     console.print(Text(f"{comparison.title}: {', '.join(comparison.source.values())}", style="bold"), soft_wrap=True)
     _show_runs(comparison, console)
     console.print()
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("question", "best run", "value", "random sets", "p", "dev", "chosen from"):
-        table.add_column(
-            name, justify="right" if name in ("value", "random sets", "p", "dev") else "left", no_wrap=True
-        )
-    for best in best_table(comparison):
-        ties = f" (tied with {len(best['ties'])} more)" if best["ties"] else ""
-        cells = [best[name] for name in ("question", "run", "value", "random", "p", "dev", "chosen")]
-        table.add_row(*map(Text, [cells[0], cells[1] + ties, *cells[2:]]))
-    show_wide(table, console)
-    if len(comparison.rows) > 1:
-        caution = (
-            "The best of many runs on the same test words is partly luck; "
-            "report the run chosen on dev words for an unbiased accuracy."
-        )
-        console.print(Text(caution), soft_wrap=True)
-    for reason, names in comparison.left_out.items():
-        console.print(Text(f"Excluded, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"), soft_wrap=True)
-    if comparison.not_compared is not None:
-        console.print(Text(comparison.not_compared), soft_wrap=True)
+    _show_best(comparison, console)
+    for note in _notes(comparison):
+        console.print(Text(note), soft_wrap=True)
 
 
 def _show_runs(comparison: RunComparison, console: Console) -> None:
-    """Print the runs; if there are many, only those with the largest advantage."""
-    shown = comparison.rows
+    """Print the runs; if there are many, only those of largest worth."""
+    shown, by_worth = comparison.rows, any(WORTH in row.metrics for row in comparison.rows)
     if len(shown) > MOST_SHOWN:
-        shown = tuple(sorted(shown, key=lambda row: -row.metrics.get(ADVANTAGE, -1.0)))[:MOST_SHOWN]
-    columns = metric_columns(comparison.rows)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+        by = WORTH if by_worth else ACCURACY
+        shown = tuple(sorted(shown, key=lambda row: -row.metrics.get(by, -1.0)))[:MOST_SHOWN]
+    columns = [column for column in columns_of(comparison.rows) if column.short]
     factors = [key for key in comparison.rows[0].factors if key in FIRST]
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in map(short, factors) if factors else ["run"]:
         table.add_column(Text(name), no_wrap=True)
-    for name in columns.values():
-        table.add_column(name, justify="right", no_wrap=True)
+    for column in columns:
+        table.add_column(column.head, justify="right", no_wrap=True)
     for row in shown:
-        cells = [cell(name, row.metrics.get(name)) for name in columns]
-        table.add_row(*map(Text, [*([row.factors[key] for key in factors] or [row.label]), *cells]))
+        cells = [column.with_interval(row.metrics) for column in columns]
+        table.add_row(*map(Text, [*(row.values(factors) or [row.label]), *cells]))
     show_wide(table, console)
     if len(shown) < len(comparison.rows):
-        note = f"the {MOST_SHOWN} runs with the largest advantage of {len(comparison.rows)}; runs.csv lists all"
+        which = f"largest {'worth' if by_worth else 'accuracy'}"
+        note = f"the {MOST_SHOWN} runs of {which} of {len(comparison.rows)}; runs.csv lists all"
         console.print(Text(note), soft_wrap=True)
+
+
+def _show_best(comparison: RunComparison, console: Console) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in BEST_COLUMNS.items():
+        table.add_column(HEADS.get(name, name), justify="left" if justify == "left" else "right", no_wrap=True)
+    for best in best_table(comparison):
+        ties = f" (tied with {len(best['ties'])} more)" if best["ties"] else ""
+        cells = {**best, "run": best["run"] + ties}
+        table.add_row(*(Text(cells[name]) for name in BEST_COLUMNS))
+    show_wide(table, console)
+
+
+def _notes(comparison: RunComparison) -> Iterator[str]:
+    yield best_note(comparison)
+    if any(row.one_ranking for row in comparison.rows):
+        yield ONE_RANKING_NOTE
+    if sentence := significance_sentence(comparison.rows):
+        yield sentence
+    if len(comparison.rows) > 1:
+        yield CAUTION
+    for reason, names in comparison.left_out.items():
+        yield f"Excluded, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
+    if comparison.not_compared is not None:
+        yield comparison.not_compared

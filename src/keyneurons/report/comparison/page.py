@@ -6,63 +6,44 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keyneurons.analysis.best_runs import Best
 from keyneurons.artifacts.run_sets import SetGroup
-from keyneurons.metrics import (
-    ACCURACY,
-    ADVANTAGE,
-    DEV_ACCURACY,
-    RANDOM,
-    RANDOM_P_VALUE,
-    RANDOM_SPREAD,
-    UNION_SHARE,
-    UNION_SIZE,
-)
-from keyneurons.report.comparison.figures import MOST_PANELS, WITH_NAMES
-from keyneurons.report.comparison.run_table import FIRST, HEADS, RunRow, cell, metric_columns, short
-from keyneurons.report.comparison.tables import Drawn, RunComparison, consensus_paths, mean_agreement
+from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
+from keyneurons.report.comparison.columns import Column, columns_of, heads
+from keyneurons.report.comparison.curves import MOST_PANELS
+from keyneurons.report.comparison.figures import WITH_NAMES
+from keyneurons.report.comparison.run_table import FIRST, RunRow, short
+from keyneurons.report.comparison.significance import significances
+from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths, mean_agreement
 from keyneurons.report.pages import data_uri, render
 from keyneurons.report.panels import panels
-from keyneurons.report.phrases import counted
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
-QUESTIONS = {
-    "accuracy": "Highest accuracy",
-    "dev": "Highest accuracy, chosen on dev words",
-    "advantage": "Largest advantage over matched random sets",
-    "selectivity": "Best selectivity",
-    "overlap": "Smallest overlap between tags",
-    "small_union": "Fewest neurons with nearly the largest advantage",
-}
-BEST_FOR = {
-    "accuracy": "accuracy",
-    "dev": "dev accuracy",
-    "advantage": "advantage",
-    "selectivity": "selectivity",
-    "overlap": "smallest overlap",
-    "small_union": "few neurons",
-}
 CURVE_TITLES = {
-    "accuracy_by_top_k": ("Accuracy by number of key neurons", "top_k"),
-    "advantage_by_top_k": ("Advantage over random sets by number of key neurons", "top_k"),
-    "accuracy_by_layer": ("Accuracy by layer", "layer"),
-    "advantage_by_layer": ("Advantage over random sets by layer", "layer"),
+    "accuracy_by_top_k": "Accuracy by number of key neurons per tag",
+    "advantage_by_top_k": "Advantage over random sets by number of key neurons per tag",
+    "accuracy_by_layer": "Accuracy by layer",
+    "advantage_by_layer": "Advantage over random sets by layer",
+    "accuracy_by_union_size": "Accuracy by number of key neurons of all tags",
 }
 
 
 def page(comparison: RunComparison, drawn: Drawn) -> str:
     """Render the page as HTML."""
-    columns = metric_columns(comparison.rows)
+    columns = columns_of(comparison.rows)
     return render(
         "compare.html",
         title=comparison.title,
         source=comparison.source,
         n_runs=len(comparison.rows),
         best=best_table(comparison),
+        ranked=best_note(comparison),
+        caution=CAUTION,
+        verdicts=list(map(str, significances(comparison.rows))),
+        one_ranking=ONE_RANKING_NOTE if any(row.one_ranking for row in comparison.rows) else "",
         factors=[short(key) for key in comparison.rows[0].factors if key in FIRST],
         settings=[short(key) for key in comparison.rows[0].factors if key not in FIRST],
-        columns=[(title, HEADS[name]) for name, title in columns.items()],
-        rows=[_row(comparison, row, list(columns)) for row in comparison.rows],
+        columns=heads(columns),
+        rows=[_row(comparison, row, columns) for row in comparison.rows],
         curves=_curves(comparison, drawn),
         not_compared=comparison.not_compared,
         groups=[_group(comparison, i, drawn.groups[i]) for i in range(len(comparison.groups))],
@@ -71,71 +52,36 @@ def page(comparison: RunComparison, drawn: Drawn) -> str:
     )
 
 
-def best_table(comparison: RunComparison) -> list[dict[str, Any]]:
-    """One row per question: the best run, its value, its control, and the candidate runs."""
-    return [_best(comparison, best) for best in comparison.best]
-
-
-def _best(comparison: RunComparison, best: Best) -> dict[str, Any]:
-    row = comparison.row(best.run)
+def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:
     m = row.metrics
-    control = f"{m[RANDOM]:.3f} ± {m[RANDOM_SPREAD]:.3f}" if RANDOM in m and RANDOM_SPREAD in m else "-"
-    value = f"{best.value:.0f} neurons" if best.metric == UNION_SIZE else cell(best.metric, best.value)
-    if best.metric == UNION_SIZE and UNION_SHARE in m:
-        value += f" ({m[UNION_SHARE]:.1%})"
-    return {
-        "question": QUESTIONS[best.question],
-        "run": row.label,
-        "id": row.id,
-        "value": value,
-        "accuracy": cell(ACCURACY, m.get(ACCURACY)),
-        "random": control,
-        "p": cell(RANDOM_P_VALUE, m.get(RANDOM_P_VALUE)),
-        "dev": cell(DEV_ACCURACY, m.get(DEV_ACCURACY)),
-        "chosen": _chosen(best, comparison),
-        "ties": [comparison.row(run).label for run in best.ties],
-    }
-
-
-def _chosen(best: Best, comparison: RunComparison) -> str:
-    runs = counted(best.of, "run")
-    if best.question == "dev":
-        return f"{runs}, on dev words"
-    if best.question == "overlap" and best.of < len(comparison.rows):
-        return f"the {runs} that beat{'s' if best.of == 1 else ''} random sets (p ≤ .05)"
-    if best.question == "overlap":
-        return runs
-    if best.question == "small_union":
-        return f"the {runs} within one std of the best of {len(comparison.rows)}, on test words"
-    return f"{runs}, on test words"
-
-
-def _row(comparison: RunComparison, row: RunRow, columns: Sequence[str]) -> dict[str, Any]:
+    best = [BEST_FOR[best.question] for best in comparison.best if best.run == row.id]
     return {
         "id": row.id,
         "name": row.name,
-        "factors": [(value, _is_number(value)) for key, value in row.factors.items() if key in FIRST],
+        "factors": [(value, _is_number(value)) for value in row.values([key for key in row.factors if key in FIRST])],
         "settings": [value for key, value in row.factors.items() if key not in FIRST],
-        "cells": [(cell(name, row.metrics.get(name)), row.metrics.get(name, "")) for name in columns],
-        "best": [BEST_FOR[best.question] for best in comparison.best if best.run == row.id],
+        "cells": [(c.cell(m), c.interval(m), m.get(c.metric, "")) for c in columns],
+        "best": best,
+        "one_ranking": row.one_ranking,
     }
 
 
 def _curves(comparison: RunComparison, drawn: Drawn) -> list[dict[str, Any]]:
     figures = []
-    for name, path in drawn.curves.items():
-        title, x = CURVE_TITLES[name]
-        metric = ADVANTAGE if name.startswith("advantage") else ACCURACY
-        shown = panels(comparison.rows, "top_k" if x == "top_k" else "layer", metric)
+    for x, metric, name in CURVES:
+        if name not in drawn.curves:
+            continue
+        shown = panels(comparison.rows, x, metric)
         figures.append({
-            "title": title,
-            "image": data_uri(path),
+            "title": CURVE_TITLES[name],
+            "image": data_uri(drawn.curves[name]),
             "wide": len(shown) > 1,
             "panels": len(shown),
             "more": max(0, len(shown) - MOST_PANELS),
             "titles": [panel.title for panel in shown if panel.title],
             "mixed": sorted({short(key) for panel in shown for key in panel.mixed}),
             "methods": sorted({method for panel in shown for method in panel.lines}),
+            "of_any_size": x == "union_size",
         })
     return figures
 

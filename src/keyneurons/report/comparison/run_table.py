@@ -6,49 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from keyneurons.metrics import (
-    ACCURACY,
-    ADVANTAGE,
-    DEV_ACCURACY,
-    MEAN_COEFFICIENT,
-    MEAN_JACCARD,
-    RANDOM,
-    RANDOM_P_VALUE,
-    RANDOM_SPREAD,
-    SELECTIVITY,
-    UNION_SHARE,
-    UNION_SIZE,
-)
+from keyneurons.analysis.run_metrics import with_comparison
+from keyneurons.metrics import ONE_RANKING, UNION_SIZE
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
 NOT_FACTORS = ("tracking.", "cache", "hydra.")
-LESION, LESION_P = "lesion/diagonal_advantage", "lesion/diagonal_p_value"
-METRICS = {
-    ACCURACY: "accuracy",
-    RANDOM: "random sets",
-    ADVANTAGE: "advantage",
-    RANDOM_P_VALUE: "p",
-    SELECTIVITY: "selectivity",
-    UNION_SHARE: "union share",
-    MEAN_JACCARD: "overlap",
-    LESION: "lesion advantage",
-    LESION_P: "lesion p",
-    DEV_ACCURACY: "dev accuracy",
-}
-HEADS = {
-    ACCURACY: "share of test words classified correctly by a linear probe on the key neurons of all tags",
-    RANDOM: "mean accuracy of random sets with as many neurons in each layer",
-    ADVANTAGE: "accuracy minus the mean accuracy of the random sets",
-    RANDOM_P_VALUE: "p-value of the accuracy relative to the random sets",
-    SELECTIVITY: "accuracy minus that on a control task with a random tag for each word type",
-    UNION_SHARE: "share of the neurons read that are key neurons of any tag",
-    MEAN_JACCARD: "mean Jaccard of the sets of two tags",
-    MEAN_COEFFICIENT: "mean overlap coefficient of the sets of two tags",
-    LESION: "bits per word by which lesions hurt a tag's own words more than other words",
-    LESION_P: "p-value of the lesion advantage",
-    DEV_ACCURACY: "accuracy on the dev words, which also control early stopping",
-}
-MORE_METRICS = (RANDOM_SPREAD, UNION_SIZE, MEAN_COEFFICIENT)  # only in the CSV file
 
 
 @dataclass(frozen=True)
@@ -56,8 +18,9 @@ class RunRow:
     """A row of the table of runs.
 
     ``factors`` are the params that differ between the runs, with the values of this run; ``label``
-    identifies the run by some of them. ``method``, ``top_k`` and ``layer`` (None for several
-    layers) are the variables of the curves.
+    identifies the run by some of them, with ``*`` if its method has one ranking for all tags.
+    ``metrics`` include those of the comparison. ``method``, ``top_k`` and ``layer`` (None for
+    several layers) are variables of the curves.
     """
 
     id: str
@@ -68,6 +31,22 @@ class RunRow:
     method: str
     top_k: int | None
     layer: int | None
+
+    @property
+    def one_ranking(self) -> bool:
+        """Whether the method has one ranking for all tags."""
+        return bool(self.metrics.get(ONE_RANKING))
+
+    def values(self, keys: Sequence[str]) -> list[str]:
+        """The values of some factors, the method with ``*`` for one ranking for all tags."""
+        marked = "choice.selection" if "choice.selection" in keys else next(iter(keys), "")
+        return [self.factors[key] + (" *" if self.one_ranking and key == marked else "") for key in keys]
+
+    @property
+    def union_size(self) -> int | None:
+        """Number of key neurons of all tags."""
+        size = self.metrics.get(UNION_SIZE)
+        return None if size is None else int(size)
 
 
 @dataclass(frozen=True)
@@ -85,17 +64,19 @@ def run_rows(runs: Sequence[FinishedRun]) -> tuple[RunRow, ...]:
     """The rows of finished runs, sorted by their factors."""
     keys = differing_params([run.params for run in runs])
     identifying = _identifying([run.params for run in runs], keys)
+    metrics = with_comparison({run.id: run.metrics for run in runs})
     rows = []
     for run in runs:
+        mark = " *" if run.metrics.get(ONE_RANKING) else ""
         factors = {key: run.params.get(key, "") for key in keys}
         rows.append(
             RunRow(
                 id=run.id,
                 name=run.name,
-                label=describe({key: factors[key] for key in identifying}) or run.name,
+                label=(describe({key: factors[key] for key in identifying}) or run.name) + mark,
                 factors=factors,
-                metrics=run.metrics,
-                method=run.params.get("choice.selection", run.tags.get("selection", "")),
+                metrics=metrics[run.id],
+                method=run.params.get("choice.selection", run.tags.get("selection", "")) + mark,
                 top_k=_number(run.params.get("top_k", "")),
                 layer=_number(run.tags.get("layer", run.params.get("layer", ""))),
             )
@@ -145,27 +126,6 @@ def short(key: str) -> str:
 def describe(factors: Mapping[str, str]) -> str:
     """Short description of the values of some factors."""
     return ", ".join(_describe(key, value) for key, value in factors.items() if value != "")
-
-
-def metric_columns(rows: Sequence[RunRow]) -> dict[str, str]:
-    """The metrics of any run with the heads of their columns.
-
-    The overlap coefficient replaces a missing Jaccard index.
-    """
-    names = {name for row in rows for name in row.metrics}
-    columns = {name: title for name, title in METRICS.items() if name in names}
-    if MEAN_JACCARD not in names and MEAN_COEFFICIENT in names:
-        columns[MEAN_COEFFICIENT] = "overlap"
-    return columns
-
-
-def cell(name: str, value: float | None) -> str:
-    """Format a metric."""
-    if value is None:
-        return "-"
-    if name == UNION_SHARE:
-        return f"{value:.1%}"
-    return f"{value:+.3f}" if name in (ADVANTAGE, SELECTIVITY, LESION) else f"{value:.3f}"
 
 
 def _describe(key: str, value: str) -> str:

@@ -11,14 +11,18 @@ from typing import Any
 
 from keyneurons.analysis.best_runs import Best
 from keyneurons.analysis.consensus import runs_needed
+from keyneurons.analysis.run_metrics import adjusted
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.run_sets import SetGroup, write_consensus
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
-from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE
-from keyneurons.report.comparison.figures import agreement_matrices, curves, tally_figure
-from keyneurons.report.comparison.run_table import MORE_METRICS, RunRow, metric_columns
+from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.report.comparison.columns import csv_metrics
+from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
+from keyneurons.report.comparison.run_table import RunRow
+from keyneurons.report.comparison.significance import Significance, significances
 from keyneurons.report.drawing import save
 from keyneurons.report.panels import X, panels
 
@@ -29,6 +33,7 @@ CURVES: tuple[tuple[X, str, str], ...] = (
     ("top_k", ADVANTAGE, "advantage_by_top_k"),
     ("layer", ACCURACY, "accuracy_by_layer"),
     ("layer", ADVANTAGE, "advantage_by_layer"),
+    ("union_size", ACCURACY, "accuracy_by_union_size"),
 )
 
 
@@ -72,8 +77,7 @@ class Drawn:
 
 def write_tables(comparison: RunComparison, folder: Path) -> None:
     """Write the tables, the consensus sets and the answers."""
-    columns = [*metric_columns(comparison.rows), *MORE_METRICS]
-    columns = [name for name in dict.fromkeys(columns) if any(name in row.metrics for row in comparison.rows)]
+    columns = csv_metrics(comparison.rows)
     factors = list(comparison.rows[0].factors)
     write_table(
         folder / "runs.csv",
@@ -144,13 +148,22 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
                 "test_accuracy": comparison.row(best.run).metrics.get(ACCURACY),
                 "dev_accuracy": comparison.row(best.run).metrics.get(DEV_ACCURACY),
                 "p_value": comparison.row(best.run).metrics.get(RANDOM_P_VALUE),
+                "p_adjusted": comparison.row(best.run).metrics.get(adjusted(SPECIAL)),
                 "chosen_on": "dev" if best.question == "dev" else "test",
             }
             for best in comparison.best
         ],
+        "verdicts": [_verdict(comparison, each) for each in significances(comparison.rows)],
+        "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
     }
+
+
+def _verdict(comparison: RunComparison, counts: Significance) -> dict[str, Any]:
+    """A question of the verdict: the number of significant runs, and adjusted p-values by run."""
+    name = adjusted(counts.question)
+    return {**asdict(counts), "p_adjusted": {r.id: r.metrics[name] for r in comparison.rows if name in r.metrics}}
 
 
 def mean_agreement(group: SetGroup) -> tuple[float, float, int] | None:

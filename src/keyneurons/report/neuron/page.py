@@ -14,7 +14,7 @@ from keyneurons.report.neuron.coloured_text import LEVELS, Piece, WordActivation
 from keyneurons.report.neuron.method_scores import ScoredBy
 from keyneurons.report.neuron.neuron_chart import chart
 from keyneurons.report.pages import render
-from keyneurons.report.phrases import counted
+from keyneurons.report.phrases import CONTROLLED_FOR, counted
 
 CONTEXT = 40
 
@@ -23,7 +23,8 @@ CONTEXT = 40
 class KeyOf:
     """A tag that a neuron is a key neuron of, with its rank.
 
-    ``vanishes`` tells whether it loses its significance when confounds are controlled for.
+    ``partial`` is what is left of its ``correlation`` with the tag when confounds are controlled
+    for; ``vanishes`` tells whether that is too little.
     """
 
     tag: str
@@ -32,6 +33,8 @@ class KeyOf:
     score: float
     p_value: float | None
     p_adjusted: float | None
+    correlation: float | None
+    partial: float | None
     vanishes: bool | None
 
 
@@ -84,6 +87,7 @@ def page(inspection: Inspection) -> str:
         sections=sections,
         levels=range(-LEVELS, LEVELS + 1),
         full_colour=f"{FULL_COLOUR:.0%}",
+        controlled_for=CONTROLLED_FOR,
         n_neurons=inspection.neurons_per_layer,
     )
 

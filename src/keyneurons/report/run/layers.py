@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keyneurons.artifacts.layers import mean_cosine
-from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_p_value, control_spread
-from keyneurons.pipeline.evidence import ControlResult
+from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_spread, high, low
 from keyneurons.pipeline.experiment import Result
-from keyneurons.pipeline.layers import OneLayer, layer_metrics
+from keyneurons.pipeline.layers import OneLayer, adjusted_over_layers, layer_metrics
 from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.phrases import counted
 from keyneurons.report.run.figures import CONTROL, KEY, colours
@@ -43,18 +42,31 @@ def layer_facts(result: Result) -> Iterator[str]:
         if not layers:
             continue
         best = f"{m[f'layers/{read_at}/best_test_accuracy']:.3f} in layer {m[f'layers/{read_at}/best_layer']:.0f}"
-        drawn = {name: each for name, each in layers[0].evidence.controls.items() if each.spread is not None}
-        compared = "".join(_beaten(layers, name, control) for name, control in drawn.items())
-        yield f"layer by layer, read at the {read_at}: accuracy {best} (best layer on dev){compared}"
+        adjusted = adjusted_over_layers(layers)
+        compared = [_better(layers, name, adjusted[name]) for name in adjusted if _in_verdict(layers, name)]
+        correction = f" ({counted(len(layers), 'layer')} tested, p after Benjamini-Hochberg)" if compared else ""
+        sentence = f"layer by layer, read at the {read_at}: accuracy {best} (best layer on dev)"
+        yield "; ".join([sentence, *compared]) + correction
 
 
-def _beaten(layers: tuple[OneLayer, ...], name: str, control: ControlResult) -> str:
-    """Number of layers where the key neurons beat a control, and mean difference."""
-    beaten = sum(one.metrics[control_p_value(name)] <= ALPHA for one in layers)
-    least = 1 / (1 + len(control.accuracy))
-    share = f"in {beaten} of {counted(len(layers), 'layer')}" if least <= ALPHA else f"(p cannot be below {least:.3f})"
-    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in layers])
-    return f"; better than {control.label} {share}, by {mean:.3f} on average"
+def _in_verdict(layers: tuple[OneLayer, ...], name: str) -> bool:
+    control = layers[0].evidence.controls.get(name)
+    return control is not None and (control.role is not None or control.spread is not None)
+
+
+def _better(layers: tuple[OneLayer, ...], name: str, adjusted: Mapping[int, float]) -> str:
+    """Number of layers where the key neurons are better than a control, and mean difference.
+
+    The smallest possible p-value of a control with few draws is given if it decides the number.
+    """
+    control = layers[0].evidence.controls[name]
+    of_layers = [one for one in layers if one.layer in adjusted]
+    better = sum(p_value <= ALPHA for p_value in adjusted.values())
+    mean = np.mean([one.metrics[ACCURACY] - one.metrics[control_accuracy(name)] for one in of_layers])
+    least = 1 / (1 + len(control.accuracy)) if control.role == "random" else 0.0
+    floor = f", where p cannot be below {least:.3f} in a layer" if least * len(of_layers) > ALPHA else ""
+    label, share = control.label, f"{better} of {counted(len(of_layers), 'layer')}"
+    return f"better than {label} in {share}, by {mean:.3f} on average{floor}"
 
 
 def _accuracies(result: Result) -> Figure:
@@ -72,7 +84,11 @@ def _accuracies(result: Result) -> Figure:
             else:
                 colour, line = next(styles)
                 axes.plot(at, mean, line, color=colour, label=control.label)
-        axes.plot(at, [one.metrics[ACCURACY] for one in layers], marker=".", color=KEY, label="key neurons")
+        accuracy, lower, upper = (
+            np.array([one.metrics[name] for one in layers]) for name in (ACCURACY, low(ACCURACY), high(ACCURACY))
+        )
+        errors = np.maximum([accuracy - lower, upper - accuracy], 0)
+        axes.errorbar(at, accuracy, errors, marker=".", elinewidth=1, color=KEY, label="key neurons (95 % interval)")
         axes.set_title(f"read at the {read_at}", fontsize=10)
         axes.set_ylabel("accuracy on test words")
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))

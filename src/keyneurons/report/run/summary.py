@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.metrics import UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
-from keyneurons.report.phrases import counted, describe_layers, listed
+from keyneurons.report.phrases import CONTROLLED_FOR, counted, describe_layers
+from keyneurons.report.run.given_sets import given_facts, selected_by
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
 from keyneurons.report.run.verdict import answer_rows, sentence
 from keyneurons.report.run.worth import worth_sentence
 
-CONFOUND_LABELS = {
-    "tokens": "word length in tokens",
-    "position": "position",
-    "log_frequency": "log frequency",
-    "capitalised": "capitals",
-    "sentence_initial": "sentence-initial position",
-}
 ACCURACY_COLUMNS = ("accuracy on test words", "", "key neurons minus it (95 % interval)", "z", "p")
 ANSWER_COLUMNS = ("verdict", "answer", "p (Holm)", "because")
 RESAMPLES = {
@@ -55,11 +48,9 @@ class Summary:
 def summarise(result: Result) -> Summary:
     """Summarise the result of a run."""
     read = result.experiment.read
-    rule = result.experiment.selection.rule
     title = (
         f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"{describe_layers(result.key_neurons.sets.layers)}: {counted(rule.top_k, 'key neuron')} per tag "
-        f"by {result.experiment.method}"
+        f"{describe_layers(result.key_neurons.sets.layers)}: {selected_by(result)}"
     )
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
@@ -175,6 +166,7 @@ def _facts(result: Result) -> tuple[str, ...]:
         facts.append(worth_sentence(result.worth))
     return (
         *facts,
+        *given_facts(result),
         *_attribution_facts(result),
         *_reliability_facts(result),
         *layer_facts(result),
@@ -206,16 +198,16 @@ def _reliability_facts(result: Result) -> Iterator[str]:
             yield f"sets selected on {label} have a mean Jaccard index of {mean:.3f}, {chance:.3f} expected by chance"
     if checks.confounds is not None:
         vanishing = [
-            f"{tag} {result.key_neurons.sets.site}.{n.layer}.{n.neuron}"
+            f"{tag} {result.key_neurons.sets.site}.{n.layer}.{n.neuron} (r {c.with_tag:.2f}, then {c.partial:.2f})"
             for tag in result.key_neurons.sets
             for n, c in zip(result.key_neurons.sets.tags[tag], checks.confounds[tag], strict=True)
             if c.vanishes
         ]
         shown = f": {', '.join(vanishing[:5])}{' ...' if len(vanishing) > 5 else ''}" if vanishing else ""
         subject = counted(len(vanishing), "key neuron") if vanishing else "no key neuron"
-        verb = "lose their" if len(vanishing) > 1 else "loses its"
-        confounds = listed([CONFOUND_LABELS[name] for name in CONFOUNDS])
-        yield f"{subject} {verb} significance when {confounds} are controlled for{shown}"
+        verb, their = ("lose", "their") if len(vanishing) > 1 else ("loses", "its")
+        lost = f"more than {1 - result.experiment.checks.confound_share:.0%} of {their} correlation with the tag"
+        yield f"{subject} {verb} {lost}, or {their} significance, when {CONTROLLED_FOR}{shown}"
     if checks.redundancy is not None:
         yield (
             f"{counted(int(m['selection/union_size']), 'key neuron')} in "

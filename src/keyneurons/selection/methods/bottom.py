@@ -49,7 +49,7 @@ class Bottom:
     ) -> Scores:
         """Relative ranks among all neurons of all layers."""
         of = scoring_of(self.of).scores(source, tags, moments)
-        return replace(of, values=self.places(of.values), p_values=None, p_bounds=None, effects=None)
+        return replace(of, values=self.places(of.values), p_values=None, p_robust=None, effects=None)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:
         """Largest absolute score of each tag under each of n taggings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -38,7 +38,6 @@ class Frequency(SignificantMomentScorer):
     signed: bool = True
     test_by: FrequencyTest = "chi_squared"
     min_cramers_v: float = 0.0
-    bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.test_by not in {"chi_squared", "fisher"}:
@@ -65,6 +64,13 @@ class Frequency(SignificantMomentScorer):
     def test_moments(self, moments: Moments) -> tuple[Float[Tensor, "tags neurons"], Float[Tensor, "tags neurons"]]:
         """The scores and the p-values of their test."""
         return self.of_moments(moments), self._p_values(moments)
+
+    def robust_p_values(
+        self, moments: Moments, design_effects: Float[Tensor, "tags neurons"]
+    ) -> Float[Tensor, "tags neurons"]:
+        """p-values that allow for clustering by sentence, of all tags for the test of all tags."""
+        design = design_effects if self.test_by == "fisher" else design_effects.amax(dim=0)
+        return self._p_values(moments) ** (1 / design)
 
     def effects(self, moments: Moments) -> Float[Tensor, "tags neurons"]:
         """Cramer's V of kept or not by all tags, in 0..1; the same for every tag."""
