@@ -43,7 +43,7 @@ TRAINING = Training(
     0,
 )
 CONTROLS = {"random": RandomSets(20), "all_neurons": AllNeurons(), "task": ControlTask(), "majority": Majority()}
-PROBING = Probing(TRAINING, CONTROLS, 0, 200, ResultStore())
+PROBING = Probing(TRAINING, CONTROLS, 0, 200, ResultStore(None))
 ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
 
 

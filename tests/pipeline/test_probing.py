@@ -98,7 +98,8 @@ def gathered(
     settings = ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, 1.0)
     controls = {name: control for name, control in CONTROLS.items() if name not in without}
     probing = Probing(Training(settings, trainer, 0, "test"), {**controls, **more}, 5, 200, ResultStore(folder))
-    activations, sentences = StoredActivations(arrays, "mlp"), labels.splits["test"].rows // 10
+    activations = StoredActivations(arrays, "mlp")
+    sentences = labels.splits["test"].rows // 10
     own = Case(labels, activations, sets or key_sets(arrays, labels), sentences, 0, results=probing.results)
     return probe_key_neurons(probing, own)
 

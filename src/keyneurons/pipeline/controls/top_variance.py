@@ -63,8 +63,8 @@ class TopVariance:
 
 
 def variance_by_layer(case: Case) -> Float[ndarray, "layers neurons"]:
-    """The variance of every neuron on the train words, up to their number."""
+    """Sum of squared deviations of every neuron over the labelled train words."""
     tags = case.labels.splits["train"].tags[None]
     moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
-    variances: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
-    return variances
+    variance: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
+    return variance
