@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, Protocol, runtime_checkable
 
+EqualSize = Literal["accuracy", "random", "top_variance"]
+
 ALPHA = 0.05
 """Significance level: reports call a p-value up to this value significant."""
 
@@ -60,15 +62,15 @@ def answer_p_value(question: str) -> str:
     return f"{question}_p_value"
 
 
-def at_sizes(metrics: Mapping[str, float], which: Literal["accuracy", "random", "top_variance"]) -> dict[int, float]:
+def equal_size(which: EqualSize, size: int) -> str:
+    """Accuracy at a size of the grid: of the key neurons (``accuracy``) or of label-free sets."""
+    return f"equal_size/{which}/{size}"
+
+
+def at_sizes(metrics: Mapping[str, float], which: EqualSize) -> dict[int, float]:
     """Accuracies at equal union size, by size: of the key neurons or of label-free sets."""
     prefix = f"equal_size/{which}/"
     return {int(name.removeprefix(prefix)): metrics[name] for name in sorted(metrics) if name.startswith(prefix)}
-
-
-def equal_size(sets: str, size: int) -> str:
-    """Accuracy of sets of a size: ``accuracy`` (key neurons), ``random`` or ``top_variance``."""
-    return f"equal_size/{sets}/{size}"
 
 
 def low(name: str) -> str:

@@ -120,6 +120,7 @@ def test_the_worth_is_the_size_of_the_same_accuracy(accuracy: float, neurons: fl
     assert worth.n_key == 30
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_true_worth() -> None:
     """Test words and random sets are drawn anew each time; nominally 95 %."""
     covered, rng = 0, np.random.default_rng(0)

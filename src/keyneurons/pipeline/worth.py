@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,7 +19,9 @@ from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.trials import Place, train_trials
 
-RANDOM, TOP_VARIANCE, KEY = "random", "top_variance", "accuracy"
+RANDOM: Final = "random"
+TOP_VARIANCE: Final = "top_variance"
+KEY: Final = "accuracy"
 FIRST_STREAM = 10  # of the bootstrap's draws of sets; lower streams belong to the controls
 
 

@@ -21,7 +21,7 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.redundancy import Redundancy
-from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
+from keyneurons.analysis.sentence_bootstrap import Difference, Estimate, SentenceBootstrap
 from keyneurons.analysis.stability import Stability
 from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.artifacts.tables import write_matrix
@@ -45,7 +45,7 @@ from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.pipeline.unseen_words import OnUnseenWords
 from keyneurons.pipeline.verdict import judge
-from keyneurons.pipeline.worth import SizeCurves
+from keyneurons.pipeline.worth import SizeCurves, Worth
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.probe.metrics import ClassificationMetrics
 from keyneurons.records import (
@@ -308,6 +308,17 @@ def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Pat
     draw_figures(result(tmp_path), tmp_path / "figures")
     drawn = {path.name for path in (tmp_path / "figures").iterdir()}
     assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
+
+
+def test_the_worth_is_a_fact_and_a_figure(tmp_path: Path) -> None:
+    accuracy = np.array([0.5, 0.95])
+    sizes, random = np.array([2, 8]), (accuracy[:1], accuracy[1:])
+    worth = Worth(sizes, random, accuracy, {2: 0.6, 3: 0.9}, Estimate(7.0, 5.0, 8.0), True)
+    own = replace(result(tmp_path), worth=worth)
+    assert "3 key neurons are worth 7 random ones (95 % interval 5 to 8 (all) or more)" in summarise(own).facts
+    draw_figures(own, tmp_path / "figures")
+    assert (tmp_path / "figures" / "accuracy_by_size.png").is_file()
+    assert own.metrics["worth/neurons_low"] == 5.0
 
 
 def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import ClassVar
 from keyneurons.analysis.word_form import word_form_predictions
 from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
+from keyneurons.pipeline.trial_results import result_key
+from keyneurons.records import SPLITS
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class WordForm:
 
     def __call__(self, case: Case) -> Trial:
         """Fit the regression on train and predict the tags of the test words."""
-        splits = case.labels.splits
+        splits, n_tags = case.labels.splits, len(case.labels.names)
         forms = {split: words.forms for split, words in splits.items()}
         tags = {split: words.tags for split, words in splits.items()}
-        return Trial(predictions=word_form_predictions(forms, tags, len(case.labels.names)))
+        key = result_key("word_form", n_tags, *(part for split in SPLITS for part in (forms[split], tags[split])))
+        return Trial(predictions=case.results.get(key, lambda: word_form_predictions(forms, tags, n_tags)))
