@@ -48,7 +48,7 @@ def trainer() -> Callable[[], object]:
 
 def settings(c: float) -> ProbeSettings:
     """Return the settings of ``conf/probe/linear.yaml`` with another ``C``."""
-    return ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), 1024, 3, c)
+    return ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, c)
 
 
 def accuracy(predicted: ndarray, labels: dict[Split, torch.Tensor]) -> float:
@@ -74,10 +74,10 @@ def plain_torch(features: dict[Split, torch.Tensor], labels: dict[Split, torch.T
     y = {split: values[0] for split, values in labels.items()}
     n, width = x["train"].shape
     scaled, bias = torch.zeros(width, CLASSES, requires_grad=True), torch.zeros(CLASSES, requires_grad=True)
-    optimizer = torch.optim.Adam([scaled, bias], lr=0.1, betas=(0.9, 0.98))
+    optimizer = torch.optim.Adam([scaled, bias], lr=0.07, betas=(0.9, 0.98), fused=True)
     generator, best, stale = torch.Generator().manual_seed(0), (float("inf"), scaled, bias), 0
     while stale < 3:
-        for rows in torch.randperm(n, generator=generator).tensor_split(-(-n // 1024)):
+        for rows in torch.randperm(n, generator=generator).tensor_split(-(-n // 256)):
             weight = scaled / width**0.5
             loss = torch.nn.functional.cross_entropy(x["train"][rows] @ weight + bias, y["train"][rows])
             optimizer.zero_grad()

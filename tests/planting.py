@@ -6,7 +6,11 @@ import numpy as np
 
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.control import Case
+from keyneurons.pipeline.key_neurons import Reselection, Selection
+from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import SPLITS, KeyNeuron, LabelledWords, Labels, NeuronSets
+from keyneurons.selection.methods.correlation import Correlation
+from keyneurons.selection.rules import Rule
 
 NAMES = ("ADJ", "NOUN", "VERB")
 LAYERS, WIDTH = (1, 4), 30
@@ -32,7 +36,16 @@ def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
     return StoredActivations(arrays, "mlp"), Labels("upos", NAMES, labelled)
 
 
+def reselection(activations: StoredActivations, labels: Labels, k: int = 2) -> Reselection:
+    """Selects by correlation, k neurons for each tag."""
+    selection = Selection(Correlation(), Rule(k, "model"), 0, "sentences", 2**24, 0)
+    sentences = np.arange(len(labels.splits["train"].rows)) // 10
+    return Reselection(selection, ScoredWords(activations, labels, sentences), activations)
+
+
 def case(seed: int = 0, labels: Labels | None = None) -> Case:
     """The planted neurons as key neurons, with the given labels or the synthetic ones."""
     activations, own = planted(3.0)
-    return Case(labels or own, activations, KEY_SETS, seed)
+    labels = labels or own
+    sentences = np.arange(len(labels.splits["test"].rows)) // 10
+    return Case(labels, activations, KEY_SETS, sentences, seed, reselection(activations, labels))

@@ -9,7 +9,7 @@ import lightning
 import numpy as np
 import pytest
 import torch
-from planting import KEY_SETS, LAYERS, NAMES, planted
+from planting import KEY_SETS, LAYERS, NAMES, SENTENCES, planted
 from scipy.stats import false_discovery_control
 
 from keyneurons.memo import Memo
@@ -44,7 +44,6 @@ TRAINING = Training(
 )
 CONTROLS = {"random": RandomSets(20), "all_neurons": AllNeurons(), "task": ControlTask(), "majority": Majority()}
 PROBING = Probing(TRAINING, CONTROLS, 0, 200, Memo())
-SENTENCES = np.arange(600) // 10
 ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
 
 

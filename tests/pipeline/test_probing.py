@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from keyneurons.choices import ControlRole
 from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.all_neurons import AllNeurons
-from keyneurons.pipeline.controls.control import Case, Control, Trial
+from keyneurons.pipeline.controls.control import Case, Control, NotApplicable, Trial
 from keyneurons.pipeline.controls.control_task import ControlTask
 from keyneurons.pipeline.controls.majority import Majority
 from keyneurons.pipeline.controls.random_sets import RandomSets
@@ -93,11 +94,11 @@ def gathered(
     memo: Memo | None = None,
     more: Mapping[str, Control] = MappingProxyType({}),
 ) -> Evidence:
-    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), 1024, 3, 1.0)
+    settings = ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, 1.0)
     controls = {name: control for name, control in CONTROLS.items() if name not in without}
-    probing = Probing(Training(settings, trainer, 0), {**controls, **more}, 5, memo or Memo())
-    activations = StoredActivations(arrays, "mlp")
-    return probe_key_neurons(probing, Case(labels, activations, sets or key_sets(arrays, labels), 0))
+    probing = Probing(Training(settings, trainer, 0), {**controls, **more}, 5, 200, memo or Memo())
+    activations, sentences = StoredActivations(arrays, "mlp"), labels.splits["test"].rows // 10
+    return probe_key_neurons(probing, Case(labels, activations, sets or key_sets(arrays, labels), sentences, 0))
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,7 @@ class MostVariable:
 
     label: ClassVar[str] = "neurons of highest variance"
     contrast: ClassVar[str | None] = "probe/beyond_variance"
+    role: ClassVar[ControlRole | None] = None
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return n_key
@@ -257,7 +259,8 @@ def test_a_control_of_ones_own_is_measured_and_told_like_the_others() -> None:
     assert alone.key_neurons is not None
     assert m["control/variance/test_accuracy"] == pytest.approx(alone.key_neurons.scores.accuracy)
     assert m["probe/beyond_variance"] == pytest.approx(m["probe/test_accuracy"] - m["control/variance/test_accuracy"])
-    assert "control/variance/p_value" not in m  # a single draw has no distribution
+    assert m["probe/beyond_variance_low"] <= m["probe/beyond_variance"] <= m["probe/beyond_variance_high"]
+    assert "control/variance/z" not in m  # a single draw has no distribution
     assert found.controls["variance"].label == "neurons of highest variance"
     others = gathered(arrays, labels).metrics()
     assert {name: m[name] for name in others} == pytest.approx(others)
@@ -284,6 +287,8 @@ class Columns:
 
     label: ClassVar[str] = "given neurons"
     contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = None
+
     columns: tuple[tuple[int, ...], ...]
 
     def reads(self, n_key: int, n_neurons: int) -> int:
@@ -293,7 +298,72 @@ class Columns:
         return Trial(np.array(self.columns))
 
 
+@dataclass(frozen=True)
+class Several:
+    """A control with trials of its own features, of different sizes, and facts."""
+
+    label: ClassVar[str] = "sums of neurons"
+    contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = None
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        return 3
+
+    def __call__(self, case: Case) -> tuple[Trial, ...]:
+        values = case.activations.columns(case.labels, case.union)
+        facts, trials = {"features": 2.0}, []
+        for some in ([0, 1, 2], [0]):
+            features = {split: 2 * own[:, some].float() + 1 for split, own in values.items()}
+            trials.append(Trial(np.arange(len(some))[None], features=features, facts=facts, note="(3, 1)"))
+        return tuple(trials)
+
+
+def test_trials_may_have_features_of_their_own() -> None:
+    """The probe standardises, so shifted and scaled activations give the same predictions."""
+    arrays, labels = planted()
+    found = gathered(arrays, labels, without=list(CONTROLS), more={"several": Several()})
+    alone = gathered(arrays, labels, of_columns(np.array([7])), without=list(CONTROLS))
+    assert found.key_neurons is not None
+    assert alone.key_neurons is not None
+    expected = [found.key_neurons.scores.accuracy, alone.key_neurons.scores.accuracy]
+    assert found.controls["several"].accuracy == pytest.approx(expected, abs=0.01)
+    assert found.controls["several"].note == "(3, 1)"
+    m = found.metrics()
+    assert m["control/several/features"] == 2
+    assert m["control/several/difference"] == pytest.approx(expected[0] - np.mean(expected), abs=0.01)
+
+
+@dataclass(frozen=True)
+class Never:
+    """A control that cannot be measured."""
+
+    label: ClassVar[str] = "nothing"
+    contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = "form"
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        return 0
+
+    def __call__(self, case: Case) -> Trial:
+        raise NotApplicable("there is nothing to measure")
+
+
+def test_a_control_that_cannot_be_measured_is_left_out_with_its_reason() -> None:
+    found = gathered(*planted(), without=list(CONTROLS), more={"never": Never(), "majority": Majority()})
+    assert list(found.controls) == ["majority"]
+    assert found.skipped == {"never": "nothing: there is nothing to measure"}
+    assert not any("never" in name for name in found.metrics())
+
+
 def test_a_trial_is_one_thing() -> None:
     for wrong in ({}, {"columns": np.zeros((1, 1), dtype=int), "predictions": np.zeros(3, dtype=int)}):
         with pytest.raises(ValueError, match="exactly one of the two"):
             Trial(**wrong)
+
+
+def test_not_every_draw_is_a_baseline() -> None:
+    columns = np.zeros((2, 1), dtype=int)
+    assert Trial(columns, baselines=1).draws == 2
+    for wrong in (2, -1):
+        with pytest.raises(ValueError, match=f"baselines must be fewer than the 2 draws, got {wrong}"):
+            Trial(columns, baselines=wrong)

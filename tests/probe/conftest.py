@@ -21,7 +21,9 @@ Data = tuple[dict[Split, Tensor], dict[Split, Tensor]]
 @pytest.fixture
 def settings() -> ProbeSettings:
     """The values of conf/probe/linear.yaml."""
-    return ProbeSettings(partial(torch.optim.Adam, lr=0.1, betas=(0.9, 0.98)), batch_size=1024, patience=3, C=1.0)
+    return ProbeSettings(
+        partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), batch_size=256, patience=3, C=1.0
+    )
 
 
 @pytest.fixture

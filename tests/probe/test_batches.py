@@ -1,35 +1,30 @@
-"""Batches contain every row once, in an order determined by the seed."""
+"""Batches contain every word once, in an order determined by the seed."""
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
+
 import torch
 
-from keyneurons.probe.batches import Batches
+from keyneurons.probe.batches import in_batches
 
-ROWS = torch.arange(23)
-
-
-def test_shuffled_passes_hold_every_row_once_and_differ():
-    batches = Batches(ROWS, ROWS * 2, batch_size=10, generator=torch.Generator().manual_seed(0))
-    first, second = list(batches), list(batches)
-    assert [len(rows) for rows, _ in first] == [8, 8, 7]
-    assert len(batches) == 3
-    for rows, doubled in first:
-        assert torch.equal(doubled, rows * 2)
-    order, other = (torch.cat([rows for rows, _ in batch]) for batch in (first, second))
-    assert torch.equal(order.sort().values, ROWS)
-    assert not torch.equal(order, other)
+WORDS = torch.arange(23)
+FEATURES = torch.stack([WORDS, -WORDS], dim=1).float()
+batches = partial(in_batches, FEATURES, [WORDS[None]], batch_size=10, prepare=lambda x: 3 * x, device=WORDS.device)
 
 
-def test_without_generator_rows_come_in_order():
-    assert torch.equal(torch.cat([rows for (rows,) in Batches(ROWS, batch_size=10)]), ROWS)
+def test_shuffled_batches_hold_every_word_once_with_its_labels():
+    shuffled = batches(generator=torch.Generator().manual_seed(0))
+    assert [features.shape for features, _ in shuffled] == [(2, 8), (2, 8), (2, 7)]
+    for features, (labels,) in shuffled:
+        assert torch.equal(features, torch.cat([3 * labels, -3 * labels]).float())
+    order = torch.cat([labels[0] for _, (labels,) in shuffled])
+    assert torch.equal(order.sort().values, WORDS)
+    again, other = (batches(generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert torch.equal(order, torch.cat([labels[0] for _, (labels,) in again]))
+    assert not torch.equal(order, torch.cat([labels[0] for _, (labels,) in other]))
 
 
-@pytest.mark.parametrize(
-    ("tensors", "size", "message"),
-    [((ROWS, ROWS[1:]), 1, r"lengths \[22, 23\]"), ((ROWS[:0],), 1, r"lengths \[0\]"), ((ROWS,), 0, "got 0")],
-)
-def test_bad_input_is_named(tensors, size, message):
-    with pytest.raises(ValueError, match=message):
-        Batches(*tensors, batch_size=size)
+def test_without_generator_words_come_in_order():
+    assert torch.equal(torch.cat([labels[0] for _, (labels,) in batches()]), WORDS)
+    assert torch.equal(torch.cat([features[0] for features, _ in batches()]), 3 * WORDS.float())

@@ -32,13 +32,14 @@ def accuracy(results, labels):
 def test_accuracy_is_that_of_converged_scikit_learn(words, settings, trainer, n_features):
     features, labels = words
     columns = ALL[:, :n_features]
-    ours = train_one(features, labels, columns, 6, settings=settings, trainer=trainer, seed=0)
+    train_with = partial(train_one, features, labels, columns, 6, settings=settings, trainer=trainer)
+    ours = torch.cat([accuracy(train_with(seed=seed), labels) for seed in range(4)]).mean()
     train = features["train"].numpy().astype(np.float32)[:, columns[0]]
     test = features["test"].numpy().astype(np.float32)[:, columns[0]]
     mean, std = train.mean(axis=0), train.std(axis=0)
     oracle = LogisticRegression(C=1.0, max_iter=5000).fit((train - mean) / std, labels["train"][0].numpy())
     expected = oracle.score((test - mean) / std, labels["test"][0].numpy())
-    assert float(accuracy(ours, labels)[0]) >= expected - 0.005
+    assert float(ours) >= expected - 0.005  # the order of the batches moves a single one
     assert expected > 0.5
 
 

@@ -17,9 +17,9 @@ def test_the_gradient_is_that_of_autograd(monkeypatch, at_once, finished):
     rng = np.random.default_rng(0)
     probes = ProbeGroup(np.stack([rng.choice(20, 7, replace=False) for _ in range(4)]), 3)
     features = torch.from_numpy(rng.normal(size=(20, 50))).float()
-    labels = torch.from_numpy(rng.integers(0, 3, (50, 4)))
+    labels = torch.from_numpy(rng.integers(0, 3, (4, 50)))
     with torch.no_grad():
-        probes.scaled_weight.copy_(torch.from_numpy(rng.normal(size=(4, 7, 3))))
+        probes.scaled_weight.copy_(torch.from_numpy(rng.normal(size=(4, 3, 7))))
         probes.bias.copy_(torch.from_numpy(rng.normal(size=(4, 3))))
     probes.unfinished = torch.tensor([p for p in range(4) if p not in finished])
     loss = probes.cross_entropy(features, labels, probes.unfinished).mean(dim=1).sum()

@@ -11,19 +11,20 @@ from numpy import ndarray
 
 
 def matched_random_sets(
-    columns: list[int], neurons_per_layer: int, n_layers: int, n_sets: int, seed: int
+    columns: list[int], neurons_per_layer: int, n_layers: int, n_sets: int, seed: int, *, without: bool = False
 ) -> Int[ndarray, "sets neurons"]:
     """Draw random sets with as many neurons in every layer as the given set.
 
     Columns are positions among the neurons of all layers, concatenated. Draws are from all neurons
-    of a layer, so a random set may include neurons of the given set. Sets match in size and layer,
-    not in variance or frequency.
+    of a layer, so a random set may include neurons of the given set, unless ``without`` excludes
+    them. Sets match in size and layer, not in variance or frequency.
 
     Returns:
         The columns of each set, ascending and without duplicates.
 
     Raises:
-        ValueError: If a column is out of range or repeated, or ``n_sets`` is below 1.
+        ValueError: If a column is out of range or repeated, ``n_sets`` is below 1, or a layer has
+            too few other neurons.
     """
     n_neurons = neurons_per_layer * n_layers
     if len(set(columns)) != len(columns) or not all(0 <= column < n_neurons for column in columns):
@@ -31,13 +32,16 @@ def matched_random_sets(
     if n_sets < 1:
         raise ValueError(f"n_sets must be at least 1, got {n_sets}")
     rng = np.random.default_rng(seed)
-    per_layer = np.bincount(np.array(columns, dtype=np.int64) // neurons_per_layer, minlength=n_layers)
+    own = np.array(columns, dtype=np.int64)
+    sizes = np.bincount(own // neurons_per_layer, minlength=n_layers)
+    pools = np.arange(n_neurons).reshape(n_layers, neurons_per_layer)
+    drawn_from = [np.setdiff1d(pool, own) if without else pool for pool in pools]
+    for layer, (pool, size) in enumerate(zip(drawn_from, sizes, strict=True)):
+        if len(pool) < size:
+            raise ValueError(f"layer {layer} needs {size} other neurons, got {len(pool)}")
     sets = np.empty((n_sets, len(columns)), dtype=np.int64)
     for row in sets:
-        drawn = [
-            layer * neurons_per_layer + rng.choice(neurons_per_layer, size=size, replace=False)
-            for layer, size in enumerate(per_layer)
-        ]
+        drawn = [rng.choice(pool, size, replace=False) for pool, size in zip(drawn_from, sizes, strict=True)]
         row[:] = np.sort(np.concatenate(drawn))
     return sets
 

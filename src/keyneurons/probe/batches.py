@@ -1,47 +1,69 @@
-"""Batches of tensors that are already on the device, without workers or collation of items."""
+"""Mini-batches of words, prepared once on the training device."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
-class Batches:
-    """Batches of near-equal size, at most ``batch_size`` rows, from tensors of equal length.
+class Batch(NamedTuple):
+    """Inputs and classes of some words; ``labels`` has one tensor for each group of probes."""
 
-    With a generator, every pass is shuffled again and the seed determines all passes; without one,
-    batches are views of the rows in order. Near-equal sizes avoid a noisy step on a small last
-    batch.
-    """
+    features: Float[Tensor, "columns words"]
+    labels: tuple[Int[Tensor, "_probes words"], ...]
 
-    def __init__(self, *tensors: Tensor, batch_size: int, generator: torch.Generator | None = None) -> None:
-        """Store the tensors.
 
-        Raises:
-            ValueError: If the tensors are empty, their lengths differ or ``batch_size`` is below 1.
-        """
-        lengths = {len(tensor) for tensor in tensors}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"batches need tensors of equal length above 0, got lengths {sorted(lengths)}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self._tensors = tensors
-        self._n_rows = lengths.pop()
-        self._batch_size = batch_size
-        self._generator = generator
+@dataclass(frozen=True)
+class Loader:
+    """One data loader of prepared items; a Trainer takes a plain list for several data loaders."""
+
+    items: Sequence[object]
 
     def __len__(self) -> int:
-        """Number of batches in one pass."""
-        return -(-self._n_rows // self._batch_size)
+        """Number of steps."""
+        return len(self.items)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
-        """Iterate over all rows once."""
-        if self._generator is None:
-            yield from zip(*(tensor.tensor_split(len(self)) for tensor in self._tensors), strict=True)
-            return
-        order = torch.randperm(self._n_rows, generator=self._generator).to(self._tensors[0].device)
-        for rows in order.tensor_split(len(self)):
-            # several times faster than indexing with [rows]
-            yield tuple(tensor.index_select(0, rows) for tensor in self._tensors)
+    def __iter__(self) -> Iterator[object]:
+        """Iterate over the items in order."""
+        return iter(self.items)
+
+
+def in_batches(
+    features: Float[Tensor, "words columns"],
+    labels: Sequence[Int[Tensor, "_probes words"]],
+    *,
+    batch_size: int,
+    prepare: Callable[[Tensor], Tensor],
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> list[Batch]:
+    """Split words into batches of near-equal size, which avoids a noisy step on a small last batch.
+
+    A batch has its columns as rows, since copying rows is several times faster than selecting
+    columns.
+
+    Args:
+        features: Activations.
+        labels: Class of every word for every probe of each group.
+        batch_size: Maximum number of words in a batch.
+        prepare: Applied to the activations of each batch.
+        device: Device of the batches.
+        generator: Shuffles the words; without it they stay in order.
+
+    Returns:
+        The batches.
+    """
+    n_words = len(features)
+    order = torch.arange(n_words) if generator is None else torch.randperm(n_words, generator=generator)
+    return [
+        Batch(
+            prepare(features.index_select(0, words)).to(device).T.contiguous(),
+            tuple(own.to(device).index_select(1, words.to(device)) for own in labels),
+        )
+        for words in order.tensor_split(-(-n_words // batch_size))
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import lightning
@@ -13,7 +14,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from keyneurons.probe.batches import Batches
+from keyneurons.probe.batches import Batch, Loader, in_batches
 from keyneurons.probe.group import ProbeGroup
 from keyneurons.probe.module import LinearProbes, OptimizerFactory
 from keyneurons.probe.standardise import Standardiser
@@ -98,7 +99,7 @@ def train_probes(
         tasks: Columns and labels of the probes. Each probe is trained as it would be alone.
         settings: Optimizer, batch size, patience and penalty.
         trainer: Creates a Lightning Trainer with one device.
-        seed: Seed of the order of the batches, the only source of randomness.
+        seed: Seed of the batches and of their order, the only source of randomness.
 
     Returns:
         The trained probes of each task with their test predictions.
@@ -109,24 +110,26 @@ def train_probes(
             _check_labels(split, task.labels[split], (len(task.columns), len(features[split])), task.n_classes)
     needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
     train = _needed_columns(features, "train", needed)
-    standardiser = Standardiser.fit(train)
+    standardiser, generator = Standardiser.fit(train), torch.Generator().manual_seed(seed)
     probes = LinearProbes(
         [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes) for task in tasks],
         optimizer=settings.optimizer,
         penalty=1 / (settings.C * len(train)),
         patience=settings.patience,
-        batch_size=settings.batch_size,
-        generator=torch.Generator().manual_seed(seed),
+        generator=generator,
     )
     with quiet_lightning():
         runner = _single_device(trainer())
-        dev = standardiser(_needed_columns(features, "dev", needed))
-        _fit(runner, probes, (standardiser(train), *_by_word(tasks, "train")), (dev, *_by_word(tasks, "dev")))
-        epochs = runner.current_epoch
-        dev_predictions = _predict(runner, probes, dev, settings.batch_size)
-        test_predictions = _predict(
-            runner, probes, standardiser(_needed_columns(features, "test", needed)), settings.batch_size
+        batches = partial(
+            in_batches, batch_size=settings.batch_size, prepare=standardiser, device=runner.strategy.root_device
         )
+        train_batches = batches(train, [task.labels["train"] for task in tasks], generator=generator)
+        del train  # the batches are a copy
+        dev = batches(_needed_columns(features, "dev", needed), [task.labels["dev"] for task in tasks])
+        _fit(runner, probes, train_batches, dev)
+        epochs = runner.current_epoch
+        test = batches(_needed_columns(features, "test", needed), [])
+        predictions = _predict(runner, probes, dev + test, [len(features[split]) for split in ("dev", "test")])
     return [
         ProbeResults(
             columns=task.columns,
@@ -135,24 +138,16 @@ def train_probes(
             mean=standardiser.mean[group.columns.cpu()],
             std=standardiser.std[group.columns.cpu()],
             dev_accuracy=(predicted_dev == task.labels["dev"].cpu()).double().mean(dim=1),
-            test_predictions=predicted_test,
+            test_predictions=predicted_test.contiguous(),
             best_epoch=group.best_epoch.cpu(),
             epochs=epochs,
         )
-        for task, group, predicted_dev, predicted_test in zip(
-            tasks, probes.groups, dev_predictions, test_predictions, strict=True
-        )
+        for task, group, (predicted_dev, predicted_test) in zip(tasks, probes.groups, predictions, strict=True)
     ]
 
 
-def _by_word(tasks: Sequence[ProbeTask], split: Split) -> list[Int[Tensor, "words _probes"]]:
-    return [task.labels[split].T.contiguous() for task in tasks]
-
-
-def _fit(runner: lightning.Trainer, probes: LinearProbes, train: tuple[Tensor, ...], dev: tuple[Tensor, ...]) -> None:
-    device = runner.strategy.root_device
-    splits = [Batches(*(each.to(device) for each in split), batch_size=len(split[0])) for split in (train, dev)]
-    runner.fit(probes, train_dataloaders=splits[0], val_dataloaders=splits[1])
+def _fit(runner: lightning.Trainer, probes: LinearProbes, train: list[Batch], dev: list[Batch]) -> None:
+    runner.fit(probes, train_dataloaders=Loader([train]), val_dataloaders=Loader([dev]))
     if runner.interrupted:
         raise KeyboardInterrupt
     for group in probes.groups:
@@ -161,10 +156,16 @@ def _fit(runner: lightning.Trainer, probes: LinearProbes, train: tuple[Tensor, .
 
 
 def _predict(
-    runner: lightning.Trainer, probes: LinearProbes, features: Float[Tensor, "words columns"], batch_size: int
-) -> list[Int[Tensor, "_probes words"]]:
-    batches = cast("list[list[Tensor]]", runner.predict(probes, Batches(features, batch_size=batch_size)))
-    return [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*batches, strict=True)]
+    runner: lightning.Trainer, probes: LinearProbes, batches: list[Batch], lengths: list[int]
+) -> list[tuple[Int[Tensor, "_probes _words"], ...]]:
+    """Predict consecutive splits of these lengths.
+
+    Returns:
+        The predictions of each group for each split.
+    """
+    predicted = cast("list[list[Tensor]]", runner.predict(probes, Loader(batches)))
+    joined = [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*predicted, strict=True)]
+    return [torch.split(words, lengths, dim=1) for words in joined]
 
 
 def _needed_columns(

@@ -32,7 +32,7 @@ class ProbeGroup(nn.Module):
     """
 
     columns: Int[Tensor, "probes features"]
-    best_scaled_weight: Float[Tensor, "probes features classes"]
+    best_scaled_weight: Float[Tensor, "probes classes features"]
     best_bias: Float[Tensor, "probes classes"]
     best_loss: Float[Tensor, " probes"]
     best_epoch: Int[Tensor, " probes"]
@@ -49,7 +49,8 @@ class ProbeGroup(nn.Module):
         super().__init__()
         n_probes, n_features = columns.shape
         self.takes_all = bool(n_probes == 1 and (columns[0] == np.arange(n_features)).all())
-        self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_features, n_classes))
+        self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_classes, n_features))
+        self._factor = 1 / math.sqrt(n_features)
         self.bias = nn.Parameter(torch.zeros(n_probes, n_classes))
         self.register_buffer("columns", torch.as_tensor(columns, dtype=torch.int64))
         self.register_buffer("best_scaled_weight", torch.zeros_like(self.scaled_weight))
@@ -62,37 +63,29 @@ class ProbeGroup(nn.Module):
     @property
     def weight(self) -> Float[Tensor, "probes features classes"]:
         """Weights W of the features."""
-        return self.scaled_weight / self._scale
+        return (self.scaled_weight * self._factor).transpose(1, 2).contiguous()
 
     def forward(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen classes words"]:
         """Compute the logits of the chosen probes for every word."""
-        return self._logits(self._select(features, chosen), self._weight_of(chosen), chosen)
-
-    @property
-    def _scale(self) -> float:
-        return math.sqrt(self.scaled_weight.shape[1])
-
-    def _weight_of(self, chosen: Int[Tensor, " chosen"]) -> Float[Tensor, "chosen features classes"]:
-        return self.scaled_weight[chosen] / self._scale
+        return self._logits(self._select(features, chosen), self.scaled_weight[chosen], chosen)
 
     def _select(
         self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
     ) -> Float[Tensor, "chosen features words"]:
         if self.takes_all:
             return features[None, : self.columns.shape[1]]
-        # Copying rows is several times faster than selecting columns of a matrix [words, columns].
         columns = self.columns[chosen]
         return features.index_select(0, columns.flatten()).view(*columns.shape, -1)
 
     def _logits(
         self,
         inputs: Float[Tensor, "chosen features words"],
-        weight: Float[Tensor, "chosen features classes"],
+        scaled_weight: Float[Tensor, "chosen classes features"],
         chosen: Int[Tensor, " chosen"],
     ) -> Float[Tensor, "chosen classes words"]:
-        return torch.baddbmm(self.bias[chosen].unsqueeze(2), weight.transpose(1, 2), inputs)
+        return torch.baddbmm(self.bias[chosen].unsqueeze(2), scaled_weight, inputs, alpha=self._factor)
 
     def parts(self, n_words: int) -> Iterator[Int[Tensor, " some"]]:
         """Split the unfinished probes so that the columns of each part fit into a fast cache."""
@@ -102,17 +95,19 @@ class ProbeGroup(nn.Module):
     def cross_entropy(
         self,
         features: Float[Tensor, "columns words"],
-        labels: Int[Tensor, "words probes"],
+        labels: Int[Tensor, "probes words"],
         chosen: Int[Tensor, " chosen"],
     ) -> Float[Tensor, "chosen words"]:
         """Compute the cross-entropy of every word for the chosen probes."""
-        return functional.cross_entropy(self.forward(features, chosen), labels.T[chosen], reduction="none")
+        return functional.cross_entropy(self.forward(features, chosen), labels[chosen], reduction="none")
 
     @torch.no_grad()
     def put_gradient(
-        self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "words probes"], penalty: float
+        self, features: Float[Tensor, "columns words"], labels: Int[Tensor, "probes words"], penalty: float
     ) -> None:
-        """Set the gradients of the unfinished probes on a batch; those of finished probes are 0.
+        """Set the gradients of the unfinished probes on a batch.
+
+        Finished probes keep an old gradient, since their best weights are restored anyway.
 
         The objective is mean cross-entropy + penalty / 2 * ||W||^2 (biases are not penalised). Its
         gradient with respect to the logits is the predicted probability, minus 1 at the true class.
@@ -124,16 +119,17 @@ class ProbeGroup(nn.Module):
             labels: Class of every word for every probe.
             penalty: Weight of the squared norm.
         """
-        self.scaled_weight.grad, self.bias.grad = torch.zeros_like(self.scaled_weight), torch.zeros_like(self.bias)
-        n_words = len(labels)
+        if self.scaled_weight.grad is None or self.bias.grad is None:
+            self.scaled_weight.grad, self.bias.grad = torch.zeros_like(self.scaled_weight), torch.zeros_like(self.bias)
+        n_words, factor = features.shape[1], self._factor
         for chosen in self.parts(n_words):
-            inputs, weight = self._select(features, chosen), self._weight_of(chosen)
+            inputs, weight = self._select(features, chosen), self.scaled_weight[chosen]
             residual = self._logits(inputs, weight, chosen).softmax(dim=1)
-            truth = labels.T[chosen].unsqueeze(1)
-            residual.scatter_add_(1, truth, residual.new_full((1,), -1.0).expand(truth.shape)).div_(n_words)
-            weight_gradient = torch.bmm(residual, inputs.transpose(1, 2)).transpose(1, 2)
-            self.scaled_weight.grad[chosen] = weight_gradient.add_(weight, alpha=penalty).div_(self._scale)
-            self.bias.grad[chosen] = residual.sum(dim=2)
+            residual.scatter_(1, labels[chosen].unsqueeze(1), -1.0, reduce="add")
+            self.scaled_weight.grad[chosen] = torch.baddbmm(
+                weight, residual, inputs.transpose(1, 2), beta=penalty * factor**2, alpha=factor / n_words
+            )
+            self.bias.grad[chosen] = residual.mean(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
         """Save the weights of the unfinished probes that improved; finish those out of patience.

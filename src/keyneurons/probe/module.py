@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import lightning
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from keyneurons.probe.batches import Batches
+from keyneurons.probe.batches import Batch
 from keyneurons.probe.group import ProbeGroup
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -24,8 +24,9 @@ class LinearProbes(lightning.LightningModule):
     cross-entropy has not improved by 0.1 % for ``patience`` epochs; its best weights are kept and
     it is not trained further. Training stops when all probes are finished.
 
-    One training step is a whole epoch and iterates over the mini-batches itself, since Lightning's
-    overhead per step exceeds the cost of a step.
+    The mini-batches are the same in every epoch, in a new order. One training step is a whole epoch
+    and iterates over the mini-batches itself, since Lightning's overhead per step exceeds the cost
+    of a step.
     """
 
     def __init__(
@@ -35,7 +36,6 @@ class LinearProbes(lightning.LightningModule):
         optimizer: OptimizerFactory,
         penalty: float,
         patience: int,
-        batch_size: int,
         generator: torch.Generator,
     ) -> None:
         """Register the groups.
@@ -45,8 +45,7 @@ class LinearProbes(lightning.LightningModule):
             optimizer: Creates the optimizer of the parameters, which must be element-wise.
             penalty: Weight of the squared norm; 1 / (C * train words) for scikit-learn's ``C``.
             patience: Epochs without improvement of the dev cross-entropy until a probe is finished.
-            batch_size: Maximum number of words in a mini-batch.
-            generator: Generator of the word order.
+            generator: Generator of the order of the mini-batches, shuffled in every epoch.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -55,33 +54,26 @@ class LinearProbes(lightning.LightningModule):
         self._optimizer = optimizer
         self._penalty = penalty
         self._patience = patience
-        self._batch_size = batch_size
         self._generator = generator
 
-    def training_step(self, split: tuple[Tensor, ...]) -> None:
-        """Train one epoch.
-
-        Args:
-            split: Features ``[words, columns]`` and the labels ``[words, probes]`` of each group.
-        """
+    def training_step(self, batches: Sequence[Batch]) -> None:
+        """Train one epoch on the mini-batches in random order."""
         optimizer = self.optimizers()
         assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
-        for features, *labels in Batches(*split, batch_size=self._batch_size, generator=self._generator):
-            optimizer.zero_grad()
-            by_column = self._by_column(features)
-            for group, own in self._unfinished(labels):
-                group.put_gradient(by_column, own, self._penalty)
+        for i in torch.randperm(len(batches), generator=self._generator).tolist():
+            for group, labels in self._unfinished(batches[i]):
+                group.put_gradient(batches[i].features, labels, self._penalty)
             optimizer.step()
 
-    def validation_step(self, split: tuple[Tensor, ...]) -> None:
+    def validation_step(self, batches: Sequence[Batch]) -> None:
         """Save the probes that improved on dev; stop when all probes are finished."""
         if self.trainer.sanity_checking:
             return
         losses: dict[ProbeGroup, list[Tensor]] = {}
-        for features, *labels in Batches(*split, batch_size=self._batch_size):
-            by_column = self._by_column(features)
-            for group, own in self._unfinished(labels):
-                parts = [group.cross_entropy(by_column, own, some) for some in group.parts(len(features))]
+        for batch in batches:
+            features = batch.features
+            for group, labels in self._unfinished(batch):
+                parts = [group.cross_entropy(features, labels, some) for some in group.parts(features.shape[1])]
                 losses.setdefault(group, []).append(torch.cat(parts))
         for group, loss in losses.items():
             group.keep_best(torch.cat(loss, dim=1).mean(dim=1), self.current_epoch + 1, self._patience)
@@ -92,22 +84,18 @@ class LinearProbes(lightning.LightningModule):
         for group in self.groups:
             group.restore_best()
 
-    def predict_step(self, batch: tuple[Float[Tensor, "words columns"]]) -> list[Int[Tensor, "_probes words"]]:
+    def predict_step(self, batch: Batch) -> list[Int[Tensor, "_probes words"]]:
         """Predict the most probable class per probe and word; ties go to the lower class."""
-        by_column = self._by_column(batch[0])
-        all_probes = [torch.arange(len(group.columns), device=group.columns.device) for group in self.groups]
+        # on a CPU, max is several times faster than argmax over a middle axis
         return [
-            group.forward(by_column, probes).argmax(dim=1)
-            for group, probes in zip(self.groups, all_probes, strict=True)
+            group.forward(batch.features, torch.arange(len(group.columns), device=self.device)).max(dim=1).indices
+            for group in self.groups
         ]
 
     def configure_optimizers(self) -> Optimizer:
         """Create the optimizer of weights and biases."""
         return self._optimizer(self.parameters())
 
-    def _by_column(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "columns words"]:
-        return features.T if all(group.takes_all for group in self.groups) else features.T.contiguous()
-
-    def _unfinished(self, labels: Sequence[Tensor]) -> Iterator[tuple[ProbeGroup, Tensor]]:
-        pairs = zip(self.groups, labels, strict=True)
-        return ((group, own) for group, own in pairs if len(group.unfinished))
+    def _unfinished(self, batch: Batch) -> Iterator[tuple[ProbeGroup, Tensor]]:
+        pairs = zip(self.groups, batch.labels, strict=True)
+        return ((group, labels) for group, labels in pairs if len(group.unfinished))

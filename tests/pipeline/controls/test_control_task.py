@@ -19,7 +19,7 @@ def test_the_key_neurons_learn_a_tag_for_each_word_type() -> None:
     for split in SPLITS:
         words = here.labels.splits[split]
         assert len(trial.tags[split]) == len(words.rows)
-        for form, tag in zip(words.forms, trial.tags[split], strict=True):
+        for form, tag in zip(words.types, trial.tags[split], strict=True):
             assert tag_of.setdefault(form, int(tag)) == tag
     assert len(set(tag_of.values())) > 1
     assert not np.array_equal(trial.tags["test"], here.labels.splits["test"].tags)

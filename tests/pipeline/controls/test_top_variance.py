@@ -9,7 +9,7 @@ import pytest
 from planting import KEY_SETS, LAYERS, WIDTH, case
 
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.controls.control import Case
+from keyneurons.pipeline.controls.control import Case, NotApplicable
 from keyneurons.pipeline.controls.top_variance import TopVariance
 from keyneurons.records import KeyNeuron
 
@@ -56,12 +56,35 @@ def test_the_tags_are_not_looked_at() -> None:
     assert np.array_equal(one, two)
 
 
-def test_too_few_other_neurons_are_an_error() -> None:
-    here = case()
-    most = tuple(KeyNeuron(LAYERS[0], neuron, 1.0) for neuron in range(WIDTH // 2 + 1))
-    crowded = replace(here, sets=replace(KEY_SETS, tags={"NOUN": most}))
-    with pytest.raises(ValueError, match="got 16 key neurons of 30"):
-        TopVariance(without_key=True)(crowded)
+def test_neurons_shared_with_the_key_neurons_are_counted() -> None:
+    here = scaled()
+    trial = TopVariance()(here)
+    assert trial.columns is not None
+    shared = len({*trial.columns[0].tolist()} & {*KEY_SETS.union()})
+    assert 0 < shared < len(KEY_SETS.union()) == 4
+    assert trial.facts == {"shared_neurons": shared}
+    assert trial.note == f"({shared} of 4 are key neurons)"
+    without = TopVariance(without_key=True)(here)
+    assert (without.facts, without.note) == ({}, "")
+
+
+def test_the_verdict_uses_the_set_that_may_have_key_neurons() -> None:
+    assert TopVariance().role == "label_free"
+    assert TopVariance(without_key=True).role is None
+
+
+def crowded(n: int) -> Case:
+    """The first n neurons of the first layer as key neurons."""
+    most = tuple(KeyNeuron(LAYERS[0], neuron, 1.0) for neuron in range(n))
+    return replace(case(), sets=replace(KEY_SETS, tags={"NOUN": most}))
+
+
+def test_too_few_other_neurons_are_told() -> None:
+    with pytest.raises(NotApplicable, match="16 of the 30 neurons of layer 1 are key neurons"):
+        TopVariance(without_key=True)(crowded(WIDTH // 2 + 1))
+    half = TopVariance(without_key=True)(crowded(WIDTH // 2)).columns
+    assert half is not None
+    assert half.tolist() == [list(range(WIDTH // 2, WIDTH))]
 
 
 def test_only_as_many_neurons_as_key_neurons_are_read() -> None:

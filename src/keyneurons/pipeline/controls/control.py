@@ -44,10 +44,40 @@ class Case:
         """The key neurons of all tags as ascending positions in the concatenated layers."""
         return np.array(self.sets.union(), dtype=np.int64)
 
+    @cached_property
+    def n_key(self) -> Int[ndarray, " layers"]:
+        """Number of key neurons of all tags in each layer."""
+        return np.bincount(self.union // self.sets.neurons_per_layer, minlength=len(self.sets.layers))
+
     @property
     def n_neurons(self) -> int:
         """Number of neurons in all layers."""
         return len(self.sets.layers) * self.sets.neurons_per_layer
+
+    def standardised(self, place: int) -> dict[Split, Float[Tensor, "_words neurons"]]:
+        """All activations of a layer (by its place) in float32, standardised on the train words.
+
+        A neuron that is constant in train is 0 everywhere.
+        """
+        from keyneurons.probe.standardise import Standardiser
+
+        width = self.sets.neurons_per_layer
+        values = self.activations.columns(self.labels, np.arange(place * width, (place + 1) * width))
+        standardiser = Standardiser.fit(values["train"].float())
+        return {split: standardiser(own.float()) for split, own in values.items()}
+
+    def check_others(self) -> None:
+        """Check that every layer has as many other neurons as key neurons.
+
+        Raises:
+            NotApplicable: A layer has fewer.
+        """
+        width = self.sets.neurons_per_layer
+        for layer, n in zip(self.sets.layers, self.n_key.tolist(), strict=True):
+            if 2 * n > width:
+                raise NotApplicable(
+                    f"{n} of the {width} neurons of layer {layer} are key neurons, which leaves too few"
+                )
 
     @cached_property
     def unseen(self) -> Bool[ndarray, " test_words"]:

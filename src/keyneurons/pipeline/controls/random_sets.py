@@ -13,13 +13,21 @@ from keyneurons.pipeline.controls.control import Case, Trial
 
 @dataclass(frozen=True)
 class RandomSets:
-    """The probe on random sets with as many neurons in each layer as there are key neurons."""
+    """The probe on random sets with as many neurons in each layer as there are key neurons.
 
-    label: ClassVar[str] = "matched random sets"
+    Sets are drawn from all neurons, or from the others with ``without_key``.
+    """
+
     contrast: ClassVar[str | None] = ADVANTAGE
     role: ClassVar[ControlRole | None] = "random"
 
     sets: int
+    without_key: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name in reports."""
+        return f"matched random sets{', key neurons excluded' if self.without_key else ''}"
 
     def __post_init__(self) -> None:
         """Check the number of sets.
@@ -35,9 +43,15 @@ class RandomSets:
         return min(n_neurons, self.sets * n_key)
 
     def __call__(self, case: Case) -> Trial:
-        """Draw the random sets."""
-        sets = case.sets
+        """Draw the random sets.
+
+        Raises:
+            NotApplicable: With ``without_key``, a layer has fewer other neurons than key neurons.
+        """
+        if self.without_key:
+            case.check_others()
+        key, sets = case.union.tolist(), case.sets
         columns = matched_random_sets(
-            case.union.tolist(), sets.neurons_per_layer, len(sets.layers), self.sets, case.seed
+            key, sets.neurons_per_layer, len(sets.layers), self.sets, case.seed, without=self.without_key
         )
         return Trial(columns)

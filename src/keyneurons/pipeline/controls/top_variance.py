@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
@@ -23,7 +25,6 @@ class TopVariance:
     """
 
     contrast: ClassVar[str | None] = None
-    role: ClassVar[ControlRole | None] = "label_free"
 
     without_key: bool = False
 
@@ -31,6 +32,11 @@ class TopVariance:
     def label(self) -> str:
         """Name in reports."""
         return f"neurons of highest variance{', key neurons excluded' if self.without_key else ''}"
+
+    @property
+    def role(self) -> ControlRole | None:
+        """``label_free``; None without key neurons, since that set is not the best without tags."""
+        return None if self.without_key else "label_free"
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         """The number of key neurons: of other neurons only the variance is computed."""
@@ -40,20 +46,25 @@ class TopVariance:
         """Rank the neurons of each layer by variance.
 
         Raises:
-            ValueError: With ``without_key``, a layer has fewer other neurons than key neurons.
+            NotApplicable: With ``without_key``, a layer has fewer other neurons than key neurons.
         """
-        tags = case.labels.splits["train"].tags[None]
-        moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
-        variance = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
-        key = case.union
-        n_key = np.bincount(key // case.sets.neurons_per_layer, minlength=len(variance))
+        variance = _variances(case)
         if self.without_key:
-            variance.reshape(-1)[key] = -1.0
-            if (2 * n_key > case.sets.neurons_per_layer).any():
-                raise ValueError(
-                    f"control.top_variance.without_key needs as many other neurons as key neurons in each layer, "
-                    f"got {n_key.max()} key neurons of {case.sets.neurons_per_layer}"
-                )
+            case.check_others()
+            variance.reshape(-1)[case.union] = -1.0
         ranked = np.argsort(-variance, axis=1, kind="stable")
-        chosen = [np.sort(row[:n]) + i * len(row) for i, (row, n) in enumerate(zip(ranked, n_key, strict=True))]
-        return Trial(np.concatenate(chosen)[None])
+        chosen = [np.sort(row[:n]) + i * len(row) for i, (row, n) in enumerate(zip(ranked, case.n_key, strict=True))]
+        columns = np.concatenate(chosen)
+        if self.without_key:
+            return Trial(columns[None])
+        shared = len(np.intersect1d(columns, case.union))
+        note = f"({shared} of {len(columns)} are key neurons)"
+        return Trial(columns[None], facts={"shared_neurons": float(shared)}, note=note)
+
+
+def _variances(case: Case) -> Float[ndarray, "layers neurons"]:
+    """The variance of every neuron on the train words, up to their number."""
+    tags = case.labels.splits["train"].tags[None]
+    moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
+    variances: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
+    return variances

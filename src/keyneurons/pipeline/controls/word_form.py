@@ -1,0 +1,33 @@
+"""Control: how well does the form of a word predict its tag, also for new words?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from keyneurons.analysis.word_form import word_form_predictions
+from keyneurons.choices import ControlRole
+from keyneurons.pipeline.controls.control import Case, Trial
+
+
+@dataclass(frozen=True)
+class WordForm:
+    """Logistic regression on features of the form alone: affixes, shape, digits, capitals, length.
+
+    No model and no context. The predictions depend on the labels only.
+    """
+
+    label: ClassVar[str] = "word form alone (affixes, shape)"
+    contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = "form"
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        """0: the control reads no neurons."""
+        return 0
+
+    def __call__(self, case: Case) -> Trial:
+        """Fit the regression on train and predict the tags of the test words."""
+        splits = case.labels.splits
+        forms = {split: words.forms for split, words in splits.items()}
+        tags = {split: words.tags for split, words in splits.items()}
+        return Trial(predictions=word_form_predictions(forms, tags, len(case.labels.names)))
