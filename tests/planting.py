@@ -38,7 +38,7 @@ def planted(strength: float, seed: int = 0) -> tuple[StoredActivations, Labels]:
 
 def reselection(activations: StoredActivations, labels: Labels, k: int = 2) -> Reselection:
     """Selects by correlation, k neurons for each tag."""
-    selection = Selection(Correlation(), Rule(k, "model"), 0, "sentences", 2**24, 0)
+    selection = Selection(Correlation(), Rule(k, "model"), 0, "like_length", 2**24, 0)
     sentences = np.arange(len(labels.splits["train"].rows)) // 10
     return Reselection(selection, ScoredWords(activations, labels, sentences), activations)
 

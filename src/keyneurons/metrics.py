@@ -66,6 +66,11 @@ def at_sizes(metrics: Mapping[str, float], which: Literal["accuracy", "random", 
     return {int(name.removeprefix(prefix)): metrics[name] for name in sorted(metrics) if name.startswith(prefix)}
 
 
+def equal_size(sets: str, size: int) -> str:
+    """Accuracy of sets of a size: ``accuracy`` (key neurons), ``random`` or ``top_variance``."""
+    return f"equal_size/{sets}/{size}"
+
+
 def low(name: str) -> str:
     """Lower end of the 95 % interval of a metric."""
     return f"{name}_low"

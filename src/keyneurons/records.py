@@ -170,6 +170,15 @@ class NeuronSets:
         """Positions of the neurons of all tags, ascending and without duplicates."""
         return sorted({column for tag in self.tags for column in self.columns(tag)})
 
+    @property
+    def one_ranking(self) -> bool:
+        """Whether three or more tags all have the same neurons: a ranking that ignores the tag.
+
+        Two tags have equal sets with every method that treats a tag and its complement alike.
+        """
+        own = {frozenset(self.columns(tag)) for tag in self.tags}
+        return len(self.tags) > 2 and len(own) == 1 and own != {frozenset()}
+
     def of_layer(self, layer: int, tags: Iterable[str]) -> NeuronSets:
         """The neurons of one layer, for each of the given tags that has a set."""
         own = {tag: tuple(n for n in self.tags[tag] if n.layer == layer) for tag in tags if tag in self.tags}

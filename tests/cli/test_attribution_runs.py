@@ -48,7 +48,7 @@ def test_a_run_by_attribution_needs_no_model_the_second_time(call, tmp_path, sma
 
 
 def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
-    off = ["reliability.halves=0", "control=[random,task,word_type,majority]", "layer=2"]
+    off = ["reliability.halves=0", "worth.sizes=0", "control=[random,task,word_type,majority]", "layer=2"]
     kept = call(*INTEGRALS, *small, *off)
     passing = call(*INTEGRALS, *small, *off, "activations.store=false")
     assert (kept.status, passing.status) == (0, 0), passing.err

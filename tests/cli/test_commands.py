@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,14 +98,16 @@ def test_the_cache_is_listed_and_pruned(
         assert call("cache").out.startswith("0 entries, 0.00 GB in ")
         assert call(*place.small).status == 0
         listed = call("cache", "list")
-        *entries, total = listed.out.splitlines()
+        *entries, total, probes = listed.out.splitlines()
         assert len(entries) == 3
         assert all("llama (sha256-" in entry and "1 array," in entry for entry in entries)
         assert total.startswith("3 entries")
+        assert re.match(r"[1-9]\d* probe results, 0.00 GB in ", probes)
         assert call("cache", "prune", "--older-than", "1").out.startswith("removed 0 entries")
         assert call("cache", "prune", "--older-than", "0").out.startswith("removed 3 entries")
         assert call("cache").out.startswith("0 entries")
         assert not list((tmp_path / "own" / "activations").rglob("*.npy"))
+        assert not list((tmp_path / "own" / "probes").iterdir())
     finally:
         environment["KEYNEURONS_CACHE"] = usual
 

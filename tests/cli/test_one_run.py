@@ -287,7 +287,8 @@ def test_several_layers_at_another_site_in_front_of_the_word(call: Command, plac
 
 
 def test_nothing_is_stored_where_that_is_asked_for(call: Command, small: list[str], folder: Path) -> None:
-    off = ["control=[random,task,word_type,majority]", "reliability.halves=0", "reliability.bootstraps=0"]
+    off = ["control=[random,task,word_type,majority]", "worth.sizes=0"]
+    off += ["reliability.halves=0", "reliability.bootstraps=0"]
     ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=false", *off)
     assert ended.status == 0, ended.err
     assert not list(Path("own").rglob("*.npy"))

@@ -184,7 +184,7 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         told = "\n".join((*disk.remedies, *memory.remedies, *probes.remedies))
         for way in (
             "activations.dtype=float16",
-            "activations.store=false with control=[random,task,word_type,majority], reliability.halves=0",
+            "store=false with control=[random,task,word_type,majority], worth.sizes=0, reliability.halves=0",
             "model.dtype=bfloat16",
             "model.device=cuda",
         ):
@@ -193,7 +193,8 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "disk for the cache").fits
         half = make_plan(config_of("layer=all", "activations.dtype=float16", model=folder))
         assert need(half, "disk for the cache").needed == pytest.approx(disk.needed / 2, rel=1e-3)
-        streamed = ("activations.store=false", "control=[random,task,word_type,majority]", "reliability.halves=0")
+        off = ("control=[random,task,word_type,majority]", "worth.sizes=0", "reliability.halves=0")
+        streamed = ("activations.store=false", *off)
         without = make_plan(config_of("layer=all", *streamed, model=folder))
     assert without.cache_bytes == 0
     assert [split.times for split in without.splits] == [2, 1, 1]

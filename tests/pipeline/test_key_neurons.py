@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planting import LAYERS, NAMES, PLANTED, SENTENCES, planted
+from planting import LAYERS, NAMES, PLANTED, SENTENCES, WIDTH, planted
 
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.pipeline.activations import StoredActivations
-from keyneurons.pipeline.key_neurons import Selection, find_key_neurons, permutation_null
+from keyneurons.pipeline.key_neurons import KeyNeurons, Selection, find_key_neurons, permutation_null
 from keyneurons.pipeline.scored_words import ScoredWords
-from keyneurons.records import NeuronSets
+from keyneurons.records import KeyNeuron, NeuronSets
 from keyneurons.selection.methods.average_precision import AveragePrecision
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.l1_probe import L1Probe
@@ -91,3 +91,23 @@ def test_an_activation_that_is_not_finite_names_its_neuron():
     for scorer in (Correlation(), AveragePrecision(), L1Probe(3)):
         with pytest.raises(ValueError, match=r"neuron 3 of layer 4 \(site mlp\) has an activation that is not finite"):
             find_key_neurons(replace(FEW, scorer=scorer), ScoredWords(activations, labels, SENTENCES))
+
+
+@pytest.mark.parametrize(
+    ("sets", "one"),
+    [
+        ({"A": (1, 2), "B": (2, 1), "C": (1, 2)}, 1.0),
+        ({"A": (1, 2), "B": (2, 1), "C": (1, 3)}, 0.0),
+        ({"A": (1, 2), "B": (1, 2)}, 0.0),
+        ({"A": (), "B": (), "C": ()}, 0.0),
+    ],
+    ids=["same-neurons", "one-differs", "two-tags", "empty"],
+)
+def test_one_ranking_for_all_tags_is_marked(sets: dict[str, tuple[int, ...]], one: float) -> None:
+    """Scores may differ; the two tags of a binary feature have equal sets with any method."""
+    activations, labels = planted(strength=3)
+    neurons = {tag: tuple(KeyNeuron(LAYERS[0], n, 1.0 / (1 + n)) for n in own) for tag, own in sets.items()}
+    scores = activations.source(labels, "model", 2**24).scores(Correlation(), labels.splits["train"].tags)
+    words = ScoredWords(activations, labels, SENTENCES)
+    found = KeyNeurons(words, scores, NeuronSets("mlp", LAYERS, WIDTH, neurons))
+    assert found.metrics()["selection/one_ranking"] == one

@@ -12,7 +12,6 @@ import torch
 from planting import KEY_SETS, LAYERS, NAMES, SENTENCES, planted
 from scipy.stats import false_discovery_control
 
-from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.all_neurons import AllNeurons
 from keyneurons.pipeline.controls.control import Case
@@ -32,6 +31,7 @@ from keyneurons.pipeline.layers import (
 )
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, KeyNeuron, NeuronSets
 from keyneurons.report.run.layers import layer_facts
@@ -43,7 +43,7 @@ TRAINING = Training(
     0,
 )
 CONTROLS = {"random": RandomSets(20), "all_neurons": AllNeurons(), "task": ControlTask(), "majority": Majority()}
-PROBING = Probing(TRAINING, CONTROLS, 0, 200, Memo())
+PROBING = Probing(TRAINING, CONTROLS, 0, 200, ResultStore(None))
 ALL = LayerChecks(("word",), concepts=True, concept_words=60, concept_draws=19)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
@@ -14,7 +15,6 @@ import pytest
 import torch
 
 from keyneurons.choices import ControlRole
-from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.all_neurons import AllNeurons
 from keyneurons.pipeline.controls.control import Case, Control, NotApplicable, Trial
@@ -26,6 +26,7 @@ from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.per_tag import tag_sets
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, KeyNeuron, LabelledWords, Labels, NeuronSets, Split
 from keyneurons.selection.methods.correlation import Correlation
@@ -91,14 +92,16 @@ def gathered(
     *,
     without: Collection[str] = (),
     trainer: Callable[[], lightning.Trainer] = quiet_trainer,
-    memo: Memo | None = None,
+    folder: Path | None = None,
     more: Mapping[str, Control] = MappingProxyType({}),
 ) -> Evidence:
     settings = ProbeSettings(partial(torch.optim.Adam, lr=0.07, betas=(0.9, 0.98), fused=True), 256, 3, 1.0)
     controls = {name: control for name, control in CONTROLS.items() if name not in without}
-    probing = Probing(Training(settings, trainer, 0), {**controls, **more}, 5, 200, memo or Memo())
-    activations, sentences = StoredActivations(arrays, "mlp"), labels.splits["test"].rows // 10
-    return probe_key_neurons(probing, Case(labels, activations, sets or key_sets(arrays, labels), sentences, 0))
+    probing = Probing(Training(settings, trainer, 0, "test"), {**controls, **more}, 5, 200, ResultStore(folder))
+    activations = StoredActivations(arrays, "mlp")
+    sentences = labels.splits["test"].rows // 10
+    own = Case(labels, activations, sets or key_sets(arrays, labels), sentences, 0, results=probing.results)
+    return probe_key_neurons(probing, own)
 
 
 @pytest.fixture(scope="module")
@@ -213,23 +216,68 @@ def test_without_key_neurons_only_the_controls_are_measured() -> None:
     assert found.union.shape == (len(labels.splits["train"].rows), 0)
 
 
-def test_the_probe_on_all_neurons_is_trained_once_for_the_same_words() -> None:
+def test_the_probe_on_all_neurons_is_trained_once_for_the_same_words(tmp_path: Path) -> None:
     trained = []
 
     def trainer() -> lightning.Trainer:
         trained.append(1)
         return quiet_trainer()
 
-    memo, accuracy = Memo(), {}
+    accuracy = {}
     for name, seed, shuffled in (("first", 1, False), ("again", 1, False), ("other", 2, False), ("chance", 1, True)):
         arrays, labels = planted(seed, shuffled=shuffled)
+        arrays = mapped(arrays, tmp_path / f"activations of seed {seed}")
         empty = NeuronSets("mlp", LAYERS, WIDTH, dict.fromkeys(NAMES, ()))
-        found = gathered(arrays, labels, empty, trainer=trainer, memo=memo)
+        found = gathered(arrays, labels, empty, trainer=trainer, folder=tmp_path / "probes")
         accuracy[name] = found.controls["all_neurons"].mean
     assert len(trained) == 3
     assert accuracy["again"] == accuracy["first"] > 0.8
     assert accuracy["other"] != accuracy["first"]
     assert accuracy["chance"] < 0.5
+
+
+def mapped(arrays: dict[Split, dict[int, np.ndarray]], folder: Path) -> dict[Split, dict[int, np.ndarray]]:
+    """The arrays as memory-mapped files, written once."""
+    folder.mkdir(exist_ok=True)
+    found: dict[Split, dict[int, np.ndarray]] = {}
+    for split, layers in arrays.items():
+        for layer, values in layers.items():
+            path = folder / f"{split}.{layer}.npy"
+            if not path.exists():
+                np.save(path, values)
+            found.setdefault(split, {})[layer] = np.load(path, mmap_mode="r")
+    return found
+
+
+def test_cached_results_are_those_of_training(tmp_path: Path) -> None:
+    """A second run trains the probes of the key neurons and of single tags only."""
+    arrays, labels = planted()
+    arrays = mapped(arrays, tmp_path / "activations")
+    more = {"one": Columns(((7,),)), "noise": OwnFeatures()}
+    first, again = (gathered(arrays, labels, folder=tmp_path / "probes", more=more) for _ in range(2))
+    assert len(list((tmp_path / "probes").iterdir())) == len({"random", "all_neurons", "task", "one", "noise"})
+    assert again.metrics() == first.metrics()
+    assert first.metrics() == pytest.approx(gathered(arrays, labels, more=more).metrics())
+
+
+@dataclass(frozen=True)
+class OwnFeatures:
+    """A control with two features of noise."""
+
+    label: ClassVar[str] = "noise"
+    contrast: ClassVar[str | None] = None
+    role: ClassVar[ControlRole | None] = None
+
+    def reads(self, n_key: int, n_neurons: int) -> int:
+        return 0
+
+    def __call__(self, case: Case) -> Trial:
+        rng = np.random.default_rng(0)
+        features = {
+            split: torch.from_numpy(rng.normal(size=(len(words.rows), 2)))
+            for split, words in case.labels.splits.items()
+        }
+        return Trial(np.array([[0, 1]]), features=features)
 
 
 @dataclass(frozen=True)

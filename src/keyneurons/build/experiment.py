@@ -13,6 +13,7 @@ from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.layers import LayerChecks
 from keyneurons.pipeline.reliability import Checks
 from keyneurons.pipeline.unseen_words import UnseenWords
+from keyneurons.pipeline.worth import SizeCurves
 
 
 def build_experiment(config: schema.Config, option: str, memo: Memo | None = None) -> Experiment:
@@ -32,7 +33,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
     """
     method = build_method(config, option)
     check_selection(config, method)
-    probing = build_probing(config, memo)
+    probing = build_probing(config)
     read = build_reader(config)  # may convert or fetch a model, so after what is cheap to check
     check_model(config, read)
     check_layers(config, read)
@@ -46,6 +47,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         method=method.name,
         checks=Checks(**dict(config.reliability)),
         probing=probing,
+        curves=SizeCurves(**dict(config.worth)),
         unseen=UnseenWords(config.unseen_share, config.dataset.min_words_per_tag) if unseen_words else None,
         layers=LayerChecks(**dict(config.layer_by_layer)),
         lesions=None if config.lesion is None else build_lesions(config, config.lesion, read),

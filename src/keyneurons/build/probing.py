@@ -6,18 +6,17 @@ from functools import partial
 
 from keyneurons.build.components import build_probe_settings, build_trainer, instantiate_component
 from keyneurons.config import schema
-from keyneurons.memo import Memo
 from keyneurons.pipeline.controls.control import Control
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.probing import Probing
+from keyneurons.pipeline.trial_results import ResultStore
 
 
-def build_probing(config: schema.Config, memo: Memo | None = None) -> Probing:
+def build_probing(config: schema.Config) -> Probing:
     """Build the probes of the key neurons with their controls.
 
     Args:
         config: the validated configuration.
-        memo: cache shared by the runs of a process; None makes a new one.
 
     Returns:
         The probes, their trainer and the controls.
@@ -31,7 +30,12 @@ def build_probing(config: schema.Config, memo: Memo | None = None) -> Probing:
         build_probe_settings(config.probe), partial(build_trainer, config.trainer), config.seed, identity
     )
     sets, resamples = config.per_tag.random_sets, config.intervals.resamples
-    return Probing(training, build_controls(config), sets, resamples, memo or Memo())
+    return Probing(training, build_controls(config), sets, resamples, build_results(config))
+
+
+def build_results(config: schema.Config) -> ResultStore:
+    """The cache of probe results."""
+    return ResultStore(config.cache.expanduser() / "probes")
 
 
 def build_controls(config: schema.Config) -> dict[str, Control]:

@@ -154,6 +154,7 @@ def _check_streaming(config: schema.Config, method: Method) -> None:
     needed = {
         "threshold.kind=fdr or none": config.threshold.kind != "permutation",
         f"control=[{','.join(few)}]": len(few) == len(config.control),
+        "worth.sizes=0": config.worth.sizes == 0,
         "reliability.halves=0": method.traits is None or config.reliability.halves == 0,
         "reliability.bootstraps=0": method.traits is None or config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,

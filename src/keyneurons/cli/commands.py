@@ -102,7 +102,9 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.set_defaults(function=_inspect)
 
     cache = commands.add_parser(
-        "cache", help="list or prune cached activations", description="List or prune cached activations."
+        "cache",
+        help="list or prune the cache",
+        description="List or prune cached activations and results of probes.",
     )
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
     cache.add_argument("--older-than", type=_days, metavar="DAYS", help="prune entries unused for DAYS days")
@@ -182,13 +184,19 @@ def _inspect(options: argparse.Namespace) -> None:
 
 def _cache(options: argparse.Namespace) -> None:
     from keyneurons.activations.store import ActivationStore
+    from keyneurons.build.probing import build_results
 
-    store = ActivationStore(_config([]).cache.expanduser() / "activations")
+    config = _config([])
+    store, results = ActivationStore(config.cache.expanduser() / "activations"), build_results(config)
     if options.action == "prune":
         if options.older_than is None:
             raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
         removed, skipped = store.prune(options.older_than)
+        n_results, kept = results.prune(options.older_than)
         _print("\n".join([*skipped, f"removed {_count(len(removed), 'entry', 'entries')} from {store.folder}"]))
+        _print(
+            "\n".join([*kept, f"removed {_count(n_results, 'probe result', 'probe results')} from {results.folder}"])
+        )
         return
     entries, skipped = store.summaries()
     for entry in entries:
@@ -203,6 +211,8 @@ def _cache(options: argparse.Namespace) -> None:
         _print(line)
     total = sum(entry["bytes"] for entry in entries) / GIGABYTE
     _print(f"{_count(len(entries), 'entry', 'entries')}, {total:.2f} GB in {store.folder}")
+    number, size = results.size()
+    _print(f"{_count(number, 'probe result', 'probe results')}, {size / GIGABYTE:.2f} GB in {results.folder}")
 
 
 def _count(number: int, singular: str, plural: str) -> str:

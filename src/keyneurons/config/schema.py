@@ -85,6 +85,19 @@ class PerTag(Section):
     random_sets: PositiveInt
 
 
+class Worth(Section):
+    """Probes on random and other sets of several sizes."""
+
+    sizes: NonNegativeInt
+    sets: PositiveInt
+
+    @model_validator(mode="after")
+    def _a_curve(self) -> Worth:
+        if self.sizes == 1:
+            raise ValueError("sizes must be 0 (off) or at least 2, got 1")
+        return self
+
+
 class Intervals(Section):
     """Bootstrap over the test sentences."""
 
@@ -191,6 +204,7 @@ class Config(Section):
     reliability: Reliability
     per_tag: PerTag
     intervals: Intervals
+    worth: Worth
     layer_by_layer: LayerByLayer
     lesion: Lesion | None = None
     activations: Activations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -46,6 +48,10 @@ class Activations(Scorable, Protocol):
         """
         ...
 
+    def identity(self) -> list[Any] | None:
+        """JSON value that identifies the activations of all words; None without cache files."""
+        ...
+
     def stored(self) -> StoredActivations:
         """The arrays in the cache.
 
@@ -74,6 +80,19 @@ class StoredActivations:
                 read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
+
+    def identity(self) -> list[Any] | None:
+        """Site, and entry, name, shape, size and time of every file.
+
+        Cache files are never modified, but a file can be replaced.
+        """
+        files: list[Any] = []
+        for array in [array for layers in self.arrays.values() for array in layers.values()]:
+            if not isinstance(array, np.memmap) or array.filename is None or not os.path.exists(array.filename):
+                return None
+            state, path = os.stat(array.filename), Path(array.filename)
+            files.append([path.parent.name, path.name, array.shape, state.st_size, state.st_mtime_ns])
+        return [self.site, *files]
 
     def stored(self) -> StoredActivations:
         """The object itself."""
@@ -106,6 +125,9 @@ class StreamedActivations:
 
     read: ActivationReader
     treebank: Treebank
+
+    def identity(self) -> None:
+        """None: nothing is stored."""
 
     def stored(self) -> StoredActivations:
         """Raise, since nothing is stored.

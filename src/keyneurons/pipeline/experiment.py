@@ -25,6 +25,7 @@ from keyneurons.pipeline.reliability import Checks, Reliability, check_reliabili
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
 from keyneurons.pipeline.unseen_words import OnUnseenWords, UnseenWords, measure_unseen_words
 from keyneurons.pipeline.verdict import Verdict, judge
+from keyneurons.pipeline.worth import SizeCurves, Worth, measure_worth
 from keyneurons.records import Labels
 
 
@@ -44,6 +45,7 @@ class Experiment:
     selection: Selection | GivenSets
     method: str
     probing: Probing
+    curves: SizeCurves
     checks: Checks
     unseen: UnseenWords | None
     layers: LayerChecks
@@ -82,6 +84,7 @@ class Result:
     key_neurons: KeyNeurons
     overlap: Overlap
     evidence: Evidence
+    worth: Worth | None
     verdict: Verdict | None
     reliability: Reliability
     unseen: OnUnseenWords | None
@@ -92,12 +95,12 @@ class Result:
     def metrics(self) -> Mapping[str, float]:
         """The metrics of all stages by their MLflow names, in alphabetical order."""
         stages = (self.text, self.key_neurons, self.overlap, self.evidence, self.reliability, self.layers)
-        optional = [stage for stage in (self.verdict, self.unseen, self.lesions) if stage is not None]
+        optional = [stage for stage in (self.worth, self.verdict, self.unseen, self.lesions) if stage is not None]
         return dict(sorted(item for stage in (*stages, *optional) for item in stage.metrics().items()))
 
 
 def run_experiment(experiment: Experiment) -> Result:
-    """Run all stages: read, score, select, probe, check, lesion.
+    """Run all stages: read, score, select, probe, compare at equal size, check, lesion.
 
     Args:
         experiment: The settings and components.
@@ -117,20 +120,25 @@ def run_experiment(experiment: Experiment) -> Result:
     def select(labels: Labels) -> KeyNeurons:
         return find_key_neurons(run.selection, run.scored_words(text, labels, activations))
 
-    def probe(labels: Labels, key_neurons: KeyNeurons) -> Evidence:
+    def case_of(labels: Labels, key_neurons: KeyNeurons) -> Case:
         sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
         reselect = None
         if not isinstance(run.selection, GivenSets):
             reselect = Reselection(run.selection, key_neurons.words, activations)
-        return probe_key_neurons(run.probing, Case(labels, activations, key_neurons.sets, sentences, seed, reselect))
+        return Case(labels, activations, key_neurons.sets, sentences, seed, reselect, run.probing.results)
+
+    def probe(labels: Labels) -> Evidence:
+        return probe_key_neurons(run.probing, case_of(labels, select(labels)))
 
     key_neurons = select(text.labels)
     shared = overlap(key_neurons.sets)
-    evidence = probe(text.labels, key_neurons)
+    case = case_of(text.labels, key_neurons)
+    evidence = probe_key_neurons(run.probing, case)
+    worth = measure_worth(run.curves, run.probing.train, case, evidence)
     reliability = check_reliability(run.checks, run.selection, run.read, text, key_neurons, evidence)
     unseen, lesions = None, None
     if run.unseen is not None:
-        unseen = measure_unseen_words(run.unseen, text.labels, lambda labels: probe(labels, select(labels)), seed)
+        unseen = measure_unseen_words(run.unseen, text.labels, probe, seed)
     layers = measure_layers(run.layers, run.read, text, key_neurons.sets, run.probing, seed)
     if run.lesions is not None:
         lesions = study_lesions(
@@ -142,6 +150,7 @@ def run_experiment(experiment: Experiment) -> Result:
         key_neurons=key_neurons,
         overlap=shared,
         evidence=evidence,
+        worth=worth,
         verdict=judge(evidence),
         reliability=reliability,
         unseen=unseen,

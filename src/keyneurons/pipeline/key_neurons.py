@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.memo import Memo, identity_of
-from keyneurons.metrics import UNION_SHARE, UNION_SIZE
+from keyneurons.metrics import ONE_RANKING, UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.activations import Activations
 from keyneurons.pipeline.controls.control import NotApplicable
 from keyneurons.pipeline.given_sets import GivenSets
@@ -79,6 +79,7 @@ class KeyNeurons:
         """Sizes of the sets, and the metrics of the scored words."""
         union = float(len(self.sets.union()))
         return {
+            ONE_RANKING: float(self.sets.one_ranking),
             UNION_SIZE: union,
             UNION_SHARE: union / (len(self.sets.layers) * self.sets.neurons_per_layer),
             **{f"selection/size/{tag}": float(len(self.sets.tags[tag])) for tag in self.sets},

@@ -153,7 +153,8 @@ def each_layer(
             continue
         arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
         here = StoredActivations(arrays, activations.site, activations.device)
-        evidence = probe_key_neurons(probing, Case(labels, here, own, sentences, seed))
+        case = Case(labels, here, own, sentences, seed, results=probing.results)
+        evidence = probe_key_neurons(probing, case)
         fitted = _concepts(here, labels, own, checks, seed) if checks.concepts else None
         results.append(OneLayer(layer, evidence, len(own.union()), fitted))
     return tuple(results)

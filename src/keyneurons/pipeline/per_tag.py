@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,10 @@ from keyneurons.analysis.controls import empirical_p_value, matched_random_sets
 from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
 from keyneurons.metrics import with_interval
-from keyneurons.records import Labels, NeuronSets, Split
+from keyneurons.records import Labels, NeuronSets
+
+if TYPE_CHECKING:
+    from keyneurons.probe.fit import ProbeTask
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,11 @@ class TagSets:
         """The sets of all tags, one row per probe."""
         return np.concatenate(list(self.columns.values()))
 
-    def classes(self, labels: Labels) -> dict[Split, Int[Tensor, "probes _words"]]:
-        """The labels of each probe: 1 for words with its tag, 0 for other words."""
-        return {
+    def task(self, labels: Labels) -> ProbeTask:
+        """The binary probes: class 1 is the tag of the probe."""
+        from keyneurons.probe.fit import ProbeTask
+
+        classes = {
             split: torch.stack([
                 torch.as_tensor(words.tags == labels.names.index(tag)).long()
                 for tag, sets in self.columns.items()
@@ -48,6 +54,7 @@ class TagSets:
             ])
             for split, words in labels.splits.items()
         }
+        return ProbeTask(self.all, classes, 2)
 
     def measured(
         self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"], bootstrap: SentenceBootstrap

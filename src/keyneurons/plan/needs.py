@@ -100,14 +100,15 @@ class Needs(PlannedRun):
         n_key = min(neurons, per_tag * text.n_tags)
         reads = {name: control.reads(n_key, neurons) for name, control in build_controls(config).items()}
         base = n_key * (1 + config.per_tag.random_sets)
-        columns = min(neurons, base + sum(reads.values()))
+        columns = neurons if config.worth.sizes else min(neurons, base + sum(reads.values()))
         fewer = {name: n for name, n in reads.items() if n < neurons}
         few = min(neurons, base + sum(fewer.values()))
         words, batch = text.labelled, config.probe.batch_size
         own = probe_bytes(sum(words.values()), words["train"], words["dev"], columns, self._item, batch_words=batch)
         weights = 0 if self.planned.on_gpu else self._weights
         sizes = {"process": PROCESS_BYTES, "weights": weights, f"{columns:,} neurons": own}
-        remedies = [f"control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
+        off = "worth.sizes=0 " if config.worth.sizes else ""
+        remedies = [f"{off}control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
         remedies += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":

@@ -11,5 +11,4 @@ def test_one_probe_reads_every_neuron() -> None:
     trial = AllNeurons()(case())
     assert trial.columns is not None
     assert trial.columns.tolist() == [list(range(len(LAYERS) * WIDTH))]
-    assert trial.shared
     assert AllNeurons().reads(3, 60) == 60

@@ -29,12 +29,12 @@ from sklearn.preprocessing import StandardScaler
 
 from keyneurons.analysis.word_form import PENALTIES, form_features
 from keyneurons.config.paths import conf_folder
-from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.control import Case, Control, Trial
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels
 
@@ -81,7 +81,7 @@ def here() -> Case:
 @pytest.fixture(scope="module")
 def evidence(here: Case) -> Evidence:
     controls = {option: control_of(option) for option in OPTIONS}
-    return probe_key_neurons(Probing(TRAINING, controls, 0, 50, Memo()), here)
+    return probe_key_neurons(Probing(TRAINING, controls, 0, 50, ResultStore()), here)
 
 
 def regression(train: ndarray, train_tags: ndarray, test: ndarray, test_tags: ndarray) -> float:

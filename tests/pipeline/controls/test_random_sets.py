@@ -21,7 +21,7 @@ def test_sets_have_as_many_neurons_in_every_layer() -> None:
     for row in trial.columns:
         assert len(set(row)) == len(row)
         assert np.bincount(row // WIDTH).tolist() == np.bincount(union // WIDTH).tolist()
-    assert (trial.tags, trial.shared, trial.predictions) == (None, False, None)
+    assert (trial.tags, trial.predictions) == (None, None)
 
 
 def test_sets_may_leave_out_the_key_neurons() -> None:

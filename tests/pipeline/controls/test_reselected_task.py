@@ -12,7 +12,6 @@ import pytest
 import torch
 from planting import KEY_SETS, LAYERS, NAMES, WIDTH, case, reselection
 
-from keyneurons.memo import Memo
 from keyneurons.pipeline.activations import StoredActivations
 from keyneurons.pipeline.controls.control import Case, Control, NotApplicable
 from keyneurons.pipeline.controls.random_sets import RandomSets
@@ -20,6 +19,7 @@ from keyneurons.pipeline.controls.reselected_task import ReselectedTask, control
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, LabelledWords, Labels, NeuronSets, Split
 
@@ -57,7 +57,7 @@ def specificity(activations: StoredActivations, labels: Labels, seed: int = 0) -
     reselect = reselection(activations, labels)
     controls: Mapping[str, Control] = {"random": RandomSets(10), "reselected_task": ReselectedTask(6, 5)}
     here = Case(labels, activations, reselect(labels, activations), np.arange(PER_SPLIT) // 10, seed, reselect)
-    evidence = probe_key_neurons(Probing(TRAINING, controls, 0, 200, Memo()), here)
+    evidence = probe_key_neurons(Probing(TRAINING, controls, 0, 200, ResultStore()), here)
     return evidence.metrics()["probe/specificity"], evidence
 
 

@@ -28,7 +28,6 @@ from keyneurons.artifacts.tables import write_matrix
 from keyneurons.choices import ControlRole
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
-from keyneurons.memo import Memo
 from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.pipeline.activations import StoredActivations
@@ -43,8 +42,10 @@ from keyneurons.pipeline.probes import TrainedProbe, Training
 from keyneurons.pipeline.probing import Probing
 from keyneurons.pipeline.reliability import Checks, Reliability
 from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.pipeline.unseen_words import OnUnseenWords
 from keyneurons.pipeline.verdict import judge
+from keyneurons.pipeline.worth import SizeCurves
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.probe.metrics import ClassificationMetrics
 from keyneurons.records import (
@@ -82,7 +83,8 @@ def experiment(folder: Path) -> Experiment:
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "like_length", 2**20, 0),
         method="correlation",
-        probing=Probing(training, {"random": RandomSets(20)}, 5, 500, Memo()),
+        probing=Probing(training, {"random": RandomSets(20)}, 5, 500, ResultStore()),
+        curves=SizeCurves(0, 5),
         checks=Checks(3, 5, confounds=True, redundancy=True),
         unseen=None,
         layers=LayerChecks(),
@@ -156,6 +158,7 @@ def result(
         key_neurons=KeyNeurons(words, scores, sets),
         overlap=overlap(sets),
         evidence=evidence,
+        worth=None,
         verdict=judge(evidence),
         reliability=reliability,
         unseen=OnUnseenWords(apart, evidence_of(0.6, drawn(0.5, 0.04), majority_tag=0.1)) if unseen else None,

@@ -25,4 +25,4 @@ class AllNeurons:
 
     def __call__(self, case: Case) -> Trial:
         """Train one probe on all neurons."""
-        return Trial(np.arange(case.n_neurons)[None], shared=True)
+        return Trial(np.arange(case.n_neurons)[None])

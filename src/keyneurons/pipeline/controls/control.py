@@ -14,6 +14,7 @@ from torch import Tensor
 
 from keyneurons.choices import ControlRole
 from keyneurons.pipeline.activations import Activations
+from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.records import Labels, NeuronSets, Split
 
 Reselect = Callable[[Labels, Activations], NeuronSets]
@@ -29,7 +30,8 @@ class Case:
     """The input of a control: labelled words, activations, key neurons and the run's seed.
 
     ``sentences`` numbers the sentence of every test word. ``reselect`` is None where the method
-    cannot select again (sets from a file, single layers).
+    cannot select again (sets from a file, single layers). ``results`` caches results on disk:
+    ``case.results.get(result_key(...), compute)``.
     """
 
     labels: Labels
@@ -38,6 +40,7 @@ class Case:
     sentences: Int[ndarray, " test_words"]
     seed: int
     reselect: Reselect | None = None
+    results: ResultStore = ResultStore()
 
     @cached_property
     def union(self) -> Int[ndarray, " neurons"]:
@@ -92,16 +95,14 @@ class Trial:
 
     Each row of ``columns`` holds the neurons of one probe. ``tags`` replace the words' own tags as
     labels, ``features`` the activations (``columns`` are then columns of them). The last
-    ``baselines`` rows are random sets that the first row is compared with. Probes of a ``shared``
-    trial do not depend on the key neurons, so runs on the same words share their results.
-    ``facts`` are logged as ``control/NAME/FACT``, ``note`` is shown beside the accuracy.
+    ``baselines`` rows are random sets that the first row is compared with. ``facts`` are logged as
+    ``control/NAME/FACT``, ``note`` is shown beside the accuracy.
     """
 
     columns: Int[ndarray, "draws features"] | None = None
     tags: Mapping[Split, Int[ndarray, " _words"]] | None = None
     features: Mapping[Split, Float[Tensor, "_words _columns"]] | None = None
     baselines: int = 0
-    shared: bool = False
     predictions: Int[ndarray, " words"] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     note: str = ""

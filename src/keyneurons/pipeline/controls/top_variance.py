@@ -48,7 +48,7 @@ class TopVariance:
         Raises:
             NotApplicable: With ``without_key``, a layer has fewer other neurons than key neurons.
         """
-        variance = _variances(case)
+        variance = variance_by_layer(case)
         if self.without_key:
             case.check_others()
             variance.reshape(-1)[case.union] = -1.0
@@ -62,9 +62,9 @@ class TopVariance:
         return Trial(columns[None], facts={"shared_neurons": float(shared)}, note=note)
 
 
-def _variances(case: Case) -> Float[ndarray, "layers neurons"]:
-    """The variance of every neuron on the train words, up to their number."""
+def variance_by_layer(case: Case) -> Float[ndarray, "layers neurons"]:
+    """Sum of squared deviations of every neuron over the labelled train words."""
     tags = case.labels.splits["train"].tags[None]
     moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
-    variances: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
-    return variances
+    variance: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
+    return variance

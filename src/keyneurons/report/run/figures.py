@@ -13,6 +13,7 @@ from numpy import ndarray
 from keyneurons.analysis.stability import Stability
 from keyneurons.pipeline.experiment import Result
 from keyneurons.report.drawing import labels_of, new_figure, room_for, save
+from keyneurons.report.run.worth import figure_of_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ KEY, CONTROL = "#0072b2", "#999999"  # colour-blind safe, from Okabe & Ito
 
 
 def draw_figures(result: Result, folder: Path) -> None:
-    """Draw overlap, confusion, accuracies, F1 by tag, stability and layers (if several).
+    """Draw overlap, confusion, accuracies (also by size), F1 by tag, stability and layers.
 
     A run without key neurons has no figures.
     """
@@ -37,6 +38,8 @@ def draw_figures(result: Result, folder: Path) -> None:
     save(_heatmap(row_share, names, title, "share of the row", confusion), folder / "confusion.png")
     save(_accuracies(result), folder / "accuracy.png")
     save(_per_tag_f1(result), folder / "per_tag_f1.png")
+    if result.worth is not None:
+        save(figure_of_sizes(result.worth), folder / "accuracy_by_size.png")
     if (stable := result.reliability.stability.get("halves")) is not None:
         save(_stability(stable), folder / "stability.png")
     if len(result.key_neurons.sets.layers) > 1:

@@ -15,6 +15,7 @@ from keyneurons.report.run.given_sets import given_facts, selected_by
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
 from keyneurons.report.run.verdict import answer_rows, sentence
+from keyneurons.report.run.worth import worth_sentence
 
 ACCURACY_COLUMNS = ("accuracy on test words", "", "key neurons minus it (95 % interval)", "z", "p")
 ANSWER_COLUMNS = ("verdict", "answer", "p (Holm)", "because")
@@ -161,6 +162,8 @@ def _facts(result: Result) -> tuple[str, ...]:
         f"sets of two tags share {m['overlap/mean_count']:.2f} neurons on average, "
         f"{m['overlap/mean_expected_count']:.2f} expected by chance"
     )
+    if result.worth is not None:
+        facts.append(worth_sentence(result.worth))
     return (
         *facts,
         *given_facts(result),
