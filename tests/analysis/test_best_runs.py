@@ -93,6 +93,9 @@ class TestEqualSize:
     def test_the_largest_size_that_half_of_the_runs_of_a_grid_reach(self) -> None:
         assert common_sizes(self.RUNS) == {"a": 40, "b": 40, "c": 40, "d": 40, "e": 16}
 
+    def test_a_size_that_a_single_run_reaches_compares_nothing(self) -> None:
+        assert common_sizes({run: self.RUNS[run] for run in ("a", "b")}) == {"a": 20, "b": 20}
+
     def test_smaller_runs_are_counted_and_not_ranked(self) -> None:
         first, second = (best for best in best_runs(with_comparison(self.RUNS)) if best.question == "equal_size")
         assert (first.run, first.value, first.size, first.of, first.smaller) == ("a", 0.8, 40, 2, 2)

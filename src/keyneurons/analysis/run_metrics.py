@@ -45,8 +45,9 @@ def with_comparison(metrics: Metrics) -> dict[str, dict[str, float]]:
 def common_sizes(metrics: Metrics) -> dict[str, int]:
     """The union size at which each run is compared with the others of its grid of sizes.
 
-    It is the largest size that at least half of the runs of the same grid reach. Methods with one
-    ranking for all tags, whose union does not grow with the number of tags, do not count.
+    It is the largest size that at least half of the runs of the same grid reach, and at least two
+    if there are several. Methods with one ranking for all tags, whose union does not grow with the
+    number of tags, do not count.
     """
     grids: dict[frozenset[int], list[str]] = {}
     for run, own in metrics.items():
@@ -56,7 +57,8 @@ def common_sizes(metrics: Metrics) -> dict[str, int]:
     for grid, runs in grids.items():
         counted = [run for run in runs if not metrics[run].get(ONE_RANKING)] or runs
         reached = [at_sizes(metrics[run], "accuracy") for run in counted]
-        shared = [size for size in grid if 2 * sum(size in own for own in reached) >= len(counted)]
+        least = max(len(counted) / 2, min(2, len(counted)))
+        shared = [size for size in grid if sum(size in own for own in reached) >= least]
         if shared:
             common |= dict.fromkeys(runs, max(shared))
     return common

@@ -315,6 +315,7 @@ def test_accuracy_over_the_size_of_the_union_shows_every_run_and_the_label_free_
     assert [panel.title for panel in found] == ["layer 4", "layer 9"]
     figure = curves(found, "union_size", "probe/test_accuracy")
     for axes in figure.axes:
+        assert axes.get_xscale() == "log"
         lines = {str(line.get_label()): line.get_xydata() for line in axes.get_lines()}
         assert lines["as many random neurons"] == pytest.approx(np.array([[8, 0.18], [16, 0.26], [32, 0.42]]))
         [first, *_] = axes.containers

@@ -132,7 +132,7 @@ def _of_any_size(axes: Axes, panel: Panel) -> None:
 
 
 def _scale(axes: Axes, values: Sequence[int], x: X) -> None:
-    if x != "layer" and values[-1] > 4 * values[0] > 0:
+    if x == "union_size" or (x == "top_k" and values[-1] > 4 * values[0]):
         axes.set_xscale("log")
         axes.minorticks_off()
     if x == "union_size":
