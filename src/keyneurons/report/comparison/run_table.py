@@ -19,6 +19,7 @@ from keyneurons.metrics import (
     UNION_SHARE,
     UNION_SIZE,
 )
+from keyneurons.models.permuted import describe_weights
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
 NOT_FACTORS = ("tracking.", "cache", "hydra.")
@@ -172,7 +173,7 @@ def _describe(key: str, value: str) -> str:
     if key in ("choice.selection", "choice.model", "choice.dataset", "site"):
         return value
     if key == "model.random_weights":
-        return "random weights" if value == "True" else "trained weights"
+        return describe_weights(_number(value))
     name = "k" if key == "top_k" else short(key)
     return f"{name} {value.rstrip('/').rpartition('/')[2]}"  # the last part of a path
 

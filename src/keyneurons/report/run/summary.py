@@ -50,7 +50,7 @@ def summarise(result: Result) -> Summary:
     read = result.experiment.read
     rule = result.experiment.selection.rule
     title = (
-        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
+        f"{read.model.name}, {read.site}, "
         f"{describe_layers(result.key_neurons.sets.layers)}: {counted(rule.top_k, 'key neuron')} per tag "
         f"by {result.experiment.method}"
     )
