@@ -152,7 +152,7 @@ def test_what_cannot_be_attributed_is_told_in_one_line(call, tmp_path: Path, pla
     assert all(piece in ended.error for piece in told), ended.error
 
 
-def test_values_of_the_wrong_type_are_told_by_their_names(command, here, tmp_path, place):
+def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, place):
     """Runs in a subprocess, since beartype checks the types in this process."""
     wrong = {
         "selection.steps=2.5": "selection: steps must be a whole number and at least 1, got 2.5",
@@ -161,7 +161,7 @@ def test_values_of_the_wrong_type_are_told_by_their_names(command, here, tmp_pat
     for override, told in wrong.items():
         ended = command(tmp_path, "selection=integrated_gradients", override, *place.small)
         assert ended.error == f"keyneurons: error: {told}"
-    turned = here(tmp_path, "selection=bottom", "selection@selection.of=integrated_gradients", *place.small)
+    turned = command(tmp_path, "selection=bottom", "selection@selection.of=integrated_gradients", *place.small)
     assert "bottom reverses methods that score activations, not attributions" in turned.error
 
 
