@@ -135,11 +135,13 @@ def laws_broken(file: Any) -> Iterator[str]:
 
 
 def _are_texts(part: Any, *keys: str) -> bool:
-    """Whether a part has exactly these keys, with text or boolean values as required."""
+    """Whether a part has exactly these keys, with text or a seed as their values."""
     if not isinstance(part, dict) or set(part) != set(keys):
         return False
     return all(
-        isinstance(part[key], bool) if key == "random_weights" else isinstance(part[key], str) and part[key] != ""
+        part[key] is None or (type(part[key]) is int and part[key] >= 0)
+        if key == "random_weights"
+        else isinstance(part[key], str) and part[key] != ""
         for key in keys
     )
 

@@ -318,7 +318,8 @@ def test_the_key_has_everything_that_determines_attributions(reader, tiny):
         changed(drawn_words=drawn(plain, 1)),
         changed(options={"bos": "<other>"}),
         changed(options={"model": tiny("gpt2")}),
-        changed(options={"model": tiny(random_weights=True)}),
+        changed(options={"model": tiny(random_weights=0)}),
+        changed(options={"model": tiny(random_weights=1)}),
         changed(options={"model": tiny(dtype="bfloat16")}),
         plain.read.store.entry(plain.read.key(TEXTS)).folder,  # the key of the activations
     ]

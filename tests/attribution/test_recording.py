@@ -206,15 +206,16 @@ def test_the_network_is_loaded_once(tiny):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_random_weights_are_the_same_with_and_without_a_head(tiny, kind):
-    alone = tiny(kind, random_weights=True).network.state_dict()
-    model = tiny(kind, random_weights=True)
+def test_permuted_weights_are_the_same_with_and_without_a_head(tiny, kind):
+    alone = tiny(kind, random_weights=0).network.state_dict()
+    model = tiny(kind, random_weights=0)
     base = model.predictor.base.state_dict()
     assert base.keys() == alone.keys()
     assert all(torch.equal(value, alone[name]) for name, value in base.items())
     assert model.network is model.predictor.base
-    trained = tiny(kind).network.state_dict()
-    assert not all(torch.equal(value, trained[name]) for name, value in base.items())
+    trained = tiny(kind).predictor
+    assert torch.equal(model.predictor.head.weight, trained.head.weight)
+    assert not all(torch.equal(value, base[name]) for name, value in trained.base.state_dict().items())
 
 
 def test_a_model_without_a_last_norm_is_rejected(tiny):

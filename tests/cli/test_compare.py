@@ -40,11 +40,9 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def kept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+def kept(here: Command, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("compared")
-    ended = command(
-        folder, "-m", *place.small, *QUICK, "selection=correlation,random", "top_k=2,4", "site=mlp,mlp_gate"
-    )
+    ended = here(folder, "-m", *place.small, *QUICK, "selection=correlation,random", "top_k=2,4", "site=mlp,mlp_gate")
     assert ended.status == 0, ended.err
     [parent] = [run for run in runs_in(folder) if PARENT not in run.data.tags]
     ids = {run.info.run_name: run.info.run_id for run in runs_in(folder) if PARENT in run.data.tags}

@@ -15,7 +15,7 @@ def tiny(place: Place, *without: str) -> list[str]:
 
 
 def test_debug_default_is_a_whole_run_apart_from_the_others(call: Command, place: Place) -> None:
-    ended = call(*place.small, "debug=default")
+    ended = call(*place.whole, "debug=default")
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
     assert run.data.params["control.random.sets"] == "2"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -80,7 +77,7 @@ def hostile_treebank(path: Path, n: int, seed: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(place: Place, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(place: Place, here: Command, tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("<i>runs")
     files = {
         split: hostile_treebank(folder / f"{split}.conllu", n, seed)
@@ -90,33 +87,11 @@ def store(place: Place, environment: dict[str, str], tmp_path_factory: pytest.Te
     given = ["model=local", f"model.folder={place.llama}", "dataset=conllu", "dataset.id='<u>tiny</u>'"]
     given += ["dataset.drop_duplicates=false", *(f"dataset.{split}='{path}'" for split, path in files.items())]
     given += [f"cache='{cache}'", "layer=2", "top_k=3", "trainer=cpu", *QUICK]
-    with pytest.MonkeyPatch.context() as patch, mock.patch.dict(os.environ, environment, clear=True):
-        patch.chdir(folder)
-        for asked in (*([f"selection={method}"] for method in METHODS), ["selection=correlation", "layer=1"]):
-            run_in_process(patch, [*given, *asked])
+    for asked in (*([f"selection={method}"] for method in METHODS), ["selection=correlation", "layer=1"]):
+        assert here(folder, *given, *asked).status == 0
     names = [*METHODS, "elsewhere"]
     runs = {name: run.info.run_id for name, run in zip(names, runs_in(folder), strict=True)}
     return Store(folder, cache, place.llama, given, tuple(read_conllu(files["dev"]).sentences), runs)
-
-
-def run_in_process(patch: pytest.MonkeyPatch, arguments: list[str]) -> None:
-    """Do a run in this process and remove its log handlers."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    from keyneurons.cli.main import main
-
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    patch.setattr(sys, "argv", ["keyneurons", *arguments])
-    try:
-        main()
-    finally:
-        GlobalHydra.instance().clear()
-        for handler in set(root.handlers) - set(before):
-            root.removeHandler(handler)
-            handler.close()
-        root.handlers[:] = before
-        root.setLevel(level)
 
 
 @pytest.fixture

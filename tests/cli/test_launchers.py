@@ -35,7 +35,6 @@ WHY_NOT = {"ray": ": it takes cloudpickle < 3 only, which cannot stand beside co
 RAY = ["hydra.launcher.ray.remote.num_cpus=0.4", "hydra.launcher.ray.init.logging_level=ERROR"]
 # floating-point sums depend on the number of threads
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-FEW = ["control.random.sets=2", "per_tag.random_sets=1"]
 TWO, THREE = "mlp.2 k2 correlation", "mlp.2 k3 correlation"
 OWN = {"run.json", "mlflow_run.json"}  # differ between equal runs
 Results = dict[str, dict[str, bytes]]
@@ -108,7 +107,7 @@ def expected(place: Place, environment: dict[str, str], tmp_path_factory: pytest
     try:
         with contextlib.chdir(folder), mock.patch.dict(os.environ, environment, clear=True), threadpool_limits(1):
             for k in (2, 3):
-                keyneurons.run(*place.small, *FEW, f"top_k={k}", f"cache={folder / 'cache'}")
+                keyneurons.run(*place.small, f"top_k={k}", f"cache={folder / 'cache'}")
     finally:
         torch.set_num_threads(threads)
     return results_in(folder)
@@ -150,7 +149,7 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     needs("submitit_local")
     endless = ["probe.patience=3,100000", "trainer.max_epochs=100000", f"cache={tmp_path / 'cache'}"]
     process = subprocess.Popen(
-        [str(KEYNEURONS), "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *place.small, *FEW, *endless],
+        [str(KEYNEURONS), "-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *place.small, *endless],
         cwd=tmp_path,
         env={**environment, **ONE_THREAD},
         stdout=subprocess.PIPE,
@@ -204,7 +203,7 @@ def test_jobs_of_ray_find_what_this_process_finds(
     command: Command, place: Place, tmp_path: Path, expected: Results
 ) -> None:
     needs("ray")
-    given = ["hydra/launcher=ray", *RAY, *place.small, *FEW, "top_k=2,3", f"cache={tmp_path / 'cache'}"]
+    given = ["hydra/launcher=ray", *RAY, *place.small, "top_k=2,3", f"cache={tmp_path / 'cache'}"]
     ended = command(tmp_path, "-m", *given, **ONE_THREAD)
     assert (ended.status, ended.err) == (0, "")
     assert statuses_in(tmp_path) == ("FINISHED", ["FINISHED", "FINISHED"])
@@ -227,7 +226,7 @@ def test_a_job_on_a_real_slurm_finds_what_this_process_finds(
 ) -> None:
     own = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=here", "hydra.launcher.mem_gb=4"]
     own += ["hydra.launcher.cpus_per_task=1"]
-    given = [*place.small, *FEW, "top_k=2", f"cache={tmp_path / 'cache'}"]
+    given = [*place.small, "top_k=2", f"cache={tmp_path / 'cache'}"]
     ended = command(tmp_path, "-m", *own, *given, **ONE_THREAD, **cluster)
     # submitit needs accounting, which this cluster lacks
     said = [line for line in ended.err.splitlines() if "accounting" not in line and "submitit WARNING" not in line]

@@ -56,7 +56,7 @@ def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, pl
     refused = {
         "site=residual": "is bound to site mlp, this run has residual",
         "layer=1": "has neurons of layer 2, which this run does not read; use layer=[2]",
-        "model.random_weights=true": "is bound to random_weights False, this run has True",
+        "model.random_weights=0": "is bound to random_weights None, this run has 0",
     }
     for override, told in refused.items():
         ended = call(*place.small, "lesion=mean", f"lesion.neurons={path}", *few, override)

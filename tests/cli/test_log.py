@@ -18,12 +18,12 @@ from keyneurons.tracking import Store, open_run
 
 
 @pytest.fixture(scope="module")
-def finished(place, command, tmp_path_factory):
+def finished(place, here, tmp_path_factory):
     """The folder of a finished run that was not sent."""
-    here = tmp_path_factory.mktemp("finished")
-    ended = command(here, *place.small, *QUICK, "hydra.run.dir=done")
+    home = tmp_path_factory.mktemp("finished")
+    ended = here(home, *place.small, *QUICK, "hydra.run.dir=done")
     assert ended.status == 0, ended.err
-    folder = here / "done"
+    folder = home / "done"
     (folder / "mlflow_run.json").unlink()
     facts = json.loads((folder / "run.json").read_text("utf-8"))
     del facts["run_id"], facts["uri"]

@@ -13,7 +13,7 @@ import yaml
 from models import save_tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file
-from user import Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
+from user import FEW_SETS, Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.tracking import view
@@ -55,7 +55,7 @@ def home(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def small(place: Place, home: Path) -> list[str]:
     """A small run with all checks and its own empty cache."""
-    return [*place.small, f"cache={home / 'cache'}", "reliability.bootstraps=3"]
+    return [*place.whole, f"cache={home / 'cache'}", "reliability.bootstraps=3"]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_the_view_of_the_ui_names_what_a_run_has(home: Path, first: Ended) -> No
 def test_key_neurons_follow_the_schema(place: Place, folder: Path) -> None:
     found = json.loads((folder / "key_neurons.json").read_text("utf-8"))
     tags = found.pop("tags")
-    assert found.pop("model").items() >= {"id": "llama", "random_weights": False}.items()
+    assert found.pop("model").items() >= {"id": "llama", "random_weights": None}.items()
     assert found.pop("dataset")["id"] == "conllu"
     assert found == {
         "format": 1,
@@ -254,7 +254,7 @@ def test_another_method_and_k_read_nothing_and_load_no_model(
     assert "reading" in (folder / "keyneurons.log").read_text("utf-8")
     monkeypatch.setattr(AutoModel, "from_pretrained", refuse)
     entries = sorted((home / "cache").rglob("*.npy"))
-    ended = call(*small, "selection=mutual_information", "top_k=5", "scope=model")
+    ended = call(*small, *FEW_SETS, "selection=mutual_information", "top_k=5", "scope=model")
     assert ended.status == 0, ended.err
     assert sorted((home / "cache").rglob("*.npy")) == entries
     [again] = output_folders(Path.cwd())
@@ -266,7 +266,7 @@ def test_another_method_and_k_read_nothing_and_load_no_model(
 
 def test_other_weights_under_the_same_name_are_read_anew(call: Command, small: list[str], folder: Path) -> None:
     other = save_tiny_model(Path("llama").absolute(), seed=1)
-    ended = call(*small, f"model.folder={other}")
+    ended = call(*small, *FEW_SETS, f"model.folder={other}")
     assert ended.status == 0, ended.err
     [again] = output_folders(Path.cwd())
     assert "reading" in (again / "keyneurons.log").read_text("utf-8")
@@ -312,7 +312,7 @@ def test_words_of_unseen_types_are_measured_beside_the_normal_split(
 
 
 def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
-    ended = call(*small, "selection=random", "threshold.kind=permutation", "threshold.permutations=30")
+    ended = call(*small, "selection=random", "threshold.kind=permutation", "threshold.permutations=30", *FEW_SETS)
     assert ended.status == 0, ended.err
     assert "No key neurons: no neuron passes threshold.kind=permutation, threshold.alpha=0.05, sign=both." in ended.out
     [folder] = output_folders(Path.cwd())
@@ -324,7 +324,7 @@ def test_a_null_result_is_told_as_one(call: Command, small: list[str]) -> None:
 
 @pytest.mark.parametrize("method", ["elastic_net", "gaussian_probe", "lape"])
 def test_methods_that_see_all_neurons_run_with_every_check(call: Command, small: list[str], method: str) -> None:
-    ended = call(*small, f"selection={method}", "site=mlp_gate", "control.random.sets=2")
+    ended = call(*small, f"selection={method}", "site=mlp_gate", *FEW_SETS)
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
     assert run.data.params["choice.selection"] == method
@@ -332,7 +332,7 @@ def test_methods_that_see_all_neurons_run_with_every_check(call: Command, small:
 
 
 def test_the_method_that_bottom_turns_round_is_chosen_by_its_name(call: Command, small: list[str]) -> None:
-    ended = call(*small, "selection=bottom", "selection@selection.of=mutual_information", "control.random.sets=2")
+    ended = call(*small, "selection=bottom", "selection@selection.of=mutual_information", *FEW_SETS)
     assert ended.status == 0, ended.err
     [run] = runs_in(Path.cwd())
     assert run.data.params["selection.of._target_"].endswith("MutualInformation")
@@ -352,7 +352,7 @@ def test_the_experiment_of_ewt_runs_on_files_of_that_name(call: Command) -> None
         write_treebank(Path("ewt") / f"en_ewt-ud-{split}.conllu", 60 if split == "train" else 30, seed=i)
     deep = save_tiny_model(Path("deep").absolute(), layers=10)
     given = ["model=local", f"model.folder={deep}", "dataset.folder=ewt", "trainer=cpu"]
-    ended = call("experiment=ewt_prototype", *given, "control.random.sets=2")
+    ended = call("experiment=ewt_prototype", *given, *FEW_SETS)
     assert ended.status == 0, ended.err
     [folder] = output_folders(Path.cwd())
     found = json.loads((folder / "key_neurons.json").read_text("utf-8"))

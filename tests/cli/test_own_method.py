@@ -71,12 +71,13 @@ def key_neurons(folder: Path) -> dict[str, list[int]]:
     return {tag: [neuron["neuron"] for neuron in neurons] for tag, neurons in found.items()}
 
 
-@pytest.fixture
-def expected(call: Command, place: Place) -> dict[str, list[int]]:
+@pytest.fixture(scope="module")
+def expected(here: Command, place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
     """The result of the equivalent built-in method."""
-    ended = call(*place.small, *QUICK, "selection=mean_difference", "selection.standardised=false")
+    folder = tmp_path_factory.mktemp("expected")
+    ended = here(folder, *place.small, *QUICK, "selection=mean_difference", "selection.standardised=false")
     assert ended.status == 0, ended.err
-    return key_neurons(output_folders(Path.cwd())[-1])
+    return key_neurons(output_folders(folder)[0])
 
 
 def test_by_its_target(
@@ -93,22 +94,19 @@ def test_by_its_target(
     assert {f"stability/{kind}/jaccard" for kind in ("halves", "bootstrap")} <= run.data.metrics.keys()
 
 
-def test_by_an_option_of_the_user(
-    command: Command, place: Place, code: Path, tmp_path: Path, expected: dict[str, list[int]]
-) -> None:
-    home, options = tmp_path / "home", ("--config-dir", str(code / "options"))
+def test_by_an_option_of_the_user(own: Command, code: Path, expected: dict[str, list[int]]) -> None:
+    options = ("--config-dir", str(code / "options"))
     permuted = ["threshold.kind=permutation", "threshold.permutations=19"]
-    asked = [*options, "selection=mine", *place.small, *CHECKED, *permuted]
-    ended = command(home, *asked, PYTHONPATH=python_path(code))
+    ended = own(*options, "selection=mine", *CHECKED, *permuted)
     assert ended.status == 0, ended.err
-    [folder] = output_folders(home)
+    folder = output_folders(Path.cwd())[-1]
     assert json.loads((folder / "key_neurons.json").read_text("utf-8"))["method"] == "mine"
     standing = key_neurons(folder)
     assert any(standing.values())
     assert all(
         neurons == expected[tag][: len(neurons)] for tag, neurons in standing.items()
     )  # cubes preserve the ranking
-    ended = command(home, "agreement", *options, "selection=[mine,f_test]", *place.small, PYTHONPATH=python_path(code))
+    ended = own("agreement", *options, "selection=[mine,f_test]")
     assert ended.status == 0, ended.err
     assert ended.out.splitlines()[2].split()[:2] == ["mine", "f_test"]
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 SERVER = Path(__file__).resolve().parents[2] / "tools" / "server.py"
 PARENT = "mlflow.parentRunId"
-FEW = ["control.random.sets=2", "per_tag.random_sets=1"]
 HAS_POSTGRES = shutil.which("initdb") is not None or any(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 IS_ROOT = os.geteuid() == 0
 USERS = {user.pw_name for user in pwd.getpwall()}
@@ -74,7 +73,7 @@ def test_two_sweeps_write_at_once_and_nothing_is_lost_or_mixed(
         for name, own in swept.items():
             (tmp_path / name).mkdir()
             sweeps[name] = subprocess.Popen(
-                [str(KEYNEURONS), "-m", *place.small, *FEW, own, "tracking=server", f"tracking.uri={uri}"],
+                [str(KEYNEURONS), "-m", *place.small, own, "tracking=server", f"tracking.uri={uri}"],
                 cwd=tmp_path / name,
                 env=environment,
                 stdout=subprocess.PIPE,

@@ -44,11 +44,11 @@ def test_a_sweep_is_one_parent_with_its_children(command: Command, place: Place,
 
 
 @pytest.mark.slow
-def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, tmp_path: Path) -> None:
+def test_a_failing_job_leaves_the_others_alone(here: Command, place: Place, tmp_path: Path) -> None:
     given = [override for override in place.small if not override.startswith("dataset.file")]
     broken = tmp_path / "broken.conllu"
     broken.write_text("1\tdog\n\n", encoding="utf-8")
-    ended = command(tmp_path, "-m", *given, f"dataset.file={broken},{place.treebank}")
+    ended = here(tmp_path, "-m", *given, f"dataset.file={broken},{place.treebank}")
     assert ended.status == 1
     why, end = ended.err.splitlines()
     assert why.startswith(f"keyneurons: error: #0: {broken}:1: expected 10 columns")
@@ -64,7 +64,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
     assert parent.data.metrics.items() >= {"sweep/finished": 1.0, "sweep/failed": 1.0}.items()
 
     write_treebank(broken, seed=1)  # repaired: the other job is not repeated
-    ended = command(tmp_path, "-m", f"resume={parent.info.run_id}")
+    ended = here(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
     first, *lines, last = ended.out.splitlines()
     assert first == "resuming a sweep: 1 of 2 jobs are done"
@@ -81,7 +81,7 @@ def test_a_failing_job_leaves_the_others_alone(command: Command, place: Place, t
 
 @pytest.mark.slow
 def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
-    environment: dict[str, str], command: Command, place: Place, tmp_path: Path
+    environment: dict[str, str], here: Command, place: Place, tmp_path: Path
 ) -> None:
     given = [*place.small, f"cache={tmp_path / 'cache'}", "layer=0,1,2"]
     with (tmp_path / "out.txt").open("w", encoding="utf-8") as out:
@@ -95,7 +95,7 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
             process.kill()
             process.wait()
     done = [run for run in runs_in(tmp_path)[1:] if run.info.status == "FINISHED"]
-    ended = command(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
+    ended = here(tmp_path, "-m", f"resume={sweep}", "layer=0,1,2,3")
     assert ended.status == 0, ended.err
     lines = ended.out.splitlines()
     assert lines[0] == f"resuming a sweep: {len(done)} of 4 jobs are done"
@@ -110,14 +110,14 @@ def test_a_sweep_killed_without_warning_goes_on_where_it_stopped(
 
 @pytest.mark.slow
 def test_a_layer_sweep_and_the_command_before_it_read_every_text_once(
-    command: Command, place: Place, tmp_path: Path
+    here: Command, place: Place, tmp_path: Path
 ) -> None:
     given = [*place.small, f"cache={tmp_path / 'cache'}", "layer=0,2"]
-    ended = command(tmp_path, "-m", *given)
+    ended = here(tmp_path, "-m", *given)
     assert ended.status == 0, ended.err
     logs = [(folder / "keyneurons.log").read_text("utf-8") for folder in output_folders_of_sweep(tmp_path)]
     assert [log.count("reading") for log in logs] == [3, 0]  # the first job extracts for both
-    before = command(tmp_path, "extract", *given, "site=mlp,residual", "layer=0,1")
+    before = here(tmp_path, "extract", *given, "site=mlp,residual", "layer=0,1")
     assert before.status == 0, before.err
     assert [line.split(": ")[0].split(" of ")[0] for line in before.out.splitlines()] == ["mlp", "residual"]
     assert "layers 0, 1, read at word" in before.out
@@ -148,7 +148,7 @@ def test_a_folder_may_have_any_name(
     home = tmp_path / name
     home.mkdir()
     monkeypatch.chdir(home)
-    few = ["control.random.sets=2", "reliability.halves=0"]
+    few = ["reliability.halves=0"]
     assert call(*place.small, *few).status == 0
     assert call("-m", *place.small, *few, "top_k=2,3").status == 0
     [folder] = (path.relative_to(home) for path in home.glob("outputs/*/*-sweep"))

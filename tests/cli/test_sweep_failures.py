@@ -47,9 +47,9 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def swept(command: Command, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Kept:
+def swept(here: Command, place: Place, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("swept")
-    ended = command(folder, "-m", *place.small, *QUICK, "top_k=2,3", f"cache={place.cache}")
+    ended = here(folder, "-m", *place.small, *QUICK, "top_k=2,3", f"cache={place.cache}")
     assert ended.status == 0, ended.err
     parent, *children = (run.info.run_id for run in runs_in(folder))
     return Kept(folder, parent, tuple(children))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.models.permuted import describe_model
 from keyneurons.records import Site
 
 
@@ -15,7 +16,7 @@ class Binding:
     model: str
     revision: str
     tokenizer: str
-    random_weights: bool
+    random_weights: int | None
     site: Site
     neurons_per_layer: int
     tag_column: str
@@ -35,4 +36,4 @@ class Binding:
         )
 
     def __str__(self) -> str:
-        return f"{self.model}{' with random weights' if self.random_weights else ''}, {self.site}"
+        return f"{describe_model(self.model, self.random_weights)}, {self.site}"

@@ -31,7 +31,7 @@ class Model(Strict):
     id: Text
     revision: Text
     tokenizer: Text
-    random_weights: bool
+    random_weights: NonNegativeInt | None
 
 
 class Dataset(Strict):

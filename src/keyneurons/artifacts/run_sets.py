@@ -66,7 +66,8 @@ def explain_groups(groups: Sequence[SetGroup]) -> str | None:
     differ = ", ".join(
         f"{name} ({', '.join(str(value)[:40] for value in values)})" for name, values in differences.items()
     )
-    hints = [FILTERS[name].format(values[0]) for name, values in differences.items() if name in FILTERS]
+    first = {name: "null" if values[0] is None else values[0] for name, values in differences.items()}
+    hints = [FILTERS[name].format(value) for name, value in first.items() if name in FILTERS]
     hint = f' To compare one group alone: keyneurons compare "filter={hints[0]}".' if hints else ""
     single = " Every group has a single run." if all(len(group.sets) == 1 for group in groups) else ""
     return (

@@ -12,6 +12,7 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.atomic_files import write_text
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
+from keyneurons.models.permuted import describe_model
 from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
 from keyneurons.report.neuron.method_scores import KeptScores, scores_by_method
 from keyneurons.report.neuron.page import InspectedNeuron, Inspection, KeyOf, page
@@ -145,7 +146,7 @@ def _facts(rebuilt: Rebuilt, text: DevText) -> dict[str, str]:
     key, model = rebuilt.key, rebuilt.key["model"]
     words = len(text.words.rows)
     return {
-        "Model": f"{model['id']}{' with random weights' if model['random_weights'] else ''} ({model['revision']})",
+        "Model": f"{describe_model(model['id'], model['random_weights'])} ({model['revision']})",
         "Data": f"{rebuilt.treebank.id}: {len(text.sentences)} dev sentences, {words} words with an included tag "
         f"({key['tag_column']}); digest {key['dataset']['digest'][:12]}",
         "Run": f"{rebuilt.run.name} ({rebuilt.run.id})",

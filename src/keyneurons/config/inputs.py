@@ -9,7 +9,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from keyneurons.choices import Dtype, ModuleName
-from keyneurons.config.values import Caps, Fractions, PositiveInt, check_tags, device_name, one_line
+from keyneurons.config.values import (
+    Caps,
+    Fractions,
+    NonNegativeInt,
+    PositiveInt,
+    check_tags,
+    device_name,
+    one_line,
+    weights_seed,
+)
 
 
 class Section(BaseModel):
@@ -74,7 +83,7 @@ class Model(Section):
     dtype: Dtype
     device: Annotated[str, AfterValidator(device_name)]
     device_map: str | None
-    random_weights: bool
+    random_weights: Annotated[NonNegativeInt | None, BeforeValidator(weights_seed)]
     modules: Mapping[ModuleName, str] | None
 
 

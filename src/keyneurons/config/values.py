@@ -95,6 +95,17 @@ def device_name(name: str) -> str:
     return name
 
 
+def weights_seed(value: Any) -> Any:
+    """Reject values that are neither null nor an integer; a boolean would not name the seed.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    if value is not None and type(value) is not int:
+        raise ValueError("should be null (trained weights) or a seed, such as 0 (permuted weights)")
+    return value
+
+
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from keyneurons.choices import Dtype
 from keyneurons.digests import file_digest, json_digest
-from keyneurons.models.families import Family, family_of, site_width, submodule
+from keyneurons.models.families import Family, block_modules, family_of, site_width, submodule
 from keyneurons.models.folders import TOKENIZER_FILES, WEIGHTS, ModelFolder
 from keyneurons.models.head import Predictor
-from keyneurons.models.loading import covered_model, load_config, load_tokenizer, random_model, text_model
+from keyneurons.models.loading import covered_model, load_config, load_tokenizer, text_model
+from keyneurons.models.permuted import describe_model, permute_matrices
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class LanguageModel:
             format on a GPU.
         device: ``auto``, or a torch device.
         device_map: passed to transformers for models larger than one GPU.
-        random_weights: the same architecture, randomly initialised with a fixed seed, as a control.
+        random_weights: seed that permutes the weight matrices of the blocks, as a control; None for
+            the trained weights.
         modules: module paths of an unknown architecture.
     """
 
@@ -40,11 +42,11 @@ class LanguageModel:
         dtype: Dtype = "auto",
         device: str = "auto",
         device_map: str | None = None,
-        random_weights: bool = False,
+        random_weights: int | None = None,
         modules: Mapping[Any, str] | None = None,
     ) -> None:
-        if random_weights and device_map is not None:
-            raise ValueError("model.random_weights=true needs model.device_map=null")
+        if random_weights is not None and device_map is not None:
+            raise ValueError(f"model.random_weights={random_weights} needs model.device_map=null")
         self.files = files
         self.random_weights = random_weights
         self.needs_head = False  # set by lesions and attribution before weights are checked
@@ -82,6 +84,11 @@ class LanguageModel:
     def n_layers(self) -> int:
         """Number of transformer blocks."""
         return int(self.config.num_hidden_layers)
+
+    @property
+    def name(self) -> str:
+        """The model's id, with the seed of permuted weights."""
+        return describe_model(self.files.id, self.random_weights)
 
     def width(self, site: Site) -> int:
         """Number of neurons of a site in one layer."""
@@ -174,12 +181,9 @@ class LanguageModel:
             why = "lacks model.modules.norm, its last norm" if self.family.causal else "does not predict the next token"
             raise ValueError(f"{self.files.id} ({self.config.model_type}) {why}")
         self.needs_head = True
-        weights = self.network.state_dict() if self.random_weights else None
         self.__dict__.pop("network", None)
         model = self._load(AutoModelForCausalLM).eval().requires_grad_(False)
         base = text_model(model.base_model)
-        if weights is not None:
-            base.load_state_dict(weights)  # a random model has the same base with and without its head
         cap = getattr(self.config, "final_logit_softcapping", None)
         return Predictor(model, base, submodule(base, self.family.norm), model.get_output_embeddings(), cap)
 
@@ -191,24 +195,27 @@ class LanguageModel:
         """
         import torch
 
-        dtype = getattr(torch, self.dtype)
-        if not self.random_weights:
-            self.check_weights()  # before memory is allocated
-            self.files.check()
-            model = self._covered(kind, dtype=dtype, device_map=self._device_map)
-        else:
-            model = random_model(kind, self.config, dtype, self.files.path)
+        self.check_weights()  # before memory is allocated
+        self.files.check()
+        model = self._covered(kind, dtype=getattr(torch, self.dtype), device_map=self._device_map)
+        if self.random_weights is not None:
+            permute_matrices(block_modules(text_model(model.base_model), self.family), self.random_weights)
         return model.to(self.device) if self._device_map is None else model
 
     def check_weights(self) -> None:
         """Compare names and shapes of the local tensors with the config, without reading values.
 
         Raises:
-            ValueError: tensors are missing, unexpected, or of other shapes.
+            ValueError: tensors are missing, unexpected, or of other shapes, or are quantised and
+                would be permuted.
         """
         from transformers import AutoModel, AutoModelForCausalLM
 
-        if not self.random_weights and list(self.files.path.glob(WEIGHTS)):
+        if self.random_weights is not None and getattr(self.config, "quantization_config", None):
+            raise ValueError(
+                f"model.random_weights={self.random_weights}: {self.files.id} is quantised; set it to null"
+            )
+        if list(self.files.path.glob(WEIGHTS)):
             self._covered(AutoModelForCausalLM if self.needs_head else AutoModel, device_map="meta")
 
     def _covered(self, kind: Any, **options: Any) -> Any:

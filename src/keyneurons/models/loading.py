@@ -11,11 +11,8 @@ from keyneurons.models.weights import check_covered, check_number_formats, readi
 from keyneurons.quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
-
-RANDOM_WEIGHTS_SEED = 0
 
 
 def load_config(folder: Path) -> PreTrainedConfig:
@@ -67,15 +64,6 @@ def text_model(model: Any) -> nn.Module:
     """The language model inside a model that also sees images, or the model itself."""
     text: nn.Module = getattr(model, "language_model", model)
     return text
-
-
-def random_model(kind: Any, config: PreTrainedConfig, dtype: torch.dtype, folder: Path) -> Any:
-    """A model of one of transformers' auto classes with random weights from a fixed seed."""
-    import torch
-
-    with quiet_transformers(), reading_model(folder), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(RANDOM_WEIGHTS_SEED)
-        return kind.from_config(config, dtype=dtype, trust_remote_code=False)
 
 
 def covered_model(kind: Any, folder: Path, config: PreTrainedConfig, unread: Collection[str], **options: Any) -> Any:

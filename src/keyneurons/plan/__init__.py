@@ -14,6 +14,7 @@ from keyneurons.build.reader import check_layers, check_model, make_reader
 from keyneurons.build.selection import Method, build_attribution, build_method, build_selection, check_selection
 from keyneurons.choices import ReadAt
 from keyneurons.config import schema
+from keyneurons.models.permuted import describe_weights
 from keyneurons.plan.costs import Passes, Shape, forward_flops
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
@@ -154,9 +155,9 @@ def _missing(config: schema.Config, planned: PlannedModel, read: ActivationReade
 
 def _describe_model(planned: PlannedModel, read: ActivationReader, shape: Shape) -> str:
     model, notes = read.model, []
-    if planned.settings.random_weights:
-        notes.append("random weights")
-    elif not planned.weights:
+    if model.random_weights is not None:
+        notes.append(describe_weights(model.random_weights))
+    if not planned.weights:
         notes.append("no local weights")
     if not planned.tokenizer:
         notes.append("no local tokenizer")

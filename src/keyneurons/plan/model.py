@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ class PlannedModel:
         if on_gpu and settings.dtype == "auto":
             dtype = str(getattr(model.config, "dtype", None) or "float32").removeprefix("torch.")
             return cls.of(settings.model_copy(update={"dtype": dtype}), cache, gpu_wanted=gpu_wanted)
-        weights = settings.random_weights or bool(list(files.path.glob(WEIGHTS)))
+        weights = bool(list(files.path.glob(WEIGHTS)))
         return cls(settings, model, on_gpu, weights, _has_tokenizer(files.path))
 
     @property
@@ -146,6 +147,21 @@ def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"))
 
 
+class _UntrainedModel(LanguageModel):
+    """A model with random weights, whose speed is that of the trained one."""
+
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """The base model, without a head."""
+        from transformers import AutoModel
+
+        with quiet_transformers(), reading_model(self.files.path):
+            model: nn.Module = AutoModel.from_config(
+                self.config, dtype=getattr(torch, self.dtype), trust_remote_code=False
+            )
+        return model.eval().to(self.device)
+
+
 def one_block(planned: PlannedModel, folder: Path) -> LanguageModel:
     """A model of one block with random weights and a small vocabulary, its config in ``folder``."""
     config: Any = copy.deepcopy(planned.model.config)
@@ -156,10 +172,5 @@ def one_block(planned: PlannedModel, folder: Path) -> LanguageModel:
         config.layer_types = config.layer_types[:1]
     config.to_json_file(folder / "config.json")
     files = replace(planned.model.files, path=folder)
-    return LanguageModel(
-        files,
-        dtype=planned.dtype,
-        device=str(planned.model.device),
-        random_weights=True,
-        modules=planned.settings.modules,
-    )
+    device, modules = str(planned.model.device), planned.settings.modules
+    return _UntrainedModel(files, dtype=planned.dtype, device=device, modules=modules)

@@ -69,7 +69,8 @@ class PlannedRun:
         remedies = []
         if self.planned.model.dtype == "float32":
             remedies.append(f"model.dtype=bfloat16: {gigabytes(2 * self.shape.parameters)} of weights")
-        if self.planned.on_gpu and self.config.model.device_map is None and not self.config.model.random_weights:
+        trained = self.config.model.random_weights is None
+        if self.planned.on_gpu and self.config.model.device_map is None and trained:
             effect = (
                 "loads weights onto the GPU piece by piece" if loading else "spreads the model over GPUs and memory"
             )

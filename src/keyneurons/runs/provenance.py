@@ -24,7 +24,7 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
         read: the reader of the run's activations.
     """
     return {
-        "model": read.model.files.id + (" with random weights" if read.model.random_weights else ""),
+        "model": read.model.name,
         "model_revision": read.model.files.revision,
         "layer": ",".join(map(str, read.layers)),
         "site": config.site,

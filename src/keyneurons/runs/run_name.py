@@ -7,6 +7,7 @@ from typing import Any
 
 from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
+from keyneurons.models.permuted import describe_weights
 
 NAMED = ("site", "layer", "top_k", "selection", "model.random_weights")  # keys in every name
 
@@ -20,9 +21,10 @@ def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = 
         swept: the swept keys and groups.
     """
     layers = "-".join(map(str, config.layer)) if isinstance(config.layer, tuple) else config.layer
-    untrained = " random weights" if config.model.random_weights else ""
+    seed = config.model.random_weights
+    weights = "" if seed is None else f" {describe_weights(seed)}"
     more = "".join(f" {key}={_value(config, choices, key)}" for key in swept if key not in NAMED)
-    name = f"{config.site}.{layers} k{config.top_k} {choices['selection']}{untrained}{more}"
+    name = f"{config.site}.{layers} k{config.top_k} {choices['selection']}{weights}{more}"
     return shortened(" ".join(name.split()), LONGEST_NAME)
 
 

@@ -66,7 +66,7 @@ def asked(method: str, k: int, layer: int = 8, **more: str) -> dict[str, str]:
 
 
 def file(*neurons: int, site: str = "mlp", tag: str = "NOUN", layer: int = 8, **model: Any) -> dict[str, Any]:
-    bound = {"id": "toy", "revision": "r", "tokenizer": "t", "random_weights": False, **model}
+    bound = {"id": "toy", "revision": "r", "tokenizer": "t", "random_weights": None, **model}
     own = [{"layer": layer, "neuron": n, "score": 0.5} for n in neurons]
     return {
         "format": 1,
@@ -165,7 +165,7 @@ def test_the_consensus_is_a_file_of_key_neurons(tmp_path: Path) -> None:
 
 def test_groups_have_their_own_files_and_are_named(tmp_path: Path) -> None:
     runs = [run(str(i), asked("correlation", i, site="mlp" if i < 2 else "residual")) for i in range(5)]
-    files = [file(1), file(1), file(1, site="residual"), file(1, site="residual"), file(1, random_weights=True)]
+    files = [file(1), file(1), file(1, site="residual"), file(1, site="residual"), file(1, random_weights=0)]
     found = comparison(runs, files)
     write_tables(found, tmp_path)
     assert sorted(path.parent.name for path in tmp_path.glob("consensus/*/key_neurons.json")) == [
@@ -174,9 +174,11 @@ def test_groups_have_their_own_files_and_are_named(tmp_path: Path) -> None:
     ]
     assert found.not_compared is not None
     assert "different random_weights and site" in found.not_compared
+    assert "They differ in random_weights (None, 0)" in found.not_compared
+    assert "keyneurons compare \"filter=params.`model.random_weights` = 'null'\"" in found.not_compared
     told = shown(found, tmp_path / "figures").told
     assert found.not_compared in " ".join(told.split())
-    assert "is the only run on toy with random weights, mlp" in " ".join(told.split())
+    assert "is the only run on toy with permuted weights (seed 0), mlp" in " ".join(told.split())
     with pytest.raises(ValueError, match="at least 2 runs, got 1"):
         write_consensus(tmp_path / "alone.json", found.groups[-1], found.files, None)
 
@@ -212,6 +214,14 @@ class TestParams:
             run("c", asked("random", 2, seed="0", alpha="0.2")),
         ]
         assert [row.label for row in run_rows(runs)] == ["correlation, seed 0", "correlation, seed 1", "random, seed 0"]
+
+    def test_labels_say_trained_or_the_seed_of_the_permuted_weights(self) -> None:
+        runs = [run("a", asked("l1", 2, **{"model.random_weights": seed})) for seed in ("null", "0", "12")]
+        assert {row.label for row in run_rows(runs)} == {
+            "trained weights",
+            "permuted weights (seed 0)",
+            "permuted weights (seed 12)",
+        }
 
     def test_runs_that_were_asked_the_same_are_numbered(self) -> None:
         assert [row.label for row in run_rows([run("n", asked("l1", 2)), run("n", asked("l1", 2))])] == ["n #1", "n #2"]

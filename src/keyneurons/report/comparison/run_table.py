@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from keyneurons.analysis.run_metrics import with_comparison
 from keyneurons.metrics import ONE_RANKING, UNION_SIZE
+from keyneurons.models.permuted import describe_weights
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
 NOT_FACTORS = ("tracking.", "cache", "hydra.")
@@ -132,7 +133,7 @@ def _describe(key: str, value: str) -> str:
     if key in ("choice.selection", "choice.model", "choice.dataset", "site"):
         return value
     if key == "model.random_weights":
-        return "random weights" if value == "True" else "trained weights"
+        return describe_weights(_number(value))
     name = "k" if key == "top_k" else short(key)
     return f"{name} {value.rstrip('/').rpartition('/')[2]}"  # the last part of a path
 

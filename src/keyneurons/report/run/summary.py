@@ -48,10 +48,7 @@ class Summary:
 def summarise(result: Result) -> Summary:
     """Summarise the result of a run."""
     read = result.experiment.read
-    title = (
-        f"{read.model.files.id}{' with random weights' if read.model.random_weights else ''}, {read.site}, "
-        f"{describe_layers(result.key_neurons.sets.layers)}: {selected_by(result)}"
-    )
+    title = f"{read.model.name}, {read.site}, {describe_layers(result.key_neurons.sets.layers)}: {selected_by(result)}"
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()
