@@ -231,7 +231,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["experiment=keyneurons", "top_k=3"], "compare takes only experiment=, share= and tracking.uri=, got top_k=3"),
     (["sweep=outputs/2026-01-01"], "has no run 'outputs/2026-01-01'"),
     (["sweep=\u00e9"], "has no run '\u00e9'"),
-    (["sweep"], "got 1 run"),
+    (["sweep"], "filter=..., got 1 run"),
     (["filter=params.top_k = 3"], "Expected a quoted string value"),
     (["filter=metrics.x = 'a'"], "Expected numeric value"),
     (["experiment=keyneurons", "tracking.uri=sqlite:///nowhere.db"], "nowhere.db does not exist (tracking.uri)"),

@@ -178,7 +178,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
     wrong = {
         ("compare", f"sweep={run}"): f"run {run} is not a sweep: it has no child runs in sqlite",
         ("compare", f"sweep={kept.parent[:8]}"): f"has no run '{kept.parent[:8]}'",
-        ("compare", kept.parent): "compare takes one of sweep=ID, experiment=NAME and filter=..., got none",
+        ("compare", kept.parent): "or one of sweep=ID, experiment=NAME and filter=..., got 1 run",
         (
             "compare",
             f"sweep={kept.parent}",
