@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import kstest
 
 from keyneurons.analysis.dissociation import dissociation
-from keyneurons.analysis.effects import bootstrap_interval, effect, mean_changes
+from keyneurons.analysis.effects import advantage_interval, bootstrap_interval, effect, mean_changes
+from keyneurons.analysis.interaction import additive_p_values, relabellings
 
 NAMES = ("ADJ", "ADV", "NOUN", "VERB")
 OPTIONS = {"permutations": 1000, "alpha": 0.05, "seed": 0}
@@ -49,7 +50,7 @@ def test_row_and_column_effects_are_removed():
     shifted = lesioned + np.array([[5.0], [-3], [0], [1]]) + np.array([0, 2.0, 9, -4])
     again = dissociation(shifted, controls, NAMES, **OPTIONS)
     np.testing.assert_allclose(again.interaction, result.interaction, atol=1e-12)
-    assert again.p_value == result.p_value
+    assert again.additive_p_value == result.additive_p_value
     assert again.diagonal_advantage == pytest.approx(result.diagonal_advantage)
 
 
@@ -58,7 +59,7 @@ def test_the_exact_p_value_enumerates_all_permutations():
         lesioned, controls = noise(4, 4, seed=seed), noise(5, 4, 4, seed=100 + seed)
         result = dissociation(lesioned, controls, NAMES, **OPTIONS)
         every = [sum(result.interaction[i, order[i]] for i in range(4)) for order in itertools.permutations(range(4))]
-        assert result.p_value == pytest.approx(np.mean(np.array(every) >= every[0] - 1e-9))
+        assert result.additive_p_value == pytest.approx(np.mean(np.array(every) >= every[0] - 1e-9))
 
 
 def test_a_planted_diagonal_is_significant_and_its_control_is_not():
@@ -69,8 +70,10 @@ def test_a_planted_diagonal_is_significant_and_its_control_is_not():
     assert planted.pairs[0].p_value == pytest.approx(1 / 201)
     few = dissociation(lesioned + np.diag([2.0, 2, 0, 0]), controls[:20], NAMES, **OPTIONS)
     assert not few.pairs  # 1/21 alone is not significant among six pairs
-    assert planted.p_value <= 3 / 24
-    assert dissociation(lesioned + np.diag([2.0] * 4), controls, NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
+    assert planted.additive_p_value <= 3 / 24
+    all_four = dissociation(lesioned + np.diag([2.0] * 4), controls, NAMES, **OPTIONS)
+    assert all_four.additive_p_value == all_four.least_p_value == pytest.approx(1 / 24)
+    assert all_four.p_value == max(all_four.additive_p_value, all_four.multiplicative_p_value)
     assert not dissociation(lesioned, controls, NAMES, **OPTIONS).pairs
 
 
@@ -80,7 +83,17 @@ def test_pure_row_and_column_effects_are_not_significant():
     for lesioned, control in ((shifts, 0 * shifts), (0 * shifts, shifts), (shifts, shifts)):
         assert dissociation(lesioned, np.stack([control] * 7), NAMES, **OPTIONS).p_value == 1
     planted = shifts + 1e-6 * np.eye(4)
-    assert dissociation(planted, np.stack([shifts] * 7), NAMES, **OPTIONS).p_value == pytest.approx(1 / 24)
+    assert dissociation(planted, np.stack([shifts] * 7), NAMES, **OPTIONS).additive_p_value == pytest.approx(1 / 24)
+
+
+def test_a_product_is_significant_in_one_of_the_two_tests():
+    strength = np.array([0.1, 0.4, 1, 3, 8])
+    names = tuple("ABCDE")
+    result = dissociation(np.outer(strength, strength), np.zeros((9, 5, 5)), names, **OPTIONS)
+    assert result.additive_p_value == pytest.approx(1 / 120)
+    assert result.multiplicative_p_value == result.p_value == 1
+    specific = dissociation(np.outer(strength, strength) + 3 * np.eye(5), np.zeros((9, 5, 5)), names, **OPTIONS)
+    assert specific.p_value <= 0.05
 
 
 def test_a_single_dissociation_is_rarely_called_double():
@@ -105,15 +118,10 @@ def test_one_sided_damage_is_not_a_double_dissociation():
 
 
 def test_p_is_uniform_under_the_null():
-    names = tuple("ABCDEF")
-    p = [
-        dissociation(
-            noise(6, 6, seed=i), noise(5, 6, 6, seed=1000 + i), names, permutations=199, alpha=0.05, seed=i
-        ).p_value
-        for i in range(200)
-    ]
+    beyond = noise(200, 6, 6) - noise(200, 5, 6, 6, seed=1).mean(axis=1)
+    p = additive_p_values(beyond, relabellings(6, 199, 0), 1e-12)
     assert kstest(p, "uniform").pvalue > 0.01
-    assert sum(value <= 0.05 for value in p) <= 20  # 10 expected; exceeded once in a thousand repeats
+    assert sum(p <= 0.05) <= 20  # 10 expected; exceeded once in a thousand repeats
 
 
 def test_renaming_tags_renames_the_result():
@@ -151,18 +159,74 @@ def test_intervals_cover_the_mean():
     assert 180 <= covered <= 199
 
 
+def changes_of(n_sentences: int, effect: float, seed: int) -> tuple[np.ndarray, ...]:
+    """Changes of words of 3 tags in sentences, under lesions of their sets and 9 control sets."""
+    rng = np.random.default_rng(seed)
+    sentences = np.repeat(np.arange(n_sentences), rng.integers(3, 9, n_sentences))
+    tags = rng.permutation(np.arange(len(sentences)) % 3)
+    every = rng.normal(size=(10, 3, n_sentences))[:, :, sentences] + rng.normal(size=(10, 3, len(sentences)))
+    every[0] += effect * (tags == np.arange(3)[:, None])
+    return every[0], every[1:], tags, sentences
+
+
+def test_the_interval_of_the_advantage_weights_sentences_and_sets():
+    changes, controls, tags, sentences = changes_of(12, 0.5, 0)
+    interval = advantage_interval(changes, controls, tags, sentences, draws=50, level=0.9, seed=3)
+    rng = np.random.default_rng(3)
+    weights, of_sets = rng.dirichlet(np.ones(12), 50), rng.dirichlet(np.ones(9), (50, 3))
+    advantages = []
+    for weight, shares in zip(weights[:, sentences], of_sets, strict=True):
+        beyond = np.empty((3, 3))
+        for i, j in np.ndindex(3, 3):
+            own = tags == j
+            mean = [np.average(row[i, own], weights=weight[own]) for row in (changes, *controls)]
+            beyond[i, j] = mean[0] - np.dot(shares[i], mean[1:])
+        advantages.append(np.trace(beyond) / 3 - (beyond.sum() - np.trace(beyond)) / 6)
+    assert interval == pytest.approx(tuple(np.quantile(advantages, [0.05, 0.95])))
+
+
+def test_the_interval_covers_the_advantage():
+    covered = 0
+    for seed in range(200):
+        low, high = advantage_interval(*changes_of(50, 0.4, seed), draws=300, level=0.95, seed=seed)
+        covered += low < 0.4 < high
+    assert 180 <= covered <= 199
+
+
+def test_a_rare_tag_has_an_interval():
+    changes, controls, tags, sentences = changes_of(12, 0, 0)
+    tags[tags == 2] = 0
+    tags[5] = 2  # a tag with one word
+    low, high = advantage_interval(changes, controls, tags, sentences, draws=200, level=0.95, seed=0)
+    assert np.isfinite([low, high]).all()
+    with pytest.raises(ValueError, match="changes must be finite"):
+        advantage_interval(np.full_like(changes, np.nan), controls, tags, sentences, draws=9, level=0.9, seed=0)
+
+
 def test_effects_are_compared_with_their_controls():
     controls = np.array([1.0, 2, 3, 4])
-    result = effect(4.0, controls)
+    result = effect(4.0, controls, 0.05)
     assert (result.change, result.control_mean, result.p_value) == (4.0, 2.5, 2 / 5)
     assert result.control_std == pytest.approx(np.std(controls, ddof=1))
     assert result.effect_size == pytest.approx(1.5 / result.control_std)
-    assert effect(1.0, np.ones(3)).effect_size == 0
-    assert effect(2.0, np.ones(3)).effect_size is None
-    assert effect(0.1, np.full(3, 0.1)).effect_size == 0  # the float mean is not exactly 0.1
-    assert effect(0.3, np.full(7, 0.1)).effect_size is None
+    assert result.detectable is None  # p is at least 1/5
+    assert effect(4.0, controls, 0.2).detectable == pytest.approx(1.5 + 0.8416 * result.control_std, abs=1e-3)
+    assert effect(4.0, controls, 0.4).detectable == pytest.approx(0.5 + 0.8416 * result.control_std, abs=1e-3)
+    assert effect(1.0, np.ones(3), 0.05).effect_size == 0
+    assert effect(2.0, np.ones(3), 0.05).effect_size is None
+    assert effect(0.1, np.full(3, 0.1), 0.05).effect_size == 0  # the float mean is not exactly 0.1
+    assert effect(0.3, np.full(7, 0.1), 0.05).effect_size is None
     with pytest.raises(ValueError, match="an effect needs at least 2 control sets, got 1"):
-        effect(1.0, np.ones(1))
+        effect(1.0, np.ones(1), 0.05)
+
+
+@pytest.mark.parametrize("n_sets", [20, 99])
+def test_a_change_of_the_detectable_size_is_found_in_four_of_five_runs(n_sets):
+    found = []
+    for controls, lesions in zip(noise(2000, n_sets), noise(2000, seed=1), strict=True):
+        least = effect(0.0, controls, 0.05).detectable
+        found.append(effect(controls.mean() + least + lesions, controls, 0.05).p_value <= 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
 
 
 @pytest.mark.parametrize(

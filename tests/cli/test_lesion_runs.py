@@ -29,7 +29,12 @@ def test_a_run_with_lesions_leaves_matrices_metrics_and_a_verdict(call, tmp_path
     for i, tag in enumerate(names):
         assert metrics[f"lesion/zero/change/{tag}"] == pytest.approx(table[i, i])
         assert 0 < metrics[f"lesion/zero/random/p_value/{tag}"] <= 1
-    assert 0 < metrics["lesion/diagonal_p_value"] <= 1
+    for prefix in ("lesion", "lesion/zero/random", "lesion/zero/lowest"):
+        both = (metrics[f"{prefix}/additive_p_value"], metrics[f"{prefix}/multiplicative_p_value"])
+        assert 0 < metrics[f"{prefix}/diagonal_p_value"] == max(both) <= 1
+        assert metrics[f"{prefix}/diagonal_advantage_low"] < metrics[f"{prefix}/diagonal_advantage_high"]
+    assert "with 3 sets, p of a tag is at least 0.250, so no change of a single tag can be significant" in done.out
+    assert "do not hurt" not in done.out
     for family in ("random", "variance", "frequency", "lowest"):
         assert (folder / f"lesion_beyond_{family}.csv").is_file()
     found = json.loads((folder / "lesion.json").read_text("utf-8"))

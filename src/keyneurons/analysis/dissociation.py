@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,9 +12,16 @@ from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
 from keyneurons.analysis.effects import check_finite
-
-MOST_ORDERS = 50_000  # maximum number of enumerated permutations: enough for 8 tags
-ROUNDING = 1e-12  # tolerance for ties, relative to the changes
+from keyneurons.analysis.interaction import (
+    LEAST_TAGS,
+    ROUNDING,
+    additive_p_values,
+    advantage,
+    centred,
+    multiplicative_p_values,
+    relabellings,
+    smallest_detectable,
+)
 
 
 @dataclass(frozen=True)
@@ -38,15 +44,26 @@ class Dissociation:
 
     ``beyond`` is the change minus the mean change of the control sets of the lesioned tag,
     ``interaction`` the same without row and column effects. ``diagonal_advantage`` is the mean of
-    its diagonal minus the mean of its other entries.
+    its diagonal minus the mean of its other entries. ``additive_p_value`` allows for strong sets
+    and sensitive tags whose effects add up, ``multiplicative_p_value`` also for their product.
+    ``least_p_value`` is the smallest possible ``p_value``, ``smallest_detectable`` the smallest
+    advantage that would have been significant with a power of 80 %, None if none could be.
     """
 
     tags: tuple[str, ...]
     beyond: Float[ndarray, "tags tags"]
     interaction: Float[ndarray, "tags tags"]
     diagonal_advantage: float
-    p_value: float
+    additive_p_value: float
+    multiplicative_p_value: float
+    least_p_value: float
+    smallest_detectable: float | None
     pairs: tuple[DoubleDissociation, ...]
+
+    @property
+    def p_value(self) -> float:
+        """The larger of the two p-values: both tests must be significant (Berger 1982)."""
+        return max(self.additive_p_value, self.multiplicative_p_value)
 
 
 def dissociation(
@@ -62,8 +79,9 @@ def dissociation(
 
     The measured tags are permuted against the lesioned tags, which preserves row and column
     effects: all permutations if there are at most ``permutations`` and at most 8 tags, else
-    ``permutations`` random ones. The minimum p-value is 1/6 with 3 tags and 1/24 with 4. A pair of
-    tags dissociates doubly if each lesion hurts its own words more than the other's, beyond its
+    ``permutations`` random ones. The minimum p-value is 1/24 with 4 tags and 1/120 with 5; with
+    fewer than 4 tags the multiplicative test cannot be significant. A pair of tags dissociates
+    doubly if each lesion hurts its own words more than the other's, beyond its
     control sets, and both differences are significant against their control sets at ``alpha`` after
     Benjamini-Hochberg over all pairs. With ``sets`` control sets p cannot be below ``1 / (1 +
     sets)``, so a single significant pair of ``m`` needs ``m / alpha - 1`` sets: 119 for 4 tags and
@@ -94,26 +112,19 @@ def dissociation(
     if permutations < 1 or not 0 < alpha < 1:
         raise ValueError(f"permutations must be at least 1 and alpha between 0 and 1, got {permutations} and {alpha}")
     beyond = lesioned - controls.mean(axis=0)
-    interaction = beyond - beyond.mean(1, keepdims=True) - beyond.mean(0, keepdims=True) + beyond.mean()
-    diagonal = float(interaction.trace())
-    advantage = diagonal / n - (float(interaction.sum()) - diagonal) / (n * (n - 1))
-    p_value = _diagonal_p_value(
-        interaction, permutations, seed, ROUNDING * float(np.abs(lesioned).sum() + np.abs(controls).max())
-    )
+    slack = ROUNDING * float(np.abs(lesioned).sum() + np.abs(controls).max())
+    orders = relabellings(n, permutations, seed)
     return Dissociation(
-        tuple(names), beyond, interaction, advantage, p_value, _pairs(beyond, lesioned, controls, names, alpha)
+        tuple(names),
+        beyond,
+        centred(beyond[None])[0],
+        advantage(beyond),
+        float(additive_p_values(beyond[None], orders, slack)[0]),
+        float(multiplicative_p_values(beyond[None], orders, slack)[0]),
+        1.0 if n < LEAST_TAGS else 1 / len(orders),
+        smallest_detectable(beyond, permutations=permutations, alpha=alpha, seed=seed, slack=slack),
+        _pairs(beyond, lesioned, controls, names, alpha),
     )
-
-
-def _diagonal_p_value(interaction: Float[ndarray, "tags tags"], permutations: int, seed: int, slack: float) -> float:
-    n = len(interaction)
-    least = interaction.trace() - slack
-    if exact := math.factorial(n) <= min(permutations, MOST_ORDERS):
-        orders = np.array(list(itertools.permutations(range(n))))
-    else:
-        orders = np.random.default_rng(seed).permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
-    as_large = int((interaction[np.arange(n), orders].sum(axis=1) >= least).sum())
-    return as_large / len(orders) if exact else (1 + as_large) / (1 + len(orders))
 
 
 def _pairs(

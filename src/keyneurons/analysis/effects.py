@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
+from keyneurons.analysis.interaction import contrast
+
+POWER_QUANTILE = 0.8416212335729143  # 80 % quantile of the normal distribution
+CHUNK = 2**22  # values of resampled means in memory at once
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Effect:
 
     ``p_value`` is one-sided: ``(1 + # control sets that hurt at least as much) / (1 + sets)``.
     ``effect_size`` is the distance from the mean control in standard deviations of the controls;
-    None if all controls are equal.
+    None if all controls are equal. ``detectable`` is the smallest change beyond the mean control
+    that would have been significant with a power of 80 %; None if the control sets are too few.
     """
 
     change: float
@@ -25,6 +31,7 @@ class Effect:
     control_std: float
     p_value: float
     effect_size: float | None
+    detectable: float | None
 
 
 def mean_changes(
@@ -67,8 +74,66 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def effect(change: float, controls: Float[ndarray, " sets"]) -> Effect:
+def advantage_interval(
+    changes: Float[ndarray, "tags words"],
+    controls: Float[ndarray, "sets tags words"],
+    tags: Int[ndarray, " words"],
+    sentences: Int[ndarray, " words"],
+    *,
+    draws: int,
+    level: float,
+    seed: int,
+) -> tuple[float, float]:
+    """Percentile interval of the diagonal advantage beyond control sets.
+
+    Sentences and the control sets of every tag are resampled together by the Bayesian bootstrap
+    (Rubin 1981, Annals of Statistics 9:130): weights from a Dirichlet distribution instead of
+    draws, so that a rare tag keeps words in every resample. The means of all tags and sets are
+    recomputed in each. The interval is about other sentences and other control sets, for the same
+    key neurons and tags.
+
+    Args:
+        changes: changes of the words under the lesion of each tag's key neurons.
+        controls: the same under each control set of each tag.
+        tags: tags of the words.
+        sentences: sentences of the words.
+        draws: number of resamples.
+        level: confidence level.
+        seed: seed of the resamples.
+
+    Returns:
+        Its two ends.
+
+    Raises:
+        ValueError: If a change is not finite.
+    """
+    check_finite(changes)
+    check_finite(controls)
+    n, (n_sets, *_) = len(changes), controls.shape
+    of_word = np.unique(sentences, return_inverse=True)[1] * n + tags
+    n_sentences = int(of_word.max()) // n + 1
+    rows = np.concatenate([changes[None], controls]).reshape((1 + n_sets) * n, -1)
+    size = n_sentences * n
+    sums = np.stack([np.bincount(of_word, row, minlength=size) for row in rows]).reshape(-1, n_sentences, n)
+    counts = np.bincount(of_word, minlength=size).reshape(n_sentences, n)
+    rng = np.random.default_rng(seed)
+    parts = []
+    for start in range(0, draws, chunk := max(1, CHUNK // sums[:, 0].size)):
+        n_draws = min(chunk, draws - start)
+        weights = rng.dirichlet(np.ones(n_sentences), n_draws)
+        means = np.einsum("ds,cst->dct", weights, sums, optimize=True) / (weights @ counts)[:, None]
+        advantages = (means.reshape(n_draws, 1 + n_sets, n, n) * contrast(n)).sum(axis=3)
+        of_sets = rng.dirichlet(np.ones(n_sets), (n_draws, n))
+        parts.append((advantages[:, 0] - np.einsum("dst,dts->dt", advantages[:, 1:], of_sets)).sum(axis=1))
+    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def effect(change: float, controls: Float[ndarray, " sets"], alpha: float) -> Effect:
     """Compare a change with the changes of control sets.
+
+    The smallest detectable change is significant at ``alpha`` beside these control sets with a
+    power of 80 % if changes of lesions vary like those of the control sets, normally distributed.
 
     Raises:
         ValueError: If there are fewer than 2 sets, or a change is not finite.
@@ -79,7 +144,11 @@ def effect(change: float, controls: Float[ndarray, " sets"]) -> Effect:
     alike = bool((controls == controls[0]).all())  # rounding can make their mean differ from them
     mean, std = (float(controls[0]), 0.0) if alike else (float(controls.mean()), float(controls.std(ddof=1)))
     size = (change - mean) / std if std > 0 else (0.0 if change == mean else None)
-    return Effect(change, mean, std, p_value, size)
+    as_large = math.floor(alpha * (1 + len(controls)) + 1e-9) - 1  # control sets that may hurt as much
+    detectable = None
+    if as_large >= 0:
+        detectable = float(np.sort(controls)[::-1][min(as_large, len(controls) - 1)]) - mean + POWER_QUANTILE * std
+    return Effect(change, mean, std, p_value, size, detectable)
 
 
 def check_finite(changes: Float[ndarray, "*shape"]) -> None:

@@ -11,7 +11,7 @@ from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.pipeline.lesions.results import LesionResult
 
-EFFECTS = ("change", "control_mean", "control_std", "p_value", "effect_size")
+EFFECTS = ("change", "control_mean", "control_std", "p_value", "effect_size", "detectable")
 READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size")
 
 
@@ -55,16 +55,20 @@ def _facts(result: LesionResult) -> dict[str, object]:
         "guard": dict(result.guard),
         "mismatch": {family: effects.mismatch for family, effects in result.families.items()},
         "dissociation": {
-            family: _dissociation(effects.dissociation)
+            family: _dissociation(effects.dissociation, effects.interval)
             for family, effects in result.families.items()
             if effects.dissociation is not None
         },
     }
 
 
-def _dissociation(double: Dissociation) -> dict[str, object]:
+def _dissociation(double: Dissociation, interval: tuple[float, float] | None) -> dict[str, object]:
     return {
         "diagonal_advantage": double.diagonal_advantage,
+        "interval": None if interval is None else list(interval),
         "p_value": double.p_value,
+        "additive_p_value": double.additive_p_value,
+        "multiplicative_p_value": double.multiplicative_p_value,
+        "smallest_detectable": double.smallest_detectable,
         "pairs": [asdict(pair) for pair in double.pairs],
     }

@@ -118,7 +118,9 @@ def test_the_double_dissociation_is_found(planted):
     found = planted.families["lowest"].dissociation
     assert found is not None
     assert found.p_value == pytest.approx(1 / 24)
-    assert found.diagonal_advantage > 0.5
+    low, high = planted.families["lowest"].interval
+    assert 0.4 < low < found.diagonal_advantage < high
+    assert found.smallest_detectable > 0
     assert {pair.tags for pair in found.pairs} == {(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
 
 

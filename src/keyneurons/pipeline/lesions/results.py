@@ -10,7 +10,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.analysis.dissociation import Dissociation, dissociation
-from keyneurons.analysis.effects import Effect, bootstrap_interval, mean_changes
+from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_interval, mean_changes
 from keyneurons.analysis.effects import effect as effect_beside
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
@@ -45,24 +45,45 @@ class Pairs:
 
 @dataclass(frozen=True)
 class FamilyEffects:
-    """Effects relative to one family of control sets: by tag, the dissociation, the mismatch."""
+    """Effects relative to one family of control sets: by tag, the dissociation, the mismatch.
+
+    ``interval`` is that of the diagonal advantage.
+    """
 
     effects: Mapping[str, Effect]
-    dissociation: Dissociation | None
-    mismatch: float | None
+    dissociation: Dissociation | None = None
+    interval: tuple[float, float] | None = None
+    mismatch: float | None = None
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Change, p-value and effect size by tag, and the dissociation."""
+        """Change, p-value, effect size and detectable effect by tag, and the dissociation."""
         values = {}
         for tag, effect in self.effects.items():
             values[f"{prefix}/change/{tag}"] = effect.control_mean
             values[f"{prefix}/p_value/{tag}"] = effect.p_value
             if effect.effect_size is not None:
                 values[f"{prefix}/effect_size/{tag}"] = effect.effect_size
+            if effect.detectable is not None:
+                values[f"{prefix}/detectable/{tag}"] = effect.detectable
         if self.dissociation is not None:
-            values[f"{prefix}/diagonal_advantage"] = self.dissociation.diagonal_advantage
-            values[f"{prefix}/diagonal_p_value"] = self.dissociation.p_value
             values[f"{prefix}/double_dissociations"] = float(len(self.dissociation.pairs))
+        return values | self.diagonal_metrics(prefix)
+
+    def diagonal_metrics(self, prefix: str) -> dict[str, float]:
+        """The diagonal advantage with its interval, p-values and smallest detectable effect."""
+        if (double := self.dissociation) is None:
+            return {}
+        values = {
+            f"{prefix}/diagonal_advantage": double.diagonal_advantage,
+            f"{prefix}/diagonal_p_value": double.p_value,
+            f"{prefix}/additive_p_value": double.additive_p_value,
+            f"{prefix}/multiplicative_p_value": double.multiplicative_p_value,
+        }
+        if self.interval is not None:
+            low, high = self.interval
+            values |= {f"{prefix}/diagonal_advantage_low": low, f"{prefix}/diagonal_advantage_high": high}
+        if double.smallest_detectable is not None:
+            values[f"{prefix}/smallest_detectable"] = double.smallest_detectable
         return values
 
 
@@ -130,10 +151,7 @@ class LesionResult:
                 values[f"{prefix}/{first}/generated_share/{tag}"] = control
         if self.pairs is not None:
             values |= self.pairs.metrics(prefix, first)
-        if (dissociated := self.families[first].dissociation) is not None:
-            values["lesion/diagonal_advantage"] = dissociated.diagonal_advantage
-            values["lesion/diagonal_p_value"] = dissociated.p_value
-        return values
+        return values | self.families[first].diagonal_metrics("lesion")
 
 
 def lesion_result(
@@ -165,14 +183,24 @@ def lesion_result(
     for family in study.families:
         controls = plan.of_family(means, family)
         families[family] = FamilyEffects(
-            {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)},
+            {name: effect_beside(float(key[i, i]), controls[:, i, i], study.alpha) for i, name in enumerate(names)},
             dissociation(key, controls, names, permutations=study.permutations, alpha=study.alpha, seed=seed),
+            advantage_interval(
+                plan.of_key_neurons(changes),
+                plan.of_family(changes, family),
+                tags,
+                sentences,
+                draws=study.bootstraps,
+                level=LEVEL,
+                seed=seed,
+            ),
             mismatches[family],
         )
     if n > 2:
         others = {name: np.delete(key[:, i], i) for i, name in enumerate(names)}
-        beyond_others = {name: effect_beside(float(key[i, i]), others[name]) for i, name in enumerate(names)}
-        families["other_tags"] = FamilyEffects(beyond_others, None, None)
+        families["other_tags"] = FamilyEffects({
+            name: effect_beside(float(key[i, i]), others[name], study.alpha) for i, name in enumerate(names)
+        })
     doses = {1.0: key, **dict(zip(study.doses, plan.of_doses(means), strict=True))}
     intervals = {
         name: bootstrap_interval(
@@ -203,7 +231,9 @@ def _readout_result(plan: Plan, measured: MeasuredWords, values: Float[ndarray, 
     families: dict[str, dict[str, Effect]] = {}
     for family in plan.study.families:
         controls = plan.of_family(lost, family)
-        families[family] = {name: effect_beside(float(key[i, i]), controls[:, i, i]) for i, name in enumerate(names)}
+        families[family] = {
+            name: effect_beside(float(key[i, i]), controls[:, i, i], plan.study.alpha) for i, name in enumerate(names)
+        }
     return ReadoutResult(
         dict(zip(names, intact.tolist(), strict=True)),
         dict(zip(names, (intact - key.diagonal()).tolist(), strict=True)),

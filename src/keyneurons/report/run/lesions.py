@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keyneurons.analysis.dissociation import Dissociation
 from keyneurons.atomic_files import write_text
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+FEW_WORDS = 50  # tags with fewer measured words are listed
 READOUTS = {"tag_mass": "probability that a word of the correct tag comes next"}
 
 
@@ -32,22 +34,27 @@ def write_continuations(result: Generated, folder: Path) -> None:
 def lesion_verdict(result: LesionResult) -> str:
     """State whether lesions of a tag's key neurons affect its own words more than other words."""
     family = result.study.families[0]
-    double = result.families[family].dissociation
-    if double is None:
+    effects = result.families[family]
+    if (double := effects.dissociation) is None or effects.interval is None:
         return ""
-    figures = f"{double.diagonal_advantage:+.4f} bits per word beyond {family} sets, p = {double.p_value:.3f}"
-    pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none"
-    hurt = "hurt" if double.p_value <= result.study.alpha else "do not hurt"
-    return (
-        f"Lesions ({result.study.lesion.mode}) {hurt} a tag's own words more than other words: {figures}; "
-        f"double dissociations: {pairs}."
+    low, high = effects.interval
+    figures = (
+        f"{double.diagonal_advantage:+.4f} bits per word beyond {family} sets "
+        f"(95 % interval {low:+.4f} to {high:+.4f}), {_p_values(double)}"
     )
+    pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none detected"
+    if double.p_value <= result.study.alpha:
+        claim = "hurt a tag's own words more than other words, and strong sets on sensitive tags do not explain it"
+    else:
+        claim = f"no difference between a tag's own words and other words detected ({_detectable(double)})"
+    return f"Lesions ({result.study.lesion.mode}): {claim}: {figures}; double dissociations: {pairs}."
 
 
 def lesion_rows(result: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of the table of tags: words, bits, change with interval, controls."""
+    """Head and rows of the table of tags: words, bits, change, interval, controls, power."""
+    first = result.study.families[0]
     head = ["tag", "words", "intact bits", "change", "95 % interval"]
-    head += [f"{family.replace('_', ' ')} (p)" for family in result.families]
+    head += [f"{family.replace('_', ' ')} (p)" for family in result.families] + ["detectable"]
     rows = []
     for i, tag in enumerate(result.tags):
         low, high = result.intervals[tag]
@@ -55,6 +62,8 @@ def lesion_rows(result: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, 
         row.append(f"{low:+.3f} to {high:+.3f}")
         effects = [family.effects[tag] for family in result.families.values()]
         row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
+        detectable = result.families[first].effects[tag].detectable
+        row.append("none" if detectable is None else f"{detectable:+.3f}")
         rows.append(tuple(row))
     return tuple(head), rows
 
@@ -66,6 +75,7 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
     if result.guard:
         mean = float(np.mean(list(result.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
+    yield from _limits(result)
     n_pairs, sets = len(result.tags) * (len(result.tags) - 1) // 2, result.study.sets
     if n_pairs / (1 + sets) > result.study.alpha:
         needed = math.ceil(n_pairs / result.study.alpha - 1e-9) - 1
@@ -100,6 +110,31 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
         if share < 1:
             mean = float(np.mean(list(changes.values())))
             yield f"lesion of the strongest {share:.0%} of each set: {mean:+.3f} bits on own words"
+
+
+def _p_values(double: Dissociation) -> str:
+    both = f"additive test {double.additive_p_value:.3f}, multiplicative test {double.multiplicative_p_value:.3f}"
+    return f"p = {double.p_value:.3f} ({both}; both must be significant)"
+
+
+def _detectable(double: Dissociation) -> str:
+    if (least := double.smallest_detectable) is not None:
+        return f"effects above {least:.4f} bits per word would have been found with 80 % power"
+    return f"no effect could have been found: p is at least {double.least_p_value:.3f} with {len(double.tags)} tags"
+
+
+def _limits(result: LesionResult) -> Iterator[str]:
+    """What this run cannot find: the power of the comparisons, and tags with few words."""
+    first, sets, alpha = result.study.families[0], result.study.sets, result.study.alpha
+    if 1 / (1 + sets) > alpha:
+        yield (
+            f"with {sets} sets, p of a tag is at least {1 / (1 + sets):.3f}, so no change of a single tag can be "
+            f"significant at {alpha:g}: use {math.ceil(1 / alpha - 1e-9) - 1} sets"
+        )
+    else:
+        yield f"detectable: change beyond {first} sets that would have been found with 80 % power (p <= {alpha:g})"
+    if few := [f"{tag} {count}" for tag, count in result.words.items() if count < FEW_WORDS]:
+        yield f"tags with fewer than {FEW_WORDS} measured words, whose changes are imprecise: {', '.join(few)}"
 
 
 def draw_lesions(result: LesionResult, folder: Path) -> None:
