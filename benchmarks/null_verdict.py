@@ -1,12 +1,12 @@
 """How often the verdict says yes on data without grammar, and on planted neurons.
 
-Run with ``python benchmarks/null_verdict.py [DATA_SETS] [PROCESSES]``. The activations are those of
-the default model on part of the starter treebank (feed-forward neurons of layer 8). Every data set
-has other labels, which no neuron was trained to know:
+Run with ``python benchmarks/null_verdict.py [DATA_SETS] [PROCESSES] [FIRST_SEED]``. The activations
+are those of the default model on part of the starter treebank (feed-forward neurons of layer 8).
+Every data set has other labels:
 
 - ``words``: a random tag per word;
 - ``types``: a random tag per word type, which a model can decode since it knows its words;
-- ``like_length``: the tags of another sentence of like length, aligned at both ends;
+- ``like_length``: the tags of another sentence of like length, aligned;
 - ``rotated``: the tags of the whole text, moved on by a random number of words;
 - ``sentence_effects``: normal neurons and tags that both depend on the sentence, independently;
 - ``planted``: a random tag per word, and three neurons per tag that are higher on it.
@@ -188,9 +188,10 @@ def shares(answers: Mapping[str, Sequence[tuple[int, int, int, float]]]) -> list
 def main() -> None:
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     processes = int(sys.argv[2]) if len(sys.argv) > 2 else 2
+    first = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     material = prepare()
     MATERIAL.append(material)
-    jobs = [(name, seed) for seed in range(n) for name in NULLS if seed < n // FEWER.get(name, 1)]
+    jobs = [(name, first + i) for i in range(n) for name in NULLS if i < n // FEWER.get(name, 1)]
     answers: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in NULLS}
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for done, (name, said) in enumerate(pool.imap_unordered(work, jobs), 1):
