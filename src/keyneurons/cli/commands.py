@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from keyneurons.config.schema import Config
     from keyneurons.tracking import Store
 
-GIGABYTE = 1e9
-
 
 def run(arguments: Sequence[str]) -> None:
     """Run one command.
@@ -183,40 +181,15 @@ def _inspect(options: argparse.Namespace) -> None:
 
 
 def _cache(options: argparse.Namespace) -> None:
-    from keyneurons.activations.store import ActivationStore
-    from keyneurons.build.probing import build_results
+    from keyneurons.cli.cache import list_cache, prune_cache
 
-    config = _config([])
-    store, results = ActivationStore(config.cache.expanduser() / "activations"), build_results(config)
-    if options.action == "prune":
-        if options.older_than is None:
-            raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
-        removed, skipped = store.prune(options.older_than)
-        n_results, kept = results.prune(options.older_than)
-        _print("\n".join([*skipped, f"removed {_count(len(removed), 'entry', 'entries')} from {store.folder}"]))
-        _print(
-            "\n".join([*kept, f"removed {_count(n_results, 'probe result', 'probe results')} from {results.folder}"])
-        )
-        return
-    entries, skipped = store.summaries()
-    for entry in entries:
-        key = entry["key"]
-        _print(
-            f"{entry['folder'].name}  {key['model']} ({key['revision']}), text {key['texts'][:8]}, "
-            f"read at {key['read_at']}: "
-            f"{_count(len(entry['arrays']), 'array', 'arrays')}, {entry['bytes'] / GIGABYTE:.2f} GB, "
-            f"used {entry['days']:.1f} days ago"
-        )
-    for line in skipped:
-        _print(line)
-    total = sum(entry["bytes"] for entry in entries) / GIGABYTE
-    _print(f"{_count(len(entries), 'entry', 'entries')}, {total:.2f} GB in {store.folder}")
-    number, size = results.size()
-    _print(f"{_count(number, 'probe result', 'probe results')}, {size / GIGABYTE:.2f} GB in {results.folder}")
-
-
-def _count(number: int, singular: str, plural: str) -> str:
-    return f"{number} {singular if number == 1 else plural}"
+    if options.action == "list":
+        lines = list_cache(_config([]))
+    elif options.older_than is None:
+        raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
+    else:
+        lines = prune_cache(_config([]), options.older_than)
+    _print("\n".join(lines))
 
 
 def _log(options: argparse.Namespace) -> None:

@@ -139,13 +139,14 @@ def _accuracies(result: Result) -> Figure:
         if difference is not None and control.baseline is None:
             right.plot([difference.low, difference.high], [i, i], color=KEY, lw=1.5)
             right.plot(difference.value, i, "o", color=KEY, ms=4)
-    for i, value in enumerate(values):
-        left.text(value + 0.03, i, f"{value:.3f}", va="center", fontsize=9)
+    ends = [own.high, *(control.accuracy.max() for control in controls.values())]
+    for i, (value, end) in enumerate(zip(values, ends, strict=True)):
+        left.text(end + 0.02, i, f"{value:.3f}", va="center", fontsize=9)
     left.invert_yaxis()
-    left.set_xlim(0, 1.15)
+    left.set_xlim(0, 1.18)
     left.set_xlabel("accuracy on test words (ticks: single draws)")
     right.axvline(0, color="black", lw=0.8)
-    right.set_xlabel("key neurons minus control (95 % interval)")
+    right.set_xlabel("difference (95 % interval)")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
     return figure

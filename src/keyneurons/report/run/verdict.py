@@ -62,7 +62,7 @@ def _reasons(answer: Answer) -> str:
         f"{'on unseen word types' if each.against == UNSEEN else 'specificity'} {figures(each.difference)}"
         for each in answer.levels[0]
     )
-    return f"grammar ({shown})" if answer.level else f"no specific advantage for grammar ({shown})"
+    return f"grammar ({shown})" if answer.level else f"grammar not shown ({shown})"
 
 
 def _special(answer: Answer) -> str:
