@@ -39,6 +39,12 @@ def read(folder: Path, name: str) -> dict:
     return json.loads((folder / name).read_text("utf-8"))
 
 
+def without_reselection(metrics: dict) -> dict:
+    """The metrics of a run without the control that selects again, which given sets cannot."""
+    again = ("control/reselected_task/", "probe/specificity", "verdict/grammar")
+    return {name: value for name, value in metrics.items() if not name.startswith(again)}
+
+
 def test_the_console_script_finds_what_the_run_of_the_file_found(command: Command, place: Place, tmp_path: Path):
     own = [*place.small, "reliability.halves=0"]
     assert command(tmp_path, *own).status == 0
@@ -48,7 +54,7 @@ def test_the_console_script_finds_what_the_run_of_the_file_found(command: Comman
         done = command(tmp_path, *own, GIVEN, f"selection.path={path}")
         assert done.status == 0, done.err
         assert "the sets were selected by correlation on" in done.out
-        assert read(last(tmp_path), "metrics.json") == read(folder, "metrics.json")  # equal to every digit
+        assert read(last(tmp_path), "metrics.json") == without_reselection(read(folder, "metrics.json"))
 
 
 def test_stability_is_not_measured_and_nothing_has_scores(call: Command, place: Place, tmp_path: Path, first: Path):
@@ -200,7 +206,7 @@ REFUSED = {
     "lesion=zero": "lesion.families: lowest needs the scores of all neurons, which selection=from_file lacks; "
     "use lesion.families=[random,variance,frequency]",
     "site=residual": "is bound to site mlp, this run has residual",
-    "model.random_weights=true": "is bound to random_weights False, this run has True",
+    "model.random_weights=0": "is bound to random_weights None, this run has 0",
     "layer=1": "has key neurons of layer=2, this run reads layer=1; add layer=2",
     "layer=[1,2]": "has key neurons of layer=2, this run reads layer=[1,2]; add layer=2",
     "selection.path=nowhere": "'nowhere' is neither a file nor a run",

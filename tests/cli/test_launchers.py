@@ -179,8 +179,9 @@ def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     why, last = ended.err.splitlines()
     assert why.startswith(f"keyneurons: error: #0: {tmp_path / 'broken.conllu'}:1: expected 10 columns")
     assert last == f"keyneurons: error: 1 job failed (#0); the log is in the run of each; {go_on}"
-    first, compared = ended.out.splitlines()
+    first, significant, compared = ended.out.splitlines()
     assert first == "resuming a sweep: 0 of 2 jobs are done"
+    assert significant.startswith("Significant after Benjamini-Hochberg over the runs")
     assert compared.startswith("comparison: ")
     assert statuses_in(tmp_path) == ("FAILED", ["FAILED", "FINISHED", "FINISHED", "KILLED"])
     assert results_in(tmp_path) == expected

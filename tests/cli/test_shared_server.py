@@ -83,7 +83,7 @@ def test_two_sweeps_write_at_once_and_nothing_is_lost_or_mixed(
         for process in sweeps.values():
             out, err = process.communicate(timeout=400)
             assert (process.returncode, err) == (0, ""), out
-            assert [line.partition(" ")[0] for line in out.splitlines()] == ["#0", "#1", "comparison:"]
+            assert [line.partition(" ")[0] for line in out.splitlines()] == ["#0", "#1", "Significant", "comparison:"]
         client = MlflowClient(uri)
         runs = all_runs(client)
         assert len(runs) == 6

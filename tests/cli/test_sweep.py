@@ -22,7 +22,8 @@ def test_a_sweep_is_one_parent_with_its_children(command: Command, place: Place,
     ended = command(tmp_path, "-m", *given, "selection=correlation,mutual_information", "top_k=2,3")
     assert ended.status == 0, ended.err
     assert ended.err == ""
-    *lines, last = ended.out.splitlines()
+    *lines, significant, last = ended.out.splitlines()
+    assert significant.startswith("Significant after Benjamini-Hochberg over the runs")
     assert [line.partition(" ")[0] for line in lines] == ["#0", "#1", "#2", "#3"]
     assert all("matched random sets" in line for line in lines)
     runs = runs_in(tmp_path)
@@ -57,7 +58,7 @@ def test_a_failing_job_leaves_the_others_alone(here: Command, place: Place, tmp_
         "keyneurons: error: 1 job failed (#0); the log is in the run of each; resume with: "
         f"keyneurons -m resume={parent.info.run_id}"
     )
-    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "comparison:"]
+    assert [line.partition(" ")[0] for line in ended.out.splitlines()] == ["#1", "Significant", "comparison:"]
     assert failed.data.tags[PARENT] == finished.data.tags[PARENT] == parent.info.run_id
     assert [run.info.status for run in (parent, failed, finished)] == ["FAILED", "FAILED", "FINISHED"]
     assert "expected 10 columns" in (artifacts_of(failed) / "keyneurons.log").read_text("utf-8")
@@ -66,7 +67,7 @@ def test_a_failing_job_leaves_the_others_alone(here: Command, place: Place, tmp_
     write_treebank(broken, seed=1)  # repaired: the other job is not repeated
     ended = here(tmp_path, "-m", f"resume={parent.info.run_id}")
     assert ended.status == 0, ended.err
-    first, *lines, last = ended.out.splitlines()
+    first, *lines, _, last = ended.out.splitlines()
     assert first == "resuming a sweep: 1 of 2 jobs are done"
     assert last.startswith("comparison: ")
     assert lines[0].startswith("#0 mlp.2 k3 correlation dataset.file=broken.conllu: ")

@@ -38,9 +38,9 @@ def test_labels_are_counted_by_hand() -> None:
     train, dev, test = (labels.splits[split] for split in SPLITS)
     assert train.rows.tolist() == [0, 1, 3, 4]
     assert train.tags.tolist() == [0, 1, 0, 1]
-    assert train.forms == ("dogs", "run", "dog", "ran")
+    assert (train.forms, train.types) == (("Dogs", "run", "Dog", "ran"), ("dogs", "run", "dog", "ran"))
     assert (dev.rows.tolist(), dev.tags.tolist()) == ([0, 2, 3], [0, 1, 0])
-    assert (test.rows.tolist(), test.forms) == ([1, 2], ("oxen", "go"))
+    assert (test.rows.tolist(), test.forms) == ([1, 2], ("Oxen", "go"))
     assert labels.counts("dev").tolist() == [2, 1]
 
 

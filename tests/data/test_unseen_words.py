@@ -98,7 +98,7 @@ def test_every_tag_of_the_starter_survives_and_test_has_its_share(starter):
     shares = []
     for tag, name in enumerate(starter.names):
         before, after = (
-            {form for s in splits for form, t in zip(one.splits[s].forms, one.splits[s].tags, strict=True) if t == tag}
+            {form for s in splits for form, t in zip(one.splits[s].types, one.splits[s].tags, strict=True) if t == tag}
             for one, splits in ((starter, ("train", "test")), (kept, ("test",)))
         )
         shares.append(len(after) / len(before))

@@ -18,6 +18,8 @@ RANDOM = control("random", right(0.7, 99, 1))
 VARIANCE = control("label_free", right(0.75, 1, 2))
 FORM = control("form", right(0.6, 1, 3))
 LABELS = control("labels", right(0.6, 3, 4), right(0.58, 27, 5).reshape(3, 9, WORDS))
+EQUAL = control("labels", right(0.8, 3, 4), right(0.6, 27, 5).reshape(3, 9, WORDS))
+LARGER = control("labels", right(0.98, 3, 4), right(0.5, 27, 5).reshape(3, 9, WORDS))
 ALL = {"random": RANDOM, "variance": VARIANCE, "form": FORM, "labels": LABELS}
 
 
@@ -49,8 +51,7 @@ def test_every_form_control_must_be_beaten(weak) -> None:
 
 
 def test_reselected_neurons_with_as_large_an_advantage_deny_grammar() -> None:
-    equal = control("labels", right(0.8, 3, 4), right(0.6, 27, 5).reshape(3, 9, WORDS))
-    assert levels(labels=equal)[GRAMMAR] == 0
+    assert levels(labels=EQUAL)[GRAMMAR] == 0
 
 
 def test_an_advantage_on_known_types_only_denies_grammar() -> None:
@@ -93,12 +94,12 @@ def test_the_correction_is_that_of_holm() -> None:
     assert sorted(answer.p_adjusted for answer in asked) == pytest.approx(expected.tolist())
 
 
-def test_twenty_sets_cannot_reach_the_level_alone() -> None:
-    """With 20 sets p is at least 1/21: significant only without a factor of Holm's correction."""
-    few = control("random", right(0.5, 20, 1))
-    weak = control("form", right(0.9, 1, 3))
-    assert levels(random=few, form=weak, labels=None)[SPECIAL] == 0
-    assert levels(random=few, labels=None)[SPECIAL] == 2
+@pytest.mark.parametrize(("sets", "form", "level"), [(99, 0.9, 0), (119, 0.9, 1), (99, 0.6, 1), (20, 0.6, 0)])
+def test_few_sets_reach_the_level_only_after_another_yes(sets: int, form: float, level: int) -> None:
+    """The two-sided p is at least 2 / (1 + sets); Holm's factor is 3, 2 after one other yes."""
+    random = control("random", right(0.5, sets, 1))
+    own = levels(random=random, variance=None, form=control("form", right(form, 1, 3)), labels=LARGER)
+    assert own[SPECIAL] == level
 
 
 def test_no_key_neurons_no_verdict() -> None:

@@ -90,13 +90,15 @@ def listed_or_one(names: list[str]) -> str:
 def _ways_to_more(answer: Answer, evidence: Evidence) -> list[str]:
     """What is missing for a higher answer."""
     ways = []
+    if not answer.asked and not answer.missing:
+        ways.append("no test word has a type that train lacks")
     for role in answer.missing:
         name = OPTIONS[role]
         reason = evidence.skipped.get(name)
         ways.append(f"not measured: {reason}" if reason else f"needs control.{name}")
     for comparison in (each for some in answer.levels for each in some):
         draws = _draws(comparison, evidence)
-        if draws and (least := answer.factor / (1 + draws)) > ALPHA and comparison.difference.low > 0:
+        if draws and (least := 2 * answer.factor / (1 + draws)) > ALPHA and comparison.difference.low > 0:
             ways.append(f"with {draws} sets p cannot be below {least:.3f} after correction: draw more random sets")
     return ways
 
