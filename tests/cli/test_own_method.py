@@ -96,7 +96,12 @@ def test_by_its_target(
 
 def test_by_an_option_of_the_user(own: Command, code: Path, expected: dict[str, list[int]]) -> None:
     options = ("--config-dir", str(code / "options"))
-    permuted = ["threshold.kind=permutation", "threshold.permutations=19", "threshold.permute=words"]
+    permuted = [
+        "threshold.kind=permutation",
+        "threshold.permutations=19",
+        "threshold.permute=words",
+        "threshold.alpha=0.5",
+    ]
     ended = own(*options, "selection=mine", *CHECKED, *permuted)
     assert ended.status == 0, ended.err
     folder = output_folders(Path.cwd())[-1]

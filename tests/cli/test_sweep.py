@@ -25,7 +25,7 @@ def test_a_sweep_is_one_parent_with_its_children(command: Command, place: Place,
     *lines, significant, last = ended.out.splitlines()
     assert significant.startswith("Significant after Benjamini-Hochberg over the runs")
     assert [line.partition(" ")[0] for line in lines] == ["#0", "#1", "#2", "#3"]
-    assert all("matched random sets" in line for line in lines)
+    assert all("random neurons" in line for line in lines)
     runs = runs_in(tmp_path)
     assert last.startswith("comparison: ")
     assert last.endswith(f", also in run {runs[0].info.run_id}")
