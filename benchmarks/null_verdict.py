@@ -1,8 +1,9 @@
 """How often the verdict says yes on data without grammar, and on planted neurons.
 
-Run with ``python benchmarks/null_verdict.py [DATA_SETS] [PROCESSES] [FIRST_SEED]``. The activations
-are those of the default model on part of the starter treebank (feed-forward neurons of layer 8).
-Every data set has other labels:
+Run with ``python benchmarks/null_verdict.py [DATA_SETS] [PROCESSES] [FIRST_SEED] [LABELS]``, where
+``LABELS`` is a comma-separated list of kinds of labels, by default all. The activations are those
+of the default model on part of the starter treebank (feed-forward neurons of layer 8). Every data
+set has other labels:
 
 - ``words``: a random tag per word;
 - ``types``: a random tag per word type, which a model can decode since it knows its words;
@@ -191,8 +192,9 @@ def main() -> None:
     first = int(sys.argv[3]) if len(sys.argv) > 3 else 0
     material = prepare()
     MATERIAL.append(material)
-    jobs = [(name, first + i) for i in range(n) for name in NULLS if i < n // FEWER.get(name, 1)]
-    answers: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in NULLS}
+    names = sys.argv[4].split(",") if len(sys.argv) > 4 else list(NULLS)
+    jobs = [(name, first + i) for i in range(n) for name in names if i < n // FEWER.get(name, 1)]
+    answers: dict[str, list[tuple[int, int, int, float]]] = {name: [] for name in names}
     with multiprocessing.get_context("fork").Pool(processes) as pool:
         for done, (name, said) in enumerate(pool.imap_unordered(work, jobs), 1):
             answers[name].append(said)

@@ -43,7 +43,7 @@ def control_difference(name: str) -> str:
 
 
 def control_p_value(name: str) -> str:
-    """One-sided p-value of the difference between the key neurons and a control."""
+    """p-value of the test that the difference between the key neurons and a control is above 0."""
     return f"control/{name}/p_value"
 
 

@@ -63,9 +63,9 @@ def test_intervals_over_sentences_cover_and_those_over_words_do_not() -> None:
 
 
 def test_the_p_value_counts_resamples_without_a_difference() -> None:
-    difference = Difference.tested(0.2, np.array([0.1, 0.3, 0.0, -0.1]))
-    assert difference.p_value == 3 / 5
-    assert Difference.tested(0.2, np.array([0.1, 0.3]), least_p=0.4).p_value == 0.4
+    assert Difference.tested(0.2, np.array([0.1] * 7 + [0.0, -0.1])).p_value == 2 * 3 / 10
+    assert Difference.tested(0.2, np.array([0.1, 0.0, -0.1])).p_value == 1
+    assert Difference.tested(0.2, np.full(19, 0.1), least_p=0.4).p_value == 0.4
 
 
 def test_a_set_is_drawn_anew_for_every_resample_and_stream() -> None:

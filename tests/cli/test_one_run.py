@@ -82,7 +82,7 @@ def test_the_console_shows_table_controls_and_verdict_and_nothing_else(first: En
         "accuracy on test words",
         "matched random sets (mean of 99)",
         "neurons of highest variance",
-        "word form alone",
+        "form of the word alone",
         "all neurons",
         "control task",
         "most frequent tag of the word",

@@ -31,10 +31,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference(Estimate):
-    """A difference with its interval and the one-sided p-value of a difference of at most 0.
+    """A difference with its interval and the p-value of the test that it is above 0.
 
-    ``p_value`` is ``(1 + # resamples with a difference <= 0) / (1 + resamples)``. ``z`` is the
-    difference in standard deviations of the draws of a control; None for a single draw.
+    ``p_value`` is ``2 (1 + # resamples with a difference <= 0) / (1 + resamples)``, at most 1:
+    two-sided, as the interval is. ``z`` is the difference in standard deviations of the draws of a
+    control; None for a single draw.
     """
 
     p_value: float
@@ -46,7 +47,7 @@ class Difference(Estimate):
     ) -> Difference:
         """Test the values in the resamples; ``least_p`` is a lower bound of the p-value."""
         estimate = Estimate.of(value, resampled)
-        p_value = (1 + int((resampled <= 0).sum())) / (1 + len(resampled))
+        p_value = min(1.0, 2 * (1 + int((resampled <= 0).sum())) / (1 + len(resampled)))
         return cls(estimate.value, estimate.low, estimate.high, max(p_value, least_p), z)
 
 

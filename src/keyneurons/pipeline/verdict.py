@@ -25,14 +25,9 @@ class Comparison:
     against: str
     difference: Difference
 
-    @property
-    def p_value(self) -> float:
-        """Two-sided p-value, as the interval is: twice the one-sided one, at most 1."""
-        return min(1.0, 2 * self.difference.p_value)
-
     def holds(self, factor: float = 1.0) -> bool:
         """Whether the difference is above 0: by its interval, and by its p-value times a factor."""
-        return self.difference.low > 0 and self.p_value * factor <= ALPHA
+        return self.difference.low > 0 and self.difference.p_value * factor <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Answer:
     @property
     def p_value(self) -> float:
         """p-value of the first level, before Holm's correction."""
-        return max(each.p_value for each in self.levels[0])
+        return max(each.difference.p_value for each in self.levels[0])
 
     @property
     def p_adjusted(self) -> float:

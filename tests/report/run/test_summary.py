@@ -197,7 +197,7 @@ def test_the_verdict_names_the_way_out_when_so_few_sets_cannot_tell(tmp_path: Pa
     few = result(tmp_path, random=drawn(0.7, 0.02, 5))
     special = summarise(few).answers[0]
     assert special[1] == "no"
-    assert "with 5 sets p cannot be below 0.333 after correction: draw more random sets" in special[3]
+    assert "with 5 sets p cannot be below 0.167 after correction: draw more random sets" in special[3]
 
 
 def test_the_summary_has_every_tag_and_every_control(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class WordForm:
     No model and no context. The predictions depend on the labels only.
     """
 
-    label: ClassVar[str] = "word form alone (affixes, shape)"
+    label: ClassVar[str] = "form of the word alone"
     contrast: ClassVar[str | None] = None
     role: ClassVar[ControlRole | None] = "form"
 

@@ -56,7 +56,7 @@ def _reasons(answer: Answer) -> str:
         return _special(answer)
     weakest = min(answer.levels[0], key=lambda each: (each.holds(answer.factor), each.difference.low))
     if answer.metric == BEYOND_FORM:
-        against = f"{weakest.against}: {figures(weakest.difference)}"
+        against = f"{figures(weakest.difference)}, against {weakest.against}"
         return f"beyond the word form ({against})" if answer.level else f"not beyond the word form ({against})"
     shown = ", ".join(
         f"{'on unseen word types' if each.against == UNSEEN else 'specificity'} {figures(each.difference)}"
@@ -98,7 +98,7 @@ def _ways_to_more(answer: Answer, evidence: Evidence) -> list[str]:
         ways.append(f"not measured: {reason}" if reason else f"needs control.{name}")
     for comparison in (each for some in answer.levels for each in some):
         draws = _draws(comparison, evidence)
-        if draws and (least := 2 * answer.factor / (1 + draws)) > ALPHA and comparison.difference.low > 0:
+        if draws and (least := answer.factor / (1 + draws)) > ALPHA and comparison.difference.low > 0:
             ways.append(f"with {draws} sets p cannot be below {least:.3f} after correction: draw more random sets")
     return ways
 
