@@ -245,19 +245,16 @@ def orders_of(text: Text, n: int) -> dict[Permuted, Tensor]:
 
 def prepare(folder: str, layer: int) -> Text:
     """Read the text and the activations of the labelled train words."""
-    from hydra import compose, initialize_config_dir
-
     from keyneurons.build.experiment import build_experiment
-    from keyneurons.config.paths import conf_folder
-    from keyneurons.config.validation import validate
+    from keyneurons.config.compose import checked_with_choices
     from keyneurons.data.word_features import sentence_of_rows
     from keyneurons.pipeline.activations import read_activations
     from keyneurons.pipeline.dataset import load_text
 
     caps = "dataset.max_sentences={train: 500, dev: 250, test: 250}"
     overrides = ["dataset=ud_english_ewt", f"dataset.folder={folder}", caps, f"layer={layer}"]
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        experiment = build_experiment(validate(compose("config", overrides)), "correlation")
+    config, choices = checked_with_choices(overrides, None)
+    experiment = build_experiment(config, choices["selection"])
     text = load_text(experiment.dataset, experiment.read)
     array = read_activations(experiment.read, text.treebank, store=True).stored().arrays["train"][layer]
     words = text.labels.splits["train"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 EqualSize = Literal["accuracy", "random", "top_variance"]
 
@@ -81,31 +81,6 @@ def low(name: str) -> str:
 def high(name: str) -> str:
     """Upper end of the 95 % interval of a metric."""
     return f"{name}_high"
-
-
-@runtime_checkable
-class HasInterval(Protocol):
-    """A value with the ends of its interval."""
-
-    @property
-    def value(self) -> float:
-        """The value."""
-        ...
-
-    @property
-    def low(self) -> float:
-        """The lower end."""
-        ...
-
-    @property
-    def high(self) -> float:
-        """The upper end."""
-        ...
-
-
-def with_interval(name: str, estimate: HasInterval) -> dict[str, float]:
-    """A metric with the ends of its interval."""
-    return {name: estimate.value, low(name): estimate.low, high(name): estimate.high}
 
 
 RANDOM = control_accuracy("random")

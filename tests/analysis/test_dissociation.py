@@ -139,9 +139,9 @@ def test_intervals_draw_whole_sentences():
     rng = np.random.default_rng(0)
     sentences = np.repeat(np.arange(30), 20)
     changes = rng.normal(size=30)[sentences] + 0.1 * rng.normal(size=600)  # words of a sentence are equal
-    low, high = bootstrap_interval(changes, sentences, draws=2000, level=0.95, seed=0)
+    low, high = bootstrap_interval(changes, sentences, draws=2000, seed=0)
     assert low < changes.mean() < high
-    by_word = bootstrap_interval(changes, np.arange(600), draws=2000, level=0.95, seed=0)
+    by_word = bootstrap_interval(changes, np.arange(600), draws=2000, seed=0)
     assert high - low > 3 * (by_word[1] - by_word[0])
     weights = np.random.default_rng(0).multinomial(30, np.full(30, 1 / 30), size=2000)
     means = [np.repeat(changes.reshape(30, 20), row, axis=0).mean() for row in weights]
@@ -154,7 +154,7 @@ def test_intervals_cover_the_mean():
         rng = np.random.default_rng(seed)
         sentences = np.repeat(np.arange(60), 5)
         changes = 1 + rng.normal(size=60)[sentences] + rng.normal(size=300)
-        low, high = bootstrap_interval(changes, sentences, draws=400, level=0.95, seed=seed)
+        low, high = bootstrap_interval(changes, sentences, draws=400, seed=seed)
         covered += low < 1 < high
     assert 180 <= covered <= 199
 
@@ -171,7 +171,7 @@ def changes_of(n_sentences: int, effect: float, seed: int) -> tuple[np.ndarray, 
 
 def test_the_interval_of_the_advantage_weights_sentences_and_sets():
     changes, controls, tags, sentences = changes_of(12, 0.5, 0)
-    interval = advantage_interval(changes, controls, tags, sentences, draws=50, level=0.9, seed=3)
+    interval = advantage_interval(changes, controls, tags, sentences, draws=50, seed=3)
     rng = np.random.default_rng(3)
     weights, of_sets = rng.dirichlet(np.ones(12), 50), rng.dirichlet(np.ones(9), (50, 3))
     advantages = []
@@ -182,13 +182,13 @@ def test_the_interval_of_the_advantage_weights_sentences_and_sets():
             mean = [np.average(row[i, own], weights=weight[own]) for row in (changes, *controls)]
             beyond[i, j] = mean[0] - np.dot(shares[i], mean[1:])
         advantages.append(np.trace(beyond) / 3 - (beyond.sum() - np.trace(beyond)) / 6)
-    assert interval == pytest.approx(tuple(np.quantile(advantages, [0.05, 0.95])))
+    assert interval == pytest.approx(tuple(np.quantile(advantages, [0.025, 0.975])))
 
 
 def test_the_interval_covers_the_advantage():
     covered = 0
     for seed in range(200):
-        low, high = advantage_interval(*changes_of(50, 0.4, seed), draws=300, level=0.95, seed=seed)
+        low, high = advantage_interval(*changes_of(50, 0.4, seed), draws=300, seed=seed)
         covered += low < 0.4 < high
     assert 180 <= covered <= 199
 
@@ -197,10 +197,10 @@ def test_a_rare_tag_has_an_interval():
     changes, controls, tags, sentences = changes_of(12, 0, 0)
     tags[tags == 2] = 0
     tags[5] = 2  # a tag with one word
-    low, high = advantage_interval(changes, controls, tags, sentences, draws=200, level=0.95, seed=0)
+    low, high = advantage_interval(changes, controls, tags, sentences, draws=200, seed=0)
     assert np.isfinite([low, high]).all()
     with pytest.raises(ValueError, match="changes must be finite"):
-        advantage_interval(np.full_like(changes, np.nan), controls, tags, sentences, draws=9, level=0.9, seed=0)
+        advantage_interval(np.full_like(changes, np.nan), controls, tags, sentences, draws=9, seed=0)
 
 
 def test_effects_are_compared_with_their_controls():
@@ -241,12 +241,12 @@ def test_a_change_of_the_detectable_size_is_found_in_four_of_five_runs(n_sets):
 def test_invalid_input_is_rejected(lesioned, controls, options, message):
     with pytest.raises(ValueError, match=message):
         dissociation(lesioned, controls, NAMES[: len(lesioned)], **{**OPTIONS, **options})
-    with pytest.raises(ValueError, match="an interval needs words"):
-        bootstrap_interval(np.zeros(3), np.arange(3), draws=0, level=0.9, seed=0)
+    with pytest.raises(ValueError, match="a bootstrap needs at least 1 word and 1 resample, got 3 and 0"):
+        bootstrap_interval(np.zeros(3), np.arange(3), draws=0, seed=0)
 
 
 def test_non_finite_changes_are_rejected():
     with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):
-        bootstrap_interval(np.array([0, np.nan]), np.arange(2), draws=5, level=0.9, seed=0)
+        bootstrap_interval(np.array([0, np.nan]), np.arange(2), draws=5, seed=0)
     with pytest.raises(ValueError, match="changes must be finite, got 1 that are not"):
         mean_changes(np.array([[0, np.nan]]), np.arange(2), 2)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import TypeCheckError
 from sklearn import metrics as oracle
 
-from keyneurons.probe.metrics import binary_f1, classification_metrics
+from keyneurons.probe.metrics import classification_metrics
 
 
 def test_metrics_equal_scikit_learn_even_with_absent_classes():
@@ -23,18 +23,6 @@ def test_metrics_equal_scikit_learn_even_with_absent_classes():
     np.testing.assert_array_equal(ours.confusion, oracle.confusion_matrix(true, predicted, labels=range(6)))
 
 
-def test_binary_f1_of_many_probes_equals_scikit_learn():
-    rng = np.random.default_rng(0)
-    true, predicted = rng.integers(0, 2, (4, 50)), rng.integers(0, 2, (4, 50))
-    predicted[0] = true[0]
-    predicted[1] = 0
-    predicted[2], true[2] = 0, 0
-    each = [oracle.f1_score(t, p, zero_division=0) for t, p in zip(true, predicted, strict=True)]
-    ours = binary_f1(torch.from_numpy(predicted), torch.from_numpy(true))
-    np.testing.assert_allclose(ours.numpy(), each, rtol=1e-6)
-    assert ours[:3].tolist() == [1.0, 0.0, 0.0]
-
-
 def test_bad_input_is_named():
     two, three = torch.tensor([0, 1]), torch.tensor([0, 1, 2])
     # the run-time type check may raise first
@@ -43,4 +31,4 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match=r"targets must lie in 0\.\.1, got 0\.\.2"):
         classification_metrics(torch.zeros(3, dtype=torch.int64), three, 2)
     with pytest.raises(ValueError, match=r"predictions must lie in 0\.\.1, got 0\.\.2"):
-        binary_f1(three[None], torch.zeros(1, 3, dtype=torch.int64))
+        classification_metrics(three, torch.zeros(3, dtype=torch.int64), 2)

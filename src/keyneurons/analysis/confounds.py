@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, Num
 from numpy import ndarray
 
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.records import NeuronSets
 
 EXPLAINED = 1e-10  # share of variance below which regression residuals are rounding errors
@@ -124,7 +125,7 @@ def confounds_of(
     partial, p_values = partial_correlations(activations, indicators, features)
     place = {column: i for i, column in enumerate(sets.union())}
     pairs = [(place[column], j) for j, tag in enumerate(chosen) for column in sets.columns(tag)]
-    adjusted = _benjamini_hochberg(np.array([p_values[pair] for pair in pairs]))
+    adjusted = adjusted_p_values({i: float(p_values[pair]) for i, pair in enumerate(pairs)}).values()
     records = iter([
         Confounded(
             correlations=tuple(with_features[pair[0]].tolist()),
@@ -154,13 +155,6 @@ def _residuals(
     share = np.einsum("ij,ij->j", rest, rest)
     rest /= np.where(share >= EXPLAINED, np.sqrt(share), np.inf)
     return rest
-
-
-def _benjamini_hochberg(p_values: Float[ndarray, " pairs"]) -> list[float]:
-    from scipy.stats import false_discovery_control
-
-    adjusted: list[float] = false_discovery_control(p_values).tolist()
-    return adjusted
 
 
 def _check(

@@ -22,6 +22,7 @@ from keyneurons.analysis.interaction import (
     relabellings,
     smallest_detectable,
 )
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 
 
 @dataclass(frozen=True)
@@ -134,19 +135,16 @@ def _pairs(
     names: Sequence[str],
     alpha: float,
 ) -> tuple[DoubleDissociation, ...]:
-    from scipy.stats import false_discovery_control
-
-    every = list(itertools.combinations(range(len(names)), 2))
-    p_values = np.array([
-        max(_excess_p_value(lesioned, controls, *pair) for pair in ((i, j), (j, i))) for i, j in every
-    ])
-    significant = false_discovery_control(p_values) <= alpha
+    p_values = {
+        (i, j): max(_excess_p_value(lesioned, controls, i, j), _excess_p_value(lesioned, controls, j, i))
+        for i, j in itertools.combinations(range(len(names)), 2)
+    }
     pairs = [
         DoubleDissociation(
-            (names[i], names[j]), float(beyond[i, i] - beyond[i, j] + beyond[j, j] - beyond[j, i]), float(p)
+            (names[i], names[j]), float(beyond[i, i] - beyond[i, j] + beyond[j, j] - beyond[j, i]), p_values[i, j]
         )
-        for (i, j), p, is_significant in zip(every, p_values, significant, strict=True)
-        if is_significant and beyond[i, i] > beyond[i, j] and beyond[j, j] > beyond[j, i]
+        for (i, j), adjusted in adjusted_p_values(p_values).items()
+        if adjusted <= alpha and beyond[i, i] > beyond[i, j] and beyond[j, j] > beyond[j, i]
     ]
     return tuple(sorted(pairs, key=lambda pair: -pair.contrast))
 

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
 from keyneurons.analysis.interaction import contrast
+from keyneurons.analysis.sentence_bootstrap import Estimate, SentenceBootstrap
 
 POWER_QUANTILE = 0.8416212335729143  # 80 % quantile of the normal distribution
 CHUNK = 2**22  # values of resampled means in memory at once
@@ -52,26 +53,20 @@ def mean_changes(
 
 
 def bootstrap_interval(
-    changes: Float[ndarray, " words"], sentences: Int[ndarray, " words"], *, draws: int, level: float, seed: int
+    changes: Float[ndarray, " words"], sentences: Int[ndarray, " words"], *, draws: int, seed: int
 ) -> tuple[float, float]:
-    """Percentile interval of a mean change; whole sentences are drawn with replacement.
+    """95 % interval of a mean change; whole sentences are drawn with replacement.
 
     Returns:
         Its two ends; they are equal if all words are from one sentence.
 
     Raises:
-        ValueError: If there are no words, a change is not finite, ``draws`` is below 1 or ``level``
-            is not in 0..1.
+        ValueError: If there are no words, a change is not finite, or ``draws`` is below 1.
     """
-    if not len(changes) or draws < 1 or not 0 < level < 1:
-        raise ValueError(f"an interval needs words, draws and a level in 0..1, got {len(changes)}, {draws}, {level}")
     check_finite(changes)
-    _, place = np.unique(sentences, return_inverse=True)
-    sums, counts = np.bincount(place, weights=changes), np.bincount(place)
-    weights = np.random.default_rng(seed).multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)
-    means = (weights @ sums) / (weights @ counts)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    bootstrap = SentenceBootstrap.of(sentences, draws, seed)
+    interval = Estimate.of(changes.mean(), bootstrap.means(changes[None])[:, 0])
+    return interval.low, interval.high
 
 
 def advantage_interval(
@@ -81,10 +76,9 @@ def advantage_interval(
     sentences: Int[ndarray, " words"],
     *,
     draws: int,
-    level: float,
     seed: int,
 ) -> tuple[float, float]:
-    """Percentile interval of the diagonal advantage beyond control sets.
+    """95 % interval of the diagonal advantage beyond control sets.
 
     Sentences and the control sets of every tag are resampled together by the Bayesian bootstrap
     (Rubin 1981, Annals of Statistics 9:130): weights from a Dirichlet distribution instead of
@@ -98,7 +92,6 @@ def advantage_interval(
         tags: tags of the words.
         sentences: sentences of the words.
         draws: number of resamples.
-        level: confidence level.
         seed: seed of the resamples.
 
     Returns:
@@ -125,8 +118,9 @@ def advantage_interval(
         advantages = (means.reshape(n_draws, 1 + n_sets, n, n) * contrast(n)).sum(axis=3)
         of_sets = rng.dirichlet(np.ones(n_sets), (n_draws, n))
         parts.append((advantages[:, 0] - np.einsum("dst,dts->dt", advantages[:, 1:], of_sets)).sum(axis=1))
-    low, high = np.quantile(np.concatenate(parts), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    resampled = np.concatenate(parts)
+    interval = Estimate.of(resampled.mean(), resampled)
+    return interval.low, interval.high
 
 
 def effect(change: float, controls: Float[ndarray, " sets"], alpha: float) -> Effect:

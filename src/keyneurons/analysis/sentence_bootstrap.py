@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from numpy import ndarray
 
+from keyneurons import metrics
+
 LEVEL = 0.95  # confidence level of all intervals
 
 Statistic = Callable[[Float[ndarray, "resamples ..."]], Float[ndarray, " resamples"]]
@@ -27,6 +29,10 @@ class Estimate:
         """Take the interval from the values in the resamples."""
         low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         return cls(float(value), float(low), float(high))
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """A metric with the ends of its interval."""
+        return {name: self.value, metrics.low(name): self.low, metrics.high(name): self.high}
 
 
 @dataclass(frozen=True)

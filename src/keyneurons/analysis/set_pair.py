@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.analysis.overlap import chance_of_at_least
 from keyneurons.analysis.set_agreement import check_alike
 from keyneurons.analysis.stability import expected_jaccard
@@ -135,11 +136,8 @@ def _without(values: Iterable[T], common: Collection[T]) -> tuple[T, ...]:
 
 def _adjusted(tags: Mapping[str, TagPair]) -> dict[str, TagPair]:
     """Adjust the p-values of the tags whose sets both have neurons."""
-    from scipy.stats import false_discovery_control
-
-    tested = [tag for tag, pair in tags.items() if pair.counts.first and pair.counts.second]
-    adjusted = false_discovery_control([tags[tag].counts.p_value for tag in tested]) if tested else []
-    by_tag = dict(zip(tested, map(float, adjusted), strict=True))
+    tested = {tag: pair.counts.p_value for tag, pair in tags.items() if pair.counts.first and pair.counts.second}
+    by_tag = adjusted_p_values(tested)
     return {tag: replace(pair, counts=replace(pair.counts, p_adjusted=by_tag.get(tag))) for tag, pair in tags.items()}
 
 

@@ -158,6 +158,20 @@ def write_key_neurons(
     write_json(path, {**head, **site, "read_at": read_at, "method": method, **settings, "tags": neurons})
 
 
+def local_key_neurons(which: str | Path) -> Path | None:
+    """The ``key_neurons.json`` of a file or of the folder of a run; None if there is neither.
+
+    Raises:
+        ValueError: the folder contains none.
+    """
+    path = Path(which).expanduser()
+    if path.is_dir():
+        if not (path / KEY_NEURONS_FILE).is_file():
+            raise ValueError(f"{path} contains no {KEY_NEURONS_FILE}")
+        return path / KEY_NEURONS_FILE
+    return path if path.is_file() else None
+
+
 def read_key_neurons(path: Path) -> dict[str, Any]:
     """Read and validate the whole file.
 

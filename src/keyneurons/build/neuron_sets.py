@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons, sets_in
+from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, local_key_neurons, read_key_neurons, sets_in
 from keyneurons.artifacts.neuron_sets import read_given_sets
 from keyneurons.artifacts.run_files import sets_digest
 from keyneurons.build.tracking import build_store
@@ -21,12 +21,7 @@ def key_neurons_file(which: str | Path, tracking: schema.Tracking) -> Path:
     Raises:
         ValueError: there is none.
     """
-    path = Path(which).expanduser()
-    if path.is_dir():
-        if not (path / KEY_NEURONS_FILE).is_file():
-            raise ValueError(f"{path} contains no {KEY_NEURONS_FILE}")
-        return path / KEY_NEURONS_FILE
-    return path if path.is_file() else build_store(tracking).artifact(str(which), KEY_NEURONS_FILE)
+    return local_key_neurons(which) or build_store(tracking).artifact(str(which), KEY_NEURONS_FILE)
 
 
 def build_given_sets(which: str, config: schema.Config, read: ActivationReader) -> GivenSets:

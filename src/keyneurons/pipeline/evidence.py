@@ -100,7 +100,7 @@ class ControlResult:
             values[metrics.control_spread(name)] = self.spread
         values |= {f"control/{name}/{fact}": value for fact, value in self.facts.items()}
         if difference is not None:
-            values |= metrics.with_interval(self.contrast or metrics.control_difference(name), difference)
+            values |= difference.metrics(self.contrast or metrics.control_difference(name))
             values[metrics.control_p_value(name)] = difference.p_value
             if difference.z is not None:
                 values[metrics.control_z(name)] = difference.z
@@ -181,7 +181,7 @@ class Evidence:
         """All metrics by their MLflow names."""
         values = {} if self.key_neurons is None else self.key_neurons.metrics(self.names)
         if self.accuracy is not None:
-            values |= metrics.with_interval(metrics.ACCURACY, self.accuracy)
+            values |= self.accuracy.metrics(metrics.ACCURACY)
         for name, control in self.controls.items():
             values |= control.metrics(name, self.differences.get(name))
         return values | per_tag_metrics(self.per_tag)

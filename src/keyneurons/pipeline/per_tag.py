@@ -15,7 +15,6 @@ from torch import Tensor
 from keyneurons.analysis.controls import empirical_p_value, matched_random_sets
 from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
-from keyneurons.metrics import with_interval
 from keyneurons.records import Labels, NeuronSets
 
 if TYPE_CHECKING:
@@ -112,9 +111,7 @@ def per_tag_metrics(probes: Mapping[str, TagProbe]) -> dict[str, float]:
     for tag, probe in probes.items():
         values[f"per_tag/f1/{tag}"] = probe.f1
         values[f"per_tag/random_f1/{tag}"] = float(probe.random_f1.mean())
-        values |= {
-            f"{name}/{tag}": value for name, value in with_interval("per_tag/difference", probe.difference).items()
-        }
+        values |= {f"{name}/{tag}": value for name, value in probe.difference.metrics("per_tag/difference").items()}
         values[f"per_tag/p_value/{tag}"] = probe.difference.p_value
     adjusted = adjusted_p_values({tag: probe.difference.p_value for tag, probe in probes.items()})
     return values | {f"per_tag/p_adjusted/{tag}": p_value for tag, p_value in adjusted.items()}

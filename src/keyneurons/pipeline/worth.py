@@ -56,7 +56,7 @@ class Worth:
 
     def metrics(self) -> dict[str, float]:
         """Worth with its interval, and the accuracies at every size of the grid."""
-        values = {**metrics.with_interval(metrics.WORTH, self.neurons), metrics.WORTH_REACHED: float(self.reached)}
+        values = {**self.neurons.metrics(metrics.WORTH), metrics.WORTH_REACHED: float(self.reached)}
         for size, random, top_variance in zip(self.sizes.tolist(), self.random, self.top_variance, strict=True):
             values[metrics.equal_size(RANDOM, size)] = float(random.mean())
             values[metrics.equal_size(TOP_VARIANCE, size)] = float(top_variance)

@@ -8,7 +8,6 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 from torchmetrics.functional.classification import (
-    binary_f1_score,
     multiclass_accuracy,
     multiclass_confusion_matrix,
     multiclass_f1_score,
@@ -45,14 +44,6 @@ def classification_metrics(
         f1=multiclass_f1_score(predictions, targets, n_classes, average=None).numpy(force=True),
         confusion=confusion,
     )
-
-
-def binary_f1(
-    predictions: Int[Tensor, "probes words"], targets: Int[Tensor, "probes words"]
-) -> Float[Tensor, " probes"]:
-    """Compute F1 of class 1 for each binary probe; 0 if class 1 is neither predicted nor true."""
-    _check(predictions, targets, 2)
-    return binary_f1_score(predictions, targets, multidim_average="samplewise")
 
 
 def _check(predictions: Int[Tensor, "*shape"], targets: Int[Tensor, "*shape"], n_classes: int) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 130
+KEY, CONTROL = "#0072b2", "#999999"  # colour-blind safe, from Okabe & Ito
 PALE = "#e4e4e4"  # grids and empty cells
 _LABEL_COLUMNS = 12  # every figure has room for labels of this width
 

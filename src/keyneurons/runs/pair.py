@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyneurons.analysis.set_pair import pair_of_sets
 from keyneurons.artifacts.bound import Binding
-from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons, sets_in
+from keyneurons.artifacts.key_neurons import local_key_neurons, read_key_neurons, sets_in
 from keyneurons.artifacts.metrics import METRICS_FILE, read_metrics
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
 from keyneurons.report.comparison.pair import RunPair, Side
@@ -35,14 +35,10 @@ def compare_pair(which: Sequence[str], store: Store) -> RunPair:
 
 
 def _side(which: str, store: Store) -> Side:
-    path = Path(which).expanduser()
-    if path.is_dir():
-        if not (path / KEY_NEURONS_FILE).is_file():
-            raise ValueError(f"{path} contains no {KEY_NEURONS_FILE}")
-        metrics = read_metrics(path) if (path / METRICS_FILE).is_file() else {}
-        return Side(which, read_key_neurons(path / KEY_NEURONS_FILE), metrics, _params(path))
-    if path.is_file():
-        return Side(which, read_key_neurons(path), {}, {})
+    folder = Path(which).expanduser()
+    if (path := local_key_neurons(which)) is not None:
+        metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else {}
+        return Side(which, read_key_neurons(path), metrics, _params(folder))
     try:
         run = load_run(store, which)
     except ValueError as error:

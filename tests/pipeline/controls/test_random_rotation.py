@@ -56,7 +56,7 @@ def test_the_method_selects_on_the_labelled_train_words() -> None:
         assert array.shape == (200, WIDTH)
         assert trial.features["train"].numpy()[:, 0] == pytest.approx(array[:, 0], abs=1e-5)
         assert trial.facts == {"coordinates": 1.0}
-        assert trial.note == "(1, 1, 1 coordinates)"
+        assert trial.note == "1, 1, 1 coordinates"
     assert not np.allclose(seen[0], seen[1])
 
 

@@ -69,7 +69,7 @@ class RandomRotation:
                 np.arange(size)[None],
                 features=features,
                 facts={"coordinates": float(np.mean(sizes))},
-                note=f"({', '.join(map(str, sizes))} coordinates)",
+                note=f"{', '.join(map(str, sizes))} coordinates",
             )
             for size, features in zip(sizes, drawn, strict=True)
         )

@@ -16,8 +16,6 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
 
-LEVEL = 0.95  # confidence level of the intervals
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -191,7 +189,6 @@ def lesion_result(
                 tags,
                 sentences,
                 draws=study.bootstraps,
-                level=LEVEL,
                 seed=seed,
             ),
             mismatches[family],
@@ -203,9 +200,7 @@ def lesion_result(
         })
     doses = {1.0: key, **dict(zip(study.doses, plan.of_doses(means), strict=True))}
     intervals = {
-        name: bootstrap_interval(
-            changes[i, tags == i], sentences[tags == i], draws=study.bootstraps, level=LEVEL, seed=seed
-        )
+        name: bootstrap_interval(changes[i, tags == i], sentences[tags == i], draws=study.bootstraps, seed=seed)
         for i, name in enumerate(names)
     }
     outside = bits[1 : n + 1, ~studied] - bits[0, ~studied]

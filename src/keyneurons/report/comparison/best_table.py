@@ -6,7 +6,7 @@ from typing import Any
 
 from keyneurons.analysis.best_runs import Best
 from keyneurons.analysis.run_metrics import GAIN, adjusted
-from keyneurons.metrics import ACCURACY, DEV_ACCURACY, RANDOM, RANDOM_SPREAD, SPECIAL
+from keyneurons.metrics import ACCURACY, DEV_ACCURACY, RANDOM, RANDOM_SPREAD, SPECIAL, UNION_SIZE, WORTH
 from keyneurons.report.comparison.columns import OF_METRIC
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.phrases import counted
@@ -74,7 +74,7 @@ def _best(comparison: RunComparison, best: Best) -> dict[str, Any]:
 def _value(best: Best, metrics: Any) -> str:
     column = OF_METRIC[best.metric]
     if best.metric == GAIN:
-        worth, union = OF_METRIC["worth/neurons"].cell(metrics), OF_METRIC["selection/union_size"].cell(metrics)
+        worth, union = OF_METRIC[WORTH].cell(metrics), OF_METRIC[UNION_SIZE].cell(metrics)
         return f"{union} worth {worth}"
     return column.cell(metrics)
 

@@ -12,9 +12,8 @@ from numpy import ndarray
 
 from keyneurons.metrics import ACCURACY, ADVANTAGE, RANDOM, RANDOM_SPREAD, at_sizes, high, low
 from keyneurons.report.comparison.run_table import RunRow
-from keyneurons.report.drawing import PALE, in_legend, new_figure
+from keyneurons.report.drawing import CONTROL, PALE, in_legend, new_figure
 from keyneurons.report.panels import Panel, X
-from keyneurons.report.run.figures import CONTROL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,7 @@ from numpy import ndarray
 
 from keyneurons.analysis.consensus import Tally
 from keyneurons.analysis.set_agreement import SetAgreement
-from keyneurons.report.drawing import PALE, new_figure
-from keyneurons.report.run.figures import CONTROL, KEY
+from keyneurons.report.drawing import CONTROL, KEY, PALE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

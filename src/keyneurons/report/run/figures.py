@@ -12,14 +12,12 @@ from numpy import ndarray
 
 from keyneurons.analysis.stability import Stability
 from keyneurons.pipeline.experiment import Result
-from keyneurons.report.drawing import labels_of, new_figure, room_for, save
+from keyneurons.report.drawing import CONTROL, KEY, labels_of, new_figure, room_for, save
 from keyneurons.report.run.worth import figure_of_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-KEY, CONTROL = "#0072b2", "#999999"  # colour-blind safe, from Okabe & Ito
 
 
 def draw_figures(result: Result, folder: Path) -> None:

@@ -13,9 +13,9 @@ from keyneurons.artifacts.layers import mean_cosine
 from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_spread, high, low
 from keyneurons.pipeline.experiment import Result
 from keyneurons.pipeline.layers import OneLayer, adjusted_over_layers, layer_metrics
-from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.drawing import CONTROL, KEY, in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.phrases import counted
-from keyneurons.report.run.figures import CONTROL, KEY, colours
+from keyneurons.report.run.figures import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keyneurons.pipeline.worth import Worth
-from keyneurons.report.drawing import new_figure
+from keyneurons.report.drawing import CONTROL, KEY, new_figure
 from keyneurons.report.phrases import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-KEY, RANDOM, VARIANCE = "#0072b2", "#999999", "#e69f00"  # colour-blind safe, from Okabe & Ito
+VARIANCE = "#e69f00"
 
 
 def worth_sentence(worth: Worth) -> str:
@@ -36,9 +36,9 @@ def figure_of_sizes(worth: Worth) -> Figure:
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     low, high = [sets.min() for sets in worth.random], [sets.max() for sets in worth.random]
-    axes.fill_between(worth.sizes, low, high, color=RANDOM, alpha=0.3, linewidth=0)
+    axes.fill_between(worth.sizes, low, high, color=CONTROL, alpha=0.3, linewidth=0)
     mean = [float(sets.mean()) for sets in worth.random]
-    axes.plot(worth.sizes, mean, "o-", color=RANDOM, ms=4, label="random (mean, range of the sets)")
+    axes.plot(worth.sizes, mean, "o-", color=CONTROL, ms=4, label="random (mean, range of the sets)")
     axes.plot(worth.sizes, worth.top_variance, "s--", color=VARIANCE, ms=4, label="highest variance")
     axes.plot(list(worth.key), list(worth.key.values()), "D-", color=KEY, ms=4, label="key neurons")
     union = worth.key[worth.n_key]
