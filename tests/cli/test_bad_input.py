@@ -33,6 +33,8 @@ from keyneurons.cli.errors import one_line
         ("dataset.tags=NOUN", ["dataset.tags", "list"]),
         ("dataset.max_words.dev=0", ["dataset.max_words.dev", "greater than 0"]),
         ("control.random.sets=1", ["control.random: sets must be at least 2, got 1"]),
+        ("control=[random,form]", ["control has no option 'form'", "word_form"]),
+        ("worth.sizes=1", ["worth.sizes: should be 0 (off) or at least 2, got 1"]),
         ("control.random=3", ["control.random has keys of its own", "control.random.KEY=VALUE, got 3"]),
         ("probe.optimizer=3", ["probe.optimizer has keys of its own", "got 3"]),
         ("trainer.max_epochs=0", ["trainer.max_epochs", "greater than 0"]),

@@ -79,6 +79,10 @@ def test_a_missing_control_is_named_and_never_counts_as_a_yes(left_out: str, met
     assert answer.asked == (left_out == "variance")
 
 
+def test_specificity_without_random_sets_names_them() -> None:
+    assert answers(random=None)[GRAMMAR].missing == ("random",)
+
+
 def test_questions_not_asked_have_no_metrics() -> None:
     judged = judge(evidence(KEY, {"form": FORM}))
     assert judged is not None

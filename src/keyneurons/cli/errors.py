@@ -34,9 +34,18 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
     text = masked(text)
     if unknown := re.match(r"Could not override '(?P<key>[^']+)'", text):
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
+    if option := re.search(r"Could not load '(?P<group>[^']+)/(?P<name>[^/']+)'", text):
+        return _unknown_option(option["group"], option["name"])
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(?P<text>.+?)'\s", text):
         return _several_values(several["text"])
     return re.sub(r"(\S{1000})\S+", r"\1...", " ".join(text.split()))
+
+
+def _unknown_option(group: str, name: str) -> str:
+    """The message for an unknown option in a list of options."""
+    from keyneurons.config.overrides import options_of
+
+    return f"{group} has no option {name!r}; it has {', '.join(options_of(group))}"
 
 
 def _several_values(text: str) -> str:

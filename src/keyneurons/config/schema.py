@@ -85,17 +85,17 @@ class PerTag(Section):
     random_sets: PositiveInt
 
 
+def _of_a_curve(sizes: int) -> int:
+    if sizes == 1:
+        raise ValueError("should be 0 (off) or at least 2")
+    return sizes
+
+
 class Worth(Section):
     """Probes on random and other sets of several sizes."""
 
-    sizes: NonNegativeInt
+    sizes: Annotated[NonNegativeInt, AfterValidator(_of_a_curve)]
     sets: PositiveInt
-
-    @model_validator(mode="after")
-    def _a_curve(self) -> Worth:
-        if self.sizes == 1:
-            raise ValueError("sizes must be 0 (off) or at least 2, got 1")
-        return self
 
 
 class Intervals(Section):

@@ -7,7 +7,7 @@ tell of labels without grammar, also for word types that train lacks?
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from keyneurons.analysis.sentence_bootstrap import Difference
@@ -102,11 +102,12 @@ def judge(evidence: Evidence) -> Verdict | None:
         if (difference := evidence.difference(control, evidence.unseen)) is not None
     ]
     grammar = (*labels, *unseen) if labels and unseen else ()
+    reselected = labels or evidence.of_role("labels")  # measured, but not comparable without random sets
     return Verdict(
         _corrected([
             Answer(SPECIAL, (random, label_free), _missing(random=random, label_free=label_free)),
             Answer(BEYOND_FORM, (form,), _missing(form=form)),
-            Answer(GRAMMAR, (grammar,), _missing(labels=labels)),
+            Answer(GRAMMAR, (grammar,), _missing(labels=reselected, random=random)),
         ])
     )
 
@@ -120,8 +121,8 @@ def _compared(evidence: Evidence, role: ControlRole) -> tuple[Comparison, ...]:
     )
 
 
-def _missing(**comparisons: tuple[Comparison, ...]) -> tuple[ControlRole, ...]:
-    return tuple(role for role, some in comparisons.items() if not some)  # type: ignore[misc]
+def _missing(**measured: Collection[object]) -> tuple[ControlRole, ...]:
+    return tuple(role for role, some in measured.items() if not some)  # type: ignore[misc]
 
 
 def _corrected(answers: Sequence[Answer]) -> tuple[Answer, ...]:

@@ -31,7 +31,8 @@ def show(summary: Summary, console: Console) -> None:
         console.print(Text(fact), soft_wrap=True)
     console.print()
     for question, answer, p_value, reasons in summary.answers:
-        console.print(Text.assemble((question, "bold"), f" {answer} (p = {p_value}): {reasons}"), soft_wrap=True)
+        tested = "" if p_value == "-" else f" (p = {p_value})"
+        console.print(Text.assemble((question, "bold"), f" {answer}{tested}: {reasons}"), soft_wrap=True)
     if not summary.answers:
         console.print(Text(summary.verdict, style="bold"), soft_wrap=True)
     if summary.lesion_verdict:
