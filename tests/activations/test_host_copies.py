@@ -32,8 +32,9 @@ class Late:
         own, self.left = self.left, []
 
         def wait() -> None:
-            for buffer, value in own:
-                buffer.copy_(value)
+            with torch.inference_mode():
+                for buffer, value in own:
+                    buffer.copy_(value)
 
         return wait
 
