@@ -36,6 +36,7 @@ from keyneurons.config.inputs import (
     TextDataset,
 )
 from keyneurons.config.values import (
+    BatchTokens,
     Float,
     Int,
     Layer,
@@ -165,7 +166,7 @@ class Activations(Section):
     """Extraction, storage and scoring of activations."""
 
     store: bool
-    batch_tokens: PositiveInt
+    batch_tokens: BatchTokens
     dtype: KeptDtype
     memory_mb: PositiveInt
     devices: Int | str

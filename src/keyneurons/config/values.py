@@ -106,6 +106,18 @@ def weights_seed(value: Any) -> Any:
     return value
 
 
+def _auto_or_positive(value: Any) -> Any:
+    """Reject everything but ``auto`` and whole numbers above 0.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    if value != "auto" and not (type(value) is int and value > 0):
+        raise ValueError("should be auto or an integer above 0")
+    return value
+
+
+BatchTokens = Annotated[PositiveInt | Literal["auto"], BeforeValidator(_auto_or_positive)]
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
