@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import lightning
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -16,12 +15,16 @@ from torch import Tensor
 
 from keyneurons.probe.batches import Batches, Loader
 from keyneurons.probe.group import ProbeGroup
-from keyneurons.probe.module import LinearProbes, OptimizerFactory
 from keyneurons.probe.rows import Columns, Rows
 from keyneurons.probe.standardise import PIECE, Standardiser
 from keyneurons.probe.workers import workers
 from keyneurons.quiet import quiet_lightning
 from keyneurons.records import Split
+
+if TYPE_CHECKING:
+    import lightning
+
+    from keyneurons.probe.module import LinearProbes, OptimizerFactory
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,8 @@ def train_probes(
     Returns:
         The trained probes of each task with their test predictions.
     """
+    from keyneurons.probe.module import LinearProbes  # imports Lightning, which takes seconds
+
     for task in tasks:
         _check_columns(task.columns, features["train"].shape[1])
         for split in ("train", "dev"):
