@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """How far a stage is; ``first`` is the number of steps that were done before it started."""
+    """How far a stage is.
+
+    ``first`` is the number of steps that were done before it started. ``count`` counts finished
+    steps where other processes take them.
+    """
 
     name: str
     total: int | None
@@ -31,10 +35,16 @@ class Progress:
     first: int
     started: float
     done: int
+    count: Callable[[], int] | None = None
 
     def advance(self, steps: int = 1) -> None:
         """Count finished steps."""
         self.done += steps
+
+    def update(self) -> None:
+        """Count the steps of other processes, if there are any."""
+        if self.count is not None:
+            self.done = self.count()
 
     def text(self) -> str:
         """The stage in words: ``permutations: 120 of 1,000, about 15 s left``."""
@@ -55,7 +65,13 @@ class Progress:
 
 @contextmanager
 def stage(
-    name: str, *, total: int | None = None, unit: str = "", first: int = 0, after: float = AFTER
+    name: str,
+    *,
+    total: int | None = None,
+    unit: str = "",
+    first: int = 0,
+    count: Callable[[], int] | None = None,
+    after: float = AFTER,
 ) -> Generator[Progress]:
     """Show what the code in the block does, once it has taken some time.
 
@@ -68,12 +84,13 @@ def stage(
         total: number of steps, if known.
         unit: what is counted, in the plural.
         first: number of steps that are already done.
+        count: counts finished steps, if the block does not call ``advance``.
         after: seconds until the stage is shown.
 
     Yields:
         The progress, to be advanced.
     """
-    progress = Progress(name, total, unit, first, time.monotonic(), first)
+    progress = Progress(name, total, unit, first, time.monotonic(), first, count)
     ended, stream = threading.Event(), sys.stderr
     thread = threading.Thread(target=_show, args=(progress, stream, ended, after), daemon=True)
     thread.start()
@@ -94,6 +111,7 @@ def duration(seconds: float) -> str:
 def _show(progress: Progress, stream: Any, ended: threading.Event, after: float) -> None:
     if ended.wait(after):
         return
+    progress.update()
     log.info("%s", progress.text())
     if stream is not None and stream.isatty() and not os.environ.get("TQDM_DISABLE"):
         _show_bar(progress, stream, ended)
@@ -111,9 +129,11 @@ def _show_bar(progress: Progress, stream: Any, ended: threading.Event) -> None:
         file=stream,
         leave=False,
         dynamic_ncols=True,
+        delay=1e-9,  # not shown before its start is set
     ) as bar:
         bar.start_t = time.time() - (time.monotonic() - progress.started)
         while True:
+            progress.update()
             bar.n = progress.done
             if progress.total is None:
                 bar.desc = progress.text()
