@@ -17,6 +17,7 @@ from torch import Tensor
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.pipeline.stored_rows import StoredRows
 from keyneurons.probe.rows import Rows
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Site, Split, Treebank
 from keyneurons.selection.interface import Source
 from keyneurons.selection.scoring import Driver
@@ -81,9 +82,10 @@ class StoredActivations:
 
         Every split is encoded before the first forward pass, so unreadable words raise early.
         """
-        for split in SPLITS:
-            if read.missing(treebank.splits[split]):
-                read.encode(treebank.splits[split])
+        with stage("tokenising"):
+            for split in SPLITS:
+                if read.missing(treebank.splits[split]):
+                    read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
 
