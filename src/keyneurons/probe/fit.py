@@ -18,6 +18,7 @@ from keyneurons.probe.group import ProbeGroup
 from keyneurons.probe.rows import Columns, Rows
 from keyneurons.probe.standardise import PIECE, Standardiser
 from keyneurons.probe.workers import workers
+from keyneurons.progress import stage
 from keyneurons.quiet import quiet_lightning
 from keyneurons.records import Split
 
@@ -203,7 +204,8 @@ def _memory(least: int, device: torch.device) -> int:
 
 
 def _fit(runner: lightning.Trainer, probes: LinearProbes, train: Batches, dev: Batches) -> None:
-    runner.fit(probes, train_dataloaders=Loader([train]), val_dataloaders=Loader([dev]))
+    with stage("training probes", total=probes.n_probes, unit="probes", count=lambda: probes.n_finished):
+        runner.fit(probes, train_dataloaders=Loader([train]), val_dataloaders=Loader([dev]))
     if runner.interrupted:
         raise KeyboardInterrupt
     for group in probes.groups:

@@ -69,6 +69,16 @@ class LinearProbes(lightning.LightningModule):
         self._generator = generator
         self._workers = workers
 
+    @property
+    def n_probes(self) -> int:
+        """Number of probes of all groups."""
+        return sum(len(group.columns) for group in self.groups)
+
+    @property
+    def n_finished(self) -> int:
+        """Number of finished probes of all groups."""
+        return self.n_probes - sum(len(group.unfinished) for group in self.groups)
+
     def training_step(self, batches: Batches) -> None:
         """Train one epoch on the mini-batches in random order."""
         optimizer = self.optimizers()
