@@ -35,7 +35,7 @@ def instantiate_component(key: str, component: schema.Component) -> Any:
         raise ValueError(f"{key}: {' '.join(str(cause).split())}") from error
 
 
-def build_probe_settings(probe: schema.Probe) -> Any:
+def build_probe_settings(probe: schema.Probe, memory_mb: int) -> Any:
     """Settings of probe training; the optimizer is tested on one parameter.
 
     Raises:
@@ -51,7 +51,7 @@ def build_probe_settings(probe: schema.Probe) -> Any:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
         raise ValueError(f"probe.optimizer: {error}") from error
-    return ProbeSettings(**{**values, "optimizer": optimizer})
+    return ProbeSettings(**{**values, "optimizer": optimizer}, memory_bytes=memory_mb * 2**20)
 
 
 def is_plain(component: schema.Trainer) -> bool:

@@ -27,9 +27,8 @@ def build_probing(config: schema.Config) -> Probing:
     if not is_plain(config.trainer):  # the import of Lightning takes seconds
         build_trainer(config.trainer)  # raises before extraction
     identity = config.probe.model_dump_json() + config.trainer.model_dump_json()
-    training = Training(
-        build_probe_settings(config.probe), partial(build_trainer, config.trainer), config.seed, identity
-    )
+    settings = build_probe_settings(config.probe, config.activations.memory_mb)
+    training = Training(settings, partial(build_trainer, config.trainer), config.seed, identity)
     sets, resamples = config.per_tag.random_sets, config.intervals.resamples
     return Probing(training, build_controls(config), sets, resamples, build_results(config))
 
