@@ -195,9 +195,9 @@ def test_the_interval_covers_the_advantage():
     assert 180 <= covered <= 199
 
 
-@pytest.mark.parametrize("n_sets", [2, 5, 20])
+@pytest.mark.parametrize("n_sets", [5, 20])
 def test_few_sets_vary_as_much_as_they_do(n_sets):
-    """Without variation between sentences, the interval has the standard error of the mean controls."""
+    """If sentences are equal, the interval has the standard error of the mean controls."""
     rng, tags, sentences = np.random.default_rng(0), np.arange(60) % 3, np.arange(60) // 3
     variances, spreads = [], []
     for seed in range(300):
@@ -253,7 +253,7 @@ def sequential(change: float, controls: np.ndarray, stopping: Stopping, first: i
 
 @pytest.mark.parametrize("shift", [0.0, 1.0], ids=["equal", "stronger"])
 def test_a_sequential_test_says_what_it_would_have_found(shift):
-    """Whatever the change was, new lesions of the detectable size are found in about 80 % of runs."""
+    """Whatever the change was, new lesions of this size are found in about 80 % of runs."""
     stopping, found, sizes, n_sets, errors = Stopping(3, 20), [], [], [], []
     for row, new, lesion in zip(noise(3000, 20), noise(3000, 20, seed=2), noise(3000, seed=1), strict=True):
         result = sequential(lesion + shift, row, stopping)

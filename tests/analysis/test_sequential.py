@@ -1,4 +1,4 @@
-"""The sequential Monte Carlo p-value is valid, and equals the plain one where no test ends early."""
+"""The sequential p-value is valid, and equals the plain one where no test ends early."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def drawn_one_by_one(stopping: Stopping, observed: float, controls: np.ndarray) 
 
 @pytest.mark.parametrize(("exceedances", "most"), [(1, 5), (2, 5), (3, 6), (9, 5)])
 def test_every_order_of_the_values_is_counted(exceedances, most):
-    """All orders of exchangeable values: p is at most x in a share x of them, for every p possible."""
+    """Of all orders of exchangeable values, p is at most x in a share x, for every possible p."""
     stopping = Stopping(exceedances, most)
     found = []
     for order in itertools.permutations(range(1 + most)):
-        controls = np.array(order[1:], dtype=float)
-        n = drawn_one_by_one(stopping, order[0], controls)
-        found.append(Fraction(stopping.p_value(order[0], controls[:n])).limit_denominator(1000))
+        observed, *controls = (float(value) for value in order)
+        n = drawn_one_by_one(stopping, observed, np.array(controls))
+        found.append(Fraction(stopping.p_value(observed, np.array(controls[:n]))).limit_denominator(1000))
     for x in set(found):
         assert Fraction(sum(p <= x for p in found), len(found)) == x
     assert float(min(found)) == pytest.approx(stopping.least_p_value)

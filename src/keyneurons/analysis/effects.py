@@ -152,19 +152,25 @@ def effect(change: float, controls: Float[ndarray, " sets"], alpha: float, stopp
     alike = bool((controls == controls[0]).all())  # rounding can make their mean differ from them
     mean, std = (float(controls[0]), 0.0) if alike else (float(controls.mean()), float(controls.std(ddof=1)))
     size = (change - mean) / std if std > 0 else (0.0 if change == mean else None)
-    most = len(controls) if stopping is None else stopping.most
+    n, most = len(controls), len(controls) if stopping is None else stopping.most
     as_large = math.floor(alpha * (1 + most) + 1e-9) - 1  # control sets that may hurt as much
     detectable = None
     if as_large >= 0:
-        detectable = _critical(controls, min(as_large, most - 1), most, mean, std) + POWER_QUANTILE * std
-    return Effect(change, mean, std, p_value, size, detectable, len(controls))
+        position = min(as_large, most - 1)
+        spread = std if n == most else _spread_of_new(std, n)
+        highest = float(np.sort(controls)[::-1][position]) - mean if n == most else spread * _blom(position, most)
+        detectable = highest + POWER_QUANTILE * spread
+    return Effect(change, mean, std, p_value, size, detectable, n)
 
 
-def _critical(controls: Float[ndarray, " sets"], as_large: int, most: int, mean: float, std: float) -> float:
-    """The control set that a significant change exceeds, beyond the mean, of ``most`` sets."""
-    if len(controls) == most:
-        return float(np.sort(controls)[::-1][as_large]) - mean
-    return std * NormalDist().inv_cdf((most - as_large - 0.375) / (most + 0.25))
+def _spread_of_new(std: float, n: int) -> float:
+    """Deviation of a new value from a mean of ``n``; the bias of a small ``std`` is removed."""
+    return std * (4 * n - 3) / (4 * n - 4) * math.sqrt(1 + 1 / n)
+
+
+def _blom(position: int, n: int) -> float:
+    """Expected value of a normal order statistic, counted from the highest at 0 (Blom 1958)."""
+    return NormalDist().inv_cdf((n - position - 0.375) / (n + 0.25))
 
 
 def check_finite(changes: Float[ndarray, "*shape"]) -> None:

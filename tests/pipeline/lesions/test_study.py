@@ -215,7 +215,7 @@ def test_the_tags_with_the_most_words_are_lesioned(tags, lesion, chosen):
 
 
 def test_omitted_tags_are_named_and_their_words_watched(place):
-    """Words of other tags are measured under the lesions of whole sets, as all words without a tag."""
+    """Words of other tags are measured under lesions of whole sets, as words without a tag are."""
     neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
     result = lesioned(place, neurons, replace(ZERO, tags=("NOUN", "ADJ"), families=("random",), shares=(1.0,)))
     assert (result.tags, result.omitted) == (("ADJ", "NOUN"), ("ADV", "VERB"))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.analysis.sequential import Stopping
@@ -18,9 +17,9 @@ from keyneurons.lesion.rows import positions_read
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.pipeline.lesions.plan import Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
+from keyneurons.progress import Progress, stage
 
 ROUND = 5  # control sets drawn at a time in a sequential test
-BAR = "{desc}: {n:.0f} of at most {total:.0f} conditions |{bar}| {elapsed}<{remaining}"
 
 Further = Mapping[str, tuple[Float[ndarray, " _sets"], ...]]
 """By family and tag, the mean change of the tag's own words under each further control set."""
@@ -37,6 +36,19 @@ class Measurement:
     further: Further
 
 
+@dataclass
+class Steps:
+    """Counts conditions in the progress of a stage; a pass takes a fraction of one."""
+
+    progress: Progress
+    done: float = 0.0
+
+    def __call__(self, done: float) -> None:
+        """Count a fraction."""
+        self.done += done
+        self.progress.done = round(self.done)
+
+
 @dataclass(frozen=True)
 class Measuring:
     """Measures words of encoded sentences under the conditions of a plan."""
@@ -50,24 +62,24 @@ class Measuring:
     def __call__(self) -> Measurement:
         """Measure the planned conditions, then further control sets tag by tag.
 
-        The progress bar counts conditions on all sentences; one that is measured on the words of
-        one tag counts as the share of the sentences' tokens that it needs. The total falls where a
-        sequential test ends early.
+        The progress counts conditions on all sentences; one that is measured on the words of one
+        tag counts as the share of the sentences' tokens that it needs. The total, which counts all
+        further sets, falls where a sequential test ends early.
         """
         n_planned, n_further = 1 + len(self.plan.conditions), self.plan.study.further_sets
         shares = [self._share(tag) for tag in range(len(self.plan.names))]
         total = n_planned + n_further * len(self.plan.further) * sum(shares)
-        with tqdm(desc="lesions", total=total, bar_format=BAR, leave=False, disable=None) as bar:
-            values = self._planned(bar.update)
+        with stage("lesions", total=round(total), unit="conditions") as progress:
+            steps = Steps(progress)
+            values = self._planned(steps)
             further = {family: [np.zeros(0) for _ in shares] for family in self.plan.further}
             if (stopping := self.plan.study.stopping) is not None:
                 for tag, share in enumerate(shares):
-                    of_tag = self._further(tag, values["bits"], stopping, _scaled(bar.update, share))
+                    of_tag = self._further(tag, values["bits"], stopping, _scaled(steps, share))
                     for family, changes in of_tag.items():
                         further[family][tag] = changes
                         total -= (n_further - len(changes)) * share
-                    bar.total = total
-                    bar.refresh()
+                    progress.total = round(total)
         return Measurement(values, {family: tuple(changes) for family, changes in further.items()})
 
     def _planned(self, on_progress: Callable[[float], object]) -> dict[str, Float[ndarray, "passes words"]]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from numpy import ndarray
-from tqdm import tqdm
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.conditions import Condition
@@ -20,12 +19,13 @@ from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.control_sets import draw_sets, mismatch, neuron_statistics
 from keyneurons.pipeline.lesions.generated import generate, lexicon_of
-from keyneurons.pipeline.lesions.measuring import BAR, Measuring
+from keyneurons.pipeline.lesions.measuring import Measuring, Steps
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
 from keyneurons.pipeline.probes import TrainedProbe
+from keyneurons.progress import stage
 from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
@@ -126,8 +126,8 @@ def _judge(plan: Plan, surprisal: Surprisal, read: ActivationReader) -> Pairs:
     """Judge the minimal pairs: intact, under each lesion, under the first family of controls."""
     pairs, names = plan.study.pairs, plan.names
     conditions = [Condition({}, {}), *plan.key_lesions, *plan.control_lesions]
-    with tqdm(desc="minimal pairs", total=len(conditions), bar_format=BAR, leave=False, disable=None) as bar:
-        margins = pair_margins(surprisal, read, pairs, conditions, bar.update)
+    with stage("minimal pairs", total=len(conditions), unit="conditions") as progress:
+        margins = pair_margins(surprisal, read, pairs, conditions, Steps(progress))
     correct, phenomena = margins > 0, np.array([pair.phenomenon for pair in pairs])
 
     def by_phenomenon(row: Bool[ndarray, " pairs"]) -> dict[str, float]:
