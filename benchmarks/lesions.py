@@ -1,4 +1,4 @@
-"""Batched lesions compared with one full pass of the model for each condition, and with their bound.
+"""Batched lesions compared with one full pass of the model for each condition, and a bound.
 
 Run with ``python benchmarks/lesions.py [--layer 16] [--sets 100] [--sentences 150] [--single 4]``.
 Both measure the surprisal of the words of five tags in the first sentences of the starter
@@ -156,8 +156,8 @@ def main() -> None:
         repeats=1,
         notes=f"""{options.single} full passes were timed, half before and half after the batched lesions, and
         scaled up.
-        Largest difference between the two: {difference:.1e} bits in float32, {exact:.1e} in float64 on ten sentences. The
-        bound is the time of what every condition needs alone: the down-projection of the lesioned
+        Largest difference between the two: {difference:.1e} bits in float32, {exact:.1e} in float64 on ten sentences.
+        The bound is the time of what every condition needs alone: the down-projection of the lesioned
         layer, the blocks above it and the head at the positions read.""",
     )
 
