@@ -24,6 +24,10 @@ _PART_BYTES = {"cpu": 2 << 20, "gpu": 256 << 20}
 _LEAST_PARTS, _LEAST_BYTES = 8, 768 << 10
 
 
+Chosen = slice | Int[Tensor, " chosen"]
+"""Some probes of a group; parameters of neighbouring ones need no copy."""
+
+
 class ProbeGroup(nn.Module):
     """Multinomial logistic regressions of equal shape, each on its own columns.
 
@@ -75,13 +79,13 @@ class ProbeGroup(nn.Module):
         return (self.scaled_weight * self._factor).transpose(1, 2).contiguous()
 
     def forward(
-        self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
+        self, features: Float[Tensor, "columns words"], chosen: Chosen
     ) -> Float[Tensor, "chosen classes words"]:
         """Compute the logits of the chosen probes for every word."""
         return self._logits(self._select(features, chosen), self.scaled_weight[chosen], chosen)
 
     def _select(
-        self, features: Float[Tensor, "columns words"], chosen: Int[Tensor, " chosen"]
+        self, features: Float[Tensor, "columns words"], chosen: Chosen
     ) -> Float[Tensor, "chosen features words"]:
         if self.takes_all:
             return features[None, : self.columns.shape[1]]
@@ -92,24 +96,27 @@ class ProbeGroup(nn.Module):
         self,
         inputs: Float[Tensor, "chosen features words"],
         scaled_weight: Float[Tensor, "chosen classes features"],
-        chosen: Int[Tensor, " chosen"],
+        chosen: Chosen,
     ) -> Float[Tensor, "chosen classes words"]:
         return torch.baddbmm(self.bias[chosen].unsqueeze(2), scaled_weight, inputs, alpha=self._factor)
 
-    def parts(self, n_words: int) -> Sequence[Int[Tensor, " some"]]:
+    def parts(self, n_words: int) -> Sequence[Chosen]:
         """Divide the unfinished probes into parts of about equal size, for batches of n words."""
         on_cpu = self.columns.device.type == "cpu"
         n_bytes = 4 * n_words * self.columns.shape[1] * len(self.unfinished)
         n_parts = -(-n_bytes // _PART_BYTES["cpu" if on_cpu else "gpu"])
         if on_cpu:
             n_parts = max(n_parts, min(_LEAST_PARTS, n_bytes // _LEAST_BYTES))
-        return self.unfinished.tensor_split(min(n_parts, len(self.unfinished))) if n_parts else []
+        if not n_parts:
+            return []
+        parts = self.unfinished.cpu().tensor_split(min(n_parts, len(self.unfinished)))
+        return [_neighbours(part) or part.to(self.columns.device) for part in parts]
 
     def cross_entropy(
         self,
         features: Float[Tensor, "columns words"],
         labels: Int[Tensor, "labellings words"],
-        chosen: Int[Tensor, " chosen"],
+        chosen: Chosen,
     ) -> Float[Tensor, "chosen words"]:
         """Compute the cross-entropy of every word for the chosen probes."""
         own = labels[self.labelling[chosen]]
@@ -125,7 +132,7 @@ class ProbeGroup(nn.Module):
         self,
         features: Float[Tensor, "columns words"],
         labels: Int[Tensor, "labellings words"],
-        chosen: Int[Tensor, " chosen"],
+        chosen: Chosen,
         penalty: float,
     ) -> None:
         """Set the gradients of some probes on a batch.
@@ -147,9 +154,8 @@ class ProbeGroup(nn.Module):
         inputs, weight = self._select(features, chosen), self.scaled_weight[chosen]
         residual = self._logits(inputs, weight, chosen).softmax(dim=1)
         residual.scatter_(1, labels[self.labelling[chosen]].unsqueeze(1), -1.0, reduce="add")
-        self.scaled_weight.grad[chosen] = torch.baddbmm(
-            weight, residual, inputs.transpose(1, 2), beta=penalty * factor**2, alpha=factor / n_words
-        )
+        alpha, beta = factor / n_words, penalty * factor**2
+        self.scaled_weight.grad[chosen] = torch.baddbmm(weight, residual, inputs.mT, beta=beta, alpha=alpha)
         self.bias.grad[chosen] = residual.mean(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
@@ -178,3 +184,9 @@ class ProbeGroup(nn.Module):
             self.scaled_weight.copy_(self.best_scaled_weight)
             self.bias.copy_(self.best_bias)
         self.unfinished = torch.arange(len(self.columns), device=self.columns.device)
+
+
+def _neighbours(probes: Int[Tensor, " some"]) -> slice | None:
+    """The probes as a slice if their numbers are consecutive."""
+    first, last = int(probes[0]), int(probes[-1])
+    return slice(first, last + 1) if last - first + 1 == len(probes) else None

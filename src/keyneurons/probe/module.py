@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from keyneurons.probe.batches import Batch, Batches
-from keyneurons.probe.group import ProbeGroup
+from keyneurons.probe.group import Chosen, ProbeGroup
 from keyneurons.probe.workers import Workers
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     """Unfinished probes of one group."""
 
     group: int
-    probes: Int[Tensor, " some"]
+    probes: Chosen
     cost: int
 
 
@@ -141,7 +141,7 @@ class LinearProbes(lightning.LightningModule):
     def _shares(self, n_words: int) -> list[list[Part]]:
         """Divide the unfinished probes between the threads, the most expensive parts first."""
         parts = [
-            Part(i, probes, len(probes) * group.columns.shape[1] * group.n_classes)
+            Part(i, probes, group.columns[probes].numel() * group.n_classes)
             for i, group in enumerate(self.groups)
             for probes in group.parts(n_words)
         ]
