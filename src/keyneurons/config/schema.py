@@ -47,6 +47,7 @@ from keyneurons.config.values import (
     PositiveInt,
     RunId,
     Share,
+    TagChoice,
     absolute_database,
     one_line,
 )
@@ -145,10 +146,13 @@ class Lesion(Section):
     mode: LesionMode
     factor: Float
     to: str | None
+    tags: TagChoice
     where: LesionPlace
     shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
     families: Annotated[tuple[LesionFamily, ...], Field(min_length=1)]
     sets: Annotated[Int, Field(ge=2)]
+    further_sets: NonNegativeInt
+    exceedances: PositiveInt
     split: Literal["dev", "test"]
     sentences: PositiveInt
     bootstraps: PositiveInt

@@ -148,6 +148,23 @@ def layer_value(value: Any) -> int | tuple[int, ...] | Literal["all"]:
     return value if isinstance(value, int) else tuple(numbers)
 
 
+def tags_value(value: Any) -> int | tuple[str, ...] | Literal["all"]:
+    """Validate a choice of tags: their number, a list of names, or ``all``.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    names = value if isinstance(value, list | tuple) else ()
+    if value == "all" or (type(value) is int and value > 1):
+        return value  # type: ignore[no-any-return]
+    if len(set(names)) < 2 or any(not isinstance(name, str) for name in names):
+        raise ValueError("must be a number of at least 2, a list of at least 2 tags, or all")
+    return tuple(names)
+
+
+TagChoice = Annotated[int | tuple[str, ...] | Literal["all"], BeforeValidator(tags_value)]
+
+
 Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)]
 
 
