@@ -271,6 +271,9 @@ class OwnFeatures:
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 0
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         rng = np.random.default_rng(0)
         features = {
@@ -290,6 +293,9 @@ class MostVariable:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return n_key
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> Trial:
         values = case.activations.columns(case.labels, np.arange(case.n_neurons))["train"].float()
@@ -342,6 +348,9 @@ class Columns:
     def reads(self, n_key: int, n_neurons: int) -> int:
         return sum(map(len, self.columns))
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         return Trial(np.array(self.columns))
 
@@ -356,6 +365,9 @@ class Several:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 3
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> tuple[Trial, ...]:
         values = case.activations.columns(case.labels, case.union)
@@ -391,6 +403,9 @@ class Never:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 0
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> Trial:
         raise NotApplicable("there is nothing to measure")

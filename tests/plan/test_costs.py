@@ -16,6 +16,7 @@ from keyneurons.plan.costs import (
     forward_flops,
     moments_bytes,
     probe_bytes,
+    training_bytes,
 )
 
 SHAPE = Shape(
@@ -74,3 +75,9 @@ def test_probes_and_scores_take_what_their_arrays_take():
     assert probe_bytes(**sizes, batch_words=60) == probe_bytes(**sizes, batch_words=1024)
     of_sums = [moments_bytes(48, layers, 17, 2, 2**20) for layers in (1, 2, 3)]
     assert of_sums[2] - of_sums[1] == of_sums[1] - of_sums[0] == 17 * 48 * 8 * 8
+
+
+def test_training_takes_parameters_gradients_moments_best_weights_results_and_classes():
+    parameters = np.zeros((2, 3, 4), dtype=np.float32)  # two probes of three neurons and four classes
+    classes = np.zeros((2, 100), dtype=np.int64)
+    assert training_bytes(parameters.size, 2, 100) == 6 * parameters.nbytes + 2 * classes.nbytes

@@ -172,6 +172,23 @@ def probe_bytes(
     return columns * (words * item_bytes + 4 * (2 * train_words + dev_words + 2 * min(batch_words, train_words)))
 
 
+def training_bytes(weights: int, probes: int, words: int) -> int:
+    """Bytes of probes in training besides their inputs.
+
+    Every weight exists as a parameter, its gradient, two moments of Adam, its best value and the
+    result, in float32; every probe has a class for every word, twice, as 64-bit integers.
+
+    Args:
+        weights: weights of all probes.
+        probes: number of probes.
+        words: labelled words of all splits.
+
+    Returns:
+        The bytes.
+    """
+    return 6 * 4 * weights + 2 * 8 * probes * words
+
+
 def probe_device_bytes(train_words: int, dev_words: int, columns: int) -> int:
     """Bytes of the standardised float32 inputs of the probes on the training device."""
     return 4 * columns * (train_words + dev_words)
