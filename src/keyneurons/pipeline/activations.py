@@ -15,6 +15,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.pipeline.stored_rows import StoredRows
+from keyneurons.probe.rows import Rows
 from keyneurons.progress import stage
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Site, Split, Treebank
 from keyneurons.selection.interface import Source
@@ -47,6 +49,10 @@ class Activations(Scorable, Protocol):
 
         ``columns`` are ascending positions in the concatenated layers.
         """
+        ...
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Mapping[Split, Rows]:
+        """The same activations, read from stored arrays only when they are used."""
         ...
 
     def identity(self) -> list[Any] | None:
@@ -109,13 +115,12 @@ class StoredActivations:
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""
-        features: Features = {}
-        for split in SPLITS:
-            rows, by_layer = labels.splits[split].rows, list(self.arrays[split].values())
-            layer, neuron = np.divmod(columns, by_layer[0].shape[1])
-            parts = [array[rows][:, neuron[layer == i]] for i, array in enumerate(by_layer)]
-            features[split] = torch.from_numpy(np.concatenate(parts, axis=1))
-        return features
+        return {split: rows.all() for split, rows in self.rows(labels, columns).items()}
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> dict[Split, StoredRows]:
+        """The same activations, read from the arrays only when they are used."""
+        arrays = {split: list(self.arrays[split].values()) for split in SPLITS}
+        return {split: StoredRows(arrays[split], labels.splits[split].rows, columns) for split in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,10 @@ class StreamedActivations:
                 activations[labelled[labelled >= 0]] = torch.cat(parts, dim=1)[labelled >= 0]
             features[split] = activations
         return features
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
+        """The same activations, read at once."""
+        return self.columns(labels, columns)
 
     def _places(self, words: LabelledWords, split: Split) -> Int[ndarray, " all_words"]:
         """Index of each word of a split among its labelled words, or -1."""
