@@ -9,7 +9,6 @@ from keyneurons.build.probing import build_controls
 from keyneurons.plan.costs import (
     moments_bytes,
     probe_bytes,
-    probe_device_bytes,
     side_by_side_bytes,
     training_bytes,
 )
@@ -104,7 +103,11 @@ class Needs(PlannedRun):
         fewer = {name: n for name, n in reads.items() if n < neurons}
         few = min(neurons, base + sum(fewer.values()))
         words, batch = text.labelled, config.probe.batch_size
-        own = probe_bytes(sum(words.values()), words["train"], words["dev"], columns, self._item, batch_words=batch)
+        inputs = sum(words.values()), words["train"], words["dev"], columns, self._item
+        budget = config.activations.memory_mb * 2**20
+        own = probe_bytes(*inputs, batch_words=batch, budget=budget)
+        if not config.activations.store:
+            own += inputs[0] * columns * self._item
         probes = planned_probes(config, self.sizes)
         number, n_weights = sum(each.number for each in probes), sum(each.weights for each in probes)
         training = training_bytes(n_weights, number, sum(words.values()))
@@ -120,8 +123,9 @@ class Needs(PlannedRun):
         remedies += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":
-            inputs = probe_device_bytes(words["train"], words["dev"], columns)
-            sizes = {"weights": self._weights, f"{columns:,} neurons": inputs, f"{number:,} probes": training}
+            room = max(budget, (self._gpu or 2**63) // 2)
+            own = probe_bytes(*inputs, batch_words=batch, budget=room)
+            sizes = {"weights": self._weights, f"{columns:,} neurons": own, f"{number:,} probes": training}
             needs.append(_need("GPU memory for probes", sizes, self._gpu, [*remedies, "trainer=cpu"]))
         return needs
 

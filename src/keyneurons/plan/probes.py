@@ -132,9 +132,12 @@ def _rate(config: schema.Config, sizes: RunSizes, train_words: int, number: int)
     features = {
         split: torch.from_numpy(rng.standard_normal((n, width), dtype=np.float32)) for split, n in words.items()
     }
-    classes = {split: torch.from_numpy(rng.integers(0, sizes.tags, (number, n))) for split, n in words.items()}
+    classes = {split: torch.from_numpy(rng.integers(0, sizes.tags, (1, n))) for split, n in words.items()}
     columns = np.stack([np.sort(rng.choice(width, sizes.key, replace=False)) for _ in range(number)])
-    task, settings = ProbeTask(columns, classes, sizes.tags), build_probe_settings(config.probe)
+    task, settings = (
+        ProbeTask(columns, classes, sizes.tags),
+        build_probe_settings(config.probe, config.activations.memory_mb),
+    )
     started = time.perf_counter()
     (trained,) = train_probes(
         features, [task], settings=settings, trainer=lambda: build_trainer(config.trainer), seed=config.seed
