@@ -50,6 +50,10 @@ class Sharing(Protocol):
         ...
 
 
+_LAUNCHERS = frozenset({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"})
+"""Variables by which Lightning recognises torchrun and Slurm."""
+
+
 @dataclass(frozen=True)
 class Processes:
     """One process per device, by the arguments of Lightning's trainers; one device needs no other.
@@ -151,6 +155,8 @@ def _do_share(fabric: Fabric, make: Callable[..., Share], **arguments: Any) -> N
 
 def several_were_started() -> bool:
     """Whether torchrun, or Slurm with several tasks, started this process."""
+    if not _LAUNCHERS & os.environ.keys():
+        return False  # without importing Lightning, which takes seconds
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 

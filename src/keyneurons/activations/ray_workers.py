@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from tqdm import tqdm
-
 from keyneurons.activations.processes import Share
 from keyneurons.cluster.connection import connected
 from keyneurons.cluster.options import RayOptions
 from keyneurons.cluster.workers import spread
+from keyneurons.progress import stage
 
 T = TypeVar("T")
 
@@ -49,7 +48,8 @@ class RayWorkers:
         """
         device = "cuda:0" if self.options.num_gpus else "cpu"
         shares = [(rank, SHARES) for rank in range(SHARES)]
-        with connected(self.options):
-            done = spread(self.options, functools.partial(make, device, **arguments), shares)
-            for _ in tqdm(done, f"{arguments['name']}: activations", SHARES, unit=" shares", leave=False, disable=None):
-                pass
+        task = functools.partial(make, device, **arguments)
+        reading = stage(f"reading activations of {arguments['name']}", total=SHARES, unit="shares")
+        with connected(self.options), reading as progress:
+            for _ in spread(self.options, task, shares):
+                progress.advance()

@@ -15,6 +15,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.pipeline.stored_rows import StoredRows
+from keyneurons.probe.rows import Rows
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Site, Split, Treebank
 from keyneurons.selection.interface import Source
 from keyneurons.selection.scoring import Driver
@@ -48,6 +51,10 @@ class Activations(Scorable, Protocol):
         """
         ...
 
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Mapping[Split, Rows]:
+        """The same activations, read from stored arrays only when they are used."""
+        ...
+
     def identity(self) -> list[Any] | None:
         """JSON value that identifies the activations of all words; None without cache files."""
         ...
@@ -75,9 +82,10 @@ class StoredActivations:
 
         Every split is encoded before the first forward pass, so unreadable words raise early.
         """
-        for split in SPLITS:
-            if read.missing(treebank.splits[split]):
-                read.encode(treebank.splits[split])
+        with stage("tokenising"):
+            for split in SPLITS:
+                if read.missing(treebank.splits[split]):
+                    read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
 
@@ -107,13 +115,12 @@ class StoredActivations:
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""
-        features: Features = {}
-        for split in SPLITS:
-            rows, by_layer = labels.splits[split].rows, list(self.arrays[split].values())
-            layer, neuron = np.divmod(columns, by_layer[0].shape[1])
-            parts = [array[rows][:, neuron[layer == i]] for i, array in enumerate(by_layer)]
-            features[split] = torch.from_numpy(np.concatenate(parts, axis=1))
-        return features
+        return {split: rows.all() for split, rows in self.rows(labels, columns).items()}
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> dict[Split, StoredRows]:
+        """The same activations, read from the arrays only when they are used."""
+        arrays = {split: list(self.arrays[split].values()) for split in SPLITS}
+        return {split: StoredRows(arrays[split], labels.splits[split].rows, columns) for split in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,10 @@ class StreamedActivations:
                 activations[labelled[labelled >= 0]] = torch.cat(parts, dim=1)[labelled >= 0]
             features[split] = activations
         return features
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
+        """The same activations, read at once."""
+        return self.columns(labels, columns)
 
     def _places(self, words: LabelledWords, split: Split) -> Int[ndarray, " all_words"]:
         """Index of each word of a split among its labelled words, or -1."""

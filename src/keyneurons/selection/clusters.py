@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
+
+from keyneurons.selection.scorer import wide
+
+WORDS_AT_ONCE = 512  # words that are summed in float32 before their sums join float64 totals
 
 
 class SentenceSums:
@@ -21,10 +26,9 @@ class SentenceSums:
 
     def add(self, values: Float[Tensor, "words neurons"], sentences: Int[Tensor, " words"]) -> None:
         """Add some words with the numbers of their sentences."""
-        numbers, place = torch.unique_consecutive(sentences, return_inverse=True)
-        sums = values.new_zeros(len(numbers), values.shape[1])
-        add_by_group(sums, place, values)
-        sizes = torch.bincount(place).to(sums)
+        numbers, lengths = torch.unique_consecutive(sentences, return_counts=True)
+        sums = sums_of_runs(values, lengths)
+        sizes = lengths.to(sums)
         if int(numbers[0]) == self._last:
             sums[0] += self._sum[0]
             sizes[0] += self._size[0]
@@ -64,11 +68,39 @@ def intraclass_correlations(
     return in_pairs / (n_pairs * variance) if n_pairs else torch.zeros(n_tags, dtype=torch.float64)
 
 
-def add_by_group(
-    sums: Float[Tensor, "groups neurons"], groups: Int[Tensor, " words"], values: Float[Tensor, "words neurons"]
-) -> None:
-    """Add each word to the row of its group; the way depends on the device to be deterministic."""
+def sums_by_group(
+    values: Float[Tensor, "words neurons"], groups: Int[Tensor, " words"], n_groups: int
+) -> Float[Tensor, "groups neurons"]:
+    """Sums over the words of each group, in float64.
+
+    On a CPU, which gets small pieces, rows are added in the format of the values. Elsewhere the
+    result must be deterministic and few kernels should start: products with a one-hot matrix, each
+    of ``WORDS_AT_ONCE`` words.
+    """
     if values.device.type == "cpu":
-        sums.index_add_(0, groups, values)
-    else:
-        sums += torch.nn.functional.one_hot(groups, len(sums)).to(values).T @ values
+        return wide(values.new_zeros(n_groups, values.shape[1]).index_add_(0, groups, values))
+    return sums_by_product(values, groups, n_groups)
+
+
+def sums_by_product(
+    values: Float[Tensor, "words neurons"], groups: Int[Tensor, " words"], n_groups: int
+) -> Float[Tensor, "groups neurons"]:
+    """Sums over the words of each group by batched products with a one-hot matrix."""
+    whole = len(values) - len(values) % WORDS_AT_ONCE
+    total = wide(values.new_zeros(n_groups, values.shape[1]))
+    for some, own in ((values[:whole], groups[:whole]), (values[whole:], groups[whole:])):
+        if len(some):
+            at_once = min(len(some), WORDS_AT_ONCE)
+            members = one_hot(own.view(-1, at_once), n_groups).to(values).mT
+            total += (members @ some.view(-1, at_once, some.shape[1])).sum(dim=0, dtype=total.dtype)
+    return total
+
+
+def sums_of_runs(
+    values: Float[Tensor, "words neurons"], lengths: Int[Tensor, " runs"]
+) -> Float[Tensor, "runs neurons"]:
+    """Sums over runs of adjacent words, in float64."""
+    if values.device.type == "cuda":
+        return wide(torch.segment_reduce(values, "sum", lengths=lengths, axis=0, unsafe=True))
+    place = torch.repeat_interleave(torch.arange(len(lengths), device=values.device), lengths)
+    return wide(values.new_zeros(len(lengths), values.shape[1]).index_add_(0, place, values))

@@ -13,21 +13,22 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from keyneurons.selection.clusters import SentenceSums, add_by_group
-from keyneurons.selection.scorer import check_finite, tag_counts, wide
+from keyneurons.selection.clusters import WORDS_AT_ONCE, SentenceSums, sums_by_group
+from keyneurons.selection.scorer import check_finite, tag_counts, wide_dtype
 from keyneurons.selection.views import VALUE, View
 
-VALUES_AT_ONCE = 2**20  # float64 values converted at a time; smaller chunks lose time in threading
+BYTES_AT_ONCE = 16  # of a piece by value: as read, in float32, and temporary copies
+VALUES_AT_ONCE = 2**20  # values of a piece on a CPU, whose caches should hold it
 
 
 @dataclass(frozen=True)
 class Moments:
     """Counts, sums and sums of squares by tag of every neuron, and its extremes over all words.
 
-    Values are differences from ``pivot``, the first word. This avoids cancellation where a mean is
-    far from 0, and the sums of a constant neuron are exactly 0. ``sentence_squares`` is the sum
-    over the sentences of the squared sum of deviations from the mean; None if sentences are
-    unknown.
+    Values are differences from ``pivot``, the value of a word near the mean. This avoids
+    cancellation where a mean is far from 0, and the sums of a constant neuron are exactly 0.
+    ``sentence_squares`` is the sum over the sentences of the squared sum of deviations from the
+    mean; None if sentences are unknown.
     """
 
     counts: Int[Tensor, " tags"]
@@ -104,15 +105,39 @@ class Moments:
         )
 
 
+@dataclass
+class _Totals:
+    """Sums of the words so far: differences from the pivot, by tagging and tag, and extremes."""
+
+    pivot: Float[Tensor, " neurons"]
+    low: Float[Tensor, " neurons"]
+    high: Float[Tensor, " neurons"]
+    sums: Float[Tensor, "taggings tags neurons"]
+    squares: Float[Tensor, "taggings tags neurons"]
+    by_sentence: SentenceSums | None
+
+    @classmethod
+    def at(cls, pivot: Float[Tensor, " neurons"], n_taggings: int, n_tags: int, *, clustered: bool) -> _Totals:
+        shape = n_taggings, n_tags, len(pivot)
+        sums = torch.zeros(shape, dtype=wide_dtype(pivot.device), device=pivot.device)
+        by_sentence = SentenceSums(sums[0, 0]) if clustered else None
+        return cls(pivot, torch.zeros_like(pivot), torch.zeros_like(pivot), sums, torch.zeros_like(sums), by_sentence)
+
+
 class MomentSums:
-    """Accumulates the moments of one view of the activations under one or several taggings."""
+    """Accumulates the moments of one view of the activations under one or several taggings.
+
+    Up to ``WORDS_AT_ONCE`` words are summed in float32 (float64 values in float64), as differences
+    from the pivot; their sums are added in float64. Devices and batches therefore change the result
+    only by the rounding of float32, relative to the deviations from the pivot.
+    """
 
     def __init__(self, view: View, n_tags: int, n_taggings: int = 1) -> None:
         self._view = view
         self._n_tags = n_tags
         self._n_taggings = n_taggings
-        self._pivot: Tensor | None = None
-        self._by_sentence: SentenceSums | None = None
+        self._totals: _Totals | None = None
+        self._buffer: Tensor | None = None
 
     def add(
         self,
@@ -121,28 +146,39 @@ class MomentSums:
         sentences: Int[Tensor, " words"] | None = None,
     ) -> None:
         """Add some words, in batches of any size; those of a sentence must follow each other."""
-        if self._pivot is None:
-            self._pivot = self._view.write(values[:1], wide(values[:1]))[0]
-            shape = (self._n_taggings, self._n_tags, values.shape[1])
-            self._sums = self._pivot.new_zeros(shape)
-            self._squares = torch.zeros_like(self._sums)
-            self._low, self._high = torch.zeros_like(self._pivot), torch.zeros_like(self._pivot)
-            self._by_sentence = None if sentences is None else SentenceSums(self._pivot)
-            self._buffer = self._pivot.new_empty(max(1, VALUES_AT_ONCE // values.shape[1]), values.shape[1])
-        at_once = len(self._buffer)
+        at_once = words_at_once(values.shape[1], values.device)
         for first in range(0, len(values), at_once):
-            some, their_tags = values[first : first + at_once], tags[:, first : first + at_once]
-            centred = self._view.write(some, self._buffer[: len(some)])
-            centred -= self._pivot
-            self._low = torch.minimum(self._low, centred.amin(dim=0))
-            self._high = torch.maximum(self._high, centred.amax(dim=0))
-            if self._by_sentence is not None and sentences is not None:
-                self._by_sentence.add(centred, sentences[first : first + at_once])
-            for sums, tagging in zip(self._sums, their_tags, strict=True):
-                add_by_group(sums, tagging, centred)
-            centred.square_()
-            for squares, tagging in zip(self._squares, their_tags, strict=True):
-                add_by_group(squares, tagging, centred)
+            here = slice(first, first + at_once)
+            self._add(values[here], tags[:, here], None if sentences is None else sentences[here])
+
+    def _add(
+        self,
+        values: Num[Tensor, "words neurons"],
+        tags: Int[Tensor, "taggings words"],
+        sentences: Int[Tensor, " words"] | None,
+    ) -> None:
+        centred = self._view.write(values, self._piece(values))
+        if self._totals is None:
+            clustered, pivot = sentences is not None, nearest_to_mean(centred)
+            self._totals = _Totals.at(pivot, self._n_taggings, self._n_tags, clustered=clustered)
+        totals = self._totals
+        centred -= totals.pivot
+        totals.low = torch.minimum(totals.low, centred.amin(dim=0))
+        totals.high = torch.maximum(totals.high, centred.amax(dim=0))
+        if totals.by_sentence is not None and sentences is not None:
+            totals.by_sentence.add(centred, sentences)
+        for sums, tagging in zip(totals.sums, tags, strict=True):
+            sums += sums_by_group(centred, tagging, self._n_tags)
+        centred.square_()
+        for squares, tagging in zip(totals.squares, tags, strict=True):
+            squares += sums_by_group(centred, tagging, self._n_tags)
+
+    def _piece(self, values: Num[Tensor, "words neurons"]) -> Float[Tensor, "words neurons"]:
+        """Memory of a piece in the format of its sums, used again for the next piece."""
+        if self._buffer is None or len(self._buffer) < len(values):
+            dtype = values.dtype if values.dtype == torch.float64 else torch.float32
+            self._buffer = torch.empty(values.shape, dtype=dtype, device=values.device)
+        return self._buffer[: len(values)]
 
     def result(self, tags: Int[Tensor, "taggings words"]) -> list[Moments]:
         """The moments under every tagging; ``tags`` are those of all added words.
@@ -150,16 +186,33 @@ class MomentSums:
         Raises:
             ValueError: If there are no words.
         """
-        if self._pivot is None:
+        totals = self._totals
+        if totals is None:
             raise ValueError("moments need at least 1 word, got 0")
-        check_finite(self._squares[0].sum(dim=0).isfinite())
+        check_finite(totals.squares[0].sum(dim=0).isfinite())
         counts = [torch.bincount(tagging, minlength=self._n_tags) for tagging in tags]
         by_sentence = None
-        if self._by_sentence is not None:
-            by_sentence = self._by_sentence.result(self._sums[0].sum(dim=0) / tags.shape[1])
-        extremes = self._low, self._high, by_sentence
-        sums_by_tagging = zip(counts, self._sums, self._squares, strict=True)
-        return [Moments(n, self._pivot, sums, squares, *extremes) for n, sums, squares in sums_by_tagging]
+        if totals.by_sentence is not None:
+            by_sentence = totals.by_sentence.result(totals.sums[0].sum(dim=0) / tags.shape[1])
+        pivot, low, high = (each.to(totals.sums) for each in (totals.pivot, totals.low, totals.high))
+        by_tagging = zip(counts, totals.sums, totals.squares, strict=True)
+        return [Moments(n, pivot, sums, squares, low, high, by_sentence) for n, sums, squares in by_tagging]
+
+
+def words_at_once(width: int, device: torch.device, budget_bytes: int = 2**28) -> int:
+    """Words of a piece: few enough for the caches of a CPU, or as many as the budget allows.
+
+    A GPU needs large pieces, since every operation on a piece starts a kernel.
+    """
+    if device.type == "cpu":
+        return max(1, min(WORDS_AT_ONCE, VALUES_AT_ONCE // width))
+    return max(1, budget_bytes // (BYTES_AT_ONCE * width))
+
+
+def nearest_to_mean(values: Float[Tensor, "words neurons"]) -> Float[Tensor, " neurons"]:
+    """The value of each neuron that is nearest to its mean over some words."""
+    nearest = (values - values.mean(dim=0)).abs_().argmin(dim=0, keepdim=True)
+    return values.gather(0, nearest)[0]
 
 
 def moments_of(

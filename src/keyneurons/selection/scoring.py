@@ -14,10 +14,11 @@ from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.progress import stage
 from keyneurons.records import Scope, Scores, Site
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.interface import Tagging, naming_neurons
-from keyneurons.selection.moments import VALUES_AT_ONCE, Moments, MomentSums
+from keyneurons.selection.moments import Moments, MomentSums, words_at_once
 from keyneurons.selection.scorer import NeuronScorer, tag_counts
 from keyneurons.selection.views import View
 
@@ -89,7 +90,11 @@ class Driver:
         together = {view for view in views if view.of_all_layers}
         result = self._moments_of(tuple(self.arrays), together, at)
         alone = set(views) - together
-        by_layer = [self._moments_of((layer,), alone, at) for layer in self.arrays]
+        by_layer = []
+        with stage("sums by tag", total=len(self.arrays), unit="layers") as progress:
+            for layer in self.arrays:
+                by_layer.append(self._moments_of((layer,), alone, at))
+                progress.advance()
         for view in alone:
             result[view] = [Moments.concatenate(m) for m in zip(*(layer[view] for layer in by_layer), strict=True)]
         return result
@@ -102,11 +107,10 @@ class Driver:
             return {}
         sums = {view: MomentSums(view, self.n_tags, len(at)) for view in views}
         sentences = None if self.sentences is None else torch.as_tensor(self.sentences, device=self.device)
-        at_once = max(1, VALUES_AT_ONCE // (self.width * len(layers)))
+        arrays = [self.arrays[layer] for layer in layers]
+        at_once = words_at_once(self.width * len(layers), at.device, self.budget_bytes)
         for first in range(0, len(self.rows), at_once):
-            rows = self.rows[first : first + at_once]
-            columns = np.concatenate([self.arrays[layer][rows] for layer in layers], axis=1)
-            words = torch.from_numpy(columns).to(self.device)
+            words = torch.from_numpy(_rows(arrays, self.rows[first : first + at_once])).to(self.device)
             for each in sums.values():
                 here = None if sentences is None else sentences[first : first + at_once]
                 each.add(words, at[:, first : first + at_once], here)
@@ -144,6 +148,14 @@ class Driver:
         known = [numbers for numbers in (self.rows, self.sentences) if numbers is not None]
         words = [hashlib.blake2b(np.ascontiguousarray(numbers).data).hexdigest() for numbers in known]
         return self.site, self.layers, self.n_tags, self.scope, self.device, *files, *words
+
+
+def _rows(
+    arrays: Sequence[Num[ndarray, "all_words neurons"]], rows: Int[ndarray, " words"]
+) -> Num[ndarray, "words _columns"]:
+    """Some rows of arrays side by side; one array is not copied twice."""
+    taken = [array.take(rows, axis=0) for array in arrays]
+    return taken[0] if len(taken) == 1 else np.concatenate(taken, axis=1)
 
 
 def _blocks(

@@ -63,7 +63,8 @@ class Positive:
         self, values: Num[Tensor, "words neurons"], out: Float[Tensor, "words neurons"]
     ) -> Float[Tensor, "words neurons"]:
         """Mark the activations above 0."""
-        return _mark(values > 0, values, out)
+        finite = out.copy_(values) * 0  # or nan; the comparison of half-precision numbers is slow on a CPU
+        return torch.gt(out, 0, out=out).add_(finite)
 
 
 @dataclass(frozen=True)

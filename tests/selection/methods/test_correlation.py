@@ -31,8 +31,8 @@ def test_equals_scipy(dtype):
     for tag in range(3):
         for neuron in range(7):
             oracle = pointbiserialr((tags == tag).numpy(), values[:, neuron].double().numpy())
-            assert scores[tag, neuron].item() == pytest.approx(oracle.statistic, rel=1e-10, abs=1e-14)
-            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-8)
+            assert scores[tag, neuron].item() == pytest.approx(oracle.statistic, rel=1e-6, abs=1e-7)
+            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-5)
     assert p_values.min() < 1e-40
 
 

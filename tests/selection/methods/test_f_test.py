@@ -28,8 +28,8 @@ def test_equals_scipy(dtype):
         for neuron in (0, 1, 2, 4, 5, 6, 7):
             x = values[:, neuron].double().numpy()
             oracle = f_oneway(x[tags == tag], x[tags != tag])
-            assert scores[tag, neuron].item() == pytest.approx(oracle.statistic, rel=1e-9, abs=1e-12)
-            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-8)
+            assert scores[tag, neuron].item() == pytest.approx(oracle.statistic, rel=1e-5, abs=1e-7)
+            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-5)
     assert scores[:, 3].tolist() == [0.0] * 4
     assert p_values[:, 3].tolist() == [1.0] * 4
 

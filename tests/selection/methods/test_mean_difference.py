@@ -21,9 +21,11 @@ def test_equals_scipy(dtype):
             x = values[:, neuron].double().numpy()
             own, rest = x[tags == tag], x[tags != tag]
             oracle = ttest_ind(own, rest)
-            assert scores[tag, neuron].item() == pytest.approx(oracle.statistic * (1 / n + 1 / (300 - n)) ** 0.5)
-            assert raw[tag, neuron].item() == pytest.approx(own.mean() - rest.mean(), rel=1e-9, abs=1e-12)
-            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-8)
+            assert scores[tag, neuron].item() == pytest.approx(
+                oracle.statistic * (1 / n + 1 / (300 - n)) ** 0.5, rel=1e-5, abs=1e-6
+            )
+            assert raw[tag, neuron].item() == pytest.approx(own.mean() - rest.mean(), rel=1e-6, abs=1e-6)
+            assert p_values[tag, neuron].item() == pytest.approx(oracle.pvalue, rel=1e-5)
     assert torch.equal(p_values, raw_p)
     assert not scores[:, 3].any()
     assert not raw[:, 3].any()

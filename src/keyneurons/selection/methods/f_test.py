@@ -13,7 +13,7 @@ from keyneurons.selection.moments import Moments
 from keyneurons.selection.scorer import ColumnError
 from keyneurons.selection.significance import student_p_values
 
-ROUNDING = 1e-13  # relative variance that rounding leaves within two groups of constant values
+ROUNDING = 1e-6  # relative variance that float32 rounding leaves within two groups of constant values
 
 
 @dataclass(frozen=True)
