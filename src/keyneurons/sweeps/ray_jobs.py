@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,13 +56,14 @@ def launch(
         calls = {
             call(options, _do, context, config, task, state, number, list(jobs[number])): number for number in jobs
         }
-        for number, result in gather(options, calls):
-            if isinstance(result, Exception):
-                _keep_failure(_job_config(context, config, number, jobs[number]), number, result)
-            else:
-                sys.stdout.write(result.out)
-                sys.stderr.write(result.err)
-                sys.stdout.flush()
+        with closing(gather(options, calls)) as results:  # an interruption cancels the jobs
+            for number, result in results:
+                if isinstance(result, Exception):
+                    _keep_failure(_job_config(context, config, number, jobs[number]), number, result)
+                else:
+                    sys.stdout.write(result.out)
+                    sys.stderr.write(result.err)
+                    sys.stdout.flush()
     return [JobReturn(overrides=jobs[number], status=JobStatus.COMPLETED) for number in jobs]
 
 
