@@ -63,6 +63,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     from keyneurons.plan.speed import Speed
 
     monkeypatch.setattr(plan, "measure", lambda *_: Speed(None, "not measured"))
+    monkeypatch.setattr(plan, "work_after_passes", lambda *_: ())
 
 
 def config_alone(folder: Path, **changes: object) -> Path:
@@ -231,23 +232,25 @@ def test_the_command_shows_the_plan(call: Command, place: Place, tmp_path: Path)
     assert lines[0] == "Plan of a run: llama, mlp, layer 2, conllu"
     assert [line.split()[0].rstrip(",") for line in lines if ", at the prediction" in line] == list(SPLITS)
     assert any(line.startswith("memory for extraction") and " fits " in line for line in lines)
-    assert re.search(r"timed on cpu: \d batches of the model\)", ended.out)
+    assert re.search(r"measured on cpu: one block with random weights, \d+ tokens per batch\)", ended.out)
+    assert re.search(r"scoring: \d+ x \d+ words x 48 neurons, about \d", ended.out)
+    assert re.search(r"probes: at most \d+ \(.*\), about \d", ended.out)
     assert not (tmp_path / "cache" / "activations").exists()  # nothing has been run
     assert not Path("outputs").exists()
     bare = tmp_path / "bare"
     bare.mkdir()
     shutil.copy(place.llama / "config.json", bare)
     ended = call("plan", *place.small, f"model.folder={bare}")
-    assert re.search(r"timed on cpu: \d batches of one block with random weights; no local weights\)", ended.out)
+    assert "one block with random weights" in ended.out
     ended = call("plan", *place.small, "model.device=cuda", f"cache={tmp_path / 'cache'}")  # where nothing is yet
     assert "time not measured: torch sees no GPU" in ended.out or torch.cuda.is_available()
 
 
 def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> None:
-    ended = call("plan", "model=llama3_8b")
+    ended = call("plan", "model=hub", "model.id=nobody/nothing")
     assert ended.status == 1
     for part in (
-        "config.json of 'meta-llama/Meta-Llama-3-8B'",
+        "config.json of 'nobody/nothing'",
         "not in the hub cache",
         "model=local model.folder=FOLDER",
     ):
@@ -273,3 +276,21 @@ def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: l
     assert ended.out == ""
     assert ended.error.startswith("keyneurons: error: ")
     assert [part for part in told if part not in ended.error] == []
+
+
+def test_the_cost_of_lesions_is_counted(config_of: Callable[..., Config], untimed: None) -> None:
+    config = config_of("lesion=zero", "lesion.tags=3", "lesion.shares=[0.5,1]", "lesion.families=[random,lowest]")
+    plan = make_plan(config)
+    (line,) = (note for note in plan.notes if note.startswith("lesions: "))
+    # the intact model; of each tag two doses and twice five sets
+    assert line.startswith("lesions: 3 tags, 37 conditions and at most 90 further control sets on the words of one tag")
+    assert not any("not planned: lesion" in note for note in plan.notes)
+    operations = float(re.search(r"at most ([\d.e+-]+) TFLOP", line)[1])
+    shape = json.loads((config.model.folder / "config.json").read_text("utf-8"))
+    hidden, inner, keys = shape["hidden_size"], shape["intermediate_size"], shape["num_key_value_heads"]
+    block = 2 * hidden**2 + 2 * hidden * keys * hidden // shape["num_attention_heads"] + 3 * hidden * inner + 2 * hidden
+    read = build_reader(config)
+    sentences = build_dataset(config.dataset, config.cache, config.seed).load().splits["test"]
+    tokens = sum(len(e.ids) for e in read.encode(sentences[:100]))
+    weights = (shape["num_hidden_layers"] - 2) * block + shape["vocab_size"] * hidden
+    assert operations * 1e12 == pytest.approx(2 * tokens * 127 * weights, rel=0.01)

@@ -275,6 +275,9 @@ class OwnFeatures:
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 0
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         rng = np.random.default_rng(0)
         features = {
@@ -294,6 +297,9 @@ class MostVariable:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return n_key
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> Trial:
         values = case.activations.columns(case.labels, np.arange(case.n_neurons))["train"].float()
@@ -346,6 +352,9 @@ class Columns:
     def reads(self, n_key: int, n_neurons: int) -> int:
         return sum(map(len, self.columns))
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         return Trial(np.array(self.columns))
 
@@ -360,6 +369,9 @@ class Several:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 3
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> tuple[Trial, ...]:
         values = case.activations.columns(case.labels, case.union)
@@ -395,6 +407,9 @@ class Never:
 
     def reads(self, n_key: int, n_neurons: int) -> int:
         return 0
+
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        return 1, n_key
 
     def __call__(self, case: Case) -> Trial:
         raise NotApplicable("there is nothing to measure")

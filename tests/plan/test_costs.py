@@ -16,6 +16,7 @@ from keyneurons.plan.costs import (
     forward_flops,
     moments_bytes,
     probe_bytes,
+    training_bytes,
 )
 
 SHAPE = Shape(
@@ -69,8 +70,15 @@ def test_memory_grows_with_the_largest_batch_and_not_with_the_text():
 
 
 def test_probes_and_scores_take_what_their_arrays_take():
-    sizes = {"words": 100, "train_words": 60, "dev_words": 20, "columns": 10, "item_bytes": 2}
-    assert probe_bytes(**sizes, batch_words=16) == 10 * (100 * 2 + (60 + 60 + 20 + 16 + 16) * 4)
-    assert probe_bytes(**sizes, batch_words=60) == probe_bytes(**sizes, batch_words=1024)
+    sizes = {"words": 9000, "train_words": 6000, "dev_words": 2000, "columns": 10, "item_bytes": 2}
+    kept, piece = np.zeros((8000, 10), dtype=np.float32).nbytes, 10 * 1024 * (2 + 4 + 4 + 4)
+    assert probe_bytes(**sizes, batch_words=16, budget=kept) == kept + piece
+    assert probe_bytes(**sizes, batch_words=16, budget=kept - 1) == 2 * 16 * 10 * (2 + 4 + 4 + 4) + piece
     of_sums = [moments_bytes(48, layers, 17, 2, 2**20) for layers in (1, 2, 3)]
     assert of_sums[2] - of_sums[1] == of_sums[1] - of_sums[0] == 17 * 48 * 8 * 8
+
+
+def test_training_takes_parameters_gradients_moments_best_weights_results_and_predictions():
+    parameters = np.zeros((2, 3, 4), dtype=np.float32)  # two probes of three neurons and four classes
+    predictions = np.zeros((2, 100), dtype=np.int64)
+    assert training_bytes(parameters.size, 2, 100) == 6 * parameters.nbytes + predictions.nbytes

@@ -49,7 +49,7 @@ def build_controls(config: schema.Config) -> dict[str, Control]:
         if not isinstance(control, Control):
             raise ValueError(
                 f"control.{name}._target_={config.control[name].target} must make a control with label, contrast, "
-                f"role, reads and __call__, got {type(control).__name__}"
+                f"role, reads, trains and __call__, got {type(control).__name__}"
             )
     return controls
 

@@ -16,12 +16,15 @@ from keyneurons.choices import ReadAt
 from keyneurons.config import schema
 from keyneurons.models.permuted import describe_weights
 from keyneurons.plan.costs import Passes, Shape, forward_flops
+from keyneurons.plan.lesions import describe_lesions
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
 from keyneurons.plan.needs import Needs
+from keyneurons.plan.planned_run import gigabytes
 from keyneurons.plan.report import GIGABYTE, Plan, SplitPlan, show_plan
 from keyneurons.plan.speed import Speed, measure
 from keyneurons.plan.text import PlannedText, planned_text
+from keyneurons.plan.work import work_after_passes
 from keyneurons.records import SPLITS, Split
 from keyneurons.report.phrases import describe_layers
 from keyneurons.terminal import terminal
@@ -72,7 +75,7 @@ def make_plan(config: schema.Config) -> Plan:
     needs = Needs(config, planned, read, shape, text, method, machine, largest, extracts or predicts, not predicts)
     speed = Speed(None, "0: all activations are cached")
     if extracts:
-        speed = measure(planned, read, text.encoded["train"], needs.fits)
+        speed = measure(planned, read, needs.fits)
     return Plan(
         f"Plan of a run: {planned.model.files.id}, {config.site}, {describe_layers(read.layers)}, {text.treebank.id}",
         (_describe_model(planned, read, shape), f"text: {text.description}", *_describe_cache(read, missing)),
@@ -80,7 +83,8 @@ def make_plan(config: schema.Config) -> Plan:
         needs.all(sum(split.cache_bytes for split in splits)),
         speed.flops_per_second,
         speed.description,
-        tuple(_notes(config, method)),
+        work_after_passes(config, method, needs.sizes, text.labelled["train"]),
+        (*_lesions(config, read, text, shape), *_notes(config, method, read, text)),
     )
 
 
@@ -174,16 +178,21 @@ def _describe_cache(read: ActivationReader, missing: Missing) -> list[str]:
     return [f"cache: {n_arrays - n_missing} of {n_arrays} arrays are cached"] if n_missing < n_arrays else []
 
 
-def _notes(config: schema.Config, method: Method) -> Iterator[str]:
-    yield "time excludes tokenising and writing and checking the cache, which depend on the disk"
+def _lesions(config: schema.Config, read: ActivationReader, text: PlannedText, shape: Shape) -> Iterator[str]:
+    if config.lesion is not None:
+        yield describe_lesions(config.lesion, read, text, shape)
+
+
+def _notes(config: schema.Config, method: Method, read: ActivationReader, text: PlannedText) -> Iterator[str]:
+    yield "time excludes imports, reading the text, figures, and writing and checking the cache"
     if config.activations.store:
-        yield "memory excludes cached file pages, which the system reclaims when needed"
+        words = sum(text.words(split) for split in SPLITS)
+        pages = gigabytes(array_bytes(words, read.model.width(read.site), read.dtype) * len(read.layers))
+        yield f"memory excludes up to {pages} of cached file pages, which the system reclaims when needed"
     if shared := _shared(config):
         yield f"{shared} share the passes: memory is per process, time is for all devices together"
     if method.attribution is not None:
         yield "not planned: attribution passes (forward and backward, with the head) and their arrays in the cache"
-    if config.lesion is not None:
-        yield "not planned: lesion passes, with the head"
     if config.layer_by_layer.concepts:
         yield "not planned: concept directions of layer_by_layer.concepts"
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keyneurons.pipeline.trials import WORDS_AT_ONCE
+from keyneurons.probe.standardise import PIECE
+
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 WIDE_BYTES = 8  # per number in the sums of scoring
 
@@ -151,12 +154,14 @@ def side_by_side_bytes(words: int, neurons: int, layers: int, item_bytes: int) -
 
 
 def probe_bytes(
-    words: int, train_words: int, dev_words: int, columns: int, item_bytes: int, *, batch_words: int
+    words: int, train_words: int, dev_words: int, columns: int, item_bytes: int, *, batch_words: int, budget: int
 ) -> int:
-    """Upper bound of the bytes of training probes.
+    """Upper bound of the bytes of the inputs of probes, read from stored activations.
 
-    The columns of all splits exist as read; in float32 there are those of train, raw and
-    standardised, those of dev, standardised, and two copies of a mini-batch.
+    The mini-batches of train and dev are kept in float32 if they fit into ``budget``; otherwise two
+    of them are in memory at a time. Before that, pieces of train are read for means and deviations:
+    as read, in float32, and in two derived copies. The activations of the key neurons are read in
+    pieces of all columns, too.
 
     Args:
         words: labelled words of all splits.
@@ -165,13 +170,30 @@ def probe_bytes(
         columns: neurons that any probe reads.
         item_bytes: bytes per number in the cache.
         batch_words: words of a mini-batch.
+        budget: bytes for mini-batches that are kept.
 
     Returns:
         The bytes.
     """
-    return columns * (words * item_bytes + 4 * (2 * train_words + dev_words + 2 * min(batch_words, train_words)))
+    kept = 4 * columns * (train_words + dev_words)
+    if kept > budget:
+        kept = 2 * min(batch_words, train_words) * columns * (item_bytes + 3 * 4)
+    pieces = min(PIECE, train_words) * columns * (item_bytes + 3 * 4)
+    return kept + max(pieces, min(WORDS_AT_ONCE, words) * columns * item_bytes)
 
 
-def probe_device_bytes(train_words: int, dev_words: int, columns: int) -> int:
-    """Bytes of the standardised float32 inputs of the probes on the training device."""
-    return 4 * columns * (train_words + dev_words)
+def training_bytes(weights: int, probes: int, words: int) -> int:
+    """Upper bound of the bytes of probes in training besides their inputs.
+
+    Every weight exists as a parameter, its gradient, two moments of Adam, its best value and the
+    result, in float32; every probe has a class for every word and predictions, as 64-bit integers.
+
+    Args:
+        weights: weights of all probes.
+        probes: number of probes.
+        words: labelled words of all splits.
+
+    Returns:
+        The bytes.
+    """
+    return 6 * 4 * weights + 8 * probes * words

@@ -18,12 +18,15 @@ from keyneurons.activations.capture import capture
 from keyneurons.build.reader import build_model, build_model_source
 from keyneurons.config import inputs
 from keyneurons.models.families import block_modules, site_width
-from keyneurons.models.folders import WEIGHTS
+from keyneurons.models.folders import WEIGHTS, ModelFolder
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.weights import reading_model
 from keyneurons.plan.costs import ITEM_BYTES, Shape
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
+
+CONFIGS = Path(__file__).parent / "configs"
+"""Configs of the models that ``conf/model`` names, shipped so that a plan needs no network."""
 
 _TOKENS = 4  # length of the sentence for the meta model
 
@@ -53,7 +56,7 @@ class PlannedModel:
         Raises:
             FileNotFoundError: the model's config is missing and cannot be fetched.
         """
-        files = build_model_source(settings, cache).fetch_config()
+        files = _config_of(settings, cache)
         gpu = torch.cuda.is_available()
         on_gpu = settings.device.startswith("cuda") or (settings.device == "auto" and (gpu or gpu_wanted))
         model = build_model(settings if gpu else settings.model_copy(update={"device": "cpu"}), files)
@@ -143,6 +146,22 @@ def _record_sizes(network: nn.Module, model: LanguageModel, sizes: dict[str, int
             handle.remove()
 
 
+def _config_of(settings: inputs.Model, cache: Path) -> ModelFolder:
+    """The model's files without a download of weights, or the config that this package ships.
+
+    Raises:
+        FileNotFoundError: there is neither.
+    """
+    try:
+        return build_model_source(settings, cache).fetch_config()
+    except FileNotFoundError:
+        id = getattr(settings, "id", "")
+        folder = CONFIGS / id.replace("/", "--")
+        if not id or not (folder / "config.json").is_file():
+            raise
+        return ModelFolder(folder, id, "shipped config")
+
+
 def _has_tokenizer(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt"))
 
@@ -156,10 +175,25 @@ class _UntrainedModel(LanguageModel):
         from transformers import AutoModel
 
         with quiet_transformers(), reading_model(self.files.path):
-            model: nn.Module = AutoModel.from_config(
-                self.config, dtype=getattr(torch, self.dtype), trust_remote_code=False
-            )
-        return model.eval().to(self.device)
+            with torch.device("meta"):
+                model: nn.Module = AutoModel.from_config(
+                    self.config, dtype=getattr(torch, self.dtype), trust_remote_code=False
+                )
+            model = model.to_empty(device=self.device)
+        _fill(model)
+        return model.eval()
+
+
+@torch.no_grad()
+def _fill(model: nn.Module) -> None:
+    """Fill all weights and buffers with repeated small random numbers, much faster than draws."""
+    drawn = 0.02 * torch.randn(2**20, generator=torch.Generator().manual_seed(0))
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point():
+            flat, numbers = tensor.view(-1), drawn.to(tensor)
+            for first in range(0, len(flat), len(numbers)):
+                part = flat[first : first + len(numbers)]
+                part.copy_(numbers[: len(part)])
 
 
 def one_block(planned: PlannedModel, folder: Path) -> LanguageModel:

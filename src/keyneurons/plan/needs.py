@@ -9,10 +9,11 @@ from keyneurons.build.probing import build_controls
 from keyneurons.plan.costs import (
     moments_bytes,
     probe_bytes,
-    probe_device_bytes,
     side_by_side_bytes,
+    training_bytes,
 )
 from keyneurons.plan.planned_run import PROCESS_BYTES, PlannedRun, gigabytes
+from keyneurons.plan.probes import planned_probes
 from keyneurons.plan.report import Need
 from keyneurons.selection.interface import Traits
 from keyneurons.selection.moments import VALUES_AT_ONCE
@@ -95,25 +96,36 @@ class Needs(PlannedRun):
         return _need("memory for scoring", sizes, self.machine.memory, remedies, at_least)
 
     def _probes(self) -> list[Need]:
-        config, text, neurons = self.config, self.text, self._width * self._layers
-        per_tag = config.top_k * (self._layers if config.scope == "layer" else 1)
-        n_key = min(neurons, per_tag * text.n_tags)
+        config, text, neurons, n_key = self.config, self.text, self.sizes.neurons, self.sizes.key
         reads = {name: control.reads(n_key, neurons) for name, control in build_controls(config).items()}
         base = n_key * (1 + config.per_tag.random_sets)
         columns = neurons if config.worth.sizes else min(neurons, base + sum(reads.values()))
         fewer = {name: n for name, n in reads.items() if n < neurons}
         few = min(neurons, base + sum(fewer.values()))
         words, batch = text.labelled, config.probe.batch_size
-        own = probe_bytes(sum(words.values()), words["train"], words["dev"], columns, self._item, batch_words=batch)
+        inputs = sum(words.values()), words["train"], words["dev"], columns, self._item
+        budget = config.activations.memory_mb * 2**20
+        own = probe_bytes(*inputs, batch_words=batch, budget=budget)
+        if not config.activations.store:
+            own += inputs[0] * columns * self._item
+        probes = planned_probes(config, self.sizes)
+        number, n_weights = sum(each.number for each in probes), sum(each.weights for each in probes)
+        training = training_bytes(n_weights, number, sum(words.values()))
         weights = 0 if self.planned.on_gpu else self._weights
-        sizes = {"process": PROCESS_BYTES, "weights": weights, f"{columns:,} neurons": own}
+        sizes = {
+            "process": PROCESS_BYTES,
+            "weights": weights,
+            f"{columns:,} neurons": own,
+            f"{number:,} probes": training,
+        }
         off = "worth.sizes=0 " if config.worth.sizes else ""
         remedies = [f"{off}control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
         remedies += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":
-            inputs = probe_device_bytes(words["train"], words["dev"], columns)
-            sizes = {"weights": self._weights, f"{columns:,} neurons": inputs}
+            room = max(budget, (self._gpu or 2**63) // 2)
+            own = probe_bytes(*inputs, batch_words=batch, budget=room)
+            sizes = {"weights": self._weights, f"{columns:,} neurons": own, f"{number:,} probes": training}
             needs.append(_need("GPU memory for probes", sizes, self._gpu, [*remedies, "trainer=cpu"]))
         return needs
 

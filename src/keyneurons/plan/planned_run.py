@@ -10,6 +10,7 @@ from keyneurons.config import schema
 from keyneurons.plan.costs import ITEM_BYTES, Passes, Shape, batch_bytes, captured_bytes, read_bytes
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel
+from keyneurons.plan.probes import RunSizes
 from keyneurons.plan.report import GIGABYTE
 from keyneurons.plan.text import PlannedText
 
@@ -43,6 +44,13 @@ class PlannedRun:
     @property
     def _layers(self) -> int:
         return len(self.read.layers)
+
+    @property
+    def sizes(self) -> RunSizes:
+        """Upper bounds of the numbers of key neurons, and the numbers of neurons and tags."""
+        per_tag = self.config.top_k * (self._layers if self.config.scope == "layer" else 1)
+        neurons, tags = self._width * self._layers, self.text.n_tags
+        return RunSizes(per_tag, min(neurons, per_tag * tags), neurons, self._layers, tags)
 
     @property
     def _item(self) -> int:

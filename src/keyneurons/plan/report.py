@@ -55,7 +55,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Plan:
-    """The plan of a run."""
+    """The plan of a run; ``stages`` has the work after the forward passes, in one line each."""
 
     title: str
     facts: tuple[str, ...]
@@ -63,6 +63,7 @@ class Plan:
     needs: tuple[Need, ...]
     flops_per_second: float | None
     speed: str
+    stages: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -91,9 +92,8 @@ def show_plan(plan: Plan, console: Console) -> None:
     console.print()
     show_wide(_needs(plan.needs), console)
     console.print()
-    console.print(_forward(plan), soft_wrap=True, markup=False)
-    for note in plan.notes:
-        console.print(note, soft_wrap=True, markup=False)
+    for line in (_forward(plan), *plan.stages, *plan.notes):
+        console.print(line, soft_wrap=True, markup=False)
     for need in plan.needs:
         if need.available is not None and not need.fits and need.remedies:
             console.print(f"\n{need.name} does not fit; remedies:", style="bold", soft_wrap=True, markup=False)

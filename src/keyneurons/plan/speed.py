@@ -1,11 +1,11 @@
-"""Speed of forward passes on this machine, from a few timed batches."""
+"""Speed of forward passes on this machine, from a short trial with the model's matrix shapes."""
 
 from __future__ import annotations
 
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +18,13 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.plan.costs import Passes, forward_flops
 from keyneurons.plan.model import PlannedModel, one_block, weights_run
-from keyneurons.records import Site
+from keyneurons.progress import stage
 
-SECONDS = 5.0
-"""Time limit of a measurement, after at least two batches."""
+SECONDS = 2.0
+"""Length of the trial, after a warm-up; a single batch may take longer."""
 
-BATCHES = 5
-"""Maximum number of timed batches, from the longest sentences to the shortest."""
+SENTENCE = 32
+"""Tokens of every sentence of the trial."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,12 @@ class Speed:
     description: str
 
 
-def measure(
-    planned: PlannedModel, read: ActivationReader, encoded: Sequence[Encoded], room: Callable[[int | None], bool]
-) -> Speed:
-    """Time the model itself if it is local and fits, else one block of it with random weights.
+def measure(planned: PlannedModel, read: ActivationReader, room: Callable[[int | None], bool]) -> Speed:
+    """Time one block of the model with random weights, which needs none of the model's files.
 
     Args:
         planned: the model.
         read: the reading settings.
-        encoded: the sentences, with true ids if the tokenizer is local.
         room: whether some blocks of the model (None: all) fit into the memory of its device.
 
     Returns:
@@ -51,49 +48,43 @@ def measure(
     """
     if planned.on_gpu and not torch.cuda.is_available():
         return Speed(None, "not measured: torch sees no GPU")
-    if planned.weights and planned.tokenizer and room(None):
-        pad_left = read.model.tokenizer.padding_side == "left"
-        rate, batches = _timed(planned.model, read.site, read.layers, encoded, read, pad_left=pad_left)
-        return Speed(rate, f"timed on {planned.model.device}: {batches} batches of the model")
-    reason = "the model does not fit into memory" if planned.weights else "no local weights"
     if not room(1):
-        return Speed(None, f"not measured: {reason}, and a single block does not fit either")
-    with tempfile.TemporaryDirectory() as folder:
-        block = one_block(planned, Path(folder))
-        plain = [Encoded((1,) * len(e.ids), e.reads) for e in encoded]
-        rate, batches = _timed(block, "residual", (0,), plain, read, pad_left=False)
-    timed = f"{batches} batches of one block with random weights; {reason}"
-    return Speed(rate, f"timed on {planned.model.device}: {timed}")
+        return Speed(None, "not measured: a single block does not fit into memory")
+    with stage("timing a block of the model"), tempfile.TemporaryDirectory() as folder:
+        rate, tokens = _trial(one_block(planned, Path(folder)), read)
+    return Speed(rate, f"measured on {planned.model.device}: one block with random weights, {tokens} tokens per batch")
 
 
-def _timed(
-    model: LanguageModel,
-    site: Site,
-    layers: tuple[int, ...],
-    encoded: Sequence[Encoded],
-    read: ActivationReader,
-    *,
-    pad_left: bool,
-) -> tuple[float, int]:
-    """Operations per second over some batches, and the number of batches."""
-    lengths, words = [len(e.ids) for e in encoded], [len(e.reads) for e in encoded]
-    plan = read.batches(encoded)
-    shortest, *chosen = [plan[i * (len(plan) - 1) // BATCHES] for i in range(BATCHES + 1)][::-1]
-    weights, attention = weights_run(model, site, layers), model.width("attention")
-    dtype, causal = getattr(torch, read.dtype), model.family.causal
-    seconds, flops, batches = 0.0, 0, 0
-    with capture(model.network, model.family, {site: layers}) as reading:
+def _trial(block: LanguageModel, read: ActivationReader) -> tuple[float, int]:
+    """Operations per second and tokens of the largest batch timed.
 
-        def run(batch: list[int]) -> float:
-            started = time.perf_counter()
-            deque(extract(encoded, [batch], reading, model.device, dtype, causal=causal, pad_left=pad_left), maxlen=0)
+    Batches double from one sentence to those of a run, while the time lasts; the speed is that of
+    the largest.
+    """
+    weights, attention = weights_run(block, "residual", (0,)), block.width("attention")
+    sentence = Encoded((1,) * SENTENCE, tuple((i, i) for i in range(SENTENCE)))
+    with capture(block.network, block.family, {"residual": (0,)}) as reading:
+
+        def seconds(n: int) -> float:
+            encoded, started = [sentence] * n, time.perf_counter()
+            batch, dtype = [list(range(n))], getattr(torch, read.dtype)
+            passes = extract(encoded, batch, reading, block.device, dtype, causal=block.family.causal, pad_left=False)
+            deque(passes, maxlen=0)
+            if block.device.type == "cuda":
+                torch.cuda.synchronize(block.device)
             return time.perf_counter() - started
 
-        run(shortest)  # warm-up
-        for batch in chosen:
-            seconds += run(batch)
-            flops += forward_flops(weights, max(layers) + 1, attention, Passes.of([batch], lengths, words))
-            batches += 1
-            if seconds > SECONDS and batches > 1:
+        seconds(1)  # warm-up
+        n, most, used = 1, max(1, read.batch_tokens // SENTENCE), 0.0
+        while True:
+            took = seconds(n)
+            used += took
+            if used + 2 * took > SECONDS or n >= most:
                 break
-    return flops / seconds, batches
+            n = min(most, 2 * n)
+        times = [took]
+        while used + took <= SECONDS:
+            times.append(seconds(n))
+            used += times[-1]
+    flops = forward_flops(weights, 1, attention, Passes.of([list(range(n))], [SENTENCE] * n, [SENTENCE] * n))
+    return flops / sorted(times)[len(times) // 2], n * SENTENCE

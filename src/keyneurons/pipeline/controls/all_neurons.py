@@ -23,6 +23,10 @@ class AllNeurons:
         """The number of all neurons."""
         return n_neurons
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """A single probe."""
+        return 1, n_neurons
+
     def __call__(self, case: Case) -> Trial:
         """Train one probe on all neurons."""
         return Trial(np.arange(case.n_neurons)[None])

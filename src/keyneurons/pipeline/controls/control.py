@@ -169,6 +169,10 @@ class Control(Protocol):
         """
         ...
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """Number of probes, and number of neurons of each, for the plan of a run."""
+        ...
+
     def __call__(self, case: Case) -> Trial | tuple[Trial, ...]:
         """Define the probes or the predictions for a case; several trials have different tags.
 

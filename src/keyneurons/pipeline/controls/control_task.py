@@ -24,6 +24,10 @@ class ControlTask:
         """0: the control reads the key neurons only."""
         return 0
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """A single probe."""
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         """Draw a random tag for each word type."""
         labels = case.labels

@@ -24,6 +24,10 @@ class Majority:
         """0: the control reads no neurons."""
         return 0
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """No probe."""
+        return 0, 0
+
     def __call__(self, case: Case) -> Trial:
         """Predict the tags of the test words."""
         train, test = case.labels.splits["train"], case.labels.splits["test"]

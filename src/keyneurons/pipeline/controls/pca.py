@@ -34,6 +34,10 @@ class PrincipalComponents:
         """All neurons of the layers read."""
         return n_neurons
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """A single probe on the components."""
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         """Fit the components and compute their scores for the words of every split.
 

@@ -49,6 +49,10 @@ class RandomRotation:
         """All neurons of the layers read."""
         return n_neurons
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """One probe for every rotation."""
+        return self.draws, n_key
+
     def __call__(self, case: Case) -> tuple[Trial, ...]:
         """Rotate the layers and select coordinates.
 

@@ -42,6 +42,10 @@ class RandomSets:
         """The number of neurons of all sets together, at most all neurons."""
         return min(n_neurons, self.sets * n_key)
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """Every random set has a probe."""
+        return self.sets, n_key
+
     def __call__(self, case: Case) -> Trial:
         """Draw the random sets.
 

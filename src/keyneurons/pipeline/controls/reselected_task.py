@@ -45,6 +45,10 @@ class ReselectedTask:
         """The number of reselected and random neurons of all draws, at most all neurons."""
         return min(n_neurons, self.draws * (1 + self.sets) * n_key)
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """The reselected neurons and their random sets, for every draw."""
+        return self.draws * (1 + self.sets), n_key
+
     def __call__(self, case: Case) -> tuple[Trial, ...]:
         """Draw labels, select neurons for them, and draw their random sets.
 

@@ -37,6 +37,10 @@ class TopVariance:
         """The number of key neurons: of other neurons only the variance is computed."""
         return min(n_key, n_neurons)
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """A single probe."""
+        return 1, n_key
+
     def __call__(self, case: Case) -> Trial:
         """Rank the neurons of each layer by variance.
 

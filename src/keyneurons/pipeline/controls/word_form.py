@@ -27,6 +27,10 @@ class WordForm:
         """0: the control reads no neurons."""
         return 0
 
+    def trains(self, n_key: int, n_neurons: int) -> tuple[int, int]:
+        """No probe of activations."""
+        return 0, 0
+
     def __call__(self, case: Case) -> Trial:
         """Fit the regression on train and predict the tags of the test words."""
         splits, n_tags = case.labels.splits, len(case.labels.names)
