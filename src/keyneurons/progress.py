@@ -25,8 +25,9 @@ log = logging.getLogger(__name__)
 class Progress:
     """How far a stage is.
 
-    ``first`` is the number of steps that were done before it started. ``count`` counts finished
-    steps where other processes take them.
+    ``first`` is the number of steps that were done before it started. ``total`` may fall where
+    fewer steps are needed than expected. ``count`` counts finished steps where other processes take
+    them.
     """
 
     name: str
@@ -134,7 +135,7 @@ def _show_bar(progress: Progress, stream: Any, ended: threading.Event) -> None:
         bar.start_t = time.time() - (time.monotonic() - progress.started)
         while True:
             progress.update()
-            bar.n = progress.done
+            bar.n, bar.total = progress.done, progress.total
             if progress.total is None:
                 bar.desc = progress.text()
             bar.refresh()

@@ -61,7 +61,7 @@ REACHES_BEYOND = [
     ["hydra/launcher=submitit_slurm", "+hydra.launcher.python=mkdir PWNED"],
     ["hydra/launcher=submitit_slurm", "hydra.launcher.partition='x\nmkdir PWNED'"],
     ["hydra/launcher=submitit_slurm", "hydra.launcher.additional_parameters={wrap: mkdir PWNED}"],
-    ["hydra/launcher=ray", "hydra.launcher.ray.init.address=evil:1"],
+    ["hydra/launcher=ray", "hydra.launcher.address=evil:1"],
     ["hydra.sweeper._target_=os.mkdir"],
     ["hydra/sweeper=basic"],
     ["hydra.sweeper.params={top_k: 1}"],

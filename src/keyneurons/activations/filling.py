@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Int
@@ -20,9 +19,6 @@ from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.settings import ReadingSettings
 from keyneurons.progress import stage
 from keyneurons.records import Sentence, Site
-
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -72,31 +68,40 @@ def _resume(partials: Mapping[Site, PartialArrays], rows: Sequence[Int[ndarray, 
     return done
 
 
-def fill_share(
-    fabric: Fabric,
-    settings: ReadingSettings,
-    sentences: Sequence[Sentence],
-    folders: Mapping[Site, Path],
-    places: Mapping[Site, Sequence[int]],
-    name: str,
-) -> None:
-    """Fill this process's share of the batches in arrays opened by the first process.
+class ShareFiller:
+    """Fills shares of the batches in arrays opened by the first process.
 
     Args:
-        fabric: rank and device of this process.
+        device: device of this process.
         settings: the reading settings.
         sentences: the sentences of one split.
         folders: folder of the arrays by site.
         places: layers to read by site.
         name: name of the split in messages.
     """
-    rank, number = fabric.global_rank, fabric.world_size
-    settings = replace(settings, model=settings.model.unloaded(str(fabric.device)))
-    partials = {site: PartialArrays.open_shared(folders[site], layers, rank) for site, layers in places.items()}
-    fill(settings, settings.encode(sentences), partials, places, name, rank, number)
-    for partial in partials.values():
-        partial.checkpoint()
-        partial.close()
+
+    def __init__(
+        self,
+        device: str,
+        settings: ReadingSettings,
+        sentences: Sequence[Sentence],
+        folders: Mapping[Site, Path],
+        places: Mapping[Site, Sequence[int]],
+        name: str,
+    ) -> None:
+        self._settings = replace(settings, model=settings.model.unloaded(device))
+        self._encoded = self._settings.encode(sentences)
+        self._folders, self._places, self._name = folders, places, name
+
+    def __call__(self, rank: int, number: int) -> None:
+        """Fill the ``rank``-th of ``number`` shares."""
+        partials = {
+            site: PartialArrays.open_shared(self._folders[site], layers, rank) for site, layers in self._places.items()
+        }
+        fill(self._settings, self._encoded, partials, self._places, self._name, rank, number)
+        for partial in partials.values():
+            partial.checkpoint()
+            partial.close()
 
 
 def passes(

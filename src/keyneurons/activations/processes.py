@@ -6,7 +6,7 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from keyneurons.quiet import quiet_lightning
 
@@ -14,6 +14,41 @@ if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
 T = TypeVar("T")
+Share = Callable[[int, int], None]
+"""Does one of several shares of a pass, given its rank and the number of shares."""
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """The processes that share a pass over a text."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether this process is the only one."""
+        ...
+
+    @property
+    def first(self) -> bool:
+        """Whether this process manages the files."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Number of shares."""
+        ...
+
+    def broadcast(self, value: T) -> T:
+        """The value of the first process."""
+        ...
+
+    def launch(self, make: Callable[..., Share], **arguments: Any) -> None:
+        """Do all shares with the functions that ``make(device, **arguments)`` returns."""
+        ...
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        ...
+
 
 _LAUNCHERS = frozenset({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"})
 """Variables by which Lightning recognises torchrun and Slurm."""
@@ -60,8 +95,8 @@ class Processes:
         if self.launched:
             self._fabric.barrier()
 
-    def launch(self, function: Callable[..., None], **arguments: Any) -> None:
-        """Call a function in every process, with the process's Fabric as first argument.
+    def launch(self, make: Callable[..., Share], **arguments: Any) -> None:
+        """Do a share in every process with the function that ``make(device, **arguments)`` returns.
 
         Raises:
             ValueError: raised in a process that this one started.
@@ -70,12 +105,12 @@ class Processes:
         from torch.multiprocessing.spawn import ProcessRaisedException
 
         if self.launched:
-            function(self._fabric, **arguments)
+            _do_share(self._fabric, make, **arguments)
             self.wait()
             return
         try:
             with quiet_lightning():
-                self._fabric.launch(functools.partial(function, **arguments))
+                self._fabric.launch(functools.partial(_do_share, make=make, **arguments))
         except ProcessRaisedException as error:
             kind, _, message = str(error).strip().splitlines()[-1].partition(": ")
             raise (OSError if kind == "OSError" else ValueError)(message or kind) from error
@@ -112,6 +147,10 @@ class Processes:
         if self.launched:
             fabric.launch()
         return fabric
+
+
+def _do_share(fabric: Fabric, make: Callable[..., Share], **arguments: Any) -> None:
+    make(str(fabric.device), **arguments)(fabric.global_rank, fabric.world_size)
 
 
 def several_were_started() -> bool:

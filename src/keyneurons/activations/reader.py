@@ -13,9 +13,9 @@ from torch import Tensor
 
 from keyneurons.activations.capture import capture
 from keyneurons.activations.entry import Entry
-from keyneurons.activations.filling import fill, fill_share, passes
+from keyneurons.activations.filling import ShareFiller, fill, passes
 from keyneurons.activations.partial import PartialArrays
-from keyneurons.activations.processes import Processes
+from keyneurons.activations.processes import Processes, Sharing
 from keyneurons.activations.settings import ReadingSettings
 from keyneurons.activations.store import ActivationStore
 from keyneurons.records import Sentence, Site
@@ -33,7 +33,7 @@ class ActivationReader(ReadingSettings):
 
     store: ActivationStore = field(kw_only=True)
     prefetch: Mapping[Site, tuple[int, ...]] = field(default_factory=dict, kw_only=True)
-    processes: Processes = field(default=Processes(), kw_only=True)
+    processes: Sharing = field(default=Processes(), kw_only=True)
 
     def __call__(self, sentences: Sequence[Sentence], name: str) -> Mapping[int, Float[ndarray, "words neurons"]]:
         """Activations of all words of some sentences, in order.
@@ -59,7 +59,8 @@ class ActivationReader(ReadingSettings):
             places = self.processes.broadcast(self._places(entry, arrays))
             if places:
                 self._extract(entry, sentences, places, name)
-        arrays |= entry.load_all(self.site, [layer for layer in self.layers if arrays.get(layer) is None])
+        missing = [layer for layer in self.layers if arrays.get(layer) is None]
+        arrays |= entry.load_all(self.site, missing, verify=not self.processes.first)
         return {layer: _require(arrays[layer], entry) for layer in self.layers}
 
     def _places(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:
@@ -116,7 +117,7 @@ class ActivationReader(ReadingSettings):
                     partial.checkpoint()  # so that rows of the other processes survive an interruption
                 folders = self.processes.broadcast({site: partial.folder for site, partial in partials.items()})
                 self.processes.launch(
-                    fill_share, settings=self, sentences=sentences, folders=folders, places=places, name=name
+                    ShareFiller, settings=self, sentences=sentences, folders=folders, places=places, name=name
                 )
         self.processes.wait()  # for the arrays to be in the cache
 

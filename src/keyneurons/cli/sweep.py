@@ -19,7 +19,7 @@ from keyneurons.config.compose import base_config, composing
 from keyneurons.config.overrides import command_line_targets, override
 from keyneurons.progress import stage
 from keyneurons.sweeps.jobs import Job, sweep_jobs
-from keyneurons.sweeps.launchers import collect_failures, ended_jobs, is_crash
+from keyneurons.sweeps.launchers import collect_failures, ended_jobs, is_crash, launcher_ready
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
 from keyneurons.sweeps.session import OpenSweep, open_sweep, resume_message
 from keyneurons.terminal import terminal
@@ -68,7 +68,8 @@ def _sweep(line: CommandLine, interrupted: Interrupted | None, targets: Collecti
         jobs = sweep_jobs(base, targets=targets)
         folder = Path(base.hydra.sweep.dir).absolute()
     crash = ""
-    with open_sweep(jobs, folder, config_dir=line.config_dir, interrupted=interrupted) as opened:
+    opening = open_sweep(jobs, folder, config_dir=line.config_dir, interrupted=interrupted)
+    with launcher_ready(base.hydra), opening as opened:
         if interrupted is not None:
             terminal().print(resume_message(interrupted, jobs), soft_wrap=True)
         task = Task(opened.membership)

@@ -25,7 +25,7 @@ INTERPOLATION = re.compile(r"(?<!\\)(?:\\\\)*\$\{")
 HYDRA_KEYS = (  # Hydra's keys that a recorded sweep may set: parallel jobs, and resources per job
     r"hydra\.sweeper\.max_batch_size|hydra\.launcher\.(?:n_jobs|batch_size|verbose|timeout_min|cpus_per_task|gpus_per_node"
     r"|gpus_per_task|tasks_per_node|mem_gb|nodes|array_parallelism|partition|account|qos|constraint|max_num_timeout"
-    r"|ray\.init\.logging_level|ray\.init\.include_dashboard|ray\.remote\.(?:num_cpus|num_gpus|max_retries))"
+    r"|num_cpus|num_gpus|workers)"
 )
 
 
@@ -129,6 +129,8 @@ def _reject_reason(text: str, allowed: Collection[str], groups: Collection[str])
         return "contains an interpolation"
     if key == "hydra/launcher":
         return None if all(value in LAUNCHERS for value in values) else "names an unknown launcher"
+    if key == "hydra.launcher.address":  # of the user's own cluster, not of any other
+        return None if set(values) <= {"auto", None} else "names a cluster"
     if re.fullmatch(HYDRA_KEYS, key):
         return None if all(PLAIN.fullmatch(str(value)) for value in values) else "is not a plain value"
     if swept := re.fullmatch(r"hydra\.sweeper\.params\.(.+)", key):  # the sweep of an experiment

@@ -13,7 +13,7 @@ OTHERS = re.compile(
     r"|lightning\.(?:pytorch\.)?Trainer"
     r"|hydra_plugins\.hydra_joblib_launcher\.joblib_launcher\.JoblibLauncher"
     r"|hydra_plugins\.hydra_submitit_launcher\.submitit_launcher\.(?:Local|Slurm)Launcher"
-    r"|hydra_plugins\.hydra_ray_launcher\.ray_launcher\.RayLauncher"
+    r"|hydra_plugins\.keyneurons_ray\.launcher\.RayLauncher"
 )
 """Optimizers, Lightning's trainer and the launchers in ``conf/``."""
 

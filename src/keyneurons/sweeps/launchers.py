@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyneurons.addresses import masked
 from keyneurons.atomic_files import write_json
+from keyneurons.cluster.connection import connected
+from keyneurons.cluster.options import RayOptions, ray_options
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 FAILURE_FILE = "failure.json"
-CRASHES = {"BrokenProcessPool", "UncompletedJobError", "FailedJobError", "WorkerCrashedError", "OutOfMemoryError"}
-"""Exceptions of joblib, submitit and Ray for a process that ended before its job finished."""
+CRASHES = {"BrokenProcessPool", "UncompletedJobError", "FailedJobError"}
+"""Exceptions of joblib and submitit for a process that ended before its job finished."""
+
+RAY = "hydra_plugins.keyneurons_ray.launcher.RayLauncher"
 
 
 @dataclass(frozen=True)
@@ -39,15 +45,51 @@ def check_launcher(hydra: DictConfig) -> None:
         hydra: Hydra's part of the configuration.
 
     Raises:
-        ValueError: if it is not installed.
+        ValueError: if it is not installed, or an option of Ray is not legal.
     """
     from hydra.core.plugins import Plugins
 
-    if hydra.launcher._target_ in Plugins.instance().class_name_to_class:
+    target = hydra.launcher._target_
+    if target in Plugins.instance().class_name_to_class and (target != RAY or find_spec("ray") is not None):
+        if target == RAY:
+            ray_options(hydra.launcher)
         return
     option = str(hydra.runtime.choices["hydra/launcher"])
     extra = "ray" if option == "ray" else "parallel"
     raise ValueError(f"hydra/launcher={option} is not installed; install it with: pip install 'keyneurons[{extra}]'")
+
+
+def chosen_ray(hydra: DictConfig) -> RayOptions | None:
+    """The options of Ray if it is the chosen launcher.
+
+    Raises:
+        ValueError: if Ray is not installed, or an option is not legal.
+    """
+    if hydra.launcher._target_ != RAY:
+        return None
+    check_launcher(hydra)
+    return ray_options(hydra.launcher)
+
+
+@contextmanager
+def launcher_ready(hydra: DictConfig) -> Generator[None]:
+    """Hold the connection to Ray, if it is the chosen launcher, for the duration of a block.
+
+    Args:
+        hydra: Hydra's part of the configuration.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        ValueError: if Ray is unreachable, or no node has the resources of a job.
+    """
+    options = chosen_ray(hydra)
+    if options is None:
+        yield
+        return
+    with connected(options):
+        yield
 
 
 def write_failure(folder: Path, number: int, error: Exception, line: str, *, mistake: bool) -> None:

@@ -1,0 +1,1 @@
+"""Ray: its options, the connection to a cluster, and calls in its processes."""
