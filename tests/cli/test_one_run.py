@@ -294,16 +294,27 @@ def test_several_layers_at_another_site_in_front_of_the_word(call: Command, plac
     assert all(n["p_value"] is None for neurons in found["tags"].values() for n in neurons)
 
 
-def test_nothing_is_stored_where_that_is_asked_for(call: Command, small: list[str], folder: Path) -> None:
-    off = ["control=[random,task,word_type,majority]", "worth.sizes=0"]
-    off += ["reliability.halves=0", "reliability.bootstraps=0"]
-    ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=false", *off)
+def test_moments_give_the_metrics_of_stored_activations(call: Command, small: list[str], folder: Path) -> None:
+    ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=moments", "reliability.bootstraps=0")
     assert ended.status == 0, ended.err
-    assert not list(Path("own").rglob("*.npy"))
+    assert "not measured: all neurons: the activations of all neurons are not stored (activations.s" in ended.out
+    assert "not measured: worth in random neurons" in ended.out
+    assert not list(Path("own").rglob("mlp.*.npy"))
+    listed = call("cache", "list", f"cache={Path('own').absolute()}")
+    assert "arrays" in listed.out
     [again] = output_folders(Path.cwd())
     here, there = (json.loads((path / "metrics.json").read_text("utf-8")) for path in (again, folder))
     assert here == pytest.approx({name: there[name] for name in here})
     assert here["probe/test_accuracy"] == there["probe/test_accuracy"]
+    assert {name.split("/")[1] for name in there.keys() - here if name.startswith("control/")} == {"all_neurons"}
+
+
+def test_a_method_that_needs_values_scores_a_sample(call: Command, small: list[str]) -> None:
+    ended = call(*small, "selection=mutual_information", "sample_words=60", "activations.store=moments", *FEW_SETS)
+    assert ended.status == 0, ended.err
+    assert "neurons scored on 60 of " in ended.out
+    [folder] = output_folders(Path.cwd())
+    assert json.loads((folder / "metrics.json").read_text("utf-8"))["selection/sampled_words"] == 60
 
 
 def test_words_of_unseen_types_are_measured_beside_the_normal_split(

@@ -27,7 +27,7 @@ from keyneurons.report.phrases import describe_layers
 from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
-"""Passes over each split without a store: one for the scores, one for the probes."""
+"""Passes over each split with store=moments: one for the moments, one for the probed columns."""
 
 Missing = Mapping[tuple[ReadAt, Split], tuple[int, ...]]
 """Layers that are not in the cache, by reading position and split."""
@@ -115,7 +115,7 @@ def _splits(
     config: schema.Config, read: ActivationReader, text: PlannedText, passes: Mapping[Split, Passes], missing: Missing
 ) -> tuple[SplitPlan, ...]:
     """The cost of each split at each reading position."""
-    store, width = config.activations.store, read.model.width(read.site)
+    store, width = config.activations.store is True, read.model.width(read.site)
     n_splits = 2 if config.split == "unseen_words" else 1
     run = functools.cache(functools.partial(weights_run, read.model, read.site))
     planned = []
@@ -143,7 +143,7 @@ def _splits(
 
 def _missing(config: schema.Config, planned: PlannedModel, read: ActivationReader, text: PlannedText) -> Missing:
     """The layers that the cache lacks: all if the cache key needs files that are missing."""
-    has_key = config.activations.store and planned.weights and text.counted
+    has_key = config.activations.store is True and planned.weights and text.counted
     missing: dict[tuple[ReadAt, Split], tuple[int, ...]] = {}
     for read_at in dict.fromkeys((read.read_at, *config.layer_by_layer.read_at)):
         for split in SPLITS:
@@ -176,7 +176,7 @@ def _describe_cache(read: ActivationReader, missing: Missing) -> list[str]:
 
 def _notes(config: schema.Config, method: Method) -> Iterator[str]:
     yield "time excludes tokenising and writing and checking the cache, which depend on the disk"
-    if config.activations.store:
+    if config.activations.store is True:
         yield "memory excludes cached file pages, which the system reclaims when needed"
     if shared := _shared(config):
         yield f"{shared} share the passes: memory is per process, time is for all devices together"

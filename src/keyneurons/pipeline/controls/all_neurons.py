@@ -24,5 +24,10 @@ class AllNeurons:
         return n_neurons
 
     def __call__(self, case: Case) -> Trial:
-        """Train one probe on all neurons."""
+        """Train one probe on all neurons.
+
+        Raises:
+            NotApplicable: Their activations are not stored.
+        """
+        case.check_stored()
         return Trial(np.arange(case.n_neurons)[None])
