@@ -15,6 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from reach import with_reach
+
 RESULTS = Path(os.environ.get("BENCHMARK_RESULTS", Path(__file__).parent / "results"))
 Times = dict[str, list[tuple[float, float]]]
 
@@ -65,7 +67,14 @@ def _lines(path: Path) -> list[str]:
 
 
 def publish(
-    name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, repeats: int, notes: str = ""
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    repeats: int,
+    notes: str = "",
+    finished: bool = True,
 ) -> None:
     """Print a table and write it to ``results/NAME.json``.
 
@@ -76,6 +85,7 @@ def publish(
         rows: cells of the table.
         repeats: number of timings of each function.
         notes: text below the table.
+        finished: whether all rows are measured; a table with further rows to come is not printed.
     """
     result = {
         "title": title,
@@ -88,8 +98,9 @@ def publish(
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    show(f"{title} (repeats: {repeats})", columns, result["rows"])
-    print(f"written to {path}")
+    if finished:
+        show(f"{title} (repeats: {repeats})", *with_reach(name, columns, result["rows"]))
+        print(f"written to {path}")
 
 
 def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

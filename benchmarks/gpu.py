@@ -1,29 +1,42 @@
-"""Time of extraction, scoring and probe training on a GPU, with a Llama 3 8B of random weights.
+"""Time on a GPU: a Llama 3 8B of random weights, attribution, and complete commands.
 
-Run with ``python benchmarks/gpu.py [repeats]``. ``--tiny`` runs the same code on the CPU with a
-small model and writes no result; the benchmark has not been run on a GPU yet.
+Run with ``python benchmarks/gpu.py [repeats] [ewt=FOLDER]``, with the folder of UD English EWT.
+Every figure is written to the results when it is measured. ``--tiny`` runs the same code on the CPU
+with small models and writes no result.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from common import Times, publish, ratios, show, spread, time_in_turns
+from attribution import CACHE, TAGS, Bench
+from common import Times, publish, ratios, run_in_child, show, spread, time_in_turns
 from probe import CLASSES, data, settings, trainer
+from reach import with_reach
+from run import empty_cache, seconds
+from size import MODEL
 from transformers import AutoModel, LlamaConfig
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import extract, make_batch, plan_batches
+from keyneurons.attribution.method import IntegratedGradients
+from keyneurons.data.labels import label
+from keyneurons.data.sources import Starter
 from keyneurons.models.families import family_of
+from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.sources import LocalModel, PackagedSmolLM2
 from keyneurons.plan.costs import Passes, forward_flops
 from keyneurons.probe.fit import ProbeTask, train_probes
 from keyneurons.records import Site
@@ -33,7 +46,15 @@ from keyneurons.selection.moments import moments_of
 PEAKS = {"H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "4090": 165}
 """Peak dense bfloat16 operations per second of some GPUs, in 10^12, from their data sheets."""
 
-COLUMNS = ["quantity", "ratio or share: min", "median", "max", "median rate or time", "target"]
+COLUMNS = ["quantity", "ratio or share: min", "median", "max", "median rate or time"]
+Rows = Iterator[list[object]]
+
+SMALL = (
+    *("dataset.max_words={train: 900, dev: 300, test: 300}", "dataset.tags=[NOUN,VERB]", "trainer=cpu"),
+    *("control=[random,word_type]", "control.random.sets=2", "per_tag.random_sets=1", "worth.sizes=0"),
+    *("reliability.halves=0", "reliability.bootstraps=0"),
+)
+"""Overrides of the commands of ``--tiny``."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +109,7 @@ def text(size: Size) -> list[Encoded]:
     return sentences
 
 
-def extraction(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
+def extraction(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> Rows:
     """Compare reading all layers with a bare forward pass, and the pass with the GPU's peak."""
     with torch.device(device):
         model = AutoModel.from_config(size.config, dtype=torch.bfloat16).eval()
@@ -107,30 +128,24 @@ def extraction(size: Size, device: torch.device, timed: Callable[..., Times], re
             for _, taken in extract(encoded, plan, reading, device, torch.float16, causal=True):
                 deque((kept.check("it") for of_site in taken.values() for kept in of_site.values()), maxlen=0)
 
-    sites: dict[str, tuple[Site, ...]] = {"residual": ("residual",), "mlp": ("mlp",), "both": ("residual", "mlp")}
+    sites: dict[str, tuple[Site, ...]] = {
+        "residual": ("residual",),
+        "mlp": ("mlp",),
+        "residual and mlp": ("residual", "mlp"),
+    }
     times = timed({"bare": bare} | {name: partial(read, own) for name, own in sites.items()}, repeats)
-    seconds = median(wall for wall, _ in times["bare"])
-    tokens = f"{sum(lengths) / seconds:.0f} tokens/s bare"
-    targets = {"residual": "at most 1.10"}
-    rows: list[list[object]] = [
-        [
-            f"{name} of all layers / bare forward pass",
-            *spread(ratios(times, name, "bare")),
-            tokens,
-            targets.get(name, ""),
-        ]
-        for name in sites
-    ]
+    tokens = f"{sum(lengths) / median(wall for wall, _ in times['bare']):,.0f} tokens/s bare"
+    for name in sites:
+        yield [f"{name} of all layers / bare forward pass", *spread(ratios(times, name, "bare")), tokens]
     run = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name)
     flops = forward_flops(run, len(layers), size.config.hidden_size, Passes.of(plan, lengths, words))
     rates = sorted(flops / wall / 1e12 for wall, _ in times["bare"])
     peak = next((peak for card, peak in PEAKS.items() if device.type == "cuda" and card in _card()), None)
     shares = ["unknown"] * 3 if peak is None else spread([rate / peak for rate in rates])
-    rows.append(["bare forward pass / peak in bfloat16", *shares, f"{median(rates):.3g} TFLOP/s", ""])
-    return rows
+    yield ["bare forward pass / peak in bfloat16", *shares, f"{median(rates):.3g} TFLOP/s, {tokens}"]
 
 
-def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
+def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repeats: int) -> Rows:
     """Bandwidth of correlation on the GPU, as a share of the bandwidth of a copy."""
     values = torch.randn(size.scored, device=device, dtype=torch.float16)
     tags = torch.arange(len(values), device=device) % CLASSES
@@ -145,10 +160,10 @@ def scoring(size: Size, device: torch.device, timed: Callable[..., Times], repea
     size_of = values.numel() * values.element_size()
     rate = f"{reads_and_writes * size_of / median(wall for wall, _ in times['copy']) / 1e9:.0f} GB/s copied"
     shape = " x ".join(f"{n:,}" for n in size.scored)
-    return [[f"correlation over {shape} float16 / bandwidth", *spread(shares), rate, "at least .60"]]
+    yield [f"correlation over {shape} float16 / bandwidth of a copy", *spread(shares), rate]
 
 
-def probing(size: Size, timed: Callable[..., Times], repeats: int) -> list[list[object]]:
+def probing(size: Size, timed: Callable[..., Times], repeats: int) -> Rows:
     """Time one probe on all neurons, and 25 control probes on 150 neurons in one fit."""
     features, labels = data(*size.probed)
     rng = np.random.default_rng(1)
@@ -163,15 +178,48 @@ def probing(size: Size, timed: Callable[..., Times], repeats: int) -> list[list[
     times = timed({name: partial(train, [task]) for name, task in tasks.items()}, repeats)
     seconds = {name: f"{median(wall for wall, _ in own):.2f} s" for name, own in times.items()}
     shape = " x ".join(f"{n:,}" for n in size.probed)
-    return [
-        [
-            f"one probe on {shape} / one on {width} neurons",
-            *spread(ratios(times, "whole", "one")),
-            seconds["whole"],
-            "",
-        ],
-        [f"25 probes on {width} neurons / one", *spread(ratios(times, "25", "one")), seconds["25"], "at most 3"],
-    ]
+    yield [f"one probe on {shape}, {CLASSES} tags", "", "", "", seconds["whole"]]
+    yield [f"25 probes on {width} neurons / one", *spread(ratios(times, "25", "one")), seconds["25"]]
+
+
+def attribution(model: LanguageModel, words_per_tag: int) -> Rows:
+    """Words a minute attributed to all feed-forward neurons of all layers."""
+    treebank = Starter().load()
+    bench = Bench(model, treebank.splits["train"], label(treebank, "upos", TAGS, 20, first_words=False))
+    read, words = bench.read(IntegratedGradients(words_per_tag=words_per_tag)), bench.labels.splits["train"]
+    targets, _ = read.sample(bench.sentences, words, bench.labels.names, 0)
+    _ = model.predictor
+    start = time.perf_counter()
+    deque(read.stream(bench.sentences, targets, words), maxlen=0)
+    rate = len(targets.rows) / (time.perf_counter() - start) * 60
+    title = f"integrated gradients, {model.n_layers} layers x {model.width('mlp'):,} neurons, 20 steps"
+    yield [title, "", "", "", f"{rate:,.0f} words a minute"]
+
+
+def commands(folder: Path, texts: Mapping[str, Sequence[str]]) -> Rows:
+    """Wall seconds of complete commands with SmolLM2-135M, the first in an empty cache."""
+    cache = f"cache={folder / 'cache'}"
+    for name, text in texts.items():
+        given = [*text, cache, "site=residual"]
+        yield [
+            f"{name}, residual of 30 layers of SmolLM2: keyneurons extract",
+            *_seconds(folder, "extract", *given, "layer=all"),
+        ]
+        yield [f"{name}, residual of layer 9, default run, no probe cached", *_seconds(folder, *given, "layer=9")]
+        yield [f"{name}, residual of layer 9, cached default run", *_seconds(folder, *given, "layer=9")]
+    yield ["starter, mlp of layer 8, lesion=zero", *_seconds(folder, cache, "lesion=zero")]
+
+
+def tiny_commands(folder: Path) -> Rows:
+    """Wall seconds of the same commands with a tiny model and few words."""
+    given = ["model=local", f"model.folder={folder / 'model'}", f"cache={folder / 'cache'}", "layer=1", *SMALL]
+    yield ["keyneurons extract, tiny", *_seconds(folder, "extract", *given)]
+    few = ["lesion=zero", "lesion.sets=2", "lesion.sentences=5"]
+    yield ["run with lesion=zero, tiny", *_seconds(folder, *given, *few)]
+
+
+def _seconds(folder: Path, *arguments: str) -> list[str]:
+    return ["", "", "", f"{seconds(folder, *arguments):.1f} s"]
 
 
 def synchronised_timer(device: torch.device) -> Callable[..., Times]:
@@ -194,28 +242,54 @@ def _card() -> str:
     return torch.cuda.get_device_name()
 
 
+def measurements(
+    size: Size, device: torch.device, repeats: int, folder: Path, texts: Mapping[str, Sequence[str]]
+) -> Rows:
+    """All rows, in the order in which they are measured."""
+    timed, tiny = synchronised_timer(device), size is TINY
+    yield from extraction(size, device, timed, repeats)
+    yield from scoring(size, device, timed, repeats)
+    yield from probing(size, timed, repeats)
+    if tiny:
+        run_in_child(MODEL, str(folder / "model"))
+        yield from attribution(LanguageModel(LocalModel(folder / "model", folder).fetch()), 1)
+        yield from tiny_commands(folder)
+    else:
+        yield from attribution(LanguageModel(PackagedSmolLM2(CACHE).fetch()), 100)
+        empty_cache(folder, CACHE, "cache")
+        yield from commands(folder, texts)
+
+
 def main() -> None:
     tiny = "--tiny" in sys.argv
     repeats = next((int(argument) for argument in sys.argv[1:] if argument.isdigit()), 1 if tiny else 5)
     if not tiny and not torch.cuda.is_available():
-        raise SystemExit("torch finds no GPU; --tiny runs the same code on the CPU with a small model")
+        raise SystemExit("torch finds no GPU; --tiny runs the same code on the CPU with small models")
     size, device = (TINY, torch.device("cpu")) if tiny else (LARGE, torch.device("cuda"))
-    timed = synchronised_timer(device)
-    rows = [*extraction(size, device, timed, repeats), *scoring(size, device, timed, repeats)]
-    rows += probing(size, timed, repeats)
-    if tiny:
-        show("Tiny, on the CPU", COLUMNS, rows)
-        return
-    publish(
+    ewt = next((argument.removeprefix("ewt=") for argument in sys.argv[1:] if argument.startswith("ewt=")), None)
+    texts = {"starter": []} if ewt is None else {"EWT": ["dataset=ud_english_ewt", f"dataset.folder={ewt}"]}
+    rows: list[list[object]] = []
+    save = partial(
+        publish,
         "gpu",
-        "GPU: Llama 3 8B with random weights in bfloat16",
+        "GPU: Llama 3 8B's shape with random weights in bfloat16; commands with SmolLM2-135M",
         COLUMNS,
-        rows,
         repeats=repeats,
         notes=f"""{size.sentences} sentences of random tokens in batches of {size.batch_tokens}; activations are pooled,
         converted to float16, checked and copied to the CPU, but not written. Operations are counted by the formula of
-        `keyneurons plan`. The reference bandwidth is that of a copy on the GPU in the same run.""",
+        `keyneurons plan`. The reference bandwidth is that of a copy on the GPU in the same run. Attribution and
+        commands run once, with SmolLM2-135M.""",
     )
+    with tempfile.TemporaryDirectory() as folder:
+        for row in measurements(size, device, repeats, Path(folder), texts):
+            print(*row, flush=True)
+            rows.append(row)
+            if not tiny:
+                save(rows, finished=False)
+    if tiny:
+        show("Tiny, on the CPU", *with_reach("gpu", COLUMNS, [[str(cell) for cell in row] for row in rows]))
+    else:
+        save(rows)
 
 
 if __name__ == "__main__":

@@ -18,15 +18,15 @@ MODEL = """
 import sys
 from pathlib import Path
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 folder = Path(sys.argv[1])
-words = {"<s>": 0, **{f"w{i}": i + 1 for i in range(999)}}
-tokenizer = Tokenizer(models.WordLevel(words, unk_token="<s>"))
+words = {"<|endoftext|>": 0, **{f"w{i}": i + 1 for i in range(999)}}
+tokenizer = Tokenizer(models.WordLevel(words, unk_token="<|endoftext|>"))
 tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>").save_pretrained(folder)
+PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>").save_pretrained(folder)
 config = LlamaConfig(vocab_size=1000, hidden_size=128, intermediate_size=512, num_hidden_layers=4,
                      num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=512)
-LlamaModel(config).save_pretrained(folder)
+LlamaForCausalLM(config).save_pretrained(folder)
 """
 
 READ = """

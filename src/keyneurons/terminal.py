@@ -16,6 +16,12 @@ def print_any_text() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def clear_line() -> None:
+    """Remove a progress bar, of this process or another, from the line that is printed next."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\r\x1b[2K")
+
+
 def terminal(like: Console | None = None, width: int | None = None) -> Console:
     """Create a console without markup or emoji codes, writing to the file of ``like`` or stdout."""
     from rich.console import Console

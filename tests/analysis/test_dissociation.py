@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import kstest
 
 from keyneurons.analysis.dissociation import dissociation
-from keyneurons.analysis.effects import advantage_interval, bootstrap_interval, effect, mean_changes
+from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_interval, effect, mean_changes
 from keyneurons.analysis.interaction import additive_p_values, relabellings
+from keyneurons.analysis.sequential import Stopping
 
 NAMES = ("ADJ", "ADV", "NOUN", "VERB")
 OPTIONS = {"permutations": 1000, "alpha": 0.05, "seed": 0}
@@ -174,6 +175,7 @@ def test_the_interval_of_the_advantage_weights_sentences_and_sets():
     interval = advantage_interval(changes, controls, tags, sentences, draws=50, seed=3)
     rng = np.random.default_rng(3)
     weights, of_sets = rng.dirichlet(np.ones(12), 50), rng.dirichlet(np.ones(9), (50, 3))
+    of_sets = 1 / 9 + np.sqrt(10 / 8) * (of_sets - 1 / 9)
     advantages = []
     for weight, shares in zip(weights[:, sentences], of_sets, strict=True):
         beyond = np.empty((3, 3))
@@ -191,6 +193,20 @@ def test_the_interval_covers_the_advantage():
         low, high = advantage_interval(*changes_of(50, 0.4, seed), draws=300, seed=seed)
         covered += low < 0.4 < high
     assert 180 <= covered <= 199
+
+
+@pytest.mark.parametrize("n_sets", [5, 20])
+def test_few_sets_vary_as_much_as_they_do(n_sets):
+    """If sentences are equal, the interval has the standard error of the mean controls."""
+    rng, tags, sentences = np.random.default_rng(0), np.arange(60) % 3, np.arange(60) // 3
+    variances, spreads = [], []
+    for seed in range(300):
+        controls = rng.normal(size=(n_sets, 3, 3))[:, :, tags]
+        low, high = advantage_interval(np.zeros((3, 60)), controls, tags, sentences, draws=400, seed=seed)
+        variances.append(((high - low) / 2 / 1.96) ** 2)
+        spreads.append(np.einsum("sij,ij->", controls[:, :, :3], np.eye(3) / 3 - (1 - np.eye(3)) / 6) / n_sets)
+    assert np.mean(variances) == pytest.approx((1 / 3 + 1 / 6) / n_sets, rel=0.12)
+    assert np.mean(variances) == pytest.approx(np.var(spreads), rel=0.3)
 
 
 def test_a_rare_tag_has_an_interval():
@@ -227,6 +243,28 @@ def test_a_change_of_the_detectable_size_is_found_in_four_of_five_runs(n_sets):
         least = effect(0.0, controls, 0.05).detectable
         found.append(effect(controls.mean() + least + lesions, controls, 0.05).p_value <= 0.05)
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+
+
+def sequential(change: float, controls: np.ndarray, stopping: Stopping, first: int = 5) -> Effect:
+    """The effect from the first 5 controls, and more in rounds of 5 until the test is over."""
+    n = next(n for n in range(first, 99, 5) if stopping.is_over(change, controls[:n]))
+    return effect(change, controls[:n], 0.05, stopping)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0], ids=["equal", "stronger"])
+def test_a_sequential_test_says_what_it_would_have_found(shift):
+    """Whatever the change was, new lesions of this size are found in about 80 % of runs."""
+    stopping, found, sizes, n_sets, errors = Stopping(3, 20), [], [], [], []
+    for row, new, lesion in zip(noise(3000, 20), noise(3000, 20, seed=2), noise(3000, seed=1), strict=True):
+        result = sequential(lesion + shift, row, stopping)
+        sizes.append(result.detectable)
+        n_sets.append(result.sets)
+        errors.append(result.control_mean)
+        found.append(sequential(result.detectable + lesion, new, stopping).p_value <= 0.05)
+    assert np.mean(found) == pytest.approx(0.8, abs=0.06)
+    assert set(n_sets) == {5, 10, 15, 20}
+    assert np.mean(sizes) == pytest.approx(1.867 + 0.8416, abs=0.25)  # 1.867: expected largest of 20
+    assert 0 <= np.mean(errors) <= 0.1  # the mean of the control sets is too high, in standard deviations
 
 
 @pytest.mark.parametrize(

@@ -136,8 +136,8 @@ def test_top_k_cuts_the_sets(call: Command, place: Place, tmp_path: Path, first:
 
 
 def test_lesions_of_given_sets_are_those_of_the_run(call: Command, place: Place, tmp_path: Path, first: Path):
-    few = ["lesion=mean", "lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20"]
-    few += ["lesion.families=[random,variance,frequency]", *QUICK]
+    few = ["lesion=mean", "lesion.sets=3", "lesion.further_sets=0", "lesion.sentences=9", "lesion.bootstraps=20"]
+    few += QUICK
     ways = [[], [GIVEN, f"selection.path={first}"], ["selection=random", f"lesion.neurons={first}"]]
     for way in ways:
         done = call(*place.small, *few, *way)
@@ -203,8 +203,8 @@ REFUSED = {
     "threshold.kind=fdr": "selection=from_file takes the sets as they are, cut to top_k; it needs threshold.kind=none",
     "sign=positive": "it needs sign=both",
     "mass=0.5": "it needs mass=null",
-    "lesion=zero": "lesion.families: lowest needs the scores of all neurons, which selection=from_file lacks; "
-    "use lesion.families=[random,variance,frequency]",
+    "lesion=zero lesion.families=[random,lowest]": "lesion.families: lowest needs the scores of all neurons, which "
+    "selection=from_file lacks; use lesion.families=[random]",
     "site=residual": "is bound to site mlp, this run has residual",
     "model.random_weights=0": "is bound to random_weights None, this run has 0",
     "layer=1": "has key neurons of layer=2, this run reads layer=1; add layer=2",
@@ -218,7 +218,7 @@ REFUSED = {
 def test_what_does_not_fit_is_refused_in_a_line(call: Command, place: Place, tmp_path: Path, first: Path):
     (tmp_path / "figures").mkdir()
     for override, message in REFUSED.items():
-        ended = call(*place.small, *QUICK, GIVEN, f"selection.path={first}", override)
+        ended = call(*place.small, *QUICK, GIVEN, f"selection.path={first}", *override.split())
         assert ended.status == 1, override
         assert message in ended.error
     assert "selection.path has no default; set it" in call(*place.small, GIVEN).error

@@ -14,11 +14,12 @@ from keyneurons.config.compose import checked
 from keyneurons.pipeline import experiment
 from keyneurons.sweeps.jobs import check_jobs
 
-FEW = ["lesion.sets=3", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
+FEW = ["lesion.sets=3", "lesion.further_sets=0", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
 
 
 def test_a_run_with_lesions_leaves_matrices_metrics_and_a_verdict(call, tmp_path, place):
-    done = call(*place.small, "lesion=zero", *FEW, "lesion.shares=[0.5,1]")
+    families = "lesion.families=[random,variance,frequency,lowest]"
+    done = call(*place.small, "lesion=zero", *FEW, families, "lesion.shares=[0.5,1]")
     assert done.status == 0, done.err
     assert "surprisal in bits per word under lesions (ablations) of each tag's key neurons" in done.out
     assert "Lesions (zero)" in done.out
@@ -42,6 +43,23 @@ def test_a_run_with_lesions_leaves_matrices_metrics_and_a_verdict(call, tmp_path
     assert (folder / "figures" / "lesion.png").stat().st_size > 5000
     assert (folder / "figures" / "lesion_doses.png").stat().st_size > 5000
     assert "Lesions (zero)" in run.data.tags["mlflow.note.content"]
+
+
+def test_by_default_few_sets_answer_the_question(call, tmp_path, place):
+    done = call(*place.small, "lesion=zero", "lesion.sentences=9", "lesion.tags=3", "reliability.halves=0")
+    assert done.status == 0, done.err
+    (run,) = runs_in(tmp_path)
+    lesioned = {name.rpartition("/")[2]: n for name, n in run.data.metrics.items() if "/random/sets/" in name}
+    assert len(lesioned) == 3
+    assert set(lesioned.values()) <= {5, 10, 15, 20}
+    rows = (artifacts_of(run) / "lesion_effects.csv").read_text("utf-8").splitlines()
+    column = rows[0].split(",").index("sets")
+    assert {row.split(",")[0]: float(row.split(",")[column]) for row in rows[1:4]} == lesioned
+    found = json.loads((artifacts_of(run) / "lesion.json").read_text("utf-8"))
+    assert found["sets"] == {"sets": 5, "further_sets": 15, "exceedances": 3}
+    assert "not lesioned (lesion.tags=3): " in done.out
+    assert "control sets: 5 for all tags, then up to 15 for one tag, until 3 of all" in done.out
+    assert "double dissociations: not testable with 5 sets" in done.out
 
 
 def test_sets_may_come_from_a_file_or_a_run_of_the_same_model(call, tmp_path, place):
@@ -136,6 +154,11 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
     ("overrides", "told"),
     [
         (["lesion=zero", "lesion.mode=cut"], ["lesion.mode", "'zero', 'mean'", "'cut'"]),
+        (
+            ["lesion=zero", "lesion.tags=1"],
+            ["lesion.tags", "a number of at least 2, a list of at least 2 tags, or all"],
+        ),
+        (["lesion=zero", "lesion.tags=[NOUN,ZZZ]"], ["lesion.tags must be one of DET, NOUN, PRON, VERB, got ZZZ"]),
         (["lesion=zero", "lesion.sets=1"], ["lesion.sets", "greater than or equal to 2"]),
         (["lesion=zero", "lesion.shares=[0.5,2]"], ["lesion.shares", "less than or equal to 1"]),
         (["lesion=zero", "lesion.families=[best]"], ["lesion.families", "'best'"]),

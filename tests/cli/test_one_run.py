@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from user import FEW_SETS, Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
+from keyneurons.activations.store import ActivationStore
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.metrics import GRAMMAR
 from keyneurons.tracking import view
@@ -300,8 +301,9 @@ def test_moments_give_the_metrics_of_stored_activations(call: Command, small: li
     assert "not measured: all neurons: the activations of all neurons are not stored (activations.s" in ended.out
     assert "not measured: worth in random neurons" in ended.out
     assert not list(Path("own").rglob("mlp.*.npy"))
-    listed = call("cache", "list", f"cache={Path('own').absolute()}")
-    assert "arrays" in listed.out
+    records, foreign = ActivationStore(Path("own/activations")).summaries()
+    assert (len(records), foreign) == (3, [])
+    assert all(record["arrays"] for record in records)
     [again] = output_folders(Path.cwd())
     here, there = (json.loads((path / "metrics.json").read_text("utf-8")) for path in (again, folder))
     assert here == pytest.approx({name: there[name] for name in here})

@@ -274,3 +274,21 @@ def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: l
     assert ended.out == ""
     assert ended.error.startswith("keyneurons: error: ")
     assert [part for part in told if part not in ended.error] == []
+
+
+def test_the_cost_of_lesions_is_counted(config_of: Callable[..., Config], untimed: None) -> None:
+    config = config_of("lesion=zero", "lesion.tags=3", "lesion.shares=[0.5,1]", "lesion.families=[random,lowest]")
+    plan = make_plan(config)
+    (line,) = (note for note in plan.notes if note.startswith("lesions: "))
+    # the intact model; of each tag two doses and twice five sets
+    assert line.startswith("lesions: 3 tags, 37 conditions and at most 90 further control sets on the words of one tag")
+    assert not any("not planned: lesion" in note for note in plan.notes)
+    operations = float(re.search(r"at most ([\d.e+-]+) TFLOP", line)[1])
+    shape = json.loads((config.model.folder / "config.json").read_text("utf-8"))
+    hidden, inner, keys = shape["hidden_size"], shape["intermediate_size"], shape["num_key_value_heads"]
+    block = 2 * hidden**2 + 2 * hidden * keys * hidden // shape["num_attention_heads"] + 3 * hidden * inner + 2 * hidden
+    read = build_reader(config)
+    sentences = build_dataset(config.dataset, config.cache, config.seed).load().splits["test"]
+    tokens = sum(len(e.ids) for e in read.encode(sentences[:100]))
+    weights = (shape["num_hidden_layers"] - 2) * block + shape["vocab_size"] * hidden
+    assert operations * 1e12 == pytest.approx(2 * tokens * 127 * weights, rel=0.01)

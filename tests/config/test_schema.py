@@ -15,6 +15,8 @@ from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
 
+BATCH = "activations.batch_tokens: should be auto or an integer above 0"
+
 
 @pytest.fixture(scope="module")
 def defaults() -> Any:
@@ -35,6 +37,9 @@ def changed(defaults: Any, **changes: Any) -> Config:
     [
         ({"top_k": "abc"}, "top_k: should be a valid integer, unable to parse string as an integer, got 'abc'"),
         ({"top_k": 0}, "top_k: should be greater than 0, got 0"),
+        ({"activations__batch_tokens": 0}, f"{BATCH}, got 0"),
+        ({"activations__batch_tokens": "all"}, f"{BATCH}, got 'all'"),
+        ({"activations__batch_tokens": True}, f"{BATCH}, got True"),
         ({"seed": -1}, "seed: should be greater than or equal to 0, got -1"),
         ({"surprise": 1}, "surprise: unknown key"),
         ({"model__surprise": 1}, "model.surprise: unknown key"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from models import SHAPES, save_tiny_model, sentences
+from models import SHAPES, SMALL, save_tiny_model, sentences
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoder
@@ -100,6 +100,64 @@ def test_conditions_side_by_side_are_whole_passes_one_by_one(models, encoded, wo
     assert np.abs(found[1] - found[0]).max() > 1e-3
 
 
+@pytest.mark.parametrize("site", ["mlp", "residual", "attention", "mlp_gate"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_site_of_every_family_is_exact_in_float64(models, encoded, words, kind, site):
+    """The rest of the first lesioned block is broadcast over conditions; nothing else may change.
+
+    Gemma 2 and 3 compute attention weights in float32.
+    """
+    model = models(kind)
+    model.predictor.whole.double()
+    conditions = [lesion({2: [0, 5, 7]}), lesion({1: [3, 8], 3: [4]}), lesion({1: [2]})]
+    some = Words(words.sentence[::4], words.first[::4], words.last[::4])
+    found = Surprisal(model, site, batch_tokens=60, pass_tokens=150)(encoded, some, conditions)
+    for row, condition in zip(found, conditions, strict=True):
+        silenced = {
+            layer: lambda value, chosen=chosen: value.index_fill(2, chosen, 0)
+            for layer, chosen in condition.neurons.items()
+        }
+        alone = by_hand(model, encoded, some, lambda _, silenced=silenced: silenced, site)
+        np.testing.assert_allclose(row, alone, rtol=0, atol=2e-6 if kind in {"gemma2", "gemma3_text"} else 1e-12)
+
+
+def test_a_block_that_flattens_its_sentences_is_repeated(encoded, words, tmp_path, monkeypatch):
+    """Blocks of unknown families need not broadcast: OPT flattens sentences and tokens."""
+    monkeypatch.setitem(SHAPES, "opt", {**SMALL, "ffn_dim": 48, "word_embed_proj_dim": 32})
+    folder = save_tiny_model(tmp_path / "opt", "opt", layers=3)
+    modules = {"blocks": "decoder.layers", "mlp": "fc2", "mlp_gate": "activation_fn", "attention": "self_attn.out_proj"}
+    source = LocalModel(folder, tmp_path).fetch()
+    model = LanguageModel(source, device="cpu", modules={**modules, "norm": "decoder.final_layer_norm"})
+    found = Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: [2, 3]}), INTACT])
+    np.testing.assert_allclose(found[1], by_hand(model, encoded, words), atol=1e-5)
+    through = {1: lambda value: value.index_fill(2, torch.tensor([2, 3]), 0)}
+    np.testing.assert_allclose(found[0], by_hand(model, encoded, words, lambda _: through), atol=1e-5)
+
+
+def test_nothing_after_the_last_word_is_computed(models, encoded):
+    """Sentences end where their last word is predicted; those without words are left out."""
+    words = Words(np.array([0, 0, 2]), np.array([1, 3, 2]), np.array([1, 4, 2]))
+    text = Surprisal(models(), "mlp", 60, 500).text(encoded, words, [INTACT])
+    assert sorted(batch.rows.ids.numel() for batch in text.batches) == [2, 4]
+    assert [batch.rows.sentences for batch in text.batches] == [[0], [2]]
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma2", "gpt_neox"])
+@pytest.mark.parametrize("part", [3, 1024])
+def test_probabilities_by_parts_are_those_of_the_whole_vocabulary(models, monkeypatch, kind, part):
+    monkeypatch.setattr("keyneurons.models.head.PART", part)
+    predictor = models(kind).predictor
+    predictor.whole.double()
+    generator = torch.Generator().manual_seed(0)
+    hidden = 3 * torch.randn(20, 32, dtype=torch.float64, generator=generator)
+    n_tokens = len(predictor.head.weight)
+    tokens = torch.randint(n_tokens, (20,), generator=generator)
+    with torch.no_grad():
+        found = predictor.log_probability_by_parts(hidden, tokens)
+        whole = predictor.logits(hidden).log_softmax(1)[torch.arange(20), tokens]
+    torch.testing.assert_close(found, whole, rtol=0, atol=1e-12)
+
+
 def test_how_conditions_are_batched_changes_nothing(models, encoded, words):
     conditions = [lesion({layer: [i]}) for layer in (3, 0, 2) for i in range(4)]
     together = Surprisal(models(), "mlp", 60, 10_000)(encoded, words, conditions)
@@ -137,7 +195,8 @@ def test_a_lesion_where_words_are_predicted_leaves_what_comes_before_as_it_is(mo
     where = np.zeros((2, len(words)), dtype=bool)
     last = np.flatnonzero(words.sentence == 1)[-2]  # the last but one of its sentence
     where[1, last] = True
-    found = Surprisal(model, "mlp", 60, 500)(encoded, words, [lesion({1: list(range(20))})] * 2, where=where)
+    conditions = [lesion({1: list(range(20))})] * 2
+    found = Surprisal(model, "mlp", 60, 500).text(encoded, words, conditions)(conditions, where=where)[0]
     intact = Surprisal(model, "mlp", 60, 500)(encoded, words, [INTACT])[0]
     np.testing.assert_allclose(found[0], intact, atol=1e-6)  # nowhere
     changed = np.abs(found[1] - intact) > 1e-4
@@ -149,7 +208,7 @@ def test_a_lesion_where_words_are_predicted_leaves_what_comes_before_as_it_is(mo
 def test_hooks_are_gone_after_an_exception(models, encoded, words):
     model = models()
 
-    def broken(_: int) -> None:
+    def broken(_: float) -> None:
         raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
@@ -195,8 +254,8 @@ def test_readouts_see_what_a_whole_pass_has_at_the_words(models, encoded, words,
 
     measure = Surprisal(model, "mlp", 60, pass_tokens)
     readouts = [Readout(2, third), Readout(None, third), Readout(1, third)]
-    bits, block2, predicting, block1 = measure.measure(encoded, words, conditions, readouts)
-    np.testing.assert_allclose(bits, measure(encoded, words, conditions), atol=1e-6)
+    bits, block2, predicting, block1 = measure.text(encoded, words, conditions, readouts)(conditions, readouts)
+    np.testing.assert_allclose(bits, measure(encoded, words, conditions), atol=1e-5)
     for i, condition in enumerate(conditions):
         through = {
             layer: lambda value, chosen=chosen: value.index_fill(2, chosen, 0)

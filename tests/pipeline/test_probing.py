@@ -173,6 +173,10 @@ def test_columns_come_from_their_own_layer_and_from_labelled_words_only() -> Non
         rows = labels.splits[split].rows
         by_hand = np.stack([arrays[split][1 if c < WIDTH else 4][rows, c % WIDTH] for c in columns], axis=1)
         assert np.array_equal(gathered_columns[split].numpy(), by_hand)
+        some = torch.tensor([3, 0, 3])
+        read_late = StoredActivations(arrays, "mlp").rows(labels, columns)[split]
+        assert read_late.shape == by_hand.shape
+        assert np.array_equal(read_late[some].numpy(), by_hand[some.numpy()])
 
 
 def test_own_sets_are_matched_in_size_and_layer() -> None:

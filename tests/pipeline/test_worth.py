@@ -22,6 +22,7 @@ from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.pipeline.worth import SizeCurves, Worth, measure_worth
 from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask
+from keyneurons.probe.rows import Rows
 from keyneurons.records import SPLITS, KeyNeuron, LabelledWords, Labels, NeuronSets
 
 LAYERS, WIDTH = (3, 5), 256
@@ -37,14 +38,14 @@ class Simulated(Training):
     chance: Callable[[np.ndarray], float] = field(kw_only=True)
     trained: list[ProbeTask] = field(kw_only=True, default_factory=list)
 
-    def __call__(self, features: Mapping[str, torch.Tensor], tasks: list[ProbeTask]) -> list[ProbeResults]:
+    def __call__(self, features: Mapping[str, Rows], tasks: list[ProbeTask]) -> list[ProbeResults]:
         self.trained.extend(tasks)
         return [self.result(features, task) for task in tasks]
 
-    def result(self, features: Mapping[str, torch.Tensor], task: ProbeTask) -> ProbeResults:
+    def result(self, features: Mapping[str, Rows], task: ProbeTask) -> ProbeResults:
         probes, n = task.columns.shape
-        originals = features["train"][0].numpy().astype(np.int64)[task.columns]
-        test, rng = task.labels["test"], np.random.default_rng([n, int(originals.sum())])
+        originals = features["train"][torch.tensor([0])][0].numpy().astype(np.int64)[task.columns]
+        test, rng = task.labels_of_probes("test"), np.random.default_rng([n, int(originals.sum())])
         chance = np.array([self.chance(columns) for columns in originals])
         right = torch.from_numpy(rng.random(test.shape) < chance[:, None])
         return ProbeResults(

@@ -10,7 +10,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from jaxtyping import TypeCheckError
 from sklearn.linear_model import LogisticRegression
 
 from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask, train_probes
@@ -73,6 +72,60 @@ def test_tasks_train_as_each_alone(words, settings, trainer):
         assert torch.equal(alone.best_epoch, together.best_epoch)
         assert torch.allclose(alone.weights, together.weights, atol=1e-4)
         assert torch.equal(alone.test_predictions, together.test_predictions)
+
+
+def test_probes_that_share_labels_name_their_row(words, settings, trainer):
+    features, labels = words
+    columns = np.stack([np.random.default_rng(4).choice(60, 4, replace=False) for _ in range(3)])
+    rows = {split: torch.cat([own, (own + 1) % 6]) for split, own in labels.items()}
+    each = {split: own[[1, 0, 1]] for split, own in rows.items()}
+    how = {"settings": settings, "trainer": trainer, "seed": 0}
+    named, written = (
+        train_probes(features, [task], **how)[0]
+        for task in (ProbeTask(columns, rows, 6, np.array([1, 0, 1])), ProbeTask(columns, each, 6))
+    )
+    assert torch.equal(named.weights, written.weights)
+    assert torch.equal(named.dev_accuracy, written.dev_accuracy)
+    [shared] = train_probes(features, [ProbeTask(columns[:2], labels, 6)], **how)
+    assert torch.allclose(shared.weights[1], named.weights[1], atol=1e-4)
+
+
+class OnDemand:
+    """Activations that are no tensor, such as those of memory-mapped arrays."""
+
+    def __init__(self, values):
+        self._values, self.shape, self.reads = values, tuple(values.shape), 0
+
+    def __getitem__(self, words):
+        self.reads += 1
+        return self._values[words]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("memory_bytes", [1, 2**30])
+def test_results_depend_neither_on_threads_nor_on_memory(words, settings, trainer, threads, memory_bytes):
+    features, labels = words
+    rng = np.random.default_rng(3)
+    few = np.stack([rng.choice(60, 40, replace=False) for _ in range(20)])
+    tasks = [ProbeTask(ALL, labels, 6), ProbeTask(few, labels, 6)]
+    how = {"trainer": partial(trainer, max_epochs=3), "seed": 0}
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        expected = train_probes(features, tasks, settings=settings, **how)
+        torch.set_num_threads(threads)
+        source = {split: OnDemand(values) for split, values in features.items()}
+        limited = dataclasses.replace(settings, memory_bytes=memory_bytes)
+        got = train_probes(source, tasks, settings=limited, **how)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for one, other in zip(expected, got, strict=True):
+        assert torch.allclose(one.weights, other.weights, atol=1e-5)  # threads divide sums differently
+        assert torch.equal(one.test_predictions, other.test_predictions)
+        assert torch.equal(one.dev_accuracy, other.dev_accuracy)
+    n_pieces = -(-3000 // 1024)  # to fit the standardiser
+    assert source["train"].reads == n_pieces + 12 * (1 if memory_bytes > 1 else 3)
 
 
 def test_same_seed_repeats_bit_for_bit_and_another_does_not(words, settings, trainer):
@@ -167,9 +220,11 @@ def test_bad_input_is_named(words, settings, trainer):
         train(features, labels, np.array([[60]]))
     with pytest.raises(ValueError, match="neither empty"):
         train(features, labels, np.zeros((1, 0), dtype=np.int64))
-    # the run-time type check may raise first
-    with pytest.raises((ValueError, TypeCheckError), match=r"train labels must be|probes _words"):
-        train(features, labels, np.repeat(ALL, 2, axis=0))
+    of_two = {split: y.expand(2, -1) for split, y in labels.items()}
+    with pytest.raises(ValueError, match=r"train labels must be of 1 or 3 probes, got 2"):
+        train(features, of_two, np.repeat(ALL, 3, axis=0))
+    with pytest.raises(ValueError, match=r"dev labels must be of 1200 words, got 3000"):
+        train(features, {**labels, "dev": labels["train"]}, ALL)
     with pytest.raises(ValueError, match=r"train labels must lie in 0\.\.5, got"):
         train(features, {**labels, "train": labels["train"] + 1}, ALL)
     for split in ("train", "dev", "test"):

@@ -73,13 +73,20 @@ class Entry:
         """Whether an array exists, valid or damaged."""
         return self._manifest(series, layer).is_file()
 
-    def load_all(self, series: str, layers: Sequence[int]) -> dict[int, Float[ndarray, "words neurons"] | None]:
+    def load_all(
+        self, series: str, layers: Sequence[int], *, verify: bool = True
+    ) -> dict[int, Float[ndarray, "words neurons"] | None]:
         """The results of ``load`` for several layers, by layer."""
+        load = functools.partial(self.load, series, verify=verify)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return dict(zip(layers, pool.map(functools.partial(self.load, series), layers), strict=True))
+            return dict(zip(layers, pool.map(load, layers), strict=True))
 
-    def load(self, series: str, layer: int) -> Float[ndarray, "words neurons"] | None:
-        """A memory-mapped array ``[words, neurons]``, or None if it is missing or damaged."""
+    def load(self, series: str, layer: int, *, verify: bool = True) -> Float[ndarray, "words neurons"] | None:
+        """A memory-mapped array ``[words, neurons]``, or None if it is missing or damaged.
+
+        Without ``verify``, for an array that this process has just written and digested, the digest
+        is not computed again.
+        """
         array, manifest = self._array(series, layer), self._manifest(series, layer)
         try:
             check_regular(manifest)
@@ -87,7 +94,7 @@ class Entry:
             facts = json.loads(manifest.read_text(encoding="utf-8"))
             if (facts["entry"], facts["site"], facts["layer"]) != (self.folder.name, series, layer):
                 return None  # copied from another entry, site or layer
-            if file_digest(array) != facts["sha256"]:
+            if verify and file_digest(array) != facts["sha256"]:
                 return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture
+from keyneurons.activations.host_copies import HostCopies
 from keyneurons.records import Site
 
 _OVERFLOW = {torch.float16: 65520.0}  # values from here on round to infinity
@@ -52,14 +53,18 @@ class Batch:
                 inputs["position_ids"] = (mask.cumsum(1) - 1).clamp_min(0)
         return inputs
 
-    def read(self, hidden: Float[Tensor, "sentences tokens neurons"]) -> Float[Tensor, "words neurons"]:
-        """The activation of every word: of its one position, or the float32 mean over several."""
-        flat = hidden.flatten(0, 1)
-        values = flat.index_select(0, self.tokens.to(flat.device))
+    def read(
+        self, hidden: Float[Tensor, "sentences tokens neurons"], out: Float[Tensor, "words neurons"] | None = None
+    ) -> Float[Tensor, "words neurons"]:
+        """The activation of every word: of its one position, or the float32 mean over several.
+
+        ``out`` is memory for the activations of words with one position each.
+        """
+        flat, tokens = hidden.flatten(0, 1), self.tokens.to(hidden.device)
         if len(self.tokens) == len(self.counts):
-            return values
+            return torch.index_select(flat, 0, tokens, out=out)
         total = torch.zeros(len(self.counts), flat.shape[1], device=flat.device)
-        total.index_add_(0, self.owner.to(flat.device), values.float())
+        total.index_add_(0, self.owner.to(flat.device), flat.index_select(0, tokens).float())
         return total / self.counts.to(flat.device)[:, None]
 
     def on(self, device: torch.device) -> Batch:
@@ -151,7 +156,9 @@ def extract(
 ) -> Iterator[tuple[Int[ndarray, " words"], Mapping[Site, Mapping[int, Taken]]]]:
     """Run the model once over a text.
 
-    A GPU works one batch ahead of the batch yielded, so it computes while the CPU writes.
+    A GPU works one batch ahead of the batch yielded, so it computes while the CPU writes. Copies on
+    the CPU share memory with later batches: they are valid until the second batch after them is
+    requested.
 
     Args:
         encoded: all sentences in dataset order.
@@ -167,27 +174,27 @@ def extract(
         Rows of the words of one batch and, by site and layer, their activations.
     """
     starts = np.concatenate([[0], np.cumsum([len(e.reads) for e in encoded])])
-    ahead = int(to_cpu and device.type == "cuda")
-    pending: deque[tuple[ndarray, dict[Site, dict[int, Taken]], list[torch.cuda.Event]]] = deque()
+    copies = HostCopies.of(device, max(map(len, rows_of(encoded, plan)), default=0)) if to_cpu else None
+    ahead = 0 if copies is None else copies.ahead
+    pending: deque[tuple[ndarray, dict[Site, dict[int, Taken]], Callable[[], None] | None]] = deque()
     for numbers in [*plan, *[None] * ahead]:
         if numbers is not None:
             batch = make_batch([encoded[i] for i in numbers], [int(starts[i]) for i in numbers], pad_left).on(device)
-            used: set[torch.device] = set()  # a model may be spread over several GPUs
-            taken = reading(batch.inputs(device, causal=causal), partial(_take, batch, dtype, to_cpu, used))
-            events = [torch.cuda.current_stream(gpu).record_event() for gpu in used if gpu.type == "cuda"]
-            pending.append((batch.rows, taken, events))
+            if copies is not None:
+                copies.start()
+            taken = reading(batch.inputs(device, causal=causal), partial(_take, batch, dtype, copies))
+            pending.append((batch.rows, taken, None if copies is None else copies.mark()))
         if len(pending) > ahead or numbers is None:
-            rows, kept, events = pending.popleft()
-            for event in events:
-                event.synchronize()
+            rows, kept, wait = pending.popleft()
+            if wait is not None:
+                wait()
             yield rows, kept
 
 
-def _take(batch: Batch, dtype: torch.dtype, to_cpu: bool, used: set[torch.device], hidden: Tensor) -> Taken:
-    used.add(hidden.device)
-    value = batch.read(hidden)
-    kept = Taken(value.to(dtype), torch.stack(torch.aminmax(value)) if value.numel() else None)
-    if not to_cpu or hidden.device.type == "cpu":
-        return kept
-    extent = None if kept.extent is None else kept.extent.to("cpu", non_blocking=True)
-    return Taken(kept.values.to("cpu", non_blocking=True), extent)  # into pinned memory
+def _take(batch: Batch, dtype: torch.dtype, copies: HostCopies | None, hidden: Tensor) -> Taken:
+    memory = None if copies is None else copies.scratch(len(batch.counts), hidden)
+    value = batch.read(hidden, memory)
+    extent = torch.stack(torch.aminmax(value)) if value.numel() else None
+    if copies is None:
+        return Taken(value.to(dtype), extent)
+    return Taken(copies(value, dtype), None if extent is None else copies(extent, extent.dtype))

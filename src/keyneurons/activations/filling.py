@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from jaxtyping import Int
 from numpy import ndarray
-from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.capture import Capture, capture
 from keyneurons.activations.extract import Taken, extract, rows_of
 from keyneurons.activations.partial import PartialArrays
 from keyneurons.activations.settings import ReadingSettings
+from keyneurons.progress import stage
 from keyneurons.records import Sentence, Site
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def fill_share(
         sentences: the sentences of one split.
         folders: folder of the arrays by site.
         places: layers to read by site.
-        name: name of the split on the progress bar.
+        name: name of the split in messages.
     """
     rank, number = fabric.global_rank, fabric.world_size
     settings = replace(settings, model=settings.model.unloaded(str(fabric.device)))
@@ -109,17 +109,11 @@ def passes(
     *,
     to_cpu: bool = True,
 ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Taken]]]]:
-    """Run the remaining batches of the plan, with a progress bar."""
+    """Run the remaining batches of the plan, and show the progress."""
     n_words = sum(len(encoded[i].reads) for batch in plan for i in batch)
     log.info("reading %d words of %s (%s) in %d passes", n_words, name, ", ".join(reading.sites), len(plan))
-    with tqdm(
-        desc=f"{name}: activations",
-        total=n_words,
-        initial=sum(len(encoded[i].reads) for batch in plan[:done] for i in batch),
-        unit=" words",
-        leave=False,
-        disable=None,
-    ) as bar:
+    n_done = sum(len(encoded[i].reads) for batch in plan[:done] for i in batch)
+    with stage(f"reading activations of {name}", total=n_words, unit="words", first=n_done) as progress:
         for rows, taken in extract(
             encoded,
             plan[done:],
@@ -133,7 +127,7 @@ def passes(
             for site, of_site in taken.items():
                 _check_width(settings, site, of_site)
             yield rows, taken
-            bar.update(len(rows))
+            progress.advance(len(rows))
 
 
 def _check_width(settings: ReadingSettings, site: Site, taken: Mapping[int, Taken]) -> None:

@@ -140,10 +140,10 @@ class _ArrayFile:
         starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # words of a sentence have adjacent rows
         with naming(self._path, self._array.nbytes):
             for first, end in itertools.pairwise([*starts, len(rows)]):
-                self._file.seek(self._first + int(rows[first]) * self._row_bytes)
-                left = block[first:end].data.cast("B")
+                at, left = self._first + int(rows[first]) * self._row_bytes, block[first:end].data.cast("B")
                 while left:
-                    left = left[self._file.write(left) :]
+                    written = os.pwrite(self._file.fileno(), left, at)
+                    at, left = at + written, left[written:]
         return _crc(block, crc)
 
     def crc(self, steps: Sequence[Int[ndarray, " _"]]) -> int:

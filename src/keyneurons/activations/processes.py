@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LAUNCHERS = frozenset({"TORCHELASTIC_RUN_ID", "SLURM_NTASKS"})
+"""Variables by which Lightning recognises torchrun and Slurm."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -113,6 +116,8 @@ class Processes:
 
 def several_were_started() -> bool:
     """Whether torchrun, or Slurm with several tasks, started this process."""
+    if not _LAUNCHERS & os.environ.keys():
+        return False  # without importing Lightning, which takes seconds
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 

@@ -59,7 +59,8 @@ class ActivationReader(ReadingSettings):
             places = self.processes.broadcast(self._places(entry, arrays))
             if places:
                 self._extract(entry, sentences, places, name)
-        arrays |= entry.load_all(self.site, [layer for layer in self.layers if arrays.get(layer) is None])
+        missing = [layer for layer in self.layers if arrays.get(layer) is None]
+        arrays |= entry.load_all(self.site, missing, verify=not self.processes.first)
         return {layer: _require(arrays[layer], entry) for layer in self.layers}
 
     def _places(self, entry: Entry, arrays: Mapping[int, ndarray | None]) -> dict[Site, list[int]]:

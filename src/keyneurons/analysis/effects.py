@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -12,6 +13,7 @@ from numpy import ndarray
 from keyneurons.analysis.controls import empirical_p_value
 from keyneurons.analysis.interaction import contrast
 from keyneurons.analysis.sentence_bootstrap import Estimate, SentenceBootstrap
+from keyneurons.analysis.sequential import Stopping
 
 POWER_QUANTILE = 0.8416212335729143  # 80 % quantile of the normal distribution
 CHUNK = 2**22  # values of resampled means in memory at once
@@ -21,10 +23,11 @@ CHUNK = 2**22  # values of resampled means in memory at once
 class Effect:
     """Change of some words by a lesion, in bits per word, compared with a family of control sets.
 
-    ``p_value`` is one-sided: ``(1 + # control sets that hurt at least as much) / (1 + sets)``.
-    ``effect_size`` is the distance from the mean control in standard deviations of the controls;
-    None if all controls are equal. ``detectable`` is the smallest change beyond the mean control
-    that would have been significant with a power of 80 %; None if the control sets are too few.
+    ``sets`` is the number of control sets. ``p_value`` is one-sided: ``(1 + # control sets that
+    hurt at least as much) / (1 + sets)``, or that of a sequential test. ``effect_size`` is the
+    distance from the mean control in standard deviations of the controls; None if all controls are
+    equal. ``detectable`` is the smallest change beyond the mean control that would have been
+    significant with a power of 80 %; None if the control sets are too few.
     """
 
     change: float
@@ -33,6 +36,7 @@ class Effect:
     p_value: float
     effect_size: float | None
     detectable: float | None
+    sets: int
 
 
 def mean_changes(
@@ -82,9 +86,10 @@ def advantage_interval(
 
     Sentences and the control sets of every tag are resampled together by the Bayesian bootstrap
     (Rubin 1981, Annals of Statistics 9:130): weights from a Dirichlet distribution instead of
-    draws, so that a rare tag keeps words in every resample. The means of all tags and sets are
-    recomputed in each. The interval is about other sentences and other control sets, for the same
-    key neurons and tags.
+    draws, so that a rare tag keeps words in every resample. The weights of ``n`` control sets vary
+    around their mean by ``sqrt((n + 1) / (n - 1))`` more than that, which makes the variance of a
+    mean over few sets unbiased. The means of all tags and sets are recomputed in each resample. The
+    interval is about other sentences and other control sets, for the same key neurons and tags.
 
     Args:
         changes: changes of the words under the lesion of each tag's key neurons.
@@ -98,11 +103,14 @@ def advantage_interval(
         Its two ends.
 
     Raises:
-        ValueError: If a change is not finite.
+        ValueError: If a change is not finite, or there are fewer than 2 control sets.
     """
     check_finite(changes)
     check_finite(controls)
     n, (n_sets, *_) = len(changes), controls.shape
+    if n_sets < 2:
+        raise ValueError(f"an interval needs at least 2 control sets, got {n_sets}")
+    wider = math.sqrt((n_sets + 1) / (n_sets - 1))
     of_word = np.unique(sentences, return_inverse=True)[1] * n + tags
     n_sentences = int(of_word.max()) // n + 1
     rows = np.concatenate([changes[None], controls]).reshape((1 + n_sets) * n, -1)
@@ -116,33 +124,53 @@ def advantage_interval(
         weights = rng.dirichlet(np.ones(n_sentences), n_draws)
         means = np.einsum("ds,cst->dct", weights, sums, optimize=True) / (weights @ counts)[:, None]
         advantages = (means.reshape(n_draws, 1 + n_sets, n, n) * contrast(n)).sum(axis=3)
-        of_sets = rng.dirichlet(np.ones(n_sets), (n_draws, n))
+        of_sets = 1 / n_sets + wider * (rng.dirichlet(np.ones(n_sets), (n_draws, n)) - 1 / n_sets)
         parts.append((advantages[:, 0] - np.einsum("dst,dts->dt", advantages[:, 1:], of_sets)).sum(axis=1))
     resampled = np.concatenate(parts)
     interval = Estimate.of(resampled.mean(), resampled)
     return interval.low, interval.high
 
 
-def effect(change: float, controls: Float[ndarray, " sets"], alpha: float) -> Effect:
-    """Compare a change with the changes of control sets.
+def effect(change: float, controls: Float[ndarray, " sets"], alpha: float, stopping: Stopping | None = None) -> Effect:
+    """Compare a change with the changes of control sets, in the order of drawing.
 
     The smallest detectable change is significant at ``alpha`` beside these control sets with a
     power of 80 % if changes of lesions vary like those of the control sets, normally distributed.
+    A sequential test (``stopping``) that ended early estimates the critical control set from the
+    mean and the standard deviation of those drawn (Blom 1958).
+
+    A sequential test draws fewer sets where more of the first ones hurt at least as much, which
+    makes their mean slightly too high, and effect sizes slightly too small.
 
     Raises:
-        ValueError: If there are fewer than 2 sets, or a change is not finite.
+        ValueError: If there are fewer than 2 sets, a sequential test has not ended, or a change is
+            not finite.
     """
     if len(controls) < 2:
         raise ValueError(f"an effect needs at least 2 control sets, got {len(controls)}")
-    p_value = empirical_p_value(change, controls)
+    p_value = empirical_p_value(change, controls) if stopping is None else stopping.p_value(change, controls)
     alike = bool((controls == controls[0]).all())  # rounding can make their mean differ from them
     mean, std = (float(controls[0]), 0.0) if alike else (float(controls.mean()), float(controls.std(ddof=1)))
     size = (change - mean) / std if std > 0 else (0.0 if change == mean else None)
-    as_large = math.floor(alpha * (1 + len(controls)) + 1e-9) - 1  # control sets that may hurt as much
+    n, most = len(controls), len(controls) if stopping is None else stopping.most
+    as_large = math.floor(alpha * (1 + most) + 1e-9) - 1  # control sets that may hurt as much
     detectable = None
     if as_large >= 0:
-        detectable = float(np.sort(controls)[::-1][min(as_large, len(controls) - 1)]) - mean + POWER_QUANTILE * std
-    return Effect(change, mean, std, p_value, size, detectable)
+        position = min(as_large, most - 1)
+        spread = std if n == most else _spread_of_new(std, n)
+        highest = float(np.sort(controls)[::-1][position]) - mean if n == most else spread * _blom(position, most)
+        detectable = highest + POWER_QUANTILE * spread
+    return Effect(change, mean, std, p_value, size, detectable, n)
+
+
+def _spread_of_new(std: float, n: int) -> float:
+    """Deviation of a new value from a mean of ``n``; the bias of a small ``std`` is removed."""
+    return std * (4 * n - 3) / (4 * n - 4) * math.sqrt(1 + 1 / n)
+
+
+def _blom(position: int, n: int) -> float:
+    """Expected value of a normal order statistic, counted from the highest at 0 (Blom 1958)."""
+    return NormalDist().inv_cdf((n - position - 0.375) / (n + 0.25))
 
 
 def check_finite(changes: Float[ndarray, "*shape"]) -> None:

@@ -11,7 +11,7 @@ from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.pipeline.lesions.results import LesionResult
 
-EFFECTS = ("change", "control_mean", "control_std", "p_value", "effect_size", "detectable")
+EFFECTS = ("change", "control_mean", "control_std", "p_value", "sets", "effect_size", "detectable")
 READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size")
 
 
@@ -48,6 +48,8 @@ def _facts(result: LesionResult) -> dict[str, object]:
     return {
         "mode": result.study.lesion.mode,
         "tags": list(result.tags),
+        "not_lesioned": [*result.without, *result.omitted],
+        "sets": {name: getattr(result.study, name) for name in ("sets", "further_sets", "exceedances")},
         "words": dict(result.words),
         "intact_bits": dict(result.intact),
         "intervals": {tag: list(interval) for tag, interval in result.intervals.items()},

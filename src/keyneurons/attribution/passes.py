@@ -11,7 +11,6 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.extract import make_batch, plan_batches
@@ -22,6 +21,7 @@ from keyneurons.attribution.paths import AttributionPath, Baseline
 from keyneurons.attribution.recording import Positions, Recording, record
 from keyneurons.attribution.targets import Targets
 from keyneurons.models.language_model import LanguageModel
+from keyneurons.progress import stage
 from keyneurons.records import Site
 
 log = logging.getLogger(__name__)
@@ -107,29 +107,25 @@ class Attributor:
         differentiate = self._differentiator(self.target)
         size = f"{plan.words} words x {plan.copies} copies per batch, about {plan.estimate / 2**20:.0f} MiB"
         log.info("attributing %d words to %d layers (%s): %s", len(order), len(layers), self.site, size)
-        with tqdm(
-            desc=f"attributions ({size})",
-            total=len(order),
-            initial=sum(len(batch) for batch in batches[:done]),
-            unit=" words",
-            leave=False,
-            disable=None,
-        ) as bar:
+        n_done = sum(len(batch) for batch in batches[:done])
+        with stage("attributing the predictions", total=len(order), unit="words", first=n_done) as progress:
             for chosen in batches[done:]:
                 recording, tokens = self._record(encoded, targets.of(chosen), layers)
                 yield chosen, self._columns(self.along(differentiate, recording, tokens, baseline, plan.copies))
-                bar.update(len(chosen))
+                progress.advance(len(chosen))
 
     def probabilities(self, encoded: Sequence[Encoded], words: Targets, batch_tokens: int) -> Float[ndarray, " words"]:
         """Probability of each word's first token, in batches of ``batch_tokens``."""
         differentiate = self._differentiator("probability")
         result = np.empty(len(words.rows), dtype=np.float32)
         plan = plan_batches([len(e.ids) for e in encoded], batch_tokens)
-        for batch in tqdm(plan, desc="probabilities of words", unit=" passes", leave=False, disable=None):
-            here = np.flatnonzero(np.isin(words.sentence, batch))
-            if len(here):
-                recording, tokens = self._record(encoded, words.of(here), ())
-                result[here] = differentiate.recorded(recording, tokens).float().cpu().numpy()
+        with stage("probabilities of words", total=len(plan), unit="passes") as progress:
+            for batch in plan:
+                here = np.flatnonzero(np.isin(words.sentence, batch))
+                if len(here):
+                    recording, tokens = self._record(encoded, words.of(here), ())
+                    result[here] = differentiate.recorded(recording, tokens).float().cpu().numpy()
+                progress.advance()
         return result
 
     def _differentiator(self, target: Target) -> Differentiator:

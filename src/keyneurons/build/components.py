@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hydra.errors import InstantiationException
@@ -11,6 +13,13 @@ from keyneurons.config import schema
 
 if TYPE_CHECKING:
     from lightning import Trainer
+
+TRAINER = "lightning.pytorch.Trainer"
+PLAIN: Mapping[str, object] = MappingProxyType({
+    **dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False),
+    "num_sanity_val_steps": 0,
+})
+"""The options of every shipped trainer besides its accelerator and ``max_epochs``."""
 
 
 def instantiate_component(key: str, component: schema.Component) -> Any:
@@ -26,7 +35,7 @@ def instantiate_component(key: str, component: schema.Component) -> Any:
         raise ValueError(f"{key}: {' '.join(str(cause).split())}") from error
 
 
-def build_probe_settings(probe: schema.Probe) -> Any:
+def build_probe_settings(probe: schema.Probe, memory_mb: int) -> Any:
     """Settings of probe training; the optimizer is tested on one parameter.
 
     Raises:
@@ -42,7 +51,13 @@ def build_probe_settings(probe: schema.Probe) -> Any:
         optimizer([torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
         raise ValueError(f"probe.optimizer: {error}") from error
-    return ProbeSettings(**{**values, "optimizer": optimizer})
+    return ProbeSettings(**{**values, "optimizer": optimizer}, memory_bytes=memory_mb * 2**20)
+
+
+def is_plain(component: schema.Trainer) -> bool:
+    """Whether a trainer has the shipped options, which Lightning accepts on every machine."""
+    options = dict(component.model_extra or {})
+    return component.target == TRAINER and options.pop("accelerator", None) in {"auto", "cpu"} and options == PLAIN
 
 
 def build_trainer(component: schema.Trainer) -> Trainer:

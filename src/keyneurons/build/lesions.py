@@ -47,7 +47,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     sets = None
     if (neurons := options.pop("neurons")) is not None:
         sets = read_neuron_sets(key_neurons_file(neurons, config.tracking), read, config.dataset.tag_column)
-    tokens = config.activations.batch_tokens
+    tokens = read.batch_tokens
     return LesionStudy(
         mode,
         alpha=config.threshold.alpha,

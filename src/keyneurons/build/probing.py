@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from keyneurons.build.components import build_probe_settings, build_trainer, instantiate_component
+from keyneurons.build.components import build_probe_settings, build_trainer, instantiate_component, is_plain
 from keyneurons.config import schema
 from keyneurons.pipeline.controls.control import Control
 from keyneurons.pipeline.probes import Training
@@ -24,11 +24,11 @@ def build_probing(config: schema.Config) -> Probing:
     Raises:
         ValueError: trainer, optimizer or a control rejects its arguments.
     """
-    build_trainer(config.trainer)  # raises before extraction
+    if not is_plain(config.trainer):  # the import of Lightning takes seconds
+        build_trainer(config.trainer)  # raises before extraction
     identity = config.probe.model_dump_json() + config.trainer.model_dump_json()
-    training = Training(
-        build_probe_settings(config.probe), partial(build_trainer, config.trainer), config.seed, identity
-    )
+    settings = build_probe_settings(config.probe, config.activations.memory_mb)
+    training = Training(settings, partial(build_trainer, config.trainer), config.seed, identity)
     sets, resamples = config.per_tag.random_sets, config.intervals.resamples
     return Probing(training, build_controls(config), sets, resamples, build_results(config))
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from keyneurons.activations.batch_size import tokens_per_batch
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
@@ -38,7 +39,7 @@ def make_reader(config: schema.Config, model: LanguageModel, processes: Processe
         bos=config.model.bos,
         read_at=config.read_at,
         pooling=config.pooling,
-        batch_tokens=config.activations.batch_tokens,
+        batch_tokens=tokens_per_batch(config.activations.batch_tokens, model),
         dtype=config.activations.dtype,
         store=ActivationStore(config.cache.expanduser() / "activations"),
         processes=processes,

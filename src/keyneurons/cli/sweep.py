@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from keyneurons.cli.launch import run_hydra
 from keyneurons.cli.task import Task
 from keyneurons.config.compose import base_config, composing
 from keyneurons.config.overrides import command_line_targets, override
+from keyneurons.progress import stage
 from keyneurons.sweeps.ahead import BASIC_LAUNCHER, read_ahead
-from keyneurons.sweeps.jobs import sweep_jobs
-from keyneurons.sweeps.launchers import collect_failures, is_crash
+from keyneurons.sweeps.jobs import Job, sweep_jobs
+from keyneurons.sweeps.launchers import collect_failures, ended_jobs, is_crash
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
 from keyneurons.sweeps.session import OpenSweep, open_sweep, resume_message
 from keyneurons.terminal import terminal
@@ -75,10 +77,28 @@ def _sweep(line: CommandLine, interrupted: Interrupted | None, targets: Collecti
             if base.hydra.launcher._target_ == BASIC_LAUNCHER:  # other launchers have their own machines
                 finished = opened.membership.finished
                 read_ahead([job for job in jobs.jobs if job.fingerprint not in finished])
-            run_hydra(task, [*line.arguments, override("hydra.sweep.dir", str(folder))])
+            with finished_jobs(opened, jobs.jobs, task.errors):
+                run_hydra(task, [*line.arguments, override("hydra.sweep.dir", str(folder))])
         except Exception as error:
             crash = _crash_message(error)
     _report(opened, task, crash, line)
+
+
+@contextmanager
+def finished_jobs(opened: OpenSweep, jobs: Collection[Job], errors: Collection[int]) -> Generator[None]:
+    """Show how many jobs have finished: before a resumption, with a summary, or with an error.
+
+    Yields:
+        Nothing.
+    """
+    first = sum(job.fingerprint in opened.membership.finished for job in jobs)
+    before = set(ended_jobs(opened.folder))
+
+    def count() -> int:
+        return first + len(set(ended_jobs(opened.folder)) - before) + len(errors)
+
+    with stage("sweep", total=len(jobs), unit="jobs", first=first, count=count):
+        yield
 
 
 def _crash_message(error: Exception) -> str:

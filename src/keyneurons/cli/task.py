@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from keyneurons.cli.process import keep_quiet
 from keyneurons.memo import Memo
 from keyneurons.process_tag import process_tag
+from keyneurons.progress import stage
+from keyneurons.terminal import clear_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,6 +38,8 @@ class Task:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Unpickle the task in a worker."""
         self.__dict__.update(state)
+        if self._home != process_tag():
+            os.environ["TQDM_DISABLE"] = "1"  # the bars of several workers would overwrite each other
         keep_quiet()
 
     def __call__(self, composed: DictConfig) -> None:
@@ -51,7 +56,8 @@ class Task:
 
         hydra = HydraConfig.get()
         config = validate(composed)
-        from keyneurons.runs.job import run_alone, run_job
+        with stage("loading libraries"):
+            from keyneurons.runs.job import run_alone, run_job
 
         gc.freeze()  # scanning the million objects of imported modules takes a second per job
         folder = Path(hydra.runtime.output_dir)
@@ -75,6 +81,7 @@ class Task:
             self.errors[0] = error
         elif self._home == process_tag():
             self.errors[hydra.job.num] = error
+            clear_line()
             sys.stderr.write(f"keyneurons: error: #{hydra.job.num}: {one_line(error)}\n")
         else:
             folder = Path(hydra.runtime.output_dir)

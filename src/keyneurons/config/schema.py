@@ -37,6 +37,7 @@ from keyneurons.config.inputs import (
     TextDataset,
 )
 from keyneurons.config.values import (
+    BatchTokens,
     Float,
     Int,
     Layer,
@@ -47,6 +48,7 @@ from keyneurons.config.values import (
     PositiveInt,
     RunId,
     Share,
+    TagChoice,
     absolute_database,
     one_line,
 )
@@ -145,10 +147,13 @@ class Lesion(Section):
     mode: LesionMode
     factor: Float
     to: str | None
+    tags: TagChoice
     where: LesionPlace
     shares: Annotated[tuple[Annotated[Float, Field(gt=0, le=1)], ...], Field(min_length=1)]
     families: Annotated[tuple[LesionFamily, ...], Field(min_length=1)]
     sets: Annotated[Int, Field(ge=2)]
+    further_sets: NonNegativeInt
+    exceedances: PositiveInt
     split: Literal["dev", "test"]
     sentences: PositiveInt
     bootstraps: PositiveInt
@@ -166,7 +171,7 @@ class Activations(Section):
     """Extraction, storage and scoring of activations."""
 
     store: Store
-    batch_tokens: PositiveInt
+    batch_tokens: BatchTokens
     dtype: KeptDtype
     memory_mb: PositiveInt
     devices: Int | str

@@ -106,6 +106,18 @@ def weights_seed(value: Any) -> Any:
     return value
 
 
+def _auto_or_positive(value: Any) -> Any:
+    """Reject everything but ``auto`` and whole numbers above 0.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    if value != "auto" and not (type(value) is int and value > 0):
+        raise ValueError("should be auto or an integer above 0")
+    return value
+
+
+BatchTokens = Annotated[PositiveInt | Literal["auto"], BeforeValidator(_auto_or_positive)]
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 
@@ -134,6 +146,23 @@ def layer_value(value: Any) -> int | tuple[int, ...] | Literal["all"]:
     if not numbers or any(type(number) is not int for number in numbers):
         raise ValueError("must be a block number, a list of block numbers, or all")
     return value if isinstance(value, int) else tuple(numbers)
+
+
+def tags_value(value: Any) -> int | tuple[str, ...] | Literal["all"]:
+    """Validate a choice of tags: their number, a list of names, or ``all``.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    names = value if isinstance(value, list | tuple) else ()
+    if value == "all" or (type(value) is int and value > 1):
+        return value  # type: ignore[no-any-return]
+    if len(set(names)) < 2 or any(not isinstance(name, str) for name in names):
+        raise ValueError("must be a number of at least 2, a list of at least 2 tags, or all")
+    return tuple(names)
+
+
+TagChoice = Annotated[int | tuple[str, ...] | Literal["all"], BeforeValidator(tags_value)]
 
 
 Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)]

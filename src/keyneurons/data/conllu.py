@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -75,13 +75,48 @@ def _blocks(text: str) -> Iterator[list[Line]]:
 
 
 def _sentence(path: Path, block: Sequence[Line]) -> Sentence:
-    comments = {m["key"]: m["value"].strip(" \t") for _, line in block if (m := _COMMENT.fullmatch(line))}
-    tokens = _tokens(path, [(number, line) for number, line in block if not line.startswith("#")])
-    first_line = block[0][0]
-    if not tokens:
-        raise ValueError(f"{path}:{first_line}: the sentence has no words")
-    text = comments.get("text") or surface_text(tokens)
-    return Sentence(comments.get("sent_id") or f"{path.name}:{first_line}", text, _words(path, tokens, text))
+    notes = [line for _, line in block if line.startswith("#")]
+    comments = {m["key"]: m["value"].strip(" \t") for line in notes if (m := _COMMENT.fullmatch(line))}
+    lines, first_line = [line for line in block if not line[1].startswith("#")], block[0][0]
+    text = comments.get("text")
+    words = _plain_words(lines, text) if text else None
+    if words is None:
+        tokens = _tokens(path, lines)
+        if not tokens:
+            raise ValueError(f"{path}:{first_line}: the sentence has no words")
+        text = text or surface_text(tokens)
+        words = _words(path, tokens, text)
+    assert text is not None
+    return Sentence(comments.get("sent_id") or f"{path.name}:{first_line}", text, words)
+
+
+def _plain_words(lines: Sequence[Line], text: str) -> tuple[Word, ...] | None:
+    """The words of a sentence without ranges or empty nodes, in a third of the time.
+
+    Returns:
+        The words; None for any other sentence and for malformed ones, which ``_tokens`` and
+        ``_words`` read row by row.
+    """
+    words: list[Word] = []
+    position = 0
+    for number, (_, line) in enumerate(lines, start=1):
+        columns = line.split("\t")
+        if len(columns) != _N_COLUMNS or columns[0] != str(number):
+            return None
+        form = columns[1]
+        if not text.startswith(form, position):
+            if not (text.startswith(form, position + 1) and text[position].isspace()):
+                return None
+            position += 1
+        end = position + len(form)
+        try:
+            words.append(Word(form, position, end, *_tags(columns[3], columns[4], columns[5])))
+        except ValueError:
+            return None
+        if not form or form.isspace():
+            return None
+        position = end
+    return tuple(words) if words and not text[position:].strip() else None
 
 
 # Returns the surface tokens of one sentence; its word ids must run from 1 to n.
@@ -151,10 +186,15 @@ def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
 
 def _word(path: Path, number: int, columns: Sequence[str], start: int, end: int) -> Word:
     try:
-        upos, xpos, feats = _tag("UPOS", columns[3]), _tag("XPOS", columns[4]), _features(columns[5])
+        return Word(columns[1], start, end, *_tags(columns[3], columns[4], columns[5]))
     except ValueError as error:
         raise ValueError(f"{path}:{number}: {error}") from None
-    return Word(columns[1], start, end, upos, xpos, feats)
+
+
+@lru_cache(maxsize=8192)
+def _tags(upos: str, xpos: str, feats: str) -> tuple[str | None, str | None, Mapping[str, str]]:
+    """Return the tags of a word; cached, since few combinations occur."""
+    return _tag("UPOS", upos), _tag("XPOS", xpos), _features(feats)
 
 
 @lru_cache(maxsize=8192)

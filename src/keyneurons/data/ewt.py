@@ -14,6 +14,7 @@ from pathlib import Path
 from keyneurons.atomic_files import write_text
 from keyneurons.data.sources import read_splits
 from keyneurons.digests import file_digest
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Split, Treebank
 
 ADDRESS = "https://raw.githubusercontent.com/UniversalDependencies/UD_English-EWT/r2.16/"
@@ -67,7 +68,7 @@ def _local_files(folder: Path) -> dict[Split, Path]:
 
 def _download(address: str, sha256: str) -> str:
     try:
-        with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 (the user's own address)
+        with stage(f"fetching {address}"), urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as response:  # noqa: S310 (the user's own address)
             data: bytes = response.read()
     except (OSError, HTTPException) as error:
         raise ValueError(

@@ -66,9 +66,9 @@ def word_spans(token: Token, start: int) -> list[Span]:
 
 def count_shared_spans(sentences: Iterable[Sentence]) -> int:
     """Count the words that share their span with another word of the sentence."""
-    return sum(
-        count
-        for sentence in sentences
-        for count in Counter((word.start, word.end) for word in sentence.words).values()
-        if count > 1
-    )
+    shared = 0
+    for sentence in sentences:
+        spans = [(word.start, word.end) for word in sentence.words]
+        if len(set(spans)) < len(spans):
+            shared += sum(count for count in Counter(spans).values() if count > 1)
+    return shared

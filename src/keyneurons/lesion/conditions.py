@@ -32,23 +32,23 @@ class Condition:
 def apply_conditions(
     conditions: Sequence[Condition],
     layer: int,
-    value: Float[Tensor, "rows tokens neurons"],
-    where: Bool[Tensor, "rows tokens"] | None = None,
+    value: Float[Tensor, "conditions sentences tokens neurons"],
+    where: Bool[Tensor, "conditions sentences tokens"] | None = None,
     donated: Float[Tensor, "sentences tokens neurons"] | None = None,
-) -> Float[Tensor, "rows tokens neurons"]:
+) -> Float[Tensor, "conditions sentences tokens neurons"]:
     """Activations of a layer under several conditions.
 
     Args:
         conditions: all conditions of the pass, including those without neurons in this layer.
         layer: the layer.
-        value: the activations, all sentences of the first condition first.
+        value: the activations before the lesions.
         where: the positions to change; all positions by default.
         donated: for each position of each sentence the activation of a donor word.
 
     Returns:
         The new activations; all others are the same bit for bit.
     """
-    new = value.view(len(conditions), -1, *value.shape[1:]).clone()
+    new = value.clone(memory_format=torch.contiguous_format)
     for i, condition in enumerate(conditions):
         if layer not in condition.neurons:
             continue
@@ -56,6 +56,6 @@ def apply_conditions(
         before = new[i][..., neurons]
         after = condition.change[layer](before, None if donated is None else donated[..., neurons].to(before))
         if where is not None:
-            after = torch.where(where.view(*new.shape[:3])[i, ..., None], after, before)
+            after = torch.where(where[i, ..., None], after, before)
         new[i][..., neurons] = after
-    return new.flatten(0, 1)
+    return new

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from keyneurons.activations.capture import hook_site
 from keyneurons.data.reading import read_text
@@ -49,7 +51,7 @@ def continuations(
         The continuations, without the prompts.
     """
     device = model.device
-    functions = {layer: functools.partial(apply_conditions, [condition], layer) for layer in condition.layers}
+    functions = {layer: functools.partial(_apply, condition, layer) for layer in condition.layers}
     sampling = {"do_sample": False} if generation.temperature == 0 else _sampling(generation.temperature)
     texts = []
     with quiet_transformers(), hook_site(model.predictor.base, model.family, site, functions):
@@ -69,6 +71,12 @@ def continuations(
             texts.append(str(model.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)))
             on_progress(1)
     return tuple(texts)
+
+
+def _apply(
+    condition: Condition, layer: int, value: Float[Tensor, "sentences tokens neurons"]
+) -> Float[Tensor, "sentences tokens neurons"]:
+    return apply_conditions([condition], layer, value[None])[0]
 
 
 def _sampling(temperature: float) -> dict[str, object]:

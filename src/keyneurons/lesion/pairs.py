@@ -21,7 +21,7 @@ def pair_margins(
     read: ActivationReader,
     pairs: Sequence[MinimalPair],
     conditions: Sequence[Condition],
-    on_progress: Callable[[int], object],
+    on_progress: Callable[[float], object],
 ) -> Float[ndarray, "conditions pairs"]:
     """Surprisal of the ungrammatical minus the grammatical sentence of each pair, in bits.
 
@@ -33,7 +33,7 @@ def pair_margins(
         read: encodes the sentences.
         pairs: the pairs.
         conditions: the lesions.
-        on_progress: called after every batch with the number of conditions times sentences.
+        on_progress: called after every pass with the number of conditions done, a fraction.
 
     Returns:
         The margins.

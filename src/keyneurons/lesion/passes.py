@@ -1,4 +1,4 @@
-"""Intact passes of a model, and lesioned passes that restart at the first lesioned block."""
+"""Intact passes of a model, and lesioned passes that restart in the first lesioned block."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keyneurons.activations.capture import hook_site
 from keyneurons.lesion.conditions import Condition, apply_conditions
 from keyneurons.lesion.rows import Rows
 from keyneurons.models.blocks import observe_blocks, run_block
-from keyneurons.models.families import block_modules
+from keyneurons.models.families import FAMILIES, block_modules
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
@@ -23,11 +23,11 @@ from keyneurons.records import Site
 
 @dataclass(frozen=True)
 class Start:
-    """Start of lesioned passes: input of the first lesioned block, arguments of all from there."""
+    """Start of lesioned passes: a block, its input, and the arguments of all blocks from there."""
 
+    block: int
     hidden: Float[Tensor, "sentences tokens hidden"]
     calls: Mapping[int, Mapping[str, Any]]
-    final: Float[Tensor, "sentences tokens hidden"]
 
 
 @dataclass(frozen=True)
@@ -43,50 +43,62 @@ class Passes:
     donors: Mapping[int, Float[Tensor, "donors neurons"]] | None = None
     seed: int = 0
 
-    def intact(self, rows: Rows, starts: Set[int]) -> dict[int | None, Start]:
-        """One intact pass, and the state before each block where a lesioned pass starts."""
+    @torch.inference_mode()
+    def intact(self, rows: Rows, blocks: Set[int]) -> tuple[Float[Tensor, "pieces hidden"], dict[int, Start]]:
+        """Intact states where tokens of words are predicted, and the states before some blocks."""
         base = self.model.predictor.base
         calls: dict[int, Mapping[str, Any]] = {}
         hidden: dict[int, Tensor] = {}
 
         def record(number: int, call: dict[str, Any]) -> None:
-            calls[number] = call
-            if number in starts:
-                hidden[number] = next(iter(call.values()))
+            first, *others = call
+            calls[number] = {first: None, **{name: call[name] for name in others}}
+            if number in blocks:
+                hidden[number] = call[first]
 
-        with observe_blocks(base, self.model.family, min(starts, default=len(calls)), record), quiet_transformers():
+        with observe_blocks(base, self.model.family, min(blocks, default=len(calls)), record), quiet_transformers():
             final = base(**rows.inputs(self.model.device)).last_hidden_state
-        start_of: dict[int | None, Start] = {first: Start(hidden[first], calls, final) for first in starts}
-        return start_of | {None: Start(final, calls, final)}
+        return rows.predicting(final[None])[0], {block: Start(block, hidden[block], calls) for block in blocks}
 
+    @torch.inference_mode()
     def lesioned(
         self,
         start: Start,
         conditions: Sequence[Condition],
-        layers: Sequence[int],
         rows: Rows,
         later: Set[int],
-        where: Bool[Tensor, "rows tokens"] | None,
-    ) -> tuple[
-        Float[Tensor, "conditions sentences tokens hidden"], dict[int, Float[Tensor, "conditions words hidden"]]
-    ]:
-        """Outputs of the last norm under each condition, and of ``later`` blocks at the words."""
+        where: Bool[Tensor, "conditions sentences tokens"] | None,
+    ) -> tuple[Float[Tensor, "conditions pieces hidden"], dict[int, Float[Tensor, "conditions words hidden"]]]:
+        """Normed states that predict tokens of words, and outputs of ``later`` blocks at the words.
+
+        The sentences are computed once up to the first lesioned site, and for every condition from
+        there: known families broadcast the rest of that block, others are repeated before it.
+        """
         predictor, family, n = self.model.predictor, self.model.family, len(conditions)
+        layers = sorted({layer for condition in conditions for layer in condition.layers})
         where, donated = None if where is None else where.to(self.model.device), self._donated(rows, layers)
-        first, states = min({*layers, *later}), {}
+        hidden, n_sentences, states = start.hidden, len(start.hidden), {}
 
         def change(layer: int) -> Callable[[Tensor], Tensor]:
-            return lambda value: apply_conditions(conditions, layer, value, where, donated.get(layer))
+            def changed(value: Tensor) -> Tensor:
+                split = value.view(-1, n_sentences, *value.shape[1:])
+                new = apply_conditions(conditions, layer, split.expand(n, -1, -1, -1), where, donated.get(layer))
+                return new if len(split) < n else new.flatten(0, 1)
 
-        hidden = start.hidden.repeat(n, 1, 1)
+            return changed
+
         with hook_site(predictor.base, family, self.site, {layer: change(layer) for layer in layers}):
             for number, block in enumerate(block_modules(predictor.base, family)):
-                if number >= first:
-                    hidden = run_block(block, hidden, _repeated(start.calls[number], len(start.hidden), n))
+                if number < start.block:
+                    continue
+                if layers and number == layers[0] and family not in FAMILIES.values():
+                    hidden = hidden.repeat(n, 1, 1)
+                hidden = run_block(block, hidden, _repeated(start.calls[number], n_sentences, len(hidden)))
+                hidden = hidden.flatten(0, -3)
                 if number in later:
-                    states[number] = rows.ends(hidden.view(n, -1, *hidden.shape[1:]))
-        final: Tensor = predictor.norm(hidden)
-        return final.view(n, -1, *final.shape[1:]), states
+                    states[number] = rows.ends(hidden.view(-1, n_sentences, *hidden.shape[1:])).expand(n, -1, -1)
+        final: Tensor = predictor.norm(rows.predicting(hidden.view(-1, n_sentences, *hidden.shape[1:])))
+        return final.expand(n, -1, -1), states
 
     def _donated(self, rows: Rows, layers: Sequence[int]) -> dict[int, Float[Tensor, "sentences tokens neurons"]]:
         """The activation of a donor word for each position, by layer."""
@@ -100,14 +112,14 @@ class Passes:
         return {layer: self.donors[layer][donor] for layer in layers}
 
 
-def _repeated(call: Mapping[str, Any], n_sentences: int, n: int) -> dict[str, Any]:
-    """The arguments of a block with the sentences repeated ``n`` times."""
+def _repeated(call: Mapping[str, Any], n_sentences: int, n_rows: int) -> dict[str, Any]:
+    """The arguments of a block with the sentences repeated to ``n_rows`` rows."""
 
     def repeat(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(repeat(part) for part in value)
         if isinstance(value, Tensor) and value.ndim > 1 and len(value) == n_sentences > 1:
-            return value.repeat(n, *[1] * (value.ndim - 1))
+            return value.repeat(n_rows // n_sentences, *[1] * (value.ndim - 1))
         return value
 
     return {name: repeat(value) for name, value in call.items()}

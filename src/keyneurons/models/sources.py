@@ -14,6 +14,7 @@ from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.folders import INDEX, TOKENIZER_FILES, WEIGHTS, ModelFolder, require_weights
 from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
+from keyneurons.progress import stage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -101,9 +102,11 @@ class HubModel:
     def _snapshot(self, allowed: Sequence[str], ignored: Sequence[str]) -> Path:
         from huggingface_hub import snapshot_download
 
-        return Path(
-            snapshot_download(self.id, revision=self.revision, allow_patterns=[*allowed], ignore_patterns=[*ignored])
-        )
+        with stage(f"fetching {self.id}"):
+            folder = snapshot_download(
+                self.id, revision=self.revision, allow_patterns=[*allowed], ignore_patterns=[*ignored]
+            )
+        return Path(folder)
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,8 @@ class LocalModel:
         stamp = json_digest([str(folder), names, [(f.st_size, f.st_mtime_ns, f.st_ctime_ns, f.st_ino) for f in facts]])
         record = self.cache / "digests" / f"{stamp[:32]}.json"
         if (digests := _read_digests(record, names)) is None:
-            digests = {name: file_digest(folder / name) for name in names}
+            with stage(f"digests of the weights in {folder}"):
+                digests = {name: file_digest(folder / name) for name in names}
             with suppress(OSError):  # the cache may be read-only
                 write_json(record, digests)
         return record, digests

@@ -19,7 +19,10 @@ from keyneurons.choices import Store
 from keyneurons.digests import json_digest
 from keyneurons.pipeline.columns import ColumnReader
 from keyneurons.pipeline.moments import MomentReader, MomentSource
+from keyneurons.pipeline.stored_rows import StoredRows
 from keyneurons.pipeline.word_sample import read_sample
+from keyneurons.probe.rows import Rows
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Labels, Scope, Site, Split, Treebank
 from keyneurons.selection.interface import Source
 from keyneurons.selection.scoring import Driver
@@ -53,6 +56,10 @@ class Activations(Scorable, Protocol):
         """
         ...
 
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Mapping[Split, Rows]:
+        """The same activations, read from stored arrays only when they are used."""
+        ...
+
     def of_train(self, rows: Int[ndarray, " some"]) -> Scorable:
         """The values of some train words: these activations, or a copy of those words alone."""
         ...
@@ -84,9 +91,10 @@ class StoredActivations:
 
         Every split is encoded before the first forward pass, so unreadable words raise early.
         """
-        for split in SPLITS:
-            if read.missing(treebank.splits[split]):
-                read.encode(treebank.splits[split])
+        with stage("tokenising"):
+            for split in SPLITS:
+                if read.missing(treebank.splits[split]):
+                    read.encode(treebank.splits[split])
         arrays = {split: read(treebank.splits[split], split) for split in SPLITS}
         return cls(arrays, read.site, str(read.model.device))
 
@@ -120,13 +128,12 @@ class StoredActivations:
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""
-        features: Features = {}
-        for split in SPLITS:
-            rows, by_layer = labels.splits[split].rows, list(self.arrays[split].values())
-            layer, neuron = np.divmod(columns, by_layer[0].shape[1])
-            parts = [array[rows][:, neuron[layer == i]] for i, array in enumerate(by_layer)]
-            features[split] = torch.from_numpy(np.concatenate(parts, axis=1))
-        return features
+        return {split: rows.all() for split, rows in self.rows(labels, columns).items()}
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> dict[Split, StoredRows]:
+        """The same activations, read from the arrays only when they are used."""
+        arrays = {split: list(self.arrays[split].values()) for split in SPLITS}
+        return {split: StoredRows(arrays[split], labels.splits[split].rows, columns) for split in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -197,6 +204,10 @@ class SummedActivations:
         layer, neuron = np.divmod(columns, self.read.model.width(self.read.site))
         named: ndarray = np.stack([np.array(self.read.layers)[layer], neuron], axis=1)
         return named
+
+    def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
+        """The same activations, read at once."""
+        return self.columns(labels, columns)
 
 
 def read_activations(

@@ -14,6 +14,7 @@ from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
 from keyneurons.metric_names import check_tag
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
 
 log = logging.getLogger(__name__)
@@ -96,8 +97,9 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
     Returns:
         The treebank, its digest and its labels.
     """
-    treebank = dataset.load(read)
-    labels = dataset.label(treebank, first_words=read.read_at == "word")
+    with stage("reading the sentences"):
+        treebank = dataset.load(read)
+        labels = dataset.label(treebank, first_words=read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
     return LabelledText(treebank, treebank_digest(treebank), labels)
 

@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
-from tqdm import tqdm
 
 from keyneurons.analysis.resampling import permuted_tags
 from keyneurons.memo import Memo, identity_of
@@ -21,6 +20,7 @@ from keyneurons.pipeline.activations import Activations
 from keyneurons.pipeline.controls.control import NotApplicable
 from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.scored_words import ScoredWords
+from keyneurons.progress import stage
 from keyneurons.records import Labels, NeuronSets, Permuted, Scores
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.interface import Scoring, Source
@@ -142,9 +142,12 @@ def permutation_null(
     def tagging(i: int) -> Int[ndarray, " words"]:
         return permuted_tags(tags, sentence_of_word, selection.permute, np.random.default_rng([selection.seed, i]))
 
-    maxima = selection.scoring.maxima(source, tagging, selection.permutations)
-    bar = tqdm(maxima, desc="permutations", total=selection.permutations, leave=False, disable=None)
-    return torch.stack(list(bar))
+    null = []
+    with stage("permutations", total=selection.permutations) as progress:
+        for maxima in selection.scoring.maxima(source, tagging, selection.permutations):
+            null.append(maxima)
+            progress.advance()
+    return torch.stack(null)
 
 
 LEAST_WORDS = 2  # of a tag in a selection from some of the words: fewer have no variance

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
-from tqdm import tqdm
 
 from keyneurons import metrics
 from keyneurons.activations.reader import ActivationReader
@@ -22,6 +21,7 @@ from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
+from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Labels, NeuronSets, Treebank
 
 
@@ -146,17 +146,17 @@ def each_layer(
     Returns:
         One result per layer, the lowest first.
     """
+    chosen = {layer: own for layer in sets.layers if (own := sets.of_layer(layer, labels.names)).union()}
     results = []
-    for layer in tqdm(sets.layers, desc="layer by layer", leave=False, disable=None):
-        own = sets.of_layer(layer, labels.names)
-        if not own.union():
-            continue
-        arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
-        here = StoredActivations(arrays, activations.site, activations.device)
-        case = Case(labels, here, own, sentences, seed, results=probing.results)
-        evidence = probe_key_neurons(probing, case)
-        fitted = _concepts(here, labels, own, checks, seed) if checks.concepts else None
-        results.append(OneLayer(layer, evidence, len(own.union()), fitted))
+    with stage("layer by layer", total=len(chosen), unit="layers") as progress:
+        for layer, own in chosen.items():
+            arrays = {split: {layer: activations.arrays[split][layer]} for split in SPLITS}
+            here = StoredActivations(arrays, activations.site, activations.device)
+            case = Case(labels, here, own, sentences, seed, results=probing.results)
+            evidence = probe_key_neurons(probing, case)
+            fitted = _concepts(here, labels, own, checks, seed) if checks.concepts else None
+            results.append(OneLayer(layer, evidence, len(own.union()), fitted))
+            progress.advance()
     return tuple(results)
 
 
@@ -178,16 +178,17 @@ def _concepts(
     fit, held_out = enough[train.tags], enough[test.tags]
     if not np.ptp(values["train"].numpy()[fit], axis=0).any():
         return None
-    return concepts(
-        values["train"].numpy()[fit],
-        place[train.tags[fit]],
-        values["test"].numpy()[held_out],
-        place[test.tags[held_out]],
-        names,
-        words=checks.concept_words,
-        draws=checks.concept_draws,
-        seed=seed,
-    )
+    with stage("concepts"):
+        return concepts(
+            values["train"].numpy()[fit],
+            place[train.tags[fit]],
+            values["test"].numpy()[held_out],
+            place[test.tags[held_out]],
+            names,
+            words=checks.concept_words,
+            draws=checks.concept_draws,
+            seed=seed,
+        )
 
 
 def layer_metrics(read_at: ReadAt, layers: Sequence[OneLayer]) -> dict[str, dict[int, float]]:

@@ -97,16 +97,18 @@ class MomentReader:
                 for view, layer in product(views, layers)
             )
         }
-        for site, layer, view, digest, moments in self._pass(list(missing.values()), views) if missing else ():
-            array = array_of_moments(moments)
+        gathered = self._pass(list(missing.values()), views) if missing else {}
+        for (site, view, digest), by_layer in gathered.items():
+            arrays = {layer: array_of_moments(moments) for layer, moments in by_layer.items()}
+            shape = next(iter(arrays.values())).shape
             name = series_of(site, view, missing[digest])
-            with entry.write(name, [layer], array.shape, "float64", FORMAT) as partial:
-                partial.put(np.arange(len(array)), {layer: array})
+            with entry.write(name, list(arrays), shape, "float64", FORMAT) as partial:
+                partial.put(np.arange(shape[0]), arrays)
 
     def _pass(
         self, words: Sequence[TaggedWords], views: Sequence[View]
-    ) -> Iterator[tuple[Site, int, View, str, Moments]]:
-        """One pass over the text; yields moments by site, layer, view and digest of the tagging."""
+    ) -> dict[tuple[Site, View, str], dict[int, Moments]]:
+        """One pass over the text: moments by site, view and digest of the tagging, and by layer."""
         sentences, places = self.treebank.splits["train"], self.places
         n_words = self.treebank.n_words("train")
         sentence = sentence_of_rows(sentences, np.arange(n_words))
@@ -114,11 +116,13 @@ class MomentReader:
         for rows, by_site in self.read.stream(sentences, "train", places):
             for each in sums:
                 each.add(rows, by_site)
+        gathered: dict[tuple[Site, View, str], dict[int, Moments]] = {}
         for each in sums:
             for (site, layer), of_layer in each.by_place.items():
                 with naming_neurons(site, (layer,), self.read.model.width(site)):
                     for view, digest, moments in of_layer.moments():
-                        yield site, layer, view, digest, moments
+                        gathered.setdefault((site, view, digest), {})[layer] = moments
+        return gathered
 
 
 @dataclass(frozen=True)

@@ -46,32 +46,29 @@ class TagSets:
         from keyneurons.probe.fit import ProbeTask
 
         classes = {
-            split: torch.stack([
-                torch.as_tensor(words.tags == labels.names.index(tag)).long()
-                for tag, sets in self.columns.items()
-                for _ in sets
-            ])
+            split: torch.stack([torch.as_tensor(words.tags == labels.names.index(tag)).long() for tag in self.columns])
             for split, words in labels.splits.items()
         }
-        return ProbeTask(self.all, classes, 2)
+        labelling = np.repeat(np.arange(len(self.columns)), [len(sets) for sets in self.columns.values()])
+        return ProbeTask(self.all, classes, 2, labelling)
 
     def measured(
-        self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "probes words"], bootstrap: SentenceBootstrap
+        self, predictions: Int[Tensor, "probes words"], test: Int[Tensor, "tags words"], bootstrap: SentenceBootstrap
     ) -> Iterator[tuple[str, TagProbe]]:
         """Measure the probes of each tag.
 
         Args:
             predictions: The predictions of all probes.
-            test: The labels of the test words.
+            test: For each tag, whether a test word has it.
             bootstrap: Resamples of the test sentences.
 
         Yields:
             Each tag with its results.
         """
         first = 0
-        for tag, sets in self.columns.items():
+        for (tag, sets), true in zip(self.columns.items(), test, strict=True):
             own = slice(first, first := first + len(sets))
-            yield tag, tag_probe(predictions[own].numpy() == 1, test[own][0].numpy() == 1, bootstrap)
+            yield tag, tag_probe(predictions[own].numpy() == 1, true.numpy() == 1, bootstrap)
 
 
 def tag_probe(

@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.pipeline.activations import Activations
+from keyneurons.probe.rows import Rows
 from keyneurons.records import Labels, Split
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ class Training:
     seed: int
     identity: str = ""
 
-    def __call__(
-        self, features: Mapping[Split, Float[Tensor, "_words columns"]], tasks: list[ProbeTask]
-    ) -> list[ProbeResults]:
+    def __call__(self, features: Mapping[Split, Rows], tasks: list[ProbeTask]) -> list[ProbeResults]:
         """Train the probes of several tasks together."""
         from keyneurons.probe.fit import train_probes
 
@@ -47,7 +46,7 @@ class Training:
 
         columns = np.arange(n_neurons)
         classes = {split: torch.as_tensor(words.tags).long()[None] for split, words in labels.splits.items()}
-        features = activations.columns(labels, columns)
+        features = activations.rows(labels, columns)
         return TrainedProbe.of(columns, self(features, [ProbeTask(columns[None], classes, len(labels.names))])[0])
 
 

@@ -20,6 +20,7 @@ from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import KeyNeurons, Selection, select_from
+from keyneurons.progress import stage
 from keyneurons.records import NeuronSets
 from keyneurons.selection.interface import Source
 
@@ -103,12 +104,14 @@ def check_reliability(
         source = selection.source(scored)
         stable = resampled_stability(checks, selection, source, labels.names, scored.tags, scored.sentences)
     if checks.confounds and key_neurons.sets.union():
-        features = word_features(train, words.rows, read.token_counts(train))
-        confounded = confounds_of(
-            key_neurons.sets, evidence.union, words.tags, labels.names, features, checks.confound_share
-        )
+        with stage("confounds"):
+            features = word_features(train, words.rows, read.token_counts(train))
+            confounded = confounds_of(
+                key_neurons.sets, evidence.union, words.tags, labels.names, features, checks.confound_share
+            )
     if checks.redundancy and np.ptp(evidence.union, axis=0).any():  # the key neurons may all be constant
-        redundant = redundancy(key_neurons.sets, evidence.union)
+        with stage("redundancy"):
+            redundant = redundancy(key_neurons.sets, evidence.union)
     return Reliability(stable, confounded, redundant)
 
 
@@ -128,14 +131,17 @@ def resampled_stability(
     """
 
     def sets_on(positions: Int[ndarray, " some"]) -> NeuronSets:
-        return select_from(selection, driver, names, tags, positions)
+        sets = select_from(selection, driver, names, tags, positions)
+        progress.advance()
+        return sets
 
     pairs: dict[str, list[tuple[NeuronSets, NeuronSets]]] = {"halves": [], "bootstrap": []}
-    if checks.halves:
-        halvings = split_halves(sentence_of_word, checks.halves, selection.seed)
-        pairs["halves"] = [(sets_on(first), sets_on(second)) for first, second in halvings]
-    if checks.bootstraps:
-        resamples = bootstraps(sentence_of_word, checks.bootstraps, selection.seed)
-        pairs["bootstrap"] = list(combinations(map(sets_on, resamples), 2))
+    with stage("stability", total=2 * checks.halves + checks.bootstraps, unit="resamples") as progress:
+        if checks.halves:
+            halvings = split_halves(sentence_of_word, checks.halves, selection.seed)
+            pairs["halves"] = [(sets_on(first), sets_on(second)) for first, second in halvings]
+        if checks.bootstraps:
+            resamples = bootstraps(sentence_of_word, checks.bootstraps, selection.seed)
+            pairs["bootstrap"] = list(combinations(map(sets_on, resamples), 2))
     measured = {kind: stability(of_kind) for kind, of_kind in pairs.items() if of_kind}
     return {kind: stable for kind, stable in measured.items() if stable.jaccard}

@@ -25,7 +25,7 @@ from numpy import ndarray
 from keyneurons.atomic_files import check_regular, write_bytes
 from keyneurons.version import __version__
 
-FORMAT = 1  # raise it whenever the training of probes or the content of a result changes
+FORMAT = 2  # raise it whenever the training of probes or the content of a result changes
 SECONDS_PER_DAY = 86400
 
 log = logging.getLogger(__name__)

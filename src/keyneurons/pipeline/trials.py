@@ -10,15 +10,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from keyneurons.pipeline.controls.control import Case, Trial
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.trial_results import result_key
+from keyneurons.probe.rows import Rows
 from keyneurons.records import SPLITS, Labels, Split
 
 if TYPE_CHECKING:
     from keyneurons.probe.fit import ProbeResults, ProbeTask
+
+WORDS_AT_ONCE = 4096
 
 Place = tuple[str, int]
 """A trial by the name of its control and its number."""
@@ -79,7 +81,7 @@ class Features:
     """The activations of all neurons used by any probe, on the labelled words of every split."""
 
     needed: Int[ndarray, " columns"]
-    values: Mapping[Split, Float[Tensor, "_words columns"]]
+    values: Mapping[Split, Rows]
 
     @classmethod
     def of(cls, case: Case, tasks: Sequence[ProbeTask]) -> Features:
@@ -88,13 +90,14 @@ class Features:
             none = {split: torch.empty(len(words.rows), 0) for split, words in case.labels.splits.items()}
             return cls(np.empty(0, dtype=np.int64), none)
         needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
-        return cls(needed, case.activations.columns(case.labels, needed))
+        return cls(needed, case.activations.rows(case.labels, needed))
 
     def columns(self, split: Split, columns: Int[ndarray, " neurons"]) -> Float[ndarray, "words neurons"]:
         """The activations of some neurons (ascending) on the words of one split."""
-        if len(columns) == len(self.needed):
-            return self.values[split].numpy()
-        return self.values[split][:, np.searchsorted(self.needed, columns)].numpy()
+        values = self.values[split]
+        own = torch.from_numpy(np.searchsorted(self.needed, columns))
+        pieces = torch.split(torch.arange(values.shape[0]), WORDS_AT_ONCE)
+        return torch.cat([values[words].index_select(1, own) for words in pieces]).numpy()
 
     def task(self, task: ProbeTask) -> ProbeTask:
         """The task with its neurons as columns of ``values``."""
@@ -107,17 +110,18 @@ def key_task(case: Case) -> ProbeTask:
 
 
 def _task(trials: Sequence[Trial], labels: Labels) -> ProbeTask:
-    """The probes of trials that have equally many neurons."""
+    """The probes of trials that have equally many neurons; equal labels are held once."""
     from keyneurons.probe.fit import ProbeTask
 
     columns = np.concatenate([trial.columns for trial in trials if trial.columns is not None])
+    labelled = list({id(trial.tags): trial for trial in trials}.values())
+    rows = {id(trial.tags): row for row, trial in enumerate(labelled)}
     classes = {
-        split: torch.cat([
-            torch.as_tensor(_tags(trial, labels, split)).long().repeat(trial.draws, 1) for trial in trials
-        ])
+        split: torch.stack([torch.as_tensor(_tags(trial, labels, split)).long() for trial in labelled])
         for split in SPLITS
     }
-    return ProbeTask(columns, classes, len(labels.names))
+    of_probes = np.repeat([rows[id(trial.tags)] for trial in trials], [trial.draws for trial in trials])
+    return ProbeTask(columns, classes, len(labels.names), of_probes)
 
 
 def _tags(trial: Trial, labels: Labels, split: Split) -> Int[ndarray, " words"]:
@@ -131,7 +135,7 @@ def _on_own_features(train: Training, trial: Trial, labels: Labels) -> Bool[ndar
 
 
 def _right(results: ProbeResults, task: ProbeTask) -> Bool[ndarray, "draws words"]:
-    right: ndarray = (results.test_predictions == task.labels["test"]).numpy()
+    right: ndarray = (results.test_predictions == task.labels_of_probes("test")).numpy()
     return right
 
 

@@ -14,7 +14,6 @@ from keyneurons import metrics
 from keyneurons.analysis.sentence_bootstrap import Estimate, SentenceBootstrap
 from keyneurons.analysis.size_curve import first_by_rank, grid_of_sizes, size_reaching
 from keyneurons.pipeline.controls.control import Case, Trial
-from keyneurons.pipeline.controls.top_variance import variance_by_layer
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.trials import Place, train_trials
@@ -104,7 +103,7 @@ def measure_worth(curves: SizeCurves, train: Training, case: Case, evidence: Evi
 
 def _trials(curves: SizeCurves, case: Case, sizes: Int[ndarray, " sizes"]) -> dict[Place, Trial]:
     """Sets of every size: random, of highest variance, and the key neurons below their union."""
-    ranked = np.argsort(-variance_by_layer(case), axis=1, kind="stable")
+    ranked = np.argsort(-case.variance, axis=1, kind="stable")
     by_layer = [(row + i * len(row)).tolist() for i, row in enumerate(ranked)]
     by_tag = [case.sets.columns(tag) for tag in case.sets]
     trials: dict[Place, Trial] = {}

@@ -16,6 +16,7 @@ from keyneurons.choices import ReadAt
 from keyneurons.config import schema
 from keyneurons.models.permuted import describe_weights
 from keyneurons.plan.costs import Passes, Shape, forward_flops
+from keyneurons.plan.lesions import describe_lesions
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.model import PlannedModel, weights_run
 from keyneurons.plan.needs import Needs
@@ -80,7 +81,7 @@ def make_plan(config: schema.Config) -> Plan:
         needs.all(sum(split.cache_bytes for split in splits)),
         speed.flops_per_second,
         speed.description,
-        tuple(_notes(config, method)),
+        (*_lesions(config, read, text, shape), *_notes(config, method)),
     )
 
 
@@ -174,6 +175,11 @@ def _describe_cache(read: ActivationReader, missing: Missing) -> list[str]:
     return [f"cache: {n_arrays - n_missing} of {n_arrays} arrays are cached"] if n_missing < n_arrays else []
 
 
+def _lesions(config: schema.Config, read: ActivationReader, text: PlannedText, shape: Shape) -> Iterator[str]:
+    if config.lesion is not None:
+        yield describe_lesions(config.lesion, read, text, shape)
+
+
 def _notes(config: schema.Config, method: Method) -> Iterator[str]:
     yield "time excludes tokenising and writing and checking the cache, which depend on the disk"
     if config.activations.store is True:
@@ -182,8 +188,6 @@ def _notes(config: schema.Config, method: Method) -> Iterator[str]:
         yield f"{shared} share the passes: memory is per process, time is for all devices together"
     if method.attribution is not None:
         yield "not planned: attribution passes (forward and backward, with the head) and their arrays in the cache"
-    if config.lesion is not None:
-        yield "not planned: lesion passes, with the head"
     if config.layer_by_layer.concepts:
         yield "not planned: concept directions of layer_by_layer.concepts"
 

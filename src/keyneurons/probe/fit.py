@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-import lightning
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from keyneurons.probe.batches import Batch, Loader, in_batches
+from keyneurons.probe.batches import Batches, Loader
 from keyneurons.probe.group import ProbeGroup
-from keyneurons.probe.module import LinearProbes, OptimizerFactory
-from keyneurons.probe.standardise import Standardiser
+from keyneurons.probe.rows import Columns, Rows
+from keyneurons.probe.standardise import PIECE, Standardiser
+from keyneurons.probe.workers import workers
+from keyneurons.progress import stage
 from keyneurons.quiet import quiet_lightning
 from keyneurons.records import Split
+
+if TYPE_CHECKING:
+    import lightning
+
+    from keyneurons.probe.module import LinearProbes, OptimizerFactory
 
 
 @dataclass(frozen=True)
@@ -28,12 +34,14 @@ class ProbeSettings:
 
     ``C`` is scikit-learn's inverse penalty: the objective is C * summed cross-entropy + ||W||^2 /
     2. The optimizer must be element-wise (Adam, SGD); otherwise the probes are not independent.
+    Mini-batches larger than ``memory_bytes`` together are read again in every epoch.
     """
 
     optimizer: OptimizerFactory
     batch_size: int
     patience: int
     C: float
+    memory_bytes: int = 512 * 2**20
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -50,13 +58,27 @@ class ProbeSettings:
 class ProbeTask:
     """Columns and labels of probes with the same number of features and of classes.
 
-    ``labels`` gives the class of every word for every probe, in train and dev; test labels are
-    unused.
+    ``labels`` gives the class of every word for every labelling, in train and dev; test labels are
+    unused. ``labelling`` is the row of ``labels`` of each probe; without it, all probes share one
+    row, or each has its own.
     """
 
     columns: Int[ndarray, "probes features"]
-    labels: Mapping[Split, Int[Tensor, "probes _words"]]
+    labels: Mapping[Split, Int[Tensor, "_labellings _words"]]
     n_classes: int
+    labelling: Int[ndarray, " probes"] | None = None
+
+    @property
+    def label_rows(self) -> Int[ndarray, " probes"]:
+        """Row of ``labels`` of each probe."""
+        if self.labelling is not None:
+            return self.labelling
+        n = len(self.columns)
+        return np.zeros(n, dtype=np.int64) if len(self.labels["train"]) == 1 else np.arange(n)
+
+    def labels_of_probes(self, split: Split) -> Int[Tensor, "probes words"]:
+        """The class of every word of a split for every probe."""
+        return self.labels[split][torch.from_numpy(self.label_rows)]
 
 
 @dataclass(frozen=True)
@@ -80,7 +102,7 @@ class ProbeResults:
 
 
 def train_probes(
-    features: Mapping[Split, Float[Tensor, "_words columns"]],
+    features: Mapping[Split, Rows],
     tasks: Sequence[ProbeTask],
     *,
     settings: ProbeSettings,
@@ -89,65 +111,101 @@ def train_probes(
 ) -> list[ProbeResults]:
     """Train independent probes together on train, stop them by dev loss and predict test.
 
-    Only columns that a probe uses are converted to float32 and moved to the Trainer's device. The
-    function raises ``ValueError`` if shapes, columns or labels do not match, a feature is not
-    finite or training diverges.
+    Only columns that a probe uses are converted to float32. The function raises ``ValueError`` if
+    shapes, columns or labels do not match, a feature is not finite or training diverges.
 
     Args:
         features: Activations of all three splits, any float type; test is read once, after
             training.
         tasks: Columns and labels of the probes. Each probe is trained as it would be alone.
-        settings: Optimizer, batch size, patience and penalty.
+        settings: Optimizer, batch size, patience, penalty and memory.
         trainer: Creates a Lightning Trainer with one device.
         seed: Seed of the batches and of their order, the only source of randomness.
 
     Returns:
         The trained probes of each task with their test predictions.
     """
+    from keyneurons.probe.module import LinearProbes  # imports Lightning, which takes seconds
+
     for task in tasks:
         _check_columns(task.columns, features["train"].shape[1])
         for split in ("train", "dev"):
-            _check_labels(split, task.labels[split], (len(task.columns), len(features[split])), task.n_classes)
+            _check_labels(split, task, features[split].shape[0])
     needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
-    train = _needed_columns(features, "train", needed)
-    standardiser, generator = Standardiser.fit(train), torch.Generator().manual_seed(seed)
-    probes = LinearProbes(
-        [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes) for task in tasks],
-        optimizer=settings.optimizer,
-        penalty=1 / (settings.C * len(train)),
-        patience=settings.patience,
-        generator=generator,
-    )
+    generator = torch.Generator().manual_seed(seed)
     with quiet_lightning():
         runner = _single_device(trainer())
-        batches = partial(
-            in_batches, batch_size=settings.batch_size, prepare=standardiser, device=runner.strategy.root_device
-        )
-        train_batches = batches(train, [task.labels["train"] for task in tasks], generator=generator)
-        del train  # the batches are a copy
-        dev = batches(_needed_columns(features, "dev", needed), [task.labels["dev"] for task in tasks])
-        _fit(runner, probes, train_batches, dev)
-        epochs = runner.current_epoch
-        test = batches(_needed_columns(features, "test", needed), [])
-        predictions = _predict(runner, probes, dev + test, [len(features[split]) for split in ("dev", "test")])
+        data = Prepared.of(features, tasks, needed, settings, runner.strategy.root_device, generator)
+        with workers(runner.strategy.root_device) as threads:
+            probes = LinearProbes(
+                [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes, task.label_rows) for task in tasks],
+                optimizer=settings.optimizer,
+                penalty=1 / (settings.C * features["train"].shape[0]),
+                patience=settings.patience,
+                generator=generator,
+                workers=threads,
+            )
+            _fit(runner, probes, data.train, data.dev)
+            epochs = runner.current_epoch
+            predicted = {"dev": _predict(runner, probes, data.dev), "test": _predict(runner, probes, data.test())}
+    mean, std = data.standardise.mean.cpu(), data.standardise.std.cpu()
     return [
         ProbeResults(
             columns=task.columns,
             weights=group.weight.detach().cpu(),
             biases=group.bias.detach().cpu(),
-            mean=standardiser.mean[group.columns.cpu()],
-            std=standardiser.std[group.columns.cpu()],
-            dev_accuracy=(predicted_dev == task.labels["dev"].cpu()).double().mean(dim=1),
-            test_predictions=predicted_test.contiguous(),
+            mean=mean[group.columns.cpu()],
+            std=std[group.columns.cpu()],
+            dev_accuracy=(dev == task.labels_of_probes("dev").cpu()).double().mean(dim=1),
+            test_predictions=test,
             best_epoch=group.best_epoch.cpu(),
             epochs=epochs,
         )
-        for task, group, (predicted_dev, predicted_test) in zip(tasks, probes.groups, predictions, strict=True)
+        for task, group, dev, test in zip(tasks, probes.groups, predicted["dev"], predicted["test"], strict=True)
     ]
 
 
-def _fit(runner: lightning.Trainer, probes: LinearProbes, train: list[Batch], dev: list[Batch]) -> None:
-    runner.fit(probes, train_dataloaders=Loader([train]), val_dataloaders=Loader([dev]))
+@dataclass(frozen=True)
+class Prepared:
+    """The mini-batches of train and dev, and a function that makes those of test."""
+
+    train: Batches
+    dev: Batches
+    standardise: Standardiser
+    test: Callable[[], Batches]
+
+    @classmethod
+    def of(
+        cls,
+        features: Mapping[Split, Rows],
+        tasks: Sequence[ProbeTask],
+        needed: Int[ndarray, " needed"],
+        settings: ProbeSettings,
+        device: torch.device,
+        generator: torch.Generator,
+    ) -> Prepared:
+        """Divide train and dev into batches, which are kept in memory if they fit."""
+        columns = {
+            split: Columns(rows, torch.from_numpy(needed).to(device), device) for split, rows in features.items()
+        }
+        n_values = (columns["train"].n_words + columns["dev"].n_words) * len(needed)
+        keep = 4 * n_values <= _memory(settings.memory_bytes, device)
+        standardise = Standardiser.fit(columns["train"].pieces(PIECE))
+        batches = partial(Batches, batch_size=settings.batch_size, standardise=standardise, keep=keep)
+        train_labels, dev_labels = ([task.labels[split] for task in tasks] for split in ("train", "dev"))
+        train = batches(columns["train"], train_labels, name="train", generator=generator)
+        dev = batches(columns["dev"], dev_labels, name="dev")
+        return cls(train, dev, standardise, partial(batches, columns["test"], [], name="test", keep=False))
+
+
+def _memory(least: int, device: torch.device) -> int:
+    """Bytes for the batches: at least the setting, and half of the free memory of a GPU."""
+    return max(least, torch.cuda.mem_get_info(device)[0] // 2) if device.type == "cuda" else least
+
+
+def _fit(runner: lightning.Trainer, probes: LinearProbes, train: Batches, dev: Batches) -> None:
+    with stage("training probes", total=probes.n_probes, unit="probes", count=lambda: probes.n_finished):
+        runner.fit(probes, train_dataloaders=Loader([train]), val_dataloaders=Loader([dev]))
     if runner.interrupted:
         raise KeyboardInterrupt
     for group in probes.groups:
@@ -155,28 +213,10 @@ def _fit(runner: lightning.Trainer, probes: LinearProbes, train: list[Batch], de
             raise ValueError(f"{int((~group.best_loss.isfinite()).sum())} probes diverged; lower the learning rate")
 
 
-def _predict(
-    runner: lightning.Trainer, probes: LinearProbes, batches: list[Batch], lengths: list[int]
-) -> list[tuple[Int[Tensor, "_probes _words"], ...]]:
-    """Predict consecutive splits of these lengths.
-
-    Returns:
-        The predictions of each group for each split.
-    """
+def _predict(runner: lightning.Trainer, probes: LinearProbes, batches: Batches) -> list[Int[Tensor, "_probes words"]]:
+    """Predict the words of a split with each group."""
     predicted = cast("list[list[Tensor]]", runner.predict(probes, Loader(batches)))
-    joined = [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*predicted, strict=True)]
-    return [torch.split(words, lengths, dim=1) for words in joined]
-
-
-def _needed_columns(
-    features: Mapping[Split, Float[Tensor, "_words columns"]], split: Split, columns: Int[ndarray, " needed"]
-) -> Float[Tensor, "words needed"]:
-    values = features[split].index_select(1, torch.from_numpy(columns)).float()
-    finite = values.amin(dim=0).isfinite() & values.amax(dim=0).isfinite()
-    if not finite.all():
-        first = columns[int((~finite).nonzero()[0])]
-        raise ValueError(f"non-finite feature columns in {split}: {int((~finite).sum())}, first {first}")
-    return values
+    return [torch.cat([part.cpu() for part in parts], dim=1) for parts in zip(*predicted, strict=True)]
 
 
 def _single_device(trainer: lightning.Trainer) -> lightning.Trainer:
@@ -192,8 +232,11 @@ def _check_columns(columns: Int[ndarray, "probes features"], width: int) -> None
         raise ValueError(f"columns must lie in 0..{width - 1}, got {columns.min()}..{columns.max()}")
 
 
-def _check_labels(split: Split, labels: Int[Tensor, "probes words"], shape: tuple[int, int], n_classes: int) -> None:
-    if tuple(labels.shape) != shape:
-        raise ValueError(f"{split} labels must be [probes, words] = {list(shape)}, got {list(labels.shape)}")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"{split} labels must lie in 0..{n_classes - 1}, got {labels.min()}..{labels.max()}")
+def _check_labels(split: Split, task: ProbeTask, n_words: int) -> None:
+    labels, n_probes = task.labels[split], len(task.columns)
+    if task.labelling is None and len(labels) not in {1, n_probes}:
+        raise ValueError(f"{split} labels must be of 1 or {n_probes} probes, got {len(labels)}")
+    if labels.shape[1] != n_words:
+        raise ValueError(f"{split} labels must be of {n_words} words, got {labels.shape[1]}")
+    if labels.min() < 0 or labels.max() >= task.n_classes:
+        raise ValueError(f"{split} labels must lie in 0..{task.n_classes - 1}, got {labels.min()}..{labels.max()}")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import lightning
 import torch
@@ -10,10 +11,19 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from keyneurons.probe.batches import Batch
-from keyneurons.probe.group import ProbeGroup
+from keyneurons.probe.batches import Batch, Batches
+from keyneurons.probe.group import Chosen, ProbeGroup
+from keyneurons.probe.workers import Workers
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class Part(NamedTuple):
+    """Unfinished probes of one group."""
+
+    group: int
+    probes: Chosen
+    cost: int
 
 
 class LinearProbes(lightning.LightningModule):
@@ -26,7 +36,7 @@ class LinearProbes(lightning.LightningModule):
 
     The mini-batches are the same in every epoch, in a new order. One training step is a whole epoch
     and iterates over the mini-batches itself, since Lightning's overhead per step exceeds the cost
-    of a step.
+    of a step. On a CPU, threads share the probes; their number affects no more than rounding.
     """
 
     def __init__(
@@ -37,6 +47,7 @@ class LinearProbes(lightning.LightningModule):
         penalty: float,
         patience: int,
         generator: torch.Generator,
+        workers: Workers,
     ) -> None:
         """Register the groups.
 
@@ -46,6 +57,7 @@ class LinearProbes(lightning.LightningModule):
             penalty: Weight of the squared norm; 1 / (C * train words) for scikit-learn's ``C``.
             patience: Epochs without improvement of the dev cross-entropy until a probe is finished.
             generator: Generator of the order of the mini-batches, shuffled in every epoch.
+            workers: The threads.
         """
         super().__init__()
         self.automatic_optimization = False
@@ -55,28 +67,53 @@ class LinearProbes(lightning.LightningModule):
         self._penalty = penalty
         self._patience = patience
         self._generator = generator
+        self._workers = workers
 
-    def training_step(self, batches: Sequence[Batch]) -> None:
+    @property
+    def n_probes(self) -> int:
+        """Number of probes of all groups."""
+        return sum(len(group.columns) for group in self.groups)
+
+    @property
+    def n_finished(self) -> int:
+        """Number of finished probes of all groups."""
+        return self.n_probes - sum(len(group.unfinished) for group in self.groups)
+
+    def training_step(self, batches: Batches) -> None:
         """Train one epoch on the mini-batches in random order."""
         optimizer = self.optimizers()
         assert isinstance(optimizer, lightning.pytorch.core.optimizer.LightningOptimizer)
-        for i in torch.randperm(len(batches), generator=self._generator).tolist():
-            for group, labels in self._unfinished(batches[i]):
-                group.put_gradient(batches[i].features, labels, self._penalty)
+        for group in self.groups:
+            group.prepare_gradient()
+        shares = self._shares(len(batches.words[0]))
+        for batch in batches.in_order(torch.randperm(len(batches), generator=self._generator).tolist()):
+
+            def put(share: Sequence[Part], batch: Batch = batch) -> None:
+                for i, probes, _ in share:
+                    self.groups[i].put_gradient(batch.features, batch.labels[i], probes, self._penalty)
+
+            self._workers(put, shares)
             optimizer.step()
 
-    def validation_step(self, batches: Sequence[Batch]) -> None:
+    def validation_step(self, batches: Batches) -> None:
         """Save the probes that improved on dev; stop when all probes are finished."""
         if self.trainer.sanity_checking:
             return
-        losses: dict[ProbeGroup, list[Tensor]] = {}
+        shares = self._shares(len(batches.words[0]))
+        losses = [group.bias.new_zeros(len(group.columns)) for group in self.groups]
+        n_words = 0
         for batch in batches:
-            features = batch.features
-            for group, labels in self._unfinished(batch):
-                parts = [group.cross_entropy(features, labels, some) for some in group.parts(features.shape[1])]
-                losses.setdefault(group, []).append(torch.cat(parts))
-        for group, loss in losses.items():
-            group.keep_best(torch.cat(loss, dim=1).mean(dim=1), self.current_epoch + 1, self._patience)
+            n_words += batch.features.shape[1]
+
+            def add(share: Sequence[Part], batch: Batch = batch) -> None:
+                for i, probes, _ in share:
+                    loss = self.groups[i].cross_entropy(batch.features, batch.labels[i], probes)
+                    losses[i][probes] += loss.sum(dim=1)
+
+            self._workers(add, shares)
+        for group, loss in zip(self.groups, losses, strict=True):
+            if len(group.unfinished):
+                group.keep_best(loss[group.unfinished] / n_words, self.current_epoch + 1, self._patience)
         self.trainer.should_stop = all(not len(group.unfinished) for group in self.groups)
 
     def on_train_end(self) -> None:
@@ -86,16 +123,29 @@ class LinearProbes(lightning.LightningModule):
 
     def predict_step(self, batch: Batch) -> list[Int[Tensor, "_probes words"]]:
         """Predict the most probable class per probe and word; ties go to the lower class."""
-        # on a CPU, max is several times faster than argmax over a middle axis
-        return [
-            group.forward(batch.features, torch.arange(len(group.columns), device=self.device)).max(dim=1).indices
-            for group in self.groups
-        ]
+        n_words = batch.features.shape[1]
+        predicted = [group.columns.new_empty(len(group.columns), n_words) for group in self.groups]
+
+        def predict(share: Sequence[Part]) -> None:
+            for i, probes, _ in share:
+                # on a CPU, max is several times faster than argmax over a middle axis
+                predicted[i][probes] = self.groups[i].forward(batch.features, probes).max(dim=1).indices
+
+        self._workers(predict, self._shares(n_words))
+        return predicted
 
     def configure_optimizers(self) -> Optimizer:
         """Create the optimizer of weights and biases."""
         return self._optimizer(self.parameters())
 
-    def _unfinished(self, batch: Batch) -> Iterator[tuple[ProbeGroup, Tensor]]:
-        pairs = zip(self.groups, batch.labels, strict=True)
-        return ((group, labels) for group, labels in pairs if len(group.unfinished))
+    def _shares(self, n_words: int) -> list[list[Part]]:
+        """Divide the unfinished probes between the threads, the most expensive parts first."""
+        parts = [
+            Part(i, probes, group.columns[probes].numel() * group.n_classes)
+            for i, group in enumerate(self.groups)
+            for probes in group.parts(n_words)
+        ]
+        shares: list[list[Part]] = [[] for _ in range(self._workers.number)]
+        for part in sorted(parts, key=lambda part: -part.cost):
+            min(shares, key=lambda share: sum(each.cost for each in share)).append(part)
+        return [share for share in shares if share]

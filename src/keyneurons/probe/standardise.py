@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_CHUNK = 1024  # words converted to float64 at a time
+PIECE = 1024  # words whose sums are computed in float32
 
 
 @dataclass(frozen=True)
@@ -19,23 +20,35 @@ class Standardiser:
     std: Float[Tensor, " columns"]
 
     @classmethod
-    def fit(cls, features: Float[Tensor, "words columns"]) -> Standardiser:
-        """Fit mean and standard deviation on train; sums are computed in float64.
+    def fit(cls, pieces: Iterable[Float[Tensor, "_words columns"]]) -> Standardiser:
+        """Fit mean and standard deviation on train.
+
+        Sums of differences from the mean of the first piece are computed in float32 within a piece
+        and in float64 across pieces.
 
         Args:
-            features: Float32 activations of the train words.
+            pieces: Float32 activations of the train words, ``PIECE`` words at a time.
 
         Returns:
             The standardiser of these columns.
         """
-        chunks = torch.split(features, _CHUNK)
-        mean = torch.stack([chunk.double().sum(dim=0) for chunk in chunks]).sum(dim=0) / len(features)
-        squares = torch.stack([(chunk.double() - mean).square_().sum(dim=0) for chunk in chunks])
-        variance = squares.sum(dim=0) / len(features)
+        n, sums, lowest, highest = 0, torch.empty(0), torch.empty(0), torch.empty(0)
+        for values in pieces:
+            low, high = torch.aminmax(values, dim=0)
+            if not n:
+                pilot, lowest, highest = values.mean(dim=0), low, high
+                sums = pilot.new_zeros(2, len(pilot), dtype=torch.float64)
+            shifted = values - pilot
+            sums[0] += shifted.sum(dim=0)
+            sums[1] += shifted.square_().sum(dim=0)
+            lowest, highest = torch.minimum(lowest, low), torch.maximum(highest, high)
+            n += len(values)
+        shift, square = sums / n
+        variance = (square - shift.square()).clamp_(min=0)
         # Rounding can give a constant column a tiny deviation, which would inflate it in other
         # splits.
-        constant = features.amin(dim=0) == features.amax(dim=0)
-        return cls(mean.float(), variance.sqrt().float().masked_fill(constant, 0.0))
+        std = variance.sqrt().float().masked_fill(lowest == highest, 0.0)
+        return cls((pilot.double() + shift).float(), std)
 
     def __call__(self, features: Float[Tensor, "words columns"]) -> Float[Tensor, "words columns"]:
         """Standardise in float32; columns that are constant in train become 0."""

@@ -12,6 +12,7 @@ from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate_plain
+from keyneurons.progress import stage
 from keyneurons.tracking import Store, log_folder
 
 CONFIG = "config.yaml"
@@ -170,7 +171,8 @@ def find_runs(
     [(name, value)] = criteria.items()
     if not value.strip():
         raise ValueError(f"{name}= must not be empty")
-    runs = tuple(Run(**facts, store=store) for facts in _search(store, name, value))
+    with stage("searching the runs"):
+        runs = tuple(Run(**facts, store=store) for facts in _search(store, name, value))
     if not runs:
         messages = {
             "sweep": f"run {value} is not a sweep: it has no child runs in {store.uri}",

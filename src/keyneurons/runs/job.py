@@ -15,6 +15,7 @@ from keyneurons.config.fingerprint import activation_fingerprint, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
+from keyneurons.progress import stage
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
 from keyneurons.report.run.layers import draw_layers
@@ -24,7 +25,7 @@ from keyneurons.runs.membership import Membership
 from keyneurons.runs.provenance import origin_tags
 from keyneurons.runs.run_name import run_name
 from keyneurons.runs.tracked import Heading, how_to_send, shortest, tracked
-from keyneurons.terminal import terminal
+from keyneurons.terminal import clear_line, terminal
 
 
 def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
@@ -35,7 +36,8 @@ def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
         folder: the run's folder.
         choices: the option chosen in each config group, for names and tags.
     """
-    _, summary, logged = tracked_run(_experiment(config, choices, None), config, folder, choices)
+    with stage(f"run in {shortest(folder)}", after=0.0):  # most of the two seconds go to imports
+        _, summary, logged = tracked_run(_experiment(config, choices, None), config, folder, choices)
     console = terminal()
     show(summary, console)
     results = f"Results are in {shortest(folder)}"
@@ -60,12 +62,14 @@ def run_job(
     name = run_name(config, {**choices, "selection": experiment.method}, sweep.swept)
     model = experiment.read.model.identity
     console = terminal()
+    clear_line()
     if (finished := sweep.finished.get(_fingerprint(experiment, config))) is not None:
         console.print(f"#{number} {name}: already finished, see {finished}", soft_wrap=True)
         return
     places = sweep.together.get(activation_fingerprint(config, model), {})
     experiment = replace(experiment, read=replace(experiment.read, prefetch=places))
     _, summary, logged = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
+    clear_line()
     console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
     _report_unsent(config, folder, logged)
 
@@ -117,8 +121,10 @@ def tracked_run(
     with tracked(heading, config, experiment.read, folder, config.model_dump(mode="json", by_alias=True)) as run:
         result = run_experiment(experiment)
         summary = summarise(result)
-        _save(result, summary, folder)
-        return result, summary, run.send(folder)
+        with stage("figures and files"):
+            _save(result, summary, folder)
+        with stage("sending the run to MLflow"):
+            return result, summary, run.send(folder)
 
 
 def _fingerprint(experiment: Experiment, config: Config) -> str:

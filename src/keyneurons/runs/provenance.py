@@ -31,6 +31,7 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
         "dataset": choices["dataset"],
         "selection": choices["selection"],
         "top_k": str(config.top_k),
+        "batch_tokens": str(read.batch_tokens),
         "process": process_tag(),
         **code_tags(),
     }

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.progress import stage
 from keyneurons.records import Scores
 from keyneurons.selection.interface import (
     Scoring,
@@ -71,15 +72,17 @@ class ByColumns:
         p_values = torch.empty_like(values) if self.test is not None else None
         robust = None if p_values is None else torch.empty_like(values)
         correlations = source_correlations(source, tags)
-        for first, words in source.columns(per_neuron=self.per_neuron):
-            at = torch.as_tensor(tags, dtype=torch.long, device=words.device)
-            here = slice(first, first + words.shape[1])
-            with naming_neurons(source.site, source.layers, source.width, first):
-                checked_counts(words, at, source.n_tags)
-                values[:, here], of_test = self._evaluate(words, at, source.n_tags)
-            if p_values is not None and robust is not None:
-                p_values[:, here] = of_test
-                robust[:, here] = of_test.double() ** (1 / _design_effects(words, at, source, correlations))
+        with stage("scoring", total=values.shape[1], unit="neurons") as progress:
+            for first, words in source.columns(per_neuron=self.per_neuron):
+                at = torch.as_tensor(tags, dtype=torch.long, device=words.device)
+                here = slice(first, first + words.shape[1])
+                with naming_neurons(source.site, source.layers, source.width, first):
+                    checked_counts(words, at, source.n_tags)
+                    values[:, here], of_test = self._evaluate(words, at, source.n_tags)
+                if p_values is not None and robust is not None:
+                    p_values[:, here] = of_test
+                    robust[:, here] = of_test.double() ** (1 / _design_effects(words, at, source, correlations))
+                progress.advance(words.shape[1])
         return Scores(source.site, source.layers, source.width, values, p_values, robust)
 
     def maxima(self, source: Source, tagging: Tagging, n: int) -> Iterator[Float[Tensor, " tags"]]:

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.progress import stage
 from keyneurons.records import Scope, Scores, Site
 from keyneurons.selection.columns import scoring_of
 from keyneurons.selection.interface import Tagging, naming_neurons
@@ -89,7 +90,11 @@ class Driver:
         together = {view for view in views if view.of_all_layers}
         result = self._moments_of(tuple(self.arrays), together, at)
         alone = set(views) - together
-        by_layer = [self._moments_of((layer,), alone, at) for layer in self.arrays]
+        by_layer = []
+        with stage("sums by tag", total=len(self.arrays), unit="layers") as progress:
+            for layer in self.arrays:
+                by_layer.append(self._moments_of((layer,), alone, at))
+                progress.advance()
         for view in alone:
             result[view] = [Moments.concatenate(m) for m in zip(*(layer[view] for layer in by_layer), strict=True)]
         return result

@@ -10,6 +10,7 @@ from typing import Any
 from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.run_sets import explain_groups, group_sets
 from keyneurons.atomic_files import write_text
+from keyneurons.progress import stage
 from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
@@ -59,10 +60,11 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
         raise ValueError(
             f"no run is finished and has key neurons (of {len(runs)} run{'' if len(runs) == 1 else 's'}; {reasons})"
         )
-    rows = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
-    by_run = {run.id: file for run, file in kept}
-    files = {row.id: by_run[row.id] for row in rows}
-    groups = group_sets(files, share)
+    with stage(f"comparing {len(kept)} runs"):
+        rows = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
+        by_run = {run.id: file for run, file in kept}
+        files = {row.id: by_run[row.id] for row in rows}
+        groups = group_sets(files, share)
     return RunComparison(
         title=f"{len(rows)} run{'' if len(rows) == 1 else 's'} compared",
         source={**source, **_facts([run for run, _ in kept], excluded)},
@@ -79,9 +81,10 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
 def write_comparison(comparison: RunComparison, folder: Path) -> Path:
     """Write all files of a comparison and return the path of its page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_tables(comparison, folder)
-    drawn = draw(comparison, folder / "figures")
-    write_text(folder / PAGE, page(comparison, drawn))
+    with stage("tables and figures of the comparison"):
+        write_tables(comparison, folder)
+        drawn = draw(comparison, folder / "figures")
+        write_text(folder / PAGE, page(comparison, drawn))
     return folder / PAGE
 
 
@@ -99,8 +102,9 @@ def log_comparison(store: Store, parent: str, comparison: RunComparison, folder:
     """
     runs = [row.id for row in comparison.rows]
     try:
-        store.add_folder(parent, folder, ARTIFACTS)
-        describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/{PAGE}")
+        with stage("sending the comparison to MLflow"):
+            store.add_folder(parent, folder, ARTIFACTS)
+            describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/{PAGE}")
     except (OSError, ValueError) as error:
         raise ValueError(f"the comparison is in {folder}, but could not be sent to run {parent}: {error}") from error
 
@@ -109,11 +113,13 @@ def _comparable(runs: Sequence[Run]) -> tuple[list[tuple[Run, dict[str, Any]]], 
     """The finished runs with their key neurons, and the names of the excluded runs by reason."""
     kept: list[tuple[Run, dict[str, Any]]] = []
     excluded: dict[str, list[str]] = {}
-    for run in runs:
-        try:
-            kept.append((run, _key_neurons(run)))
-        except _Excluded as error:
-            excluded.setdefault(str(error), []).append(f"{run.name} ({run.id[:8]})")
+    with stage("reading key neurons", total=len(runs), unit="runs") as progress:
+        for run in runs:
+            try:
+                kept.append((run, _key_neurons(run)))
+            except _Excluded as error:
+                excluded.setdefault(str(error), []).append(f"{run.name} ({run.id[:8]})")
+            progress.advance()
     return kept, excluded
 
 

@@ -18,6 +18,7 @@ from keyneurons.config.fingerprint import activation_fingerprint, content_digest
 from keyneurons.config.schema import Config
 from keyneurons.config.targets import check_targets
 from keyneurons.config.validation import validate
+from keyneurons.progress import stage
 from keyneurons.records import Site
 from keyneurons.sweeps.launchers import check_launcher
 
@@ -61,7 +62,12 @@ def sweep_jobs(base: DictConfig, *, targets: Collection[str] | None = None) -> S
     of_hydra: Any = OmegaConf.to_container(base.hydra.overrides.hydra, resolve=False)
     launcher = [text for text in of_hydra if not text.startswith(("hydra.mode=", "hydra.sweep."))]
     swept = [str(each.key_or_group) for each in _parse(configured + overrides) if each.is_sweep_override()]
-    configs = [_validate(composed(job), targets) for job in jobs_of(configured + overrides)]
+    jobs = jobs_of(configured + overrides)
+    configs = []
+    with stage("composing the jobs", total=len(jobs), unit="jobs") as progress:
+        for job in jobs:
+            configs.append(_validate(composed(job), targets))
+            progress.advance()
     return SweepJobs(tuple(check_jobs(configs)), tuple(swept), (*launcher, *overrides))
 
 
@@ -73,20 +79,23 @@ def jobs_of(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 
 def check_jobs(configs: Sequence[Config]) -> list[Job]:
     """Download the models of all jobs, and check each configuration against model and machine."""
-    from keyneurons.build.experiment import build_experiment
+    with stage("loading libraries"):
+        from keyneurons.build.experiment import build_experiment
 
     jobs, models = [], []
     content = functools.cache(content_digest)  # the jobs of a sweep name the same files
-    for config in configs:
-        experiment = build_experiment(config, "")
-        read = experiment.read
-        if (model_key := (config.model, read.model.needs_head)) not in models:  # loading them is slow
-            read.bos_id()
-            read.model.check_weights()
-            models.append(model_key)
-        model = read.model.identity
-        own = fingerprint(config, model, content, experiment.given_sets)
-        jobs.append(Job(config, own, activation_fingerprint(config, model, content), read.layers))
+    with stage("checking the jobs", total=len(configs), unit="jobs") as progress:
+        for config in configs:
+            experiment = build_experiment(config, "")
+            read = experiment.read
+            if (model_key := (config.model, read.model.needs_head)) not in models:  # loading them is slow
+                read.bos_id()
+                read.model.check_weights()
+                models.append(model_key)
+            model = read.model.identity
+            own = fingerprint(config, model, content, experiment.given_sets)
+            jobs.append(Job(config, own, activation_fingerprint(config, model, content), read.layers))
+            progress.advance()
     return jobs
 
 

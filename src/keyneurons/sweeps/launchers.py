@@ -73,6 +73,12 @@ def collect_failures(folder: Path) -> Sequence[Failure]:
     return sorted(failures, key=lambda failure: failure.number)
 
 
+def ended_jobs(folder: Path) -> list[str]:
+    """The folders of the jobs that have a summary or failed in another process."""
+    jobs = [path for path in folder.iterdir() if path.is_dir()]
+    return [path.name for path in jobs if any((path / name).is_file() for name in ("summary.md", FAILURE_FILE))]
+
+
 def is_crash(error: BaseException) -> bool:
     """Whether a launcher reports that the process of a job was killed or crashed."""
     return any(base.__name__ in CRASHES for base in type(error).__mro__)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from keyneurons.artifacts.run_facts import RUN_FILE
 from keyneurons.atomic_files import write_json
+from keyneurons.progress import stage
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, translated_errors
 from keyneurons.tracking.sending import send_folder, send_params, withdraw
 from keyneurons.tracking.store import Store
@@ -76,7 +77,8 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
     client, run_id = None, None
     try:
         try:
-            client = store.connect()
+            with stage("connecting to MLflow"):
+                client = store.connect()
             run_id = store.create_run(client, facts["name"], facts["tags"], facts["parent"])
             write_json(folder / RUN_FILE, {**facts, "run_id": run_id, "uri": store.uri})
             with translated_errors(store.uri):

@@ -40,10 +40,13 @@ from keyneurons.records import KeyNeuron, Labels, NeuronSets, Scores
 
 ZERO = LesionStudy(
     Lesion("zero"),
+    tags="all",
     where="everywhere",
     shares=(0.5, 1.0),
     families=("random", "variance", "frequency", "lowest"),
     sets=20,
+    further_sets=0,
+    exceedances=3,
     split="test",
     sentences=40,
     bootstraps=200,
@@ -163,6 +166,62 @@ def test_keeping_only_the_planted_neurons_keeps_what_they_carry(place):
     every = list(NEURONS.values())
     found = lesioned(place, {tag: every for tag in NAMES}, study)
     assert np.abs(found.change).max() < 0.3
+
+
+@pytest.mark.parametrize("where", ["everywhere", "predicted"])
+def test_sets_are_drawn_until_the_answer_stands(place, where):
+    """A sequential study has the p-values of one that draws all sets, from fewer of them."""
+    neurons = {tag: [neuron] for tag, neuron in NEURONS.items()} | {"ADV": OTHERS[:1], "VERB": OTHERS[1:2]}
+    fixed = replace(ZERO, where=where, families=("random", "variance"), shares=(1.0,), bootstraps=20)
+    every = lesioned(place, neurons, fixed)
+    study = replace(fixed, sets=5, further_sets=15, exceedances=3)
+    result = lesioned(place, neurons, study)
+    np.testing.assert_allclose(result.change, every.change, atol=1e-6)
+    for family in study.families:
+        for tag in NAMES:
+            found, whole = (each.families[family].effects[tag] for each in (result, every))
+            assert (found.p_value <= 0.05) == (whole.p_value <= 0.05)
+            assert found.sets == 20 if found.p_value < 3 / 20 else found.sets in {5, 10, 15, 20}
+            if found.sets == 20 and whole.p_value < 3 / 21:
+                assert found.p_value == whole.p_value
+                assert found.control_mean == pytest.approx(whole.control_mean, abs=1e-6)
+        assert result.metrics()[f"lesion/zero/{family}/sets/ADJ"] == result.families[family].effects["ADJ"].sets
+    assert result.families["random"].effects["ADJ"].sets == 20
+    assert min(effect.sets for effect in result.families["random"].effects.values()) < 20
+
+
+def test_the_matrix_uses_the_sets_that_all_tags_have(place):
+    neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
+    fixed = replace(ZERO, families=("random",), shares=(1.0,), sets=5)
+    few, more = (lesioned(place, neurons, replace(fixed, further_sets=n)).families["random"] for n in (0, 15))
+    np.testing.assert_allclose(few.dissociation.beyond, more.dissociation.beyond, atol=1e-6)
+    assert few.dissociation.p_value == more.dissociation.p_value
+    assert few.interval == pytest.approx(more.interval, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("tags", "lesion", "chosen"),
+    [
+        ("all", Lesion("zero"), ("A", "B", "C")),
+        (2, Lesion("zero"), ("A", "C")),  # ties go to the first
+        (("C", "B"), Lesion("zero"), ("B", "C")),
+        (2, Lesion("translate", to="B"), ("B", "C")),
+        (9, Lesion("zero"), ("A", "B", "C")),
+    ],
+)
+def test_the_tags_with_the_most_words_are_lesioned(tags, lesion, chosen):
+    study = replace(ZERO, tags=tags, lesion=lesion)
+    assert study.chosen_tags({"A": 3, "B": 3, "C": 7}) == chosen
+
+
+def test_omitted_tags_are_named_and_their_words_watched(place):
+    """Words of other tags are measured under lesions of whole sets, as words without a tag are."""
+    neurons = {tag: [neuron] for tag, neuron in NEURONS.items()}
+    result = lesioned(place, neurons, replace(ZERO, tags=("NOUN", "ADJ"), families=("random",), shares=(1.0,)))
+    assert (result.tags, result.omitted) == (("ADJ", "NOUN"), ("ADV", "VERB"))
+    assert max(abs(change) for change in result.guard.values()) < 0.3
+    with pytest.raises(ValueError, match=r"lesion\.tags must be one of ADJ, NOUN, got VERB"):
+        lesioned(place, {"NOUN": [29], "ADJ": [3]}, replace(ZERO, tags=("NOUN", "ADJ", "VERB")))
 
 
 def test_the_same_seed_gives_the_same_result(place):

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
@@ -16,6 +17,9 @@ from keyneurons.choices import ControlRole
 from keyneurons.pipeline.activations import Activations, StoredActivations
 from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.records import Labels, NeuronSets, Split
+from keyneurons.selection.views import VALUE
+
+BUDGET_BYTES = 2**28  # of reading the activations; their variance does not depend on it
 
 Reselect = Callable[[Labels, Activations], NeuronSets]
 """Selects key neurons with the run's own method: for other labels, or for other activations."""
@@ -57,16 +61,24 @@ class Case:
         """Number of neurons in all layers."""
         return len(self.sets.layers) * self.sets.neurons_per_layer
 
+    @cached_property
+    def variance(self) -> Float[ndarray, "layers neurons"]:
+        """Sum of squared deviations of every neuron over the labelled train words."""
+        tags = self.labels.splits["train"].tags[None]
+        [moments] = self.activations.source(self.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE]
+        variance: ndarray = moments.total_squares().cpu().numpy().reshape(-1, self.sets.neurons_per_layer)
+        return variance
+
     def standardised(self, place: int) -> dict[Split, Float[Tensor, "_words neurons"]]:
         """All activations of a layer (by its place) in float32, standardised on the train words.
 
         A neuron that is constant in train is 0 everywhere.
         """
-        from keyneurons.probe.standardise import Standardiser
+        from keyneurons.probe.standardise import PIECE, Standardiser
 
         width = self.sets.neurons_per_layer
         values = self.activations.columns(self.labels, np.arange(place * width, (place + 1) * width))
-        standardiser = Standardiser.fit(values["train"].float())
+        standardiser = Standardiser.fit(piece.float() for piece in torch.split(values["train"], PIECE))
         return {split: standardiser(own.float()) for split, own in values.items()}
 
     def check_stored(self) -> None:

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
 
 from keyneurons.choices import ControlRole
 from keyneurons.pipeline.controls.control import Case, Trial
-from keyneurons.selection.views import VALUE
-
-BUDGET_BYTES = 2**28  # of reading the activations; their variance does not depend on it
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class TopVariance:
         Raises:
             NotApplicable: With ``without_key``, a layer has fewer other neurons than key neurons.
         """
-        variance = variance_by_layer(case)
+        variance = case.variance.copy()
         if self.without_key:
             case.check_others()
             variance.reshape(-1)[case.union] = -1.0
@@ -60,11 +55,3 @@ class TopVariance:
         shared = len(np.intersect1d(columns, case.union))
         note = f"{shared} of {len(columns)} are key neurons"
         return Trial(columns[None], facts={"shared_neurons": float(shared)}, note=note)
-
-
-def variance_by_layer(case: Case) -> Float[ndarray, "layers neurons"]:
-    """Sum of squared deviations of every neuron over the labelled train words."""
-    tags = case.labels.splits["train"].tags[None]
-    moments = case.activations.source(case.labels, "layer", BUDGET_BYTES).moments(tags, [VALUE])[VALUE][0]
-    variance: ndarray = moments.total_squares().cpu().numpy().reshape(-1, case.sets.neurons_per_layer).copy()
-    return variance

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.generation import Generation, continuations
+from keyneurons.progress import stage
 from keyneurons.records import LabelledWords
 
 
@@ -54,8 +54,10 @@ def generate(
     """
     conditions = [Condition({}, {}), *key_lesions, *controls]
     total = len(conditions) * len(generation.prompts)
-    with tqdm(desc="generating", total=total, unit=" texts", leave=False, disable=None) as bar:
-        texts = [continuations(read.model, read.site, read.bos_id(), c, generation, bar.update) for c in conditions]
+    with stage("generated texts", total=total, unit="texts") as progress:
+        texts = [
+            continuations(read.model, read.site, read.bos_id(), c, generation, progress.advance) for c in conditions
+        ]
     lesioned, controlled = texts[1 : 1 + len(names)], texts[1 + len(names) :]
     shares = {
         name: (_share(texts[0], name, lexicon), _share(own, name, lexicon), _share(other, name, lexicon))

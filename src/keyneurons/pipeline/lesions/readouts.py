@@ -90,6 +90,9 @@ def tags_of_tokens(read: ActivationReader, treebank: Treebank, labels: Labels) -
 
 
 def gold_tags(names: tuple[str, ...], labels: Labels, tags: Int[ndarray, " words"]) -> Int[ndarray, " words"]:
-    """Map indices among the tags under study to indices among all tags."""
+    """Map indices among the tags under study to indices among all tags.
+
+    Words of no tag under study (-1) take any of them: their readouts are not used.
+    """
     numbers = np.array([labels.names.index(name) for name in names], dtype=np.int64)
-    return numbers.take(tags)
+    return numbers.take(tags, mode="wrap")

@@ -13,6 +13,7 @@ from keyneurons.analysis.dissociation import Dissociation, dissociation
 from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_interval, mean_changes
 from keyneurons.analysis.effects import effect as effect_beside
 from keyneurons.pipeline.lesions.generated import Generated
+from keyneurons.pipeline.lesions.measuring import Measurement
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
 
@@ -54,11 +55,12 @@ class FamilyEffects:
     mismatch: float | None = None
 
     def metrics(self, prefix: str) -> dict[str, float]:
-        """Change, p-value, effect size and detectable effect by tag, and the dissociation."""
+        """Change, p-value, sets, effect size and detectable effect by tag, and the dissociation."""
         values = {}
         for tag, effect in self.effects.items():
             values[f"{prefix}/change/{tag}"] = effect.control_mean
             values[f"{prefix}/p_value/{tag}"] = effect.p_value
+            values[f"{prefix}/sets/{tag}"] = float(effect.sets)
             if effect.effect_size is not None:
                 values[f"{prefix}/effect_size/{tag}"] = effect.effect_size
             if effect.detectable is not None:
@@ -116,7 +118,7 @@ class LesionResult:
     diagonal. ``doses`` has the changes of every tag's own words by share of the set. ``guard`` has,
     by lesioned tag, the change of words of no tag under study. ``families`` has the effects
     relative to each family of control sets, ``readouts`` the other readouts by name. ``without``
-    lists the tags without key neurons.
+    lists the tags without key neurons, ``omitted`` those that were not chosen.
     """
 
     study: LesionStudy
@@ -132,6 +134,7 @@ class LesionResult:
     pairs: Pairs | None = None
     generated: Generated | None = None
     without: tuple[str, ...] = ()
+    omitted: tuple[str, ...] = ()
 
     def metrics(self) -> dict[str, float]:
         """Changes under the lesion of each tag's set and of its controls, and the dissociations."""
@@ -155,16 +158,19 @@ class LesionResult:
 def lesion_result(
     plan: Plan,
     measured: MeasuredWords,
-    values: Mapping[str, Float[ndarray, "passes words"]],
+    measurement: Measurement,
     mismatches: Mapping[str, float | None],
     seed: int,
 ) -> LesionResult:
     """Compare the values under all conditions.
 
+    The matrix, its tests and the other readouts use the control sets that all tags have. The change
+    of a tag's own words is also compared with the further sets, whose number depends on the result.
+
     Args:
         plan: The conditions.
         measured: The measured words.
-        values: Their ``bits`` and other readouts, of the intact model and under every condition.
+        measurement: Their bits and other readouts, and changes under further control sets.
         mismatches: Distance of the sets of each family from the key neurons.
         seed: Seed of bootstraps and permutations.
 
@@ -172,7 +178,8 @@ def lesion_result(
         The effects with their controls.
     """
     study, names, n = plan.study, plan.names, len(plan.names)
-    studied, bits = measured.studied, values["bits"]
+    studied, values = measured.studied, measurement.values
+    bits = values["bits"]
     tags, sentences = measured.tags[studied], measured.words.sentence[studied]
     changes = bits[1:, studied] - bits[0, studied]
     means = mean_changes(changes, tags, n)
@@ -181,7 +188,15 @@ def lesion_result(
     for family in study.families:
         controls = plan.of_family(means, family)
         families[family] = FamilyEffects(
-            {name: effect_beside(float(key[i, i]), controls[:, i, i], study.alpha) for i, name in enumerate(names)},
+            {
+                name: effect_beside(
+                    float(key[i, i]),
+                    np.concatenate([controls[:, i, i], measurement.further[family][i]]),
+                    study.alpha,
+                    study.stopping,
+                )
+                for i, name in enumerate(names)
+            },
             dissociation(key, controls, names, permutations=study.permutations, alpha=study.alpha, seed=seed),
             advantage_interval(
                 plan.of_key_neurons(changes),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from numpy import ndarray
-from tqdm import tqdm
 
-from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.pairs import pair_margins
@@ -22,11 +19,13 @@ from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.control_sets import draw_sets, mismatch, neuron_statistics
 from keyneurons.pipeline.lesions.generated import generate, lexicon_of
+from keyneurons.pipeline.lesions.measuring import Measuring, Steps
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
 from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
 from keyneurons.pipeline.probes import TrainedProbe
+from keyneurons.progress import stage
 from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
@@ -58,8 +57,8 @@ def study_lesions(
         Changes of surprisal and of the other readouts, with their controls.
 
     Raises:
-        ValueError: Fewer than two tags, or not the target tag of a translation, have key neurons
-            and words to measure.
+        ValueError: Fewer than two tags, or not a tag that the study names, have key neurons and
+            words to measure.
     """
     treebank, labels, scores = text.treebank, text.labels, key_neurons.scores
     sets = key_neurons.sets if study.neurons is None else study.neurons
@@ -71,21 +70,23 @@ def study_lesions(
         raise ValueError(f"the key neurons have the tag {unknown[0]!r}; the treebank has {', '.join(labels.names)}")
     names = tuple(tag for tag in labels.names if sets.tags.get(tag))
     without = tuple(tag for tag in labels.names if tag not in names)
-    encoded, measured, names = words_to_measure(read, treebank, labels, names, study.split, study.sentences)
+    encoded, measured, chosen = words_to_measure(
+        read, treebank, labels, names, study.split, study.sentences, study.chosen_tags
+    )
+    omitted, names = tuple(tag for tag in names if tag not in chosen), chosen
     study.check_tags(names)
     driver = activations.source(labels, "layer", 2**29)
     statistics = neuron_statistics(driver, labels, names)
     columns = {tag: np.array(sets.columns(tag), dtype=np.int64) for tag in names}
-    drawn = {
-        family: draw_sets(family, study.sets, columns, scores, labels, statistics, seed) for family in study.families
-    }
+    n_sets = study.sets + study.further_sets
+    drawn = {family: draw_sets(family, n_sets, columns, scores, labels, statistics, seed) for family in study.families}
     plan = Plan.of(study, names, columns, drawn, statistics.means)
     donors = _donors(study, driver, seed)
     surprisal = Surprisal(read.model, read.site, study.batch_tokens, study.pass_tokens, donors, seed)
     readouts = _readouts(study, read, treebank, labels, probe_of_layer, names, measured)
-    values = _measure(plan, surprisal, encoded, measured, readouts)
+    measurement = Measuring(plan, surprisal, encoded, measured, readouts)()
     mismatches = {family: mismatch(family, control_sets, columns, statistics) for family, control_sets in drawn.items()}
-    result = replace(lesion_result(plan, measured, values, mismatches, seed), without=without)
+    result = replace(lesion_result(plan, measured, measurement, mismatches, seed), without=without, omitted=omitted)
     if study.pairs:
         result = replace(result, pairs=_judge(plan, surprisal, read))
     if study.generation is not None:
@@ -105,7 +106,7 @@ def _readouts(
     names: tuple[str, ...],
     measured: MeasuredWords,
 ) -> dict[str, Readout]:
-    gold = gold_tags(names, labels, measured.tags[measured.studied])
+    gold = gold_tags(names, labels, measured.tags)
     readouts = {
         f"accuracy_in_layer_{layer}": later_probe(read, treebank, layer, probe_of, gold) for layer in study.later_layers
     }
@@ -121,43 +122,12 @@ def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Te
     return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}
 
 
-def _measure(
-    plan: Plan,
-    surprisal: Surprisal,
-    encoded: Sequence[Encoded],
-    measured: MeasuredWords,
-    readouts: Mapping[str, Readout],
-) -> dict[str, Float[ndarray, "passes words"]]:
-    """Bits and other readouts of every word under every condition, intact first.
-
-    Words of no tag under study are measured under the lesions of whole sets only, without readouts.
-    """
-    studied, n_keys = measured.studied, len(plan.key_lesions)
-    conditions = [Condition({}, {}), *plan.conditions]
-    values = np.full((1 + len(readouts), len(conditions), len(measured.words)), math.nan)
-    parts = [(studied, conditions, list(readouts.values())), (~studied, conditions[: 1 + n_keys], [])]
-    total = sum(int(part.sum()) * len(chosen) for part, chosen, _ in parts)
-    with tqdm(desc="lesions", total=total, unit=" words", unit_scale=True, leave=False, disable=None) as bar:
-        for part, chosen, part_readouts in parts:
-            if not part.any():
-                continue
-            where = None
-            if plan.study.where == "predicted":
-                tags = np.concatenate([[-2], plan.tag])[: len(chosen), None]
-                where = tags == measured.tags[part][None]
-            of_part = surprisal.measure(
-                encoded, measured.of(part), chosen, part_readouts, where=where, on_progress=bar.update
-            )
-            values[np.ix_(np.arange(len(of_part)), np.arange(len(chosen)), np.flatnonzero(part))] = of_part
-    return dict(zip(["bits", *readouts], values, strict=True))
-
-
 def _judge(plan: Plan, surprisal: Surprisal, read: ActivationReader) -> Pairs:
     """Judge the minimal pairs: intact, under each lesion, under the first family of controls."""
     pairs, names = plan.study.pairs, plan.names
     conditions = [Condition({}, {}), *plan.key_lesions, *plan.control_lesions]
-    with tqdm(desc="minimal pairs", total=2 * len(pairs) * len(conditions), leave=False, disable=None) as bar:
-        margins = pair_margins(surprisal, read, pairs, conditions, bar.update)
+    with stage("minimal pairs", total=len(conditions), unit="conditions") as progress:
+        margins = pair_margins(surprisal, read, pairs, conditions, Steps(progress))
     correct, phenomena = margins > 0, np.array([pair.phenomenon for pair in pairs])
 
     def by_phenomenon(row: Bool[ndarray, " pairs"]) -> dict[str, float]:

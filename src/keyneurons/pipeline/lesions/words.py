@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -33,7 +33,13 @@ class MeasuredWords:
 
 
 def words_to_measure(
-    read: ActivationReader, treebank: Treebank, labels: Labels, names: Sequence[str], split: Split, n_sentences: int
+    read: ActivationReader,
+    treebank: Treebank,
+    labels: Labels,
+    names: Sequence[str],
+    split: Split,
+    n_sentences: int,
+    choose: Callable[[Mapping[str, int]], tuple[str, ...]],
 ) -> tuple[list[Encoded], MeasuredWords, tuple[str, ...]]:
     """Select the first sentences of a split and the words with predicted tokens of their own.
 
@@ -44,9 +50,10 @@ def words_to_measure(
         names: The tags under study.
         split: Dev or test.
         n_sentences: Largest number of sentences.
+        choose: Chooses the tags to study, given the number of words of each.
 
     Returns:
-        The encoded sentences, the words, and the tags that have such words.
+        The encoded sentences, the words, and the chosen tags that have such words.
 
     Raises:
         ValueError: Fewer than two tags have such words.
@@ -59,7 +66,8 @@ def words_to_measure(
     selected = labelled.rows < n_words
     tag_of_row[labelled.rows[selected]] = labelled.tags[selected]
     counts = np.bincount(tag_of_row[tag_of_row >= 0], minlength=len(labels.names))
-    names = tuple(name for name in names if counts[labels.names.index(name)] > 0)
+    count_of = {name: int(counts[labels.names.index(name)]) for name in names}
+    names = choose({name: count for name, count in count_of.items() if count})
     if len(names) < 2:
         raise ValueError(
             f"lesions need two tags with key neurons and words in {len(sentences)} sentences of {split}, got "

@@ -43,6 +43,8 @@ def lesion_verdict(result: LesionResult) -> str:
         f"(95 % interval {low:+.4f} to {high:+.4f}), {_p_values(double)}"
     )
     pairs = ", ".join(f"{a}-{b}" for a, b in (pair.tags for pair in double.pairs)) or "none detected"
+    if 1 / (1 + result.study.sets) > result.study.alpha:
+        pairs = f"not testable with {result.study.sets} sets"
     if double.p_value <= result.study.alpha:
         claim = "hurt a tag's own words more than other words, and strong sets on sensitive tags do not explain it"
     else:
@@ -51,17 +53,17 @@ def lesion_verdict(result: LesionResult) -> str:
 
 
 def lesion_rows(result: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and rows of the table of tags: words, bits, change, interval, controls, power."""
+    """Head and rows of the table of tags: words, bits, change, interval, controls, sets, power."""
     first = result.study.families[0]
     head = ["tag", "words", "intact bits", "change", "95 % interval"]
-    head += [f"{family.replace('_', ' ')} (p)" for family in result.families] + ["detectable"]
+    head += [f"{family.replace('_', ' ')} (p; sets)" for family in result.families] + ["detectable"]
     rows = []
     for i, tag in enumerate(result.tags):
         low, high = result.intervals[tag]
         row = [tag, str(result.words[tag]), f"{result.intact[tag]:.2f}", f"{result.change[i, i]:+.3f}"]
         row.append(f"{low:+.3f} to {high:+.3f}")
         effects = [family.effects[tag] for family in result.families.values()]
-        row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f})" for effect in effects]
+        row += [f"{effect.control_mean:+.3f} ({effect.p_value:.3f}; {effect.sets})" for effect in effects]
         detectable = result.families[first].effects[tag].detectable
         row.append("none" if detectable is None else f"{detectable:+.3f}")
         rows.append(tuple(row))
@@ -72,6 +74,8 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
     """Further lines of the summary."""
     if result.without:
         yield f"not lesioned (no key neurons): {', '.join(result.without)}"
+    if result.omitted:
+        yield f"not lesioned (lesion.tags={_tags(result)}): {', '.join(result.omitted)}"
     if result.guard:
         mean = float(np.mean(list(result.guard.values())))
         yield f"words of no tag under study change by {mean:+.3f} bits on average under these lesions"
@@ -81,7 +85,7 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
         needed = math.ceil(n_pairs / result.study.alpha - 1e-9) - 1
         yield (
             f"with {sets} sets, no double dissociation among {counted(n_pairs, 'pair')} of tags can be significant: "
-            f"use {needed} sets"
+            f"use lesion.sets={needed}"
         )
     for family, effects in result.families.items():
         if effects.mismatch is not None:
@@ -112,6 +116,11 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
             yield f"lesion of the strongest {share:.0%} of each set: {mean:+.3f} bits on own words"
 
 
+def _tags(result: LesionResult) -> str:
+    tags = result.study.tags
+    return f"[{','.join(tags)}]" if isinstance(tags, tuple) else str(tags)
+
+
 def _p_values(double: Dissociation) -> str:
     both = f"additive test {double.additive_p_value:.3f}, multiplicative test {double.multiplicative_p_value:.3f}"
     return f"p = {double.p_value:.3f} ({both}; both must be significant)"
@@ -125,14 +134,26 @@ def _detectable(double: Dissociation) -> str:
 
 def _limits(result: LesionResult) -> Iterator[str]:
     """What this run cannot find: the power of the comparisons, and tags with few words."""
-    first, sets, alpha = result.study.families[0], result.study.sets, result.study.alpha
-    if 1 / (1 + sets) > alpha:
+    study = result.study
+    first, sets, further, alpha = study.families[0], study.sets, study.further_sets, study.alpha
+    needed = math.ceil(1 / alpha - 1e-9) - 1
+    if further:
         yield (
-            f"with {sets} sets, p of a tag is at least {1 / (1 + sets):.3f}, so no change of a single tag can be "
-            f"significant at {alpha:g}: use {math.ceil(1 / alpha - 1e-9) - 1} sets"
+            f"control sets: {sets} for all tags, then up to {further} for one tag, until {study.exceedances} of all "
+            "change its words at least as much (sequential p-value; Besag & Clifford 1991)"
+        )
+    if study.least_p_value > alpha:
+        yield (
+            f"with {sets + further} sets, p of a tag is at least {study.least_p_value:.3f}, so no change of a single "
+            f"tag can be significant at {alpha:g}: use {needed} sets"
         )
     else:
         yield f"detectable: change beyond {first} sets that would have been found with 80 % power (p <= {alpha:g})"
+    if result.readouts and 1 / (1 + sets) > alpha:
+        yield (
+            f"the p-values of the other readouts use {sets} sets, so they are at least {1 / (1 + sets):.3f}: "
+            f"use lesion.sets={needed}"
+        )
     if few := [f"{tag} {count}" for tag, count in result.words.items() if count < FEW_WORDS]:
         yield f"tags with fewer than {FEW_WORDS} measured words, whose changes are imprecise: {', '.join(few)}"
 
