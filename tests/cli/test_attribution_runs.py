@@ -50,7 +50,7 @@ def test_a_run_by_attribution_needs_no_model_the_second_time(call, tmp_path, sma
 def test_nothing_is_kept_and_the_sets_are_the_same(call, tmp_path, small):
     off = ["reliability.halves=0", "worth.sizes=0", "control=[random,task,word_type,majority]", "layer=2"]
     kept = call(*INTEGRALS, *small, *off)
-    passing = call(*INTEGRALS, *small, *off, "activations.store=false")
+    passing = call(*INTEGRALS, *small, *off, "activations.store=moments")
     assert (kept.status, passing.status) == (0, 0), passing.err
     one, other = (json.loads((f / "key_neurons.json").read_text("utf-8")) for f in output_folders(tmp_path))
     assert one["tags"].keys() == other["tags"].keys()
@@ -142,7 +142,7 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
         (["layer_by_layer.concepts=true"], ["concepts=true needs layer_by_layer.read_at"]),
         (["layer_by_layer.read_at=[prediction]", "model.bos=null"], ["model.bos"]),
         (["layer_by_layer.read_at=[words]"], ["layer_by_layer.read_at", "word", "prediction"]),
-        (["layer_by_layer.read_at=[word]", "activations.store=false"], ["layer_by_layer.read_at=[]"]),
+        (["layer_by_layer.read_at=[word]", "activations.store=moments"], ["layer_by_layer.read_at=[]"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from user import STREAMED, Command, Place, runs_in
+from user import Command, Place, runs_in
 
 from keyneurons.cli.errors import one_line
 
@@ -115,10 +115,16 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
             ["threshold.permutations must be at least 19 for threshold.alpha=0.05, got 18"],
         ),
         (
-            ["activations.store=false", "reliability.bootstraps=5"],
-            [STREAMED, "reliability.halves=0, reliability.bootstraps=0"],
+            ["activations.store=moments", "reliability.bootstraps=5"],
+            ["activations.store=moments also needs reliability.bootstraps=0"],
         ),
-        (["activations.store=false", "selection=l1_probe"], ["only methods that need sums", "l1_probe"]),
+        (
+            ["activations.store=moments", "selection=l1_probe"],
+            ["selection=l1_probe needs the values of words", "sample_words=N"],
+        ),
+        (["activations.store=false"], ["activations.store", "true or 'moments'", "got False"]),
+        (["selection=integrated_gradients", "sample_words=9"], ["sample_words", "selection.words_per_tag"]),
+        (["sample_words=0"], ["sample_words", "greater than 0"]),
         (["selection=lape", "selection.percentile=100.0"], ["selection: percentile must lie between 0 and 100", "100"]),
         (["model.bos=nothing"], ["model.bos='nothing' is not in the vocabulary"]),
         (["model.random_weights=0", "model.device_map=auto"], ["model.device_map=null"]),

@@ -159,7 +159,7 @@ def test_unseen_words_and_single_layers_use_the_given_sets(call: Command, place:
 
 def test_streamed_activations_need_no_scorer(call: Command, place: Place, tmp_path: Path, first: Path):
     done = call(
-        *place.small, *QUICK, GIVEN, f"selection.path={first}", "activations.store=false", "control=[random,majority]"
+        *place.small, *QUICK, GIVEN, f"selection.path={first}", "activations.store=moments", "control=[random,majority]"
     )
     assert done.status == 0, done.err
     streamed, kept = read(last(tmp_path), "metrics.json"), read(first, "metrics.json")

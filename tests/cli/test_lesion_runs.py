@@ -173,7 +173,7 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
             ["lesion.later_layers must lie above layer 2", "got 2"],
         ),
         (["lesion=zero", "lesion.later_layers=[99]"], ["lesion.later_layers", "got 99"]),
-        (["lesion=zero", "activations.store=false"], ["activations.store"]),
+        (["lesion=zero", "activations.store=moments"], ["activations.store"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )

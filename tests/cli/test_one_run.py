@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from user import FEW_SETS, Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
 
+from keyneurons.activations.store import ActivationStore
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.metrics import GRAMMAR
 from keyneurons.tracking import view
@@ -294,16 +295,28 @@ def test_several_layers_at_another_site_in_front_of_the_word(call: Command, plac
     assert all(n["p_value"] is None for neurons in found["tags"].values() for n in neurons)
 
 
-def test_nothing_is_stored_where_that_is_asked_for(call: Command, small: list[str], folder: Path) -> None:
-    off = ["control=[random,task,word_type,majority]", "worth.sizes=0"]
-    off += ["reliability.halves=0", "reliability.bootstraps=0"]
-    ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=false", *off)
+def test_moments_give_the_metrics_of_stored_activations(call: Command, small: list[str], folder: Path) -> None:
+    ended = call(*small, f"cache={Path('own').absolute()}", "activations.store=moments", "reliability.bootstraps=0")
     assert ended.status == 0, ended.err
-    assert not list(Path("own").rglob("*.npy"))
+    assert "not measured: all neurons: the activations of all neurons are not stored (activations.s" in ended.out
+    assert "not measured: worth in random neurons" in ended.out
+    assert not list(Path("own").rglob("mlp.*.npy"))
+    records, foreign = ActivationStore(Path("own/activations")).summaries()
+    assert (len(records), foreign) == (3, [])
+    assert all(record["arrays"] for record in records)
     [again] = output_folders(Path.cwd())
     here, there = (json.loads((path / "metrics.json").read_text("utf-8")) for path in (again, folder))
     assert here == pytest.approx({name: there[name] for name in here})
     assert here["probe/test_accuracy"] == there["probe/test_accuracy"]
+    assert {name.split("/")[1] for name in there.keys() - here if name.startswith("control/")} == {"all_neurons"}
+
+
+def test_a_method_that_needs_values_scores_a_sample(call: Command, small: list[str]) -> None:
+    ended = call(*small, "selection=mutual_information", "sample_words=60", "activations.store=moments", *FEW_SETS)
+    assert ended.status == 0, ended.err
+    assert "neurons scored on 60 of " in ended.out
+    [folder] = output_folders(Path.cwd())
+    assert json.loads((folder / "metrics.json").read_text("utf-8"))["selection/sampled_words"] == 60
 
 
 def test_words_of_unseen_types_are_measured_beside_the_normal_split(

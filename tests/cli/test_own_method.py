@@ -137,8 +137,8 @@ def test_a_function(own: Command, expected: dict[str, list[int]], scope: str) ->
             "p-values, which selection=mypackage.Mine lacks; use threshold.kind=perm",
         ),
         (
-            ["mypackage.Mine", "activations.store=false"],
-            "only methods that need sums, got selection=mypackage.Mine",
+            ["mypackage.Mine", "activations.store=moments"],
+            "selection=mypackage.Mine needs the values of words",
         ),
         (["mypackage.Mine", "+selection.root=2"], "unexpected keyword argument 'root'"),
         (["mypackage.Silent"], "selection._target_=mypackage.Silent must make a callable"),

@@ -14,7 +14,7 @@ import pytest
 import torch
 from models import save_tiny_model
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-from user import STREAMED, Command, Place
+from user import Command, Place
 
 from keyneurons.activations.capture import capture
 from keyneurons.activations.extract import make_batch, plan_batches
@@ -185,7 +185,7 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         told = "\n".join((*disk.remedies, *memory.remedies, *probes.remedies))
         for way in (
             "activations.dtype=float16",
-            f"store=false with {STREAMED}, worth.sizes=0, reliability.halves=0",
+            "activations.store=moments: two passes, sums and single neurons in the cache",
             "model.dtype=bfloat16",
             "model.device=cuda",
         ):
@@ -194,15 +194,13 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
         assert need(make_plan(config_of(fewer, "activations.dtype=float32", model=folder)), "disk for the cache").fits
         half = make_plan(config_of("layer=all", "activations.dtype=float16", model=folder))
         assert need(half, "disk for the cache").needed == pytest.approx(disk.needed / 2, rel=1e-3)
-        off = ("control=[random,task,word_type,majority]", "worth.sizes=0", "reliability.halves=0")
-        streamed = ("activations.store=false", *off)
-        without = make_plan(config_of("layer=all", *streamed, model=folder))
+        without = make_plan(config_of("layer=all", "activations.store=moments", model=folder))
     assert without.cache_bytes == 0
     assert [split.times for split in without.splits] == [2, 1, 1]
     with here(replace(small, disk=10**6)):
         other = make_plan(config_of("selection=l1_probe", "layer=all", model=folder))
     assert not any(
-        "store=false" in way for way in need(other, "disk for the cache").remedies
+        "store=moments" in way for way in need(other, "disk for the cache").remedies
     )  # it needs all words at once
     assert need(other, "memory for scoring").at_least
 
@@ -267,7 +265,10 @@ def test_a_hub_model_without_its_config_says_what_is_missing(call: Command) -> N
         (["activations.devices=2", "model.device_map=auto"], ["2 devices share the passes", "model.device_map=null"]),
         (["topk=3"], ["'topk'", "top_k"]),
         (["selection=probeless", "threshold.kind=fdr"], ["threshold.kind=fdr needs p-values", "Probeless"]),
-        (["activations.store=false"], [f"activations.store=false also needs {STREAMED}"]),
+        (
+            ["activations.store=moments", "threshold.kind=permutation"],
+            ["activations.store=moments also needs threshold.kind=fdr or none"],
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(call: Command, place: Place, overrides: list[str], told: list[str]) -> None:

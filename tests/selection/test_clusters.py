@@ -46,7 +46,7 @@ def test_intraclass_correlation_of_whole_sentences_and_of_single_words():
 
 @pytest.mark.parametrize("batches", [[N], [1] * N, [3, 3, 9, 1, N - 16]])
 def test_squared_sentence_sums_do_not_depend_on_the_batches(batches):
-    x, sums = values(), MomentSums(VALUE, 3)
+    x, sums = values(), MomentSums(VALUE, [3])
     places = zip(np.cumsum([0, *batches[:-1]]), np.cumsum(batches), strict=True)
     for first, last in places:
         sums.add(x[first:last], torch.from_numpy(TAGS)[None, first:last], torch.from_numpy(SENTENCES[first:last]))

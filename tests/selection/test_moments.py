@@ -63,7 +63,7 @@ def test_moments_do_not_depend_on_the_batch_size(pieces, at_once, monkeypatch):
     """Batches range from one word to all words."""
     monkeypatch.setattr("keyneurons.selection.moments.VALUES_AT_ONCE", at_once)
     values, tags = awkward(torch.float16)
-    sums = MomentSums(VALUE, 4)
+    sums = MomentSums(VALUE, [4])
     for some in torch.arange(300).chunk(pieces):
         sums.add(values[some], tags[None, some])
     assert_as_by_hand(sums.result(tags[None])[0], by_hand(values, tags, VALUE), ROUNDING[torch.float16])
@@ -80,7 +80,7 @@ def test_moments_do_not_depend_on_the_order_of_words():
 def test_several_taggings_at_once_equal_one_at_a_time():
     values, tags = awkward()
     taggings = torch.stack([tags, tags.flip(0), (tags + 1) % 4])
-    sums = MomentSums(VALUE, 4, 3)
+    sums = MomentSums(VALUE, [4] * 3)
     sums.add(values, taggings)
     for actual, tagging in zip(sums.result(taggings), taggings, strict=True):
         alone = moments_of(values, tagging, 4)
@@ -159,4 +159,4 @@ def test_non_finite_values_are_rejected_in_every_view(view, bad):
 
 def test_no_words():
     with pytest.raises(ValueError, match="moments need at least 1 word, got 0"):
-        MomentSums(VALUE, 2).result(torch.zeros(1, 0, dtype=torch.long))
+        MomentSums(VALUE, [2]).result(torch.zeros(1, 0, dtype=torch.long))

@@ -78,24 +78,30 @@ class ActivationReader(ReadingSettings):
         return tuple(layer for layer in self.layers if not entry.has(self.site, layer))
 
     def stream(
-        self, sentences: Sequence[Sentence], name: str
-    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[int, Float[Tensor, "some neurons"]]]]:
+        self, sentences: Sequence[Sentence], name: str, places: Mapping[Site, Sequence[int]] | None = None
+    ) -> Iterator[tuple[Int[ndarray, " some"], Mapping[Site, Mapping[int, Float[Tensor, "some _neurons"]]]]]:
         """One pass over the text that stores nothing.
 
         Args:
             sentences: the sentences of one split.
             name: name of the split on the progress bar.
+            places: layers to read by site; by default those of the reader.
 
         Yields:
-            Rows of some words, and their activations by layer in the number format of the cache.
+            Rows of some words, and by site and layer their activations in the number format of the
+            cache.
         """
+        places = {self.site: self.layers} if places is None else places
         encoded = self.encode(sentences)
         plan = self.batches(encoded)
-        with capture(self.model.network, self.model.family, {self.site: self.layers}) as reading:
+        with capture(self.model.network, self.model.family, places) as reading:
             for rows, taken in passes(self, reading, encoded, plan, 0, name, to_cpu=False):
                 yield (
                     rows,
-                    {i: self.checked(kept, self.site, i) for i, kept in taken[self.site].items()},
+                    {
+                        site: {layer: self.checked(kept, site, layer) for layer, kept in of_site.items()}
+                        for site, of_site in taken.items()
+                    },
                 )
 
     def _extract(

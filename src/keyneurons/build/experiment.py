@@ -42,6 +42,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
         dataset=build_dataset(config.dataset, config.cache.expanduser(), config.seed),
         read=read,
         store=config.activations.store,
+        sample_words=config.sample_words,
         attribute=build_attribution(config, method, read),
         selection=build_selection(config, method, read, memo),
         method=method.name,

@@ -21,7 +21,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         ValueError: the model does not predict words, activations are not stored, or options do not
             fit the lesion mode.
     """
-    if not config.activations.store:
+    if config.activations.store is not True:
         raise ValueError("lesions need stored activations: activations.store=true")
     if not read.model.family.causal:
         raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")

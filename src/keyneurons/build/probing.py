@@ -52,8 +52,3 @@ def build_controls(config: schema.Config) -> dict[str, Control]:
                 f"role, reads, trains and __call__, got {type(control).__name__}"
             )
     return controls
-
-
-def reads_all(control: Control) -> bool:
-    """Whether a control reads all neurons, regardless of the number of key neurons."""
-    return control.reads(1, 10**9) == 10**9

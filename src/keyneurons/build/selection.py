@@ -10,7 +10,6 @@ from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.build.components import instantiate_component
 from keyneurons.build.neuron_sets import build_given_sets
-from keyneurons.build.probing import build_controls, reads_all
 from keyneurons.config import schema
 from keyneurons.config.overrides import options_of
 from keyneurons.memo import Memo
@@ -89,15 +88,16 @@ def check_selection(config: schema.Config, method: Method) -> None:
     """Check the selection without the model.
 
     Raises:
-        ValueError: the method does not support the rule, the threshold, or streaming without a
-            store.
+        ValueError: the method does not support the rule, the threshold, the sample, or
+            ``activations.store=moments``.
     """
     if method.traits is None:
         _check_given(config)
     else:
         _check_threshold(config.threshold, method.name, method.traits)
-    if not config.activations.store:
-        _check_streaming(config, method)
+    _check_sample(config, method)
+    if config.activations.store == "moments":
+        _check_moments(config, method)
 
 
 def _check_given(config: schema.Config) -> None:
@@ -142,25 +142,46 @@ def _check_threshold(threshold: schema.Threshold, name: str, traits: Traits) -> 
         )
 
 
-def _check_streaming(config: schema.Config, method: Method) -> None:
-    """Check that a configuration needs no stored activations.
+def _check_sample(config: schema.Config, method: Method) -> None:
+    """Check that the method scores the activations of all words if a sample is set.
 
     Raises:
-        ValueError: the method or another option needs them.
+        ValueError: it does not.
     """
-    if method.traits is not None and not method.traits.views:
-        raise ValueError(f"activations.store=false supports only methods that need sums, got selection={method.name}")
-    few = [name for name, control in build_controls(config).items() if not reads_all(control)]
+    if config.sample_words is None:
+        return
+    if method.traits is None:
+        raise ValueError("sample_words does not suit selection=from_file, which scores no words; use sample_words=null")
+    if method.attribution is not None:
+        raise ValueError(
+            f"sample_words does not suit selection={method.name}, which has its own sample: selection.words_per_tag"
+        )
+
+
+def _check_moments(config: schema.Config, method: Method) -> None:
+    """Check that a configuration needs only sums and single columns.
+
+    Raises:
+        ValueError: the method or another option needs the activations of all neurons.
+    """
+    traits, has_values = method.traits, config.sample_words is not None
+    if traits is not None and not has_values:
+        if not traits.views:
+            raise ValueError(
+                f"selection={method.name} needs the values of words, which activations.store=moments lacks; "
+                "use sample_words=N or activations.store=true"
+            )
+        if method.attribution is None and any(view.of_all_layers for view in traits.views):
+            raise ValueError(f"selection={method.name} needs all layers at once: activations.store=true")
+    streamed = method.attribution is not None
     needed = {
-        "threshold.kind=fdr or none": config.threshold.kind != "permutation",
-        f"control=[{','.join(few)}]": len(few) == len(config.control),
-        "worth.sizes=0": config.worth.sizes == 0,
-        "reliability.halves=0": method.traits is None or config.reliability.halves == 0,
-        "reliability.bootstraps=0": method.traits is None or config.reliability.bootstraps == 0,
+        "threshold.kind=fdr or none": has_values or config.threshold.kind != "permutation",
+        "reliability.halves=0": not streamed or config.reliability.halves == 0,
+        "reliability.bootstraps=0": traits is None or has_values or config.reliability.bootstraps == 0,
         "layer_by_layer.read_at=[]": not config.layer_by_layer.read_at,
     }
     if missing := [override for override, is_set in needed.items() if not is_set]:
-        raise ValueError(f"activations.store=false also needs {', '.join(missing)}")
+        raise ValueError(f"activations.store=moments also needs {', '.join(missing)}")
 
 
 def build_attribution(config: schema.Config, method: Method, read: ActivationReader) -> AttributionReader | None:
@@ -175,7 +196,7 @@ def build_attribution(config: schema.Config, method: Method, read: ActivationRea
         return None
     if attribution.along.joint and config.site == "residual" and len(read.layers) > 1:
         raise ValueError("path=joint cannot scale the residual stream of several layers; use path=layer")
-    if attribution.baseline == "mean" and not config.activations.store:
+    if attribution.baseline == "mean" and config.activations.store is not True:
         raise ValueError("selection.baseline=mean needs activations.store=true")
     memory = config.activations.memory_mb * 2**20
     reader = AttributionReader(replace(read, read_at="prediction"), attribution, memory)

@@ -18,6 +18,7 @@ from keyneurons.cli.task import Task
 from keyneurons.config.compose import base_config, composing
 from keyneurons.config.overrides import command_line_targets, override
 from keyneurons.progress import stage
+from keyneurons.sweeps.ahead import BASIC_LAUNCHER, read_ahead
 from keyneurons.sweeps.jobs import Job, sweep_jobs
 from keyneurons.sweeps.launchers import collect_failures, ended_jobs, is_crash, launcher_ready
 from keyneurons.sweeps.resume import Interrupted, find_interrupted, resumed_overrides
@@ -74,6 +75,9 @@ def _sweep(line: CommandLine, interrupted: Interrupted | None, targets: Collecti
             terminal().print(resume_message(interrupted, jobs), soft_wrap=True)
         task = Task(opened.membership)
         try:
+            if base.hydra.launcher._target_ == BASIC_LAUNCHER:  # other launchers have their own machines
+                finished = opened.membership.finished
+                read_ahead([job for job in jobs.jobs if job.fingerprint not in finished])
             with finished_jobs(opened, jobs.jobs, task.errors):
                 run_hydra(task, [*line.arguments, override("hydra.sweep.dir", str(folder))])
         except Exception as error:

@@ -55,7 +55,7 @@ def _words(kind: Any, metadata: Sequence[Any] = ()) -> str:
         case origin if origin is Annotated:
             return _words(inner[0], inner[1:])
         case origin if origin is Literal:
-            return " | ".join(map(str, inner))
+            return " | ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in inner)
         case origin if origin in {Union, UnionType}:
             return _joined(map(_words, inner))
         case origin if origin is tuple and inner[-1] is Ellipsis:

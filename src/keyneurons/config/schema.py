@@ -23,6 +23,7 @@ from keyneurons.choices import (
     Scope,
     Sign,
     Site,
+    Store,
     ThresholdKind,
 )
 from keyneurons.config.inputs import (
@@ -169,7 +170,7 @@ class Lesion(Section):
 class Activations(Section):
     """Extraction, storage and scoring of activations."""
 
-    store: bool
+    store: Store
     batch_tokens: BatchTokens
     dtype: KeptDtype
     memory_mb: PositiveInt
@@ -203,6 +204,7 @@ class Config(Section):
     scope: Scope
     sign: Sign
     mass: Annotated[Float, Field(ge=0, le=1)] | None
+    sample_words: PositiveInt | None
     threshold: Threshold
     split: Literal["sentences", "unseen_words"]
     unseen_share: Share

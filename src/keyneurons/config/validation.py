@@ -55,6 +55,8 @@ def _explain(error: dict[str, Any]) -> str:
         return f"{key}: unknown key"
     if error["type"] == "model_type":
         return _section(key, error["input"])
+    if error["type"] == "literal_error":
+        message = message.replace("True", "true")
     if error["type"] == "tuple_type":
         message = "should be a list, such as [A,B]"
     if not key:

@@ -1,9 +1,9 @@
-"""The activations of a treebank: stored in the cache, or streamed from the model on each use."""
+"""The activations of a treebank: all of them in the cache, or their moments and single columns."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -15,13 +15,18 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.choices import Store
+from keyneurons.digests import json_digest
+from keyneurons.pipeline.columns import ColumnReader
+from keyneurons.pipeline.moments import MomentReader, MomentSource
 from keyneurons.pipeline.stored_rows import StoredRows
+from keyneurons.pipeline.word_sample import read_sample
 from keyneurons.probe.rows import Rows
 from keyneurons.progress import stage
-from keyneurons.records import SPLITS, LabelledWords, Labels, Scope, Site, Split, Treebank
+from keyneurons.records import SPLITS, Labels, Scope, Site, Split, Treebank
 from keyneurons.selection.interface import Source
 from keyneurons.selection.scoring import Driver
-from keyneurons.selection.stream import Chunk, Stream
+from keyneurons.selection.tagged_words import TaggedWords
 
 Features = dict[Split, Float[Tensor, "_words columns"]]
 
@@ -53,6 +58,10 @@ class Activations(Scorable, Protocol):
 
     def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Mapping[Split, Rows]:
         """The same activations, read from stored arrays only when they are used."""
+        ...
+
+    def of_train(self, rows: Int[ndarray, " some"]) -> Scorable:
+        """The values of some train words: these activations, or a copy of those words alone."""
         ...
 
     def identity(self) -> list[Any] | None:
@@ -102,6 +111,10 @@ class StoredActivations:
             files.append([path.parent.name, path.name, array.shape, state.st_size, state.st_mtime_ns])
         return [self.site, *files]
 
+    def of_train(self, rows: Int[ndarray, " some"]) -> StoredActivations:
+        """The object itself."""
+        return self
+
     def stored(self) -> StoredActivations:
         """The object itself."""
         return self
@@ -124,20 +137,47 @@ class StoredActivations:
 
 
 @dataclass(frozen=True)
-class StreamedActivations:
-    """Activations that are not stored: every use is one pass over the text.
+class SummedActivations:
+    """Moments and single columns in the cache, instead of all activations.
 
-    Only scorers that work from moments can score them.
+    Only scorers that work from moments can score them. Single columns are read when they are used.
     """
 
-    read: ActivationReader
-    treebank: Treebank
+    moments: MomentReader
+    single: ColumnReader
 
-    def identity(self) -> None:
-        """None: nothing is stored."""
+    @classmethod
+    def of(cls, read: ActivationReader, treebank: Treebank, planned: Sequence[TaggedWords] = ()) -> SummedActivations:
+        """The activations of a treebank; ``planned`` taggings share the first pass.
+
+        Every split is encoded before the first forward pass, so unreadable words raise early.
+        """
+        for split in SPLITS:
+            read.encode(treebank.splits[split])
+        return cls(MomentReader(read, treebank, tuple(planned)), ColumnReader(read, treebank))
+
+    @property
+    def read(self) -> ActivationReader:
+        """The reader of activations."""
+        return self.moments.read
+
+    def identity(self) -> list[Any]:
+        """Site, layers, and everything that the activations of each split depend on."""
+        keys = [json_digest(self.read.key(self.single.treebank.splits[split])) for split in SPLITS]
+        return [self.read.site, list(self.read.layers), *keys]
+
+    def of_train(self, rows: Int[ndarray, " some"]) -> StoredActivations:
+        """The activations of all neurons on some train words, which are stored."""
+        sentences = self.single.treebank.splits["train"]
+        return StoredActivations({"train": read_sample(self.read, sentences, rows)}, self.read.site, self.device)
+
+    @property
+    def device(self) -> str:
+        """Device of the model, on which scores are computed."""
+        return str(self.read.model.device)
 
     def stored(self) -> StoredActivations:
-        """Raise, since nothing is stored.
+        """Raise, since not all activations are stored.
 
         Raises:
             ValueError: Always.
@@ -146,57 +186,44 @@ class StreamedActivations:
 
     def source(
         self, labels: Labels, scope: Scope, budget_bytes: int, sentences: Int[ndarray, " words"] | None = None
-    ) -> Stream:
-        """The values of the train words as input of a scorer."""
-        place = self._places(labels.splits["train"], "train")
-
-        def chunks() -> Iterator[Chunk]:
-            for rows, values in self.read.stream(self.treebank.splits["train"], "train"):
-                labelled = place[rows]
-                is_labelled = torch.from_numpy(labelled >= 0).to(self.read.model.device)
-                yield labelled[labelled >= 0], {layer: array[is_labelled] for layer, array in values.items()}
-
-        read, n_tags = self.read, len(labels.names)
-        return Stream(chunks, read.site, read.layers, read.model.width(read.site), n_tags, budget_bytes, sentences)
+    ) -> MomentSource:
+        """The moments of the train words as input of a scorer."""
+        return MomentSource(self.moments, labels.splits["train"].rows, len(labels.names), budget_bytes, sentences)
 
     def columns(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The activations of some neurons on the labelled words of every split."""
+        wanted = self.named(columns)
+        self.single.require({self.read.site: wanted})
+        return {
+            split: torch.from_numpy(self.single(split, self.read.site, wanted)[labels.splits[split].rows])
+            for split in SPLITS
+        }
+
+    def named(self, columns: Int[ndarray, " columns"]) -> Int[ndarray, "columns 2"]:
+        """Layer and neuron of positions in the concatenated layers."""
         layer, neuron = np.divmod(columns, self.read.model.width(self.read.site))
-        features: Features = {}
-        for split in SPLITS:
-            words, place = labels.splits[split], self._places(labels.splits[split], split)
-            activations = torch.empty(len(words.rows), len(columns), dtype=getattr(torch, self.read.dtype))
-            for rows, values in self.read.stream(self.treebank.splits[split], split):
-                labelled = torch.from_numpy(place[rows])
-                parts = [array[:, neuron[layer == i]].cpu() for i, array in enumerate(values.values())]
-                activations[labelled[labelled >= 0]] = torch.cat(parts, dim=1)[labelled >= 0]
-            features[split] = activations
-        return features
+        named: ndarray = np.stack([np.array(self.read.layers)[layer], neuron], axis=1)
+        return named
 
     def rows(self, labels: Labels, columns: Int[ndarray, " columns"]) -> Features:
         """The same activations, read at once."""
         return self.columns(labels, columns)
 
-    def _places(self, words: LabelledWords, split: Split) -> Int[ndarray, " all_words"]:
-        """Index of each word of a split among its labelled words, or -1."""
-        places = np.full(self.treebank.n_words(split), -1)
-        places[words.rows] = np.arange(len(words.rows))
-        return places
 
-
-def read_activations(read: ActivationReader, treebank: Treebank, *, store: bool) -> Activations:
+def read_activations(
+    read: ActivationReader, treebank: Treebank, *, store: Store, planned: Sequence[TaggedWords] = ()
+) -> Activations:
     """Read the activations of a treebank.
 
     Args:
         read: Reader of activations.
         treebank: All sentences; unreadable words raise before the first forward pass.
-        store: Whether the activations are stored in the cache.
+        store: Whether all activations are stored in the cache, or moments and single columns.
+        planned: Taggings whose moments will be needed, if moments are stored.
 
     Returns:
         The activations; stored ones are in the cache when the function returns.
     """
-    if store:
-        return StoredActivations.of(read, treebank)
-    for split in SPLITS:
-        read.encode(treebank.splits[split])
-    return StreamedActivations(read, treebank)
+    if store == "moments":
+        return SummedActivations.of(read, treebank, planned)
+    return StoredActivations.of(read, treebank)

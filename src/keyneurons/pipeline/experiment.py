@@ -9,6 +9,7 @@ from functools import cached_property
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.overlap import Overlap, overlap
 from keyneurons.attribution.reader import AttributionReader
+from keyneurons.choices import Store
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import Activations, read_activations
 from keyneurons.pipeline.controls.control import Case
@@ -23,6 +24,7 @@ from keyneurons.pipeline.lesions.study import study_lesions
 from keyneurons.pipeline.probing import Probing, probe_key_neurons
 from keyneurons.pipeline.reliability import Checks, Reliability, check_reliability
 from keyneurons.pipeline.scored_words import ScoredWords, activated_words, attributed_words
+from keyneurons.pipeline.taggings import planned_taggings
 from keyneurons.pipeline.unseen_words import OnUnseenWords, UnseenWords, measure_unseen_words
 from keyneurons.pipeline.verdict import Verdict, judge
 from keyneurons.pipeline.worth import SizeCurves, Worth, measure_worth
@@ -34,13 +36,14 @@ class Experiment:
     """The settings and components of one run.
 
     ``method`` is the name of the scorer in records. With ``attribute``, neurons are scored by their
-    attributions to the prediction of words instead of by their activations. Without ``store``,
-    activations are streamed from the model on each use.
+    attributions to the prediction of words instead of by their activations. ``sample_words`` is the
+    number of train words to score; None takes all.
     """
 
     dataset: Dataset
     read: ActivationReader
-    store: bool
+    store: Store
+    sample_words: int | None
     attribute: AttributionReader | None
     selection: Selection | GivenSets
     method: str
@@ -60,8 +63,33 @@ class Experiment:
     def scored_words(self, text: LabelledText, labels: Labels, activations: Activations) -> ScoredWords:
         """The train words with the values that the scorer uses."""
         if self.attribute is None:
-            return activated_words(activations, labels, text.treebank)
-        return attributed_words(self.attribute, labels, text.treebank, store=self.store, seed=self.seed)
+            return activated_words(activations, labels, text.treebank, self.sample_words, self.seed)
+        return attributed_words(self.attribute, labels, text.treebank, store=self.store is True, seed=self.seed)
+
+    def activations(self, text: LabelledText) -> Activations:
+        """The activations of a text; taggings that the run will need share one pass."""
+        selects = isinstance(self.selection, Selection) and self.attribute is None and self.sample_words is None
+        planned = planned_taggings(
+            text.labels,
+            text.treebank,
+            self.probing.controls.values() if selects else (),
+            halves=self.checks.halves if selects else 0,
+            unseen=self.unseen,
+            seed=self.seed,
+        )
+        return read_activations(self.read, text.treebank, store=self.store, planned=planned)
+
+    def case(self, text: LabelledText, labels: Labels, key_neurons: KeyNeurons, activations: Activations) -> Case:
+        """The key neurons with everything that probes and controls need."""
+        sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
+        reselect = None
+        if not isinstance(self.selection, GivenSets):
+            reselect = Reselection(self.selection, key_neurons.words, activations)
+        return Case(labels, activations, key_neurons.sets, sentences, self.seed, reselect, self.probing.results)
+
+    def key_neurons(self, text: LabelledText, labels: Labels, activations: Activations) -> KeyNeurons:
+        """Select the key neurons on the train words of some labels."""
+        return find_key_neurons(self.selection, self.scored_words(text, labels, activations))
 
     def check(self, text: LabelledText) -> None:
         """Check early that the text has the words that later stages need.
@@ -115,26 +143,19 @@ def run_experiment(experiment: Experiment) -> Result:
     run, seed = experiment, experiment.seed
     text = load_text(run.dataset, run.read)
     run.check(text)
-    activations = read_activations(run.read, text.treebank, store=run.store)
-
-    def select(labels: Labels) -> KeyNeurons:
-        return find_key_neurons(run.selection, run.scored_words(text, labels, activations))
-
-    def case_of(labels: Labels, key_neurons: KeyNeurons) -> Case:
-        sentences = sentence_of_rows(text.treebank.splits["test"], labels.splits["test"].rows)
-        reselect = None
-        if not isinstance(run.selection, GivenSets):
-            reselect = Reselection(run.selection, key_neurons.words, activations)
-        return Case(labels, activations, key_neurons.sets, sentences, seed, reselect, run.probing.results)
+    activations = run.activations(text)
 
     def probe(labels: Labels) -> Evidence:
-        return probe_key_neurons(run.probing, case_of(labels, select(labels)))
+        key_neurons = run.key_neurons(text, labels, activations)
+        return probe_key_neurons(run.probing, run.case(text, labels, key_neurons, activations))
 
-    key_neurons = select(text.labels)
+    key_neurons = run.key_neurons(text, text.labels, activations)
     shared = overlap(key_neurons.sets)
-    case = case_of(text.labels, key_neurons)
+    case = run.case(text, text.labels, key_neurons, activations)
     evidence = probe_key_neurons(run.probing, case)
-    worth = measure_worth(run.curves, run.probing.train, case, evidence)
+    worth = None
+    if run.store is True:  # the largest sets have all neurons
+        worth = measure_worth(run.curves, run.probing.train, case, evidence)
     reliability = check_reliability(run.checks, run.selection, run.read, text, key_neurons, evidence)
     unseen, lesions = None, None
     if run.unseen is not None:

@@ -27,6 +27,7 @@ from keyneurons.selection.interface import Scoring, Source
 from keyneurons.selection.rules import Rule, select
 from keyneurons.selection.scorer import NeuronScorer, TagError
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values
+from keyneurons.selection.stream import Stream
 
 
 @dataclass(frozen=True)
@@ -152,6 +153,16 @@ def permutation_null(
 LEAST_WORDS = 2  # of a tag in a selection from some of the words: fewer have no variance
 
 
+def scorable(
+    tags: Int[ndarray, " words"], positions: Int[ndarray, " some"]
+) -> tuple[Int[ndarray, " kept"], Int[ndarray, " tags"], Int[ndarray, " kept"]]:
+    """The positions of words whose tag has enough of them, these tags, and their new numbers."""
+    counts = np.bincount(tags[positions], minlength=int(tags.max(initial=0)) + 1)
+    kept = positions[counts[tags[positions]] >= LEAST_WORDS]
+    present, renumbered = np.unique(tags[kept], return_inverse=True)
+    return kept, present, renumbered
+
+
 def select_from(
     selection: Selection,
     source: Source,
@@ -163,9 +174,7 @@ def select_from(
 
     Tags with fewer than 2 words and tags that the scorer rejects are left out.
     """
-    counts = np.bincount(tags[positions], minlength=len(names))
-    positions = positions[counts[tags[positions]] >= LEAST_WORDS]
-    present, renumbered = np.unique(tags[positions], return_inverse=True)
+    positions, present, renumbered = scorable(tags, positions)
     present_names = [names[tag] for tag in present]
     if len(present_names) < 2:
         return NeuronSets(source.site, source.layers, source.width, {})
@@ -180,8 +189,8 @@ def select_from(
 class Reselection:
     """Selects key neurons again: for other labels of the same words, or for other activations.
 
-    The rule is that of the run without its threshold. Attributions are those of the run's sample of
-    words; only their tags are replaced.
+    The rule is that of the run without its threshold. A sample of words stays the same; only its
+    tags are replaced.
     """
 
     selection: Selection
@@ -192,17 +201,22 @@ class Reselection:
         """Select by some labels and activations.
 
         Raises:
-            NotApplicable: The method scores attributions, but the activations are not the run's.
+            NotApplicable: The method scores a sample or attributions, but the activations are not
+                the run's, or nothing is stored.
         """
         words, tags = self.words, labels.splits["train"].tags
         if words.position is not None:
             if activations is not self.activations:
-                raise NotApplicable("the method scores attributions to the neurons of the model")
+                what = "attributions to the neurons of the model" if words.attributed else "a sample of words"
+                raise NotApplicable(f"the method scores {what}")
             words = replace(words, labels=replace(words.labels, names=labels.names))
             tags = tags[words.position]
         else:
             words = replace(words, values=activations, labels=labels)
-        return select_from(self.selection, self.selection.source(words), labels.names, tags, np.arange(len(tags)))
+        source = self.selection.source(words)
+        if isinstance(source, Stream):
+            raise NotApplicable("the attributions are not stored (activations.store=true)")
+        return select_from(self.selection, source, labels.names, tags, np.arange(len(tags)))
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keyneurons.analysis.agreement import Agreement, agreement
-from keyneurons.pipeline.activations import read_activations
 from keyneurons.pipeline.dataset import LabelledText, load_text
 from keyneurons.pipeline.experiment import Experiment
 from keyneurons.pipeline.given_sets import GivenSets
@@ -43,7 +42,7 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> MethodAgreement:
     selections = {name: _selection(name, each) for name, each in experiments.items()}
     first = next(iter(experiments.values()))
     text = load_text(first.dataset, first.read)
-    activations = read_activations(first.read, text.treebank, store=first.store)
+    activations = first.activations(text)
     words = {name: each.scored_words(text, text.labels, activations) for name, each in experiments.items()}
     by_activations = [name for name, each in experiments.items() if each.attribute is None]
     with naming_tags(text.labels.names):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from keyneurons.analysis.sentence_bootstrap import SentenceBootstrap
@@ -47,7 +47,7 @@ def probe_key_neurons(probing: Probing, case: Case) -> Evidence:
     Returns:
         The results on the test split, which every probe reads once.
     """
-    trials, skipped = _trials(probing.controls, case)
+    trials, skipped = trials_of(probing.controls, case)
     bootstrap = SentenceBootstrap.of(case.sentences, probing.resamples, case.seed)
     per_tag_sets = tag_sets(case.sets, probing.tag_random_sets, case.seed)
     tasks = [sets.task(case.labels) for sets in per_tag_sets]
@@ -65,7 +65,16 @@ def probe_key_neurons(probing: Probing, case: Case) -> Evidence:
     return Evidence(case.labels.names, probe, controls, per_tag, union, bootstrap, case.unseen, skipped)
 
 
-def _trials(controls: Mapping[str, Control], case: Case) -> tuple[dict[str, tuple[Trial, ...]], dict[str, str]]:
+def columns_of(probing: Probing, case: Case) -> Int[ndarray, " columns"]:
+    """The neurons that the probes of a case read, as ascending positions in the layers."""
+    trials, _ = trials_of(probing.controls, case)
+    read = [trial.columns for some in trials.values() for trial in some if trial.features is None]
+    sets = [own.all for own in tag_sets(case.sets, probing.tag_random_sets, case.seed)]
+    every = [case.union, *(columns for columns in read if columns is not None), *sets]
+    return np.unique(np.concatenate([columns.ravel() for columns in every]))
+
+
+def trials_of(controls: Mapping[str, Control], case: Case) -> tuple[dict[str, tuple[Trial, ...]], dict[str, str]]:
     """The trials of every control with neurons, and the reasons why others are not measured."""
     trials: dict[str, tuple[Trial, ...]] = {}
     skipped: dict[str, str] = {}

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from keyneurons import metrics
 from keyneurons.attribution.completeness import Completeness
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.attribution.targets import Targets
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import Activations, Scorable, StoredActivations
+from keyneurons.pipeline.word_sample import proportional_sample
 from keyneurons.records import LabelledWords, Labels, Scope, Treebank
 from keyneurons.selection.stream import Chunk, Stream
 
@@ -27,8 +29,8 @@ class ScoredWords:
 
     The train split of ``labels`` has the words of ``values``, and ``sentences`` has the index of
     each word's sentence. ``position`` are the positions of these words among the labelled train
-    words of the run if they are a sample: values of a sample are attributions. ``complete``
-    measures the completeness error of integrals.
+    words of the run if they are a sample. ``attributed`` says whether values are attributions;
+    ``complete`` measures the completeness error of integrals.
     """
 
     values: Scorable
@@ -36,11 +38,7 @@ class ScoredWords:
     sentences: Int[ndarray, " words"]
     position: Int[ndarray, " words"] | None = None
     complete: Completeness | None = None
-
-    @property
-    def attributed(self) -> bool:
-        """Whether the values are attributions."""
-        return self.position is not None
+    attributed: bool = False
 
     @property
     def tags(self) -> Int[ndarray, " words"]:
@@ -53,16 +51,39 @@ class ScoredWords:
         return {} if self.complete is None else self.complete.residuals()
 
     def metrics(self) -> dict[str, float]:
-        """The number of attributed words, and the largest completeness error of any layer."""
+        """The number of sampled or attributed words, and the largest completeness error."""
         if not self.attributed:
-            return {}
+            return {} if self.position is None else {metrics.SAMPLED_WORDS: float(len(self.sentences))}
         values = {"attribution/words": float(len(self.sentences))}
         return values | ({"attribution/residual": max(self.residuals.values())} if self.residuals else {})
 
 
-def activated_words(activations: Activations, labels: Labels, treebank: Treebank) -> ScoredWords:
-    """All labelled train words with their activations."""
-    return ScoredWords(activations, labels, sentence_of_rows(treebank.splits["train"], labels.splits["train"].rows))
+def activated_words(
+    activations: Activations, labels: Labels, treebank: Treebank, sample: int | None = None, seed: int = 0
+) -> ScoredWords:
+    """The labelled train words with their activations.
+
+    Args:
+        activations: The activations of the treebank.
+        labels: The labelled words.
+        treebank: All sentences.
+        sample: Number of words to draw, see ``proportional_sample``; None takes all.
+        seed: Seed of the draw.
+
+    Returns:
+        The words.
+    """
+    words = labels.splits["train"]
+    sentences = sentence_of_rows(treebank.splits["train"], words.rows)
+    if sample is None:
+        return ScoredWords(activations, labels, sentences)
+    position = proportional_sample(words.tags, sample, seed)
+    chosen = np.zeros(len(words.rows), dtype=bool)
+    chosen[position] = True
+    drawn, values = words.of(chosen), activations.of_train(words.rows[position])
+    if values is not activations:  # arrays of the sampled words alone
+        drawn = replace(drawn, rows=np.arange(len(position)))
+    return ScoredWords(values, replace(labels, splits={**labels.splits, "train": drawn}), sentences[position], position)
 
 
 def attributed_words(
@@ -92,16 +113,16 @@ def attributed_words(
     complete = read.method.completeness()
     if not store:
         streamed = StreamedAttributions(read, treebank, targets, words, complete)
-        return ScoredWords(streamed, sampled, targets.sentence, position, complete)
+        return ScoredWords(streamed, sampled, targets.sentence, position, complete, attributed=True)
     arrays = read(sentences, targets, words)
     if complete is None:
-        return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position)
+        return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position, attributed=True)
     for first in range(0, len(position), ROWS_AT_ONCE):
         rows = slice(first, first + ROWS_AT_ONCE)
         complete.add({layer: torch.tensor(array[rows]) for layer, array in arrays.items()})
     complete.warn()
     arrays = {layer: array[:, :-1] for layer, array in arrays.items()}
-    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position, complete)
+    return ScoredWords(_stored(read, arrays), sampled, targets.sentence, position, complete, attributed=True)
 
 
 def _stored(read: AttributionReader, arrays: Mapping[int, Float[ndarray, "words neurons"]]) -> StoredActivations:

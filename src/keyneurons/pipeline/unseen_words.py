@@ -39,6 +39,11 @@ class OnUnseenWords:
         return {f"unseen_words/{name}": value for name, value in values.items()}
 
 
+def labels_apart(unseen: UnseenWords, labels: Labels, seed: int) -> Labels:
+    """The labels without the train words of the types that are held out for test."""
+    return keep_types_apart(labels, unseen.share, unseen.min_words, seed)
+
+
 def measure_unseen_words(
     unseen: UnseenWords, labels: Labels, evidence_of: Callable[[Labels], Evidence], seed: int
 ) -> OnUnseenWords:
@@ -53,6 +58,6 @@ def measure_unseen_words(
     Returns:
         The labels and the results of the probes.
     """
-    apart = keep_types_apart(labels, unseen.share, unseen.min_words, seed)
+    apart = labels_apart(unseen, labels, seed)
     log.info("%d test words of unseen types", len(apart.splits["test"].rows))
     return OnUnseenWords(apart, evidence_of(apart))

@@ -30,7 +30,7 @@ from keyneurons.report.phrases import describe_layers
 from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
-"""Passes over each split without a store: one for the scores, one for the probes."""
+"""Passes over each split with store=moments: one for the moments, one for the probed columns."""
 
 Missing = Mapping[tuple[ReadAt, Split], tuple[int, ...]]
 """Layers that are not in the cache, by reading position and split."""
@@ -119,7 +119,7 @@ def _splits(
     config: schema.Config, read: ActivationReader, text: PlannedText, passes: Mapping[Split, Passes], missing: Missing
 ) -> tuple[SplitPlan, ...]:
     """The cost of each split at each reading position."""
-    store, width = config.activations.store, read.model.width(read.site)
+    store, width = config.activations.store is True, read.model.width(read.site)
     n_splits = 2 if config.split == "unseen_words" else 1
     run = functools.cache(functools.partial(weights_run, read.model, read.site))
     planned = []
@@ -147,7 +147,7 @@ def _splits(
 
 def _missing(config: schema.Config, planned: PlannedModel, read: ActivationReader, text: PlannedText) -> Missing:
     """The layers that the cache lacks: all if the cache key needs files that are missing."""
-    has_key = config.activations.store and planned.weights and text.counted
+    has_key = config.activations.store is True and planned.weights and text.counted
     missing: dict[tuple[ReadAt, Split], tuple[int, ...]] = {}
     for read_at in dict.fromkeys((read.read_at, *config.layer_by_layer.read_at)):
         for split in SPLITS:
@@ -185,7 +185,7 @@ def _lesions(config: schema.Config, read: ActivationReader, text: PlannedText, s
 
 def _notes(config: schema.Config, method: Method, read: ActivationReader, text: PlannedText) -> Iterator[str]:
     yield "time excludes imports, reading the text, figures, and writing and checking the cache"
-    if config.activations.store:
+    if config.activations.store is True:
         words = sum(text.words(split) for split in SPLITS)
         pages = gigabytes(array_bytes(words, read.model.width(read.site), read.dtype) * len(read.layers))
         yield f"memory excludes up to {pages} of cached file pages, which the system reclaims when needed"

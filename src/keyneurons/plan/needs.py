@@ -27,7 +27,7 @@ class Needs(PlannedRun):
 
     def all(self, cache_bytes: int) -> tuple[Need, ...]:
         """Disk for ``cache_bytes``, and memory for extraction, scoring and probes, by device."""
-        needs = [self._disk(cache_bytes)] if self.config.activations.store else []
+        needs = [self._disk(cache_bytes)] if self.config.activations.store is True else []
         if self.loaded:
             needs += self._extraction()
         if self.method.traits is not None:
@@ -58,7 +58,7 @@ class Needs(PlannedRun):
             captured = self._captured(1)
             sizes = {"process": PROCESS_BYTES, "weights": weights, "a batch": batch, "its activations": captured}
             return [_need("memory for extraction", sizes, self.machine.memory, self._lighter_model())]
-        store, map_ = self.config.activations.store, self.config.model.device_map
+        store, map_ = self.config.activations.store is True, self.config.model.device_map
         on_gpu = self._captured(1) if not store else 0
         on_host = self._captured(2) if store else 0
         loading = weights if map_ is None else max(0, weights + batch - (self._gpu or weights + batch))
@@ -98,8 +98,10 @@ class Needs(PlannedRun):
     def _probes(self) -> list[Need]:
         config, text, neurons, n_key = self.config, self.text, self.sizes.neurons, self.sizes.key
         reads = {name: control.reads(n_key, neurons) for name, control in build_controls(config).items()}
+        if not (stored := config.activations.store is True):  # those that need all neurons are not measured
+            reads = {name: n for name, n in reads.items() if n < neurons}
         base = n_key * (1 + config.per_tag.random_sets)
-        columns = neurons if config.worth.sizes else min(neurons, base + sum(reads.values()))
+        columns = neurons if stored and config.worth.sizes else min(neurons, base + sum(reads.values()))
         fewer = {name: n for name, n in reads.items() if n < neurons}
         few = min(neurons, base + sum(fewer.values()))
         words, batch = text.labelled, config.probe.batch_size
@@ -119,7 +121,7 @@ class Needs(PlannedRun):
             f"{columns:,} neurons": own,
             f"{number:,} probes": training,
         }
-        off = "worth.sizes=0 " if config.worth.sizes else ""
+        off = "worth.sizes=0 " if stored and config.worth.sizes else ""
         remedies = [f"{off}control=[{','.join(fewer)}]: at most {few:,} neurons"] if columns > few else []
         remedies += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]

@@ -104,17 +104,21 @@ class PlannedRun:
 
     def _no_store(self) -> list[str]:
         """The override that stores no activations and its requirements, if the method allows."""
-        activations = self.config.activations.model_copy(update={"store": False})
+        activations = self.config.activations.model_copy(update={"store": "moments"})
         try:
             check_selection(self.config.model_copy(update={"activations": activations}), self.method)
         except ValueError as error:
             _, separator, needed = str(error).partition("also needs ")
-            return [f"activations.store=false with {needed}: repeated passes, no cache"] if separator else []
-        return ["activations.store=false: repeated passes, no cache"]
+            return (
+                [f"activations.store=moments with {needed}: two passes, sums and single neurons in the cache"]
+                if separator
+                else []
+            )
+        return ["activations.store=moments: two passes, sums and single neurons in the cache"]
 
     def _cache_first(self, own: int) -> list[str]:
         """Extraction before the run, which then loads no model."""
-        helps = self.loaded and self.only_extraction and self.config.activations.store
+        helps = self.loaded and self.only_extraction and self.config.activations.store is True
         if not helps or PROCESS_BYTES + own > self.machine.memory:
             return []
         return ["keyneurons extract with the same overrides first: a run with cached activations loads no model"]

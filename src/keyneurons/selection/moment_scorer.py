@@ -102,9 +102,11 @@ class SignificantMomentScorer(MomentScorer):
         return shift_bounds(moments) ** (1 / design_effects)
 
     def tables(self, moments: Moments, correlations: Float[Tensor, " tags"] | None = None) -> tuple[Tensor | None, ...]:
-        """Scores, p-values, robust p-values and effects; None if the method has no effects."""
+        """Scores, p-values, robust p-values (None without extremes) and effects (None if none)."""
         values, p_values = self.test_moments(moments)
-        robust = self.robust_p_values(moments, moments.design_effects(correlations))
+        robust = None
+        if moments.low is not None:
+            robust = self.robust_p_values(moments, moments.design_effects(correlations))
         return values, p_values, robust, self.effects(moments)
 
     def test(

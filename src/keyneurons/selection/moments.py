@@ -7,7 +7,7 @@ one read of the activations, from the cache or directly from the model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -18,6 +18,7 @@ from keyneurons.selection.scorer import check_finite, tag_counts, wide_dtype
 from keyneurons.selection.views import VALUE, View
 
 BYTES_AT_ONCE = 16  # of a piece by value: as read, in float32, and temporary copies
+ROUNDING = 1e-6  # of float32 sums: below this share of the squares about the pivot, a variance is 0
 VALUES_AT_ONCE = 2**20  # values of a piece on a CPU, whose caches should hold it
 
 
@@ -28,15 +29,15 @@ class Moments:
     Values are differences from ``pivot``, the value of a word near the mean. This avoids
     cancellation where a mean is far from 0, and the sums of a constant neuron are exactly 0.
     ``sentence_squares`` is the sum over the sentences of the squared sum of deviations from the
-    mean; None if sentences are unknown.
+    mean; None if sentences are unknown. ``low`` and ``high`` are None where only sums are known.
     """
 
     counts: Int[Tensor, " tags"]
     pivot: Float[Tensor, " neurons"]
     sums: Float[Tensor, "tags neurons"]
     squares: Float[Tensor, "tags neurons"]
-    low: Float[Tensor, " neurons"]
-    high: Float[Tensor, " neurons"]
+    low: Float[Tensor, " neurons"] | None
+    high: Float[Tensor, " neurons"] | None
     sentence_squares: Float[Tensor, " neurons"] | None = None
 
     @property
@@ -46,8 +47,8 @@ class Moments:
 
     @property
     def constant(self) -> Tensor:
-        """Whether each neuron has the same value on all words."""
-        return self.squares.sum(dim=0) == 0
+        """Whether each neuron has the same value on all words, up to the rounding of its sums."""
+        return self.total_squares() <= ROUNDING * self.squares.sum(dim=0)
 
     @property
     def of_tag(self) -> Float[Tensor, "tags 1"]:
@@ -90,19 +91,21 @@ class Moments:
         excess = (self.sentence_squares / self.total_squares() - 1).masked_fill(self.constant, 0.0)
         return (1 + correlations.to(excess)[:, None] * excess).clamp(min=1)
 
+    def of_groups(self, first: int, number: int, *, whole: bool) -> Moments:
+        """The sums of some adjacent tags; if these are ``whole``, extremes stay known."""
+        own = slice(first, first + number)
+        kept = replace(self, counts=self.counts[own], sums=self.sums[own], squares=self.squares[own])
+        return kept if whole else replace(kept, low=None, high=None, sentence_squares=None)
+
     @classmethod
     def concatenate(cls, layers: Sequence[Moments]) -> Moments:
         """Concatenate the moments of several layers."""
-        by_sentence = [m.sentence_squares for m in layers if m.sentence_squares is not None]
-        return cls(
-            layers[0].counts,
-            torch.cat([m.pivot for m in layers]),
-            torch.cat([m.sums for m in layers], dim=1),
-            torch.cat([m.squares for m in layers], dim=1),
-            torch.cat([m.low for m in layers]),
-            torch.cat([m.high for m in layers]),
-            torch.cat(by_sentence) if len(by_sentence) == len(layers) else None,
-        )
+
+        def joined(name: str) -> Tensor | None:
+            known = [own for own in (getattr(m, name) for m in layers) if own is not None]
+            return torch.cat(known, dim=-1) if len(known) == len(layers) else None
+
+        return cls(layers[0].counts, *(joined(field.name) for field in fields(cls)[1:]))  # type: ignore[arg-type]
 
 
 @dataclass
@@ -112,30 +115,30 @@ class _Totals:
     pivot: Float[Tensor, " neurons"]
     low: Float[Tensor, " neurons"]
     high: Float[Tensor, " neurons"]
-    sums: Float[Tensor, "taggings tags neurons"]
-    squares: Float[Tensor, "taggings tags neurons"]
+    sums: list[Float[Tensor, "_tags neurons"]]
+    squares: list[Float[Tensor, "_tags neurons"]]
     by_sentence: SentenceSums | None
 
     @classmethod
-    def at(cls, pivot: Float[Tensor, " neurons"], n_taggings: int, n_tags: int, *, clustered: bool) -> _Totals:
-        shape = n_taggings, n_tags, len(pivot)
-        sums = torch.zeros(shape, dtype=wide_dtype(pivot.device), device=pivot.device)
-        by_sentence = SentenceSums(sums[0, 0]) if clustered else None
-        return cls(pivot, torch.zeros_like(pivot), torch.zeros_like(pivot), sums, torch.zeros_like(sums), by_sentence)
+    def at(cls, pivot: Float[Tensor, " neurons"], n_tags: Sequence[int], *, clustered: bool) -> _Totals:
+        options = {"dtype": wide_dtype(pivot.device), "device": pivot.device}
+        sums, squares = ([torch.zeros(n, len(pivot), **options) for n in n_tags] for _ in range(2))  # type: ignore[call-overload]
+        by_sentence = SentenceSums(sums[0][0]) if clustered else None
+        return cls(pivot, torch.zeros_like(pivot), torch.zeros_like(pivot), sums, squares, by_sentence)
 
 
 class MomentSums:
     """Accumulates the moments of one view of the activations under one or several taggings.
 
+    ``n_tags`` has the number of tags of each tagging.
     Up to ``WORDS_AT_ONCE`` words are summed in float32 (float64 values in float64), as differences
     from the pivot; their sums are added in float64. Devices and batches therefore change the result
     only by the rounding of float32, relative to the deviations from the pivot.
     """
 
-    def __init__(self, view: View, n_tags: int, n_taggings: int = 1) -> None:
+    def __init__(self, view: View, n_tags: Sequence[int]) -> None:
         self._view = view
-        self._n_tags = n_tags
-        self._n_taggings = n_taggings
+        self._n_tags = tuple(n_tags)
         self._totals: _Totals | None = None
         self._buffer: Tensor | None = None
 
@@ -160,18 +163,18 @@ class MomentSums:
         centred = self._view.write(values, self._piece(values))
         if self._totals is None:
             clustered, pivot = sentences is not None, nearest_to_mean(centred)
-            self._totals = _Totals.at(pivot, self._n_taggings, self._n_tags, clustered=clustered)
+            self._totals = _Totals.at(pivot, self._n_tags, clustered=clustered)
         totals = self._totals
         centred -= totals.pivot
         totals.low = torch.minimum(totals.low, centred.amin(dim=0))
         totals.high = torch.maximum(totals.high, centred.amax(dim=0))
         if totals.by_sentence is not None and sentences is not None:
             totals.by_sentence.add(centred, sentences)
-        for sums, tagging in zip(totals.sums, tags, strict=True):
-            sums += sums_by_group(centred, tagging, self._n_tags)
+        for sums, tagging, n_tags in zip(totals.sums, tags, self._n_tags, strict=True):
+            sums += sums_by_group(centred, tagging, n_tags)
         centred.square_()
-        for squares, tagging in zip(totals.squares, tags, strict=True):
-            squares += sums_by_group(centred, tagging, self._n_tags)
+        for squares, tagging, n_tags in zip(totals.squares, tags, self._n_tags, strict=True):
+            squares += sums_by_group(centred, tagging, n_tags)
 
     def _piece(self, values: Num[Tensor, "words neurons"]) -> Float[Tensor, "words neurons"]:
         """Memory of a piece in the format of its sums, used again for the next piece."""
@@ -190,11 +193,11 @@ class MomentSums:
         if totals is None:
             raise ValueError("moments need at least 1 word, got 0")
         check_finite(totals.squares[0].sum(dim=0).isfinite())
-        counts = [torch.bincount(tagging, minlength=self._n_tags) for tagging in tags]
+        counts = [torch.bincount(tagging, minlength=n) for tagging, n in zip(tags, self._n_tags, strict=True)]
         by_sentence = None
         if totals.by_sentence is not None:
             by_sentence = totals.by_sentence.result(totals.sums[0].sum(dim=0) / tags.shape[1])
-        pivot, low, high = (each.to(totals.sums) for each in (totals.pivot, totals.low, totals.high))
+        pivot, low, high = (each.to(totals.sums[0]) for each in (totals.pivot, totals.low, totals.high))
         by_tagging = zip(counts, totals.sums, totals.squares, strict=True)
         return [Moments(n, pivot, sums, squares, low, high, by_sentence) for n, sums, squares in by_tagging]
 
@@ -224,6 +227,6 @@ def moments_of(
 ) -> Moments:
     """The moments of activations in memory; errors as in ``checked_counts``."""
     tag_counts(tags, len(values), n_tags)
-    sums = MomentSums(view, n_tags)
+    sums = MomentSums(view, [n_tags])
     sums.add(values, tags[None], sentences)
     return sums.result(tags[None])[0]

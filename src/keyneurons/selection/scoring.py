@@ -105,7 +105,7 @@ class Driver:
         """Moments of some views under every tagging; views receive these layers concatenated."""
         if not views:
             return {}
-        sums = {view: MomentSums(view, self.n_tags, len(at)) for view in views}
+        sums = {view: MomentSums(view, [self.n_tags] * len(at)) for view in views}
         sentences = None if self.sentences is None else torch.as_tensor(self.sentences, device=self.device)
         arrays = [self.arrays[layer] for layer in layers]
         at_once = words_at_once(self.width * len(layers), at.device, self.budget_bytes)

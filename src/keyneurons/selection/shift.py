@@ -19,6 +19,8 @@ def shift_bounds(moments: Moments) -> Float[Tensor, "tags neurons"]:
     have outliers, and a rare tag with one outlier by chance would be significant. The bound of a
     constant neuron is 1.
     """
+    assert moments.low is not None
+    assert moments.high is not None
     mean = moments.sums.sum(dim=0) / moments.n_words
     variance = moments.total_squares() / moments.n_words
     above, below = moments.high - mean, mean - moments.low

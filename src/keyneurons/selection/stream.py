@@ -1,4 +1,4 @@
-"""Streamed values, which are not stored, as a source for scorers by moments."""
+"""Streamed attributions, which are not stored, as a source for scorers by moments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Stream:
         for tags in at:
             tag_counts(tags, len(tags), self.n_tags)
         pools = {view: 1 if view.of_all_layers else len(self.layers) for view in views}
-        sums = {view: [MomentSums(view, self.n_tags, len(at)) for _ in range(n)] for view, n in pools.items()}
+        sums = {view: [MomentSums(view, [self.n_tags] * len(at)) for _ in range(n)] for view, n in pools.items()}
         known, device = None if self.sentences is None else torch.from_numpy(self.sentences), at.device
         for positions, values in self.chunks():
             place = torch.from_numpy(positions)
@@ -61,7 +61,7 @@ class Stream:
         Raises:
             ValueError: Always.
         """
-        raise ValueError("resampling words needs stored activations: activations.store=true")
+        raise ValueError("resampling words needs stored attributions: activations.store=true")
 
     def columns(self, *, per_neuron: bool) -> Iterator[tuple[int, Num[Tensor, "words block"]]]:
         """Not supported: a stream does not store all words of a neuron.
@@ -69,7 +69,7 @@ class Stream:
         Raises:
             ValueError: Always.
         """
-        raise ValueError("this method needs stored activations: activations.store=true")
+        raise ValueError("this method needs stored attributions: activations.store=true")
 
     def identity(self) -> None:
         """Return None: passes have no identity."""

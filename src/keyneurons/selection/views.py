@@ -103,6 +103,8 @@ class TopShare:
 
 
 VALUE, MAGNITUDE, POSITIVE = Value(), Magnitude(), Positive()
+OF_ACTIVATIONS: tuple[View, ...] = (VALUE, MAGNITUDE, POSITIVE)
+"""The views of all methods of the package that score activations by moments."""
 
 
 def _mark(

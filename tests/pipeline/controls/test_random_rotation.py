@@ -96,7 +96,7 @@ def test_attributions_are_not_rotated() -> None:
     """The run's method scores attributions, which rotated activations do not have."""
     here = case()
     own = reselection(here.activations.stored(), here.labels)
-    attributed = replace(own, words=replace(own.words, position=np.arange(600)))
+    attributed = replace(own, words=replace(own.words, position=np.arange(600), attributed=True))
     with pytest.raises(NotApplicable, match="attributions"):
         RandomRotation(1)(replace(here, reselect=attributed))
 

@@ -80,6 +80,7 @@ def experiment(folder: Path) -> Experiment:
         dataset=Dataset(Starter(), "upos", None, 1, CAPS, CAPS, True),
         read=ActivationReader(model, "mlp", (3,), store=ActivationStore(folder)),
         store=True,
+        sample_words=None,
         attribute=None,
         selection=Selection(Correlation(), Rule(2, "layer"), 1000, "like_length", 2**20, 0),
         method="correlation",

@@ -28,5 +28,10 @@ class AllNeurons:
         return 1, n_neurons
 
     def __call__(self, case: Case) -> Trial:
-        """Train one probe on all neurons."""
+        """Train one probe on all neurons.
+
+        Raises:
+            NotApplicable: Their activations are not stored.
+        """
+        case.check_stored()
         return Trial(np.arange(case.n_neurons)[None])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.choices import ControlRole
-from keyneurons.pipeline.activations import Activations
+from keyneurons.pipeline.activations import Activations, StoredActivations
 from keyneurons.pipeline.trial_results import ResultStore
 from keyneurons.records import Labels, NeuronSets, Split
 from keyneurons.selection.views import VALUE
@@ -81,6 +81,15 @@ class Case:
         standardiser = Standardiser.fit(piece.float() for piece in torch.split(values["train"], PIECE))
         return {split: standardiser(own.float()) for split, own in values.items()}
 
+    def check_stored(self) -> None:
+        """Check that the activations of all neurons are stored.
+
+        Raises:
+            NotApplicable: Only moments and single columns are.
+        """
+        if not isinstance(self.activations, StoredActivations):
+            raise NotApplicable("the activations of all neurons are not stored (activations.store=true)")
+
     def check_others(self) -> None:
         """Check that every layer has as many other neurons as key neurons.
 
@@ -136,6 +145,15 @@ class Trial:
     def draws(self) -> int:
         """Number of probes; 1 for predictions."""
         return 1 if self.columns is None else len(self.columns)
+
+
+@runtime_checkable
+class Relabelling(Protocol):
+    """A control that selects neurons for other labels of the same words."""
+
+    def relabelled(self, labels: Labels, seed: int) -> Iterable[Labels]:
+        """The labels that it selects neurons for."""
+        ...
 
 
 @runtime_checkable

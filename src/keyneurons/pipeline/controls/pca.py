@@ -42,8 +42,10 @@ class PrincipalComponents:
         """Fit the components and compute their scores for the words of every split.
 
         Raises:
-            NotApplicable: A layer has fewer components than key neurons.
+            NotApplicable: A layer has fewer components than key neurons, or the activations are not
+                stored.
         """
+        case.check_stored()
         scores = [_scores(case, i, int(n)) for i, n in enumerate(case.n_key) if n]
         features: dict[Split, Float[Tensor, "_words _columns"]] = {
             split: torch.cat([own[split] for own in scores], dim=1) for split in SPLITS if scores

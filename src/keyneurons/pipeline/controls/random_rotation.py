@@ -62,8 +62,8 @@ class RandomRotation:
         """
         if case.reselect is None:
             raise NotApplicable("the neurons were not selected on these words")
-        if not isinstance(case.activations, StoredActivations):
-            raise NotApplicable("the activations are not stored (activations.store=true)")
+        case.check_stored()
+        assert isinstance(case.activations, StoredActivations)
         layers = [case.standardised(i) for i in range(len(case.sets.layers))]
         seeds = np.random.SeedSequence([case.seed, 2]).generate_state(self.draws)
         drawn = [_selected(case, case.activations, layers, int(seed)) for seed in seeds]

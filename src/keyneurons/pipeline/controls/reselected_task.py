@@ -57,11 +57,18 @@ class ReselectedTask:
         """
         if case.reselect is None:
             raise NotApplicable("the neurons were not selected on these words")
-        seeds = np.random.SeedSequence([case.seed, 1]).generate_state(self.draws)
-        return tuple(self._trial(case, int(seed)) for seed in seeds)
+        drawn = zip(self.relabelled(case.labels, case.seed), self._seeds(case.seed), strict=True)
+        return tuple(self._trial(case, labels, seed) for labels, seed in drawn)
 
-    def _trial(self, case: Case, seed: int) -> Trial:
-        labels = control_labels(case.labels, seed)
+    def relabelled(self, labels: Labels, seed: int) -> tuple[Labels, ...]:
+        """The labels of every draw."""
+        return tuple(control_labels(labels, own) for own in self._seeds(seed))
+
+    def _seeds(self, seed: int) -> list[int]:
+        seeds: list[int] = np.random.SeedSequence([seed, 1]).generate_state(self.draws).tolist()
+        return seeds
+
+    def _trial(self, case: Case, labels: Labels, seed: int) -> Trial:
         assert case.reselect is not None
         sets = case.reselect(labels, case.activations)
         columns = sets.union()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from keyneurons.metrics import UNION_SHARE, UNION_SIZE
+from keyneurons.metrics import SAMPLED_WORDS, UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
@@ -161,6 +161,10 @@ def _facts(result: Result) -> tuple[str, ...]:
     )
     if result.worth is not None:
         facts.append(worth_sentence(result.worth))
+    if SAMPLED_WORDS in m:
+        every = len(labels.splits["train"].rows)
+        facts.append(f"neurons scored on {m[SAMPLED_WORDS]:.0f} of {every} train words, drawn within each tag")
+    facts += _not_measured(result)
     return (
         *facts,
         *given_facts(result),
@@ -169,6 +173,13 @@ def _facts(result: Result) -> tuple[str, ...]:
         *layer_facts(result),
         *_lesion_facts(result),
     )
+
+
+def _not_measured(result: Result) -> Iterator[str]:
+    for reason in result.evidence.skipped.values():
+        yield f"not measured: {reason}"
+    if result.experiment.store is not True and result.experiment.curves.sizes:
+        yield "not measured: worth in random neurons: the activations of all neurons are not stored"
 
 
 def _lesion_facts(result: Result) -> Iterator[str]:
