@@ -109,7 +109,7 @@ class Needs(PlannedRun):
         budget = config.activations.memory_mb * 2**20
         fits = 2 if config.worth.sizes else 1
         own = probe_bytes(*inputs, batch_words=batch, budget=budget, fits=fits)
-        if not config.activations.store:
+        if not stored:
             own += inputs[0] * columns * self._item
         probes = planned_probes(config, self.sizes)
         number, n_weights = sum(each.number for each in probes), sum(each.weights for each in probes)
