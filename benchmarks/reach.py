@@ -12,7 +12,6 @@ REACH: Mapping[str, Mapping[str, str]] = {
     },
     "extraction_others": {"NeuroX 1.0.9": "at least 2.0"},
     "run": {"default run, cached activations": "0.7 of the version before, run in turn"},
-    "lesions": {"16": "share of the bound at least 90 %"},
     "gpu": {
         "bare forward pass / peak in bfloat16": "0.60",
         "residual of all layers / bare forward pass": "1.05",

@@ -72,9 +72,8 @@ def test_memory_grows_with_the_largest_batch_and_not_with_the_text():
 def test_probes_and_scores_take_what_their_arrays_take():
     sizes = {"words": 9000, "train_words": 6000, "dev_words": 2000, "columns": 10, "item_bytes": 2}
     kept, piece = np.zeros((8000, 10), dtype=np.float32).nbytes, 10 * 1024 * (2 + 4 + 4 + 4)
-    assert probe_bytes(**sizes, batch_words=16, budget=kept, fits=1) == kept + piece
-    assert probe_bytes(**sizes, batch_words=16, budget=kept, fits=2) == 2 * kept + piece
-    assert probe_bytes(**sizes, batch_words=16, budget=kept - 1, fits=2) == 2 * 16 * 10 * (2 + 4 + 4 + 4) + piece
+    assert probe_bytes(**sizes, batch_words=16, budget=kept) == kept + piece
+    assert probe_bytes(**sizes, batch_words=16, budget=kept - 1) == 2 * 16 * 10 * (2 + 4 + 4 + 4) + piece
     of_sums = [moments_bytes(48, layers, 17, 2, 2**20) for layers in (1, 2, 3)]
     assert of_sums[2] - of_sums[1] == of_sums[1] - of_sums[0] == 17 * 48 * 8 * 8
 

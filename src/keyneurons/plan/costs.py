@@ -162,14 +162,13 @@ def probe_bytes(
     *,
     batch_words: int,
     budget: int,
-    fits: int,
 ) -> int:
     """Upper bound of the bytes of the inputs of probes, read from stored activations.
 
-    The mini-batches of train and dev are kept in float32 if they fit into ``budget``, for each fit,
-    since a Lightning trainer is freed late; otherwise two of them are in memory at a time. Before
-    that, pieces of train are read for means and deviations: as read, in float32, and in two derived
-    copies. The activations of the key neurons are read in pieces of all columns, too.
+    The mini-batches of train and dev are kept in float32 if they fit into ``budget``; otherwise two
+    of them are in memory at a time. Before that, pieces of train are read for means and deviations:
+    as read, in float32, and in two derived copies. The activations of the key neurons are read in
+    pieces of all columns, too.
 
     Args:
         words: labelled words of all splits.
@@ -179,15 +178,12 @@ def probe_bytes(
         item_bytes: bytes per number in the cache.
         batch_words: words of a mini-batch.
         budget: bytes for mini-batches that are kept.
-        fits: number of fits, one after the other.
 
     Returns:
         The bytes.
     """
     kept = 4 * columns * (train_words + dev_words)
-    if kept <= budget:
-        kept *= fits
-    else:
+    if kept > budget:
         kept = 2 * min(batch_words, train_words) * columns * (item_bytes + 3 * 4)
     pieces = min(PIECE, train_words) * columns * (item_bytes + 3 * 4)
     return kept + max(pieces, min(WORDS_AT_ONCE, words) * columns * item_bytes)

@@ -107,8 +107,7 @@ class Needs(PlannedRun):
         words, batch = text.labelled, config.probe.batch_size
         inputs = sum(words.values()), words["train"], words["dev"], columns, self._item
         budget = config.activations.memory_mb * 2**20
-        fits = 2 if config.worth.sizes else 1
-        own = probe_bytes(*inputs, batch_words=batch, budget=budget, fits=fits)
+        own = probe_bytes(*inputs, batch_words=batch, budget=budget)
         if not stored:
             own += inputs[0] * columns * self._item
         probes = planned_probes(config, self.sizes)
@@ -127,7 +126,7 @@ class Needs(PlannedRun):
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":
             room = max(budget, (self._gpu or 2**63) // 2)
-            own = probe_bytes(*inputs, batch_words=batch, budget=room, fits=fits)
+            own = probe_bytes(*inputs, batch_words=batch, budget=room)
             sizes = {"weights": self._weights, f"{columns:,} neurons": own, f"{number:,} probes": training}
             needs.append(_need("GPU memory for probes", sizes, self._gpu, [*remedies, "trainer=cpu"]))
         return needs

@@ -65,6 +65,10 @@ class Batches:
         if keep:
             self._kept = list(self)
 
+    def release(self) -> None:
+        """Free the batches that are kept: a Lightning trainer holds on to its data."""
+        self._kept = ()
+
     def __len__(self) -> int:
         """Number of batches."""
         return len(self.words)

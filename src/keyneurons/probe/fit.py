@@ -147,7 +147,9 @@ def train_probes(
             )
             _fit(runner, probes, data.train, data.dev)
             epochs = runner.current_epoch
+            data.train.release()
             predicted = {"dev": _predict(runner, probes, data.dev), "test": _predict(runner, probes, data.test())}
+            data.dev.release()
     mean, std = data.standardise.mean.cpu(), data.standardise.std.cpu()
     return [
         ProbeResults(
