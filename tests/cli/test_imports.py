@@ -25,7 +25,7 @@ finally: print('LOADED', *(name for name in {HEAVY} if hasattr(sys.modules.get(n
     ("command", "absent"),
     [
         (["extract"], {"lightning", "matplotlib", "mlflow", "pandas", "sklearn", "stanza", "torchmetrics"}),
-        (["plan"], {"lightning", "matplotlib", "mlflow", "pandas", "sklearn", "stanza", "torchmetrics"}),
+        (["plan"], {"mlflow", "pandas", "sklearn", "stanza"}),
         (["cache"], {*HEAVY}),
         ([], {"stanza"}),
     ],

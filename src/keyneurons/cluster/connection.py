@@ -46,7 +46,17 @@ def connected(options: RayOptions) -> Generator[None]:
         check_nodes(options)
         yield
     finally:
-        ray.shutdown()
+        _disconnect()
+
+
+def _disconnect() -> None:
+    """Disconnect, and wait for the end of processes that Ray has started for this one."""
+    import psutil
+    import ray
+
+    started = psutil.Process().children(recursive=True)
+    ray.shutdown()
+    psutil.wait_procs(started, timeout=SECONDS)  # their runs can be closed once they have ended
 
 
 def check_nodes(options: RayOptions) -> None:
