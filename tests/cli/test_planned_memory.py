@@ -27,7 +27,7 @@ def peak_memory(command: list[str]) -> int:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
-@pytest.mark.parametrize("layers", ["2", "all"])
+@pytest.mark.parametrize("layers", ["all"])
 def test_a_run_needs_the_planned_memory(
     place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layers: str
 ) -> None:
