@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from common import publish, ratios, spread, time_in_turns
-from extraction import BATCH_TOKENS, BOS, bare_forward
+from extraction import BATCH_TOKENS, BOS, bare_forward, packaged_model
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
