@@ -61,7 +61,7 @@ def probe_key_neurons(probing: Probing, case: Case) -> Evidence:
         name: _result(probing.controls[name], some, [trained.correct[name, i] for i in range(len(some))])
         for name, some in trials.items()
     }
-    union = trained.features.columns("train", case.union)
+    union = case.activations.columns(case.labels, case.union)["train"].numpy()
     return Evidence(case.labels.names, probe, controls, per_tag, union, bootstrap, case.unseen, skipped)
 
 

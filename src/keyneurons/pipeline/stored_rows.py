@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
+
+WORDS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,22 @@ class StoredRows:
         return self._read(self.rows[words.numpy()])
 
     def all(self) -> Float[Tensor, "words columns"]:
-        """The activations of all words."""
-        return self._read(self.rows)
+        """The activations of all words, read some words at a time."""
+        pieces = [self._read(self.rows[i : i + WORDS_AT_ONCE]) for i in range(0, len(self.rows), WORDS_AT_ONCE)]
+        return torch.cat(pieces) if pieces else self._read(self.rows)
 
-    def _read(self, rows: Int[ndarray, " some"]) -> Float[Tensor, "some columns"]:
+    @cached_property
+    def _places(self) -> list[tuple[int, slice, Int[ndarray, " neurons"] | None]]:
+        """By layer that is read: its index, its columns, and its neurons (None: all)."""
         width = self.arrays[0].shape[1]
         layer, neuron = np.divmod(self.columns, width)
-        ends = np.searchsorted(layer, np.arange(len(self.arrays) + 1))
+        ends = np.searchsorted(layer, np.arange(len(self.arrays) + 1)).tolist()
+        spans = [(i, slice(start, end)) for i, (start, end) in enumerate(pairwise(ends)) if end > start]
+        return [(i, own, None if own.stop - own.start == width else neuron[own]) for i, own in spans]
+
+    def _read(self, rows: Int[ndarray, " some"]) -> Float[Tensor, "some columns"]:
         values = np.empty((len(rows), len(self.columns)), self.arrays[0].dtype)
-        for array, start, end in zip(self.arrays, ends, ends[1:], strict=False):
-            if end - start == width:
-                values[:, start:end] = array[rows]
-            elif end > start:
-                values[:, start:end] = array[rows][:, neuron[start:end]]
+        for i, own, neurons in self._places:
+            of_layer = self.arrays[i][rows]
+            values[:, own] = of_layer if neurons is None else of_layer[:, neurons]
         return torch.from_numpy(values)

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from keyneurons.pipeline.controls.control import Case, Trial
 from keyneurons.pipeline.probes import Training
 from keyneurons.pipeline.trial_results import result_key
-from keyneurons.probe.rows import Rows
 from keyneurons.records import SPLITS, Labels, Split
 
 if TYPE_CHECKING:
     from keyneurons.probe.fit import ProbeResults, ProbeTask
-
-WORDS_AT_ONCE = 4096
 
 Place = tuple[str, int]
 """A trial by the name of its control and its number."""
@@ -28,14 +25,10 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Trained:
-    """The test words that each trial gets right, and the probes of the other tasks, in order.
-
-    ``features`` are the activations that were read.
-    """
+    """The test words that each trial gets right, and the probes of the other tasks, in order."""
 
     correct: Mapping[Place, Bool[ndarray, "_draws words"]]
     probes: Sequence[ProbeResults]
-    features: Features
 
 
 def train_trials(
@@ -66,42 +59,20 @@ def train_trials(
             case.results.save(keys[place], correct[place])
     groups = _by_size({place: trial for place, trial in trials.items() if place not in correct})
     tasks = [*others, *(_task(list(group.values()), labels) for group in groups)]
-    features = Features.of(case, tasks)
-    probes = train(features.values, [features.task(task) for task in tasks]) if tasks else []
+    probes = _train_on_activations(train, case, tasks) if tasks else []
     for group, task, results in zip(groups, tasks[len(others) :], probes[len(others) :], strict=True):
         right = np.split(_right(results, task), np.cumsum([trial.draws for trial in group.values()])[:-1])
         for place, rows in zip(group, right, strict=True):
             correct[place] = rows
             case.results.save(keys[place], rows)
-    return Trained(correct, probes[: len(others)], features)
+    return Trained(correct, probes[: len(others)])
 
 
-@dataclass(frozen=True)
-class Features:
-    """The activations of all neurons used by any probe, on the labelled words of every split."""
-
-    needed: Int[ndarray, " columns"]
-    values: Mapping[Split, Rows]
-
-    @classmethod
-    def of(cls, case: Case, tasks: Sequence[ProbeTask]) -> Features:
-        """Read the neurons of some tasks."""
-        if not tasks:
-            none = {split: torch.empty(len(words.rows), 0) for split, words in case.labels.splits.items()}
-            return cls(np.empty(0, dtype=np.int64), none)
-        needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
-        return cls(needed, case.activations.rows(case.labels, needed))
-
-    def columns(self, split: Split, columns: Int[ndarray, " neurons"]) -> Float[ndarray, "words neurons"]:
-        """The activations of some neurons (ascending) on the words of one split."""
-        values = self.values[split]
-        own = torch.from_numpy(np.searchsorted(self.needed, columns))
-        pieces = torch.split(torch.arange(values.shape[0]), WORDS_AT_ONCE)
-        return torch.cat([values[words].index_select(1, own) for words in pieces]).numpy()
-
-    def task(self, task: ProbeTask) -> ProbeTask:
-        """The task with its neurons as columns of ``values``."""
-        return replace(task, columns=np.searchsorted(self.needed, task.columns))
+def _train_on_activations(train: Training, case: Case, tasks: Sequence[ProbeTask]) -> list[ProbeResults]:
+    """Train probes on positions in the concatenated layers; each neuron is read once."""
+    needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
+    features = case.activations.rows(case.labels, needed)
+    return train(features, [replace(task, columns=np.searchsorted(needed, task.columns)) for task in tasks])
 
 
 def key_task(case: Case) -> ProbeTask:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keyneurons.pipeline.trials import WORDS_AT_ONCE
+from keyneurons.pipeline.stored_rows import WORDS_AT_ONCE
 from keyneurons.probe.standardise import PIECE
 
 ITEM_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
