@@ -14,32 +14,9 @@ from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_in
 from keyneurons.analysis.effects import effect as effect_beside
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.measuring import Measurement
+from keyneurons.pipeline.lesions.pairs import Pairs
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.words import MeasuredWords
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Accuracy on minimal pairs: intact, under each tag's lesion, and under control sets.
-
-    ``intact`` is by phenomenon. ``controls`` are means over the control sets of the first family.
-    ``margins`` are the mean bits by which the ungrammatical sentence is more surprising, for
-    ``intact`` and each tag's lesion.
-    """
-
-    intact: Mapping[str, float]
-    accuracy: Mapping[str, float]
-    lesioned: Mapping[str, Mapping[str, float]]
-    controls: Mapping[str, float]
-    margins: Mapping[str, float]
-
-    def metrics(self, prefix: str, family: str) -> dict[str, float]:
-        """Accuracies: intact, under each tag's lesion, and under its sets of a family."""
-        values = {"lesion/intact/pair_accuracy": self.accuracy["intact"]}
-        for tag, control in self.controls.items():
-            values[f"{prefix}/pair_accuracy/{tag}"] = self.accuracy[tag]
-            values[f"{prefix}/{family}/pair_accuracy/{tag}"] = control
-        return values
 
 
 @dataclass(frozen=True)

@@ -7,25 +7,21 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool
-from numpy import ndarray
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.pairs import pair_margins
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.pipeline.activations import Activations, StoredActivations
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.control_sets import draw_sets, mismatch, neuron_statistics
 from keyneurons.pipeline.lesions.generated import generate, lexicon_of
-from keyneurons.pipeline.lesions.measuring import Measuring, Steps
+from keyneurons.pipeline.lesions.measuring import Measuring
+from keyneurons.pipeline.lesions.pairs import judge_pairs
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
 from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe, tag_mass, tags_of_tokens
-from keyneurons.pipeline.lesions.results import LesionResult, Pairs, lesion_result
+from keyneurons.pipeline.lesions.results import LesionResult, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
 from keyneurons.pipeline.probes import TrainedProbe
-from keyneurons.progress import stage
 from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
@@ -88,7 +84,7 @@ def study_lesions(
     mismatches = {family: mismatch(family, control_sets, columns, statistics) for family, control_sets in drawn.items()}
     result = replace(lesion_result(plan, measured, measurement, mismatches, seed), without=without, omitted=omitted)
     if study.pairs:
-        result = replace(result, pairs=_judge(plan, surprisal, read))
+        result = replace(result, pairs=judge_pairs(plan, surprisal, read))
     if study.generation is not None:
         lexicon = lexicon_of(labels.splits["train"], labels.names)
         first_controls = plan.control_lesions[:: study.sets]
@@ -120,25 +116,3 @@ def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Te
         return None
     chosen = np.random.default_rng(seed).choice(driver.rows, min(DONORS, len(driver.rows)), replace=False)
     return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}
-
-
-def _judge(plan: Plan, surprisal: Surprisal, read: ActivationReader) -> Pairs:
-    """Judge the minimal pairs: intact, under each lesion, under the first family of controls."""
-    pairs, names = plan.study.pairs, plan.names
-    conditions = [Condition({}, {}), *plan.key_lesions, *plan.control_lesions]
-    with stage("minimal pairs", total=len(conditions), unit="conditions") as progress:
-        margins = pair_margins(surprisal, read, pairs, conditions, Steps(progress))
-    correct, phenomena = margins > 0, np.array([pair.phenomenon for pair in pairs])
-
-    def by_phenomenon(row: Bool[ndarray, " pairs"]) -> dict[str, float]:
-        return {str(name): float(row[phenomena == name].mean()) for name in np.unique(phenomena)}
-
-    own = {name: correct[1 + i] for i, name in enumerate(names)}
-    of_controls = correct[1 + len(names) :].mean(axis=1).reshape(len(names), -1).mean(axis=1)
-    return Pairs(
-        by_phenomenon(correct[0]),
-        {"intact": float(correct[0].mean()), **{name: float(row.mean()) for name, row in own.items()}},
-        {name: by_phenomenon(row) for name, row in own.items()},
-        dict(zip(names, of_controls.tolist(), strict=True)),
-        {name: float(row.mean()) for name, row in zip(["intact", *names], margins, strict=False)},
-    )
