@@ -30,10 +30,12 @@ CONTROLS = (
     "form of the word",
     "neurons reselected",
 )
+NO_METHODS = {"from_file", "random", "bottom"}
 QUESTIONS = ("special:", "beyond the word form?", "grammar:")
 
 
 def main() -> None:
+    """Measure, unless only the template is to be filled, and write the README."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--render", action="store_true", help="only fill the template again")
     if not parser.parse_args().render:
