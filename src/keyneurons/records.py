@@ -22,7 +22,10 @@ from keyneurons.choices import ThresholdKind as ThresholdKind
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A UD syntactic word, spelled by the characters ``text[start:end]`` of its sentence."""
+    """A UD syntactic word, spelled by the characters ``text[start:end]`` of its sentence.
+
+    ``number`` is its position in the sentence, from 1; ``head`` that of its head, 0 for the root.
+    """
 
     form: str
     start: int
@@ -30,6 +33,9 @@ class Word:
     upos: str | None
     xpos: str | None
     feats: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+    head: int | None = None
+    deprel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,4 +139,4 @@ def test_the_tags_of_the_release(release: Treebank) -> None:
     upos = label(release, "upos")
     assert len(upos.names) == 17
     assert sum(upos.counts("train")) == 204577
-    assert label(release, "Number").names == ("Plur", "Ptan", "Sing")
+    assert label(release, "feats.Number").names == ("Plur", "Ptan", "Sing")

@@ -26,4 +26,4 @@ def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
     settings = {name: getattr(dataset, name) for name in type(dataset).model_fields}
     options = {name: settings.pop(name) for name in inputs.Dataset.model_fields}
     own = {name: value for name, value in settings.items() if name != "source"}
-    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **options)
+    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), seed=seed, **options)

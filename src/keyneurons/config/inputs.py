@@ -17,6 +17,7 @@ from keyneurons.config.values import (
     check_tags,
     device_name,
     one_line,
+    tag_column,
     weights_seed,
 )
 
@@ -30,9 +31,10 @@ class Section(BaseModel):
 class Dataset(Section):
     """Keys of every dataset."""
 
-    tag_column: str
     tags: Annotated[tuple[str, ...] | None, BeforeValidator(check_tags)]
+    tag_column: Annotated[str, AfterValidator(tag_column)]
     min_words_per_tag: PositiveInt
+    balance: PositiveInt | None
     max_sentences: Caps
     max_words: Caps
     drop_duplicates: bool
