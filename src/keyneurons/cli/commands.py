@@ -1,4 +1,4 @@
-"""The commands plan, fetch, extract, agreement, compare, inspect, cache, log and ui."""
+"""The commands plan, fetch, extract, agreement, compare, inspect, treebanks, cache, log and ui."""
 
 from __future__ import annotations
 
@@ -99,6 +99,14 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
 
+    treebanks = commands.add_parser(
+        "treebanks",
+        help="list the treebanks of Universal Dependencies",
+        description="List the treebanks that dataset=ud dataset.treebank=NAME takes.",
+    )
+    treebanks.add_argument("--language", help="name or code of a language: French or fr")
+    treebanks.set_defaults(function=_treebanks, overrides=[])
+
     cache = commands.add_parser(
         "cache",
         help="list or prune the cache",
@@ -178,6 +186,12 @@ def _inspect(options: argparse.Namespace) -> None:
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
     _print("\n".join([*warnings, f"Open {page} in a browser"]))
+
+
+def _treebanks(options: argparse.Namespace) -> None:
+    from keyneurons.cli.treebanks import show_treebanks
+
+    show_treebanks(options.language)
 
 
 def _cache(options: argparse.Namespace) -> None:

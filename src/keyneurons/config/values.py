@@ -105,6 +105,17 @@ def _nearest(part: str) -> str:
     return f"did you mean {suggestion}?" if suggestion else ""
 
 
+def web_address(address: str) -> str:
+    """Validate the address of a web server.
+
+    Raises:
+        ValueError: If it is none, or has a password.
+    """
+    if not re.fullmatch(r"https?://[^\s@?#]+", address):
+        raise ValueError("should be an address such as https://HOST/PATH, without a user, a query or a fragment")
+    return address
+
+
 def device_name(name: str) -> str:
     """Validate the name of a device.
 

@@ -13,7 +13,7 @@ from keyneurons.data.columns import uses_syntax
 from keyneurons.data.digests import treebank_digest
 from keyneurons.data.labels import balanced, label
 from keyneurons.data.sources import TreebankSource
-from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
+from keyneurons.data.splitting import cap, drop_duplicates, make_treebank, with_splits
 from keyneurons.metric_names import check_tag
 from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
@@ -136,6 +136,6 @@ def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
             raise ValueError(
                 f"{treebank.id}: the tokenizer of {read.model.files.id} has no token for any word of {split}"
             )
-    remaining = make_treebank(treebank.id, splits)
+    remaining = with_splits(treebank, splits)
     dropped = sum(treebank.n_words(split) - remaining.n_words(split) for split in SPLITS)
-    return replace(remaining, duplicates_dropped=treebank.duplicates_dropped, unreadable_dropped=dropped)
+    return replace(remaining, unreadable_dropped=dropped)
