@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from keyneurons.artifacts.run_sets import explain_groups, group_sets, write_cons
 from keyneurons.report.comparison.columns import COLUMNS
 from keyneurons.report.comparison.console import show_comparison
 from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.factors import differing_params
 from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import by_chance, page
-from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
+from keyneurons.report.comparison.run_table import FinishedRun, run_rows
 from keyneurons.report.comparison.significance import significance_sentence, significances
 from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
 from keyneurons.report.panels import panels
@@ -201,11 +203,18 @@ def test_a_run_without_key_neurons_is_a_row(tmp_path: Path) -> None:
 class TestParams:
     def test_what_follows_from_the_option_is_left_out(self) -> None:
         params = [asked("correlation", 2), asked("random", 2), asked("random", 4)]
-        assert differing_params(params) == ("choice.selection", "top_k")
+        assert differing_params(params, [()] * 3) == ("choice.selection", "top_k")
 
     def test_an_argument_that_differs_for_one_option_stays(self) -> None:
         params = [asked("l1", 2, **{"selection.c": "1"}), asked("l1", 2, **{"selection.c": "2"}), asked("random", 2)]
-        assert differing_params(params) == ("choice.selection", "selection.c")
+        assert differing_params(params, [()] * 3) == ("choice.selection", "selection.c")
+
+    def test_a_value_that_follows_from_another_param_is_no_difference(self) -> None:
+        params = [asked("l1", k, **{"selection.n": str(k)}) for k in (2, 4)] + [asked("random", 2)]
+        assert differing_params(params, [("selection.n",)] * 2 + [()]) == ("choice.selection", "top_k")
+        assert differing_params(params, [("selection",), ("selection.n",), ()]) == ("choice.selection", "top_k")
+        # set by hand in one run, or no record
+        assert "selection.n" in differing_params(params, [("selection.n",), (), ()])
 
     def test_labels_tell_runs_apart_by_as_little_as_needed(self) -> None:
         runs = [
@@ -245,6 +254,21 @@ class TestPanels:
         runs = [run(f"{m}{k}", asked(m, k, alpha=a)) for m, a in (("a", ".1"), ("b", ".2")) for k in (2, 4)]
         [panel] = panels(run_rows(runs), "top_k", "probe/test_accuracy")
         assert (panel.title, panel.mixed) == ("", ("alpha",))
+
+    def test_methods_share_a_panel_although_an_argument_follows_from_k(self) -> None:
+        arguments = {"correlation": {}, "l1_probe": {"selection.n_nonzero": "{k}"}}
+        runs = [
+            replace(
+                run(f"{m}{k}", asked(m, k, **{name: value.format(k=k) for name, value in own.items()})),
+                tags={"layer": "8", "derived": ",".join(own)},
+            )
+            for m, own in arguments.items()
+            for k in (2, 4)
+        ]
+        [panel] = panels(run_rows(runs), "top_k", "probe/test_accuracy")
+        assert set(panel.lines) == {"correlation", "l1_probe"}
+        apart = panels(run_rows([replace(one, tags={"layer": "8"}) for one in runs]), "top_k", "probe/test_accuracy")
+        assert [set(panel.lines) for panel in apart] == [{"correlation"}]  # the fault without the record
 
     def test_one_value_is_no_curve(self) -> None:
         runs = [run("a", asked("a", 2)), run("b", asked("b", 2)), run("c", asked("b", 4, 9))]

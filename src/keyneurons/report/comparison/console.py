@@ -11,7 +11,7 @@ from rich.text import Text
 from keyneurons.metrics import ACCURACY, WORTH
 from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import columns_of
-from keyneurons.report.comparison.run_table import FIRST, short
+from keyneurons.report.comparison.factors import FIRST, short
 from keyneurons.report.comparison.significance import significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.run.console import show_wide

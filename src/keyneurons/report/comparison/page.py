@@ -10,8 +10,9 @@ from keyneurons.artifacts.run_sets import SetGroup
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.curves import MOST_PANELS
+from keyneurons.report.comparison.factors import FIRST, short
 from keyneurons.report.comparison.figures import WITH_NAMES
-from keyneurons.report.comparison.run_table import FIRST, RunRow, short
+from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.significance import significances
 from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths, mean_agreement
 from keyneurons.report.pages import data_uri, render
