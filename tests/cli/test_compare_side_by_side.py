@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -227,6 +229,16 @@ def test_mistakes_are_told_in_a_line(call: Command, kept: Kept, tmp_path: Path) 
     [parent] = [run for name, run in kept.ids.items() if name.startswith("sweep of")]
     assert "has no key_neurons.json" in call("compare", a, parent, kept.store).error
     assert not Path("outputs").exists()
+
+
+def test_a_store_of_another_version_is_told_in_a_line(call: Command, kept: Kept, tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    shutil.copy(kept.store.removeprefix("tracking.uri=sqlite:///"), database)
+    with closing(sqlite3.connect(database)) as opened:
+        opened.execute("UPDATE alembic_version SET version_num = '1b5f0d9ad7c1'")
+        opened.commit()
+    error = call("compare", kept.ids[A], kept.ids[B], f"tracking.uri=sqlite:///{database}").error
+    assert error.startswith(f"keyneurons: error: MLflow at sqlite:///{database}: Detected out-of-date database schema")
 
 
 def test_its_help_names_the_forms(call: Command) -> None:

@@ -20,7 +20,7 @@ from keyneurons.progress import stage
 from keyneurons.records import NeuronSets
 from keyneurons.report.comparison.side_by_side import LETTERS, Side, SideBySide
 from keyneurons.runs.finished import CONFIG, Run, UnusableRun, load_run
-from keyneurons.tracking import Store, params_of
+from keyneurons.tracking import Store, TrackingRefused, params_of
 
 
 def compare_side_by_side(which: Sequence[str], store: Store) -> SideBySide:
@@ -73,6 +73,8 @@ def _side(which: str, store: Store) -> Side:
         return _local(which, path, Path(which).expanduser())
     try:
         run = load_run(store, which)
+    except TrackingRefused:  # the store itself is unreadable
+        raise
     except ValueError as error:
         raise ValueError(f"{which!r} is neither a file, a folder nor a run: {error}") from error
     return Side(

@@ -70,7 +70,15 @@ def test_all_reports_of_some_runs(n_runs: int, tmp_path: Path) -> None:
 def test_a_figure_has_a_matrix_per_run_and_per_pair() -> None:
     figure = overlap_figure(compared(5))
     titles = [axes.get_title() for axes in figure.axes if axes.get_visible() and axes.images and axes.get_title()]
-    assert titles == [*(f"{name}: {EVIL}" for name in "ABCDE"), "B - A", "C - A", "D - A", "E - A", "C - B", "D - B"]
+    assert titles == [
+        *(f"{name}: {EVIL}, layer 8" for name in "ABCDE"),
+        "B - A",
+        "C - A",
+        "D - A",
+        "E - A",
+        "C - B",
+        "D - B",
+    ]
     matrix = figure.axes[0].images[0].get_array()
     # the sets {1, 2, 3} and {1}
     assert np.ma.filled(matrix, np.nan) == pytest.approx(np.array([[np.nan, 1 / 3], [1 / 3, np.nan]]), nan_ok=True)

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from keyneurons.report.comparison.side_by_side import SideBySide
 from keyneurons.report.drawing import PALE, labels_of, new_figure
+from keyneurons.report.phrases import describe_layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,26 +32,27 @@ def overlap_figure(compared: SideBySide) -> Figure:
     off = ~np.eye(len(compared.tags), dtype=bool)
     most = max((float(np.nanmax(own[off], initial=0)) for own in matrices.values()), default=0) or 1.0
     widest = max((float(np.nanmax(np.abs(own[off]), initial=0)) for own in differences.values()), default=0) or 1.0
-    rows = -(-len(matrices) // COLUMNS) + -(-len(differences) // COLUMNS)
-    side = 1.3 + 0.24 * len(compared.tags)
-    columns = min(COLUMNS, max(len(matrices), len(differences)))
-    figure = new_figure(max(5.0, columns * side + 1.0), rows * side + 0.4)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    first = len(matrices) if len(matrices) < COLUMNS else -(-len(matrices) // COLUMNS) * COLUMNS  # of the differences
+    rows, side = -(-(first + len(differences)) // COLUMNS), 1.3 + 0.24 * len(compared.tags)
+    figure = new_figure(COLUMNS * side + 1.0, rows * side + 0.4)
+    grid = figure.subplots(rows, COLUMNS, squeeze=False)
     for axes in grid.flat:
         axes.set_visible(False)
-    first = -(-len(matrices) // COLUMNS) * columns
     names = labels_of(compared.tags)
-    methods = [f"{name}: {side.file['method']}" for name, side in zip(compared.letters, compared.sides, strict=True)]
+    titles = [
+        f"{name}: {side.file['method']}, {describe_layers(side.file['layers'])}"
+        for name, side in zip(compared.letters, compared.sides, strict=True)
+    ]
     drawn = [
         _draw(axes, title, own, "Blues", 0.0, most, names)
-        for axes, title, own in zip(grid.flat, methods, matrices.values(), strict=False)
+        for axes, title, own in zip(grid.flat, titles, matrices.values(), strict=False)
     ]
-    figure.colorbar(drawn[0], ax=grid[: first // columns], label="Jaccard", shrink=0.8)
+    figure.colorbar(drawn[0], ax=[image.axes for image in drawn], label="Jaccard", shrink=0.8)
     drawn = [
         _draw(axes, *own, "RdBu_r", -widest, widest, names)
         for axes, own in zip(grid.flat[first:], differences.items(), strict=False)
     ]
-    figure.colorbar(drawn[0], ax=grid[first // columns :], label="difference of Jaccard", shrink=0.8)
+    figure.colorbar(drawn[0], ax=[image.axes for image in drawn], label="difference of Jaccard", shrink=0.8)
     return figure
 
 
