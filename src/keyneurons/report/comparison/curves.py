@@ -167,7 +167,7 @@ def _legend(figure: Figure, grid: Iterable[Axes], *, band: bool, seeds: bool) ->
     figure.legend(
         handles=[*handles.values()],
         loc="outside upper left",
-        ncols=min(3 if seeds else 4, len(handles)),
+        ncols=min(int(figure.get_figwidth() // 3.2) if seeds else 4, len(handles)),
         frameon=False,
         fontsize=9,
     )
