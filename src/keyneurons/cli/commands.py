@@ -75,15 +75,15 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     compare = commands.add_parser(
         "compare",
         help="compare finished runs",
-        description="Compare two runs, or the finished runs of a sweep, of an experiment, or those that match a "
+        description="Compare some runs, or the finished runs of a sweep, of an experiment, or those that match a "
         "filter.",
-        usage="keyneurons compare [-h] (RUN RUN | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
+        usage="keyneurons compare [-h] (RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
     )
     compare.add_argument(
         "overrides",
         nargs="+",
-        metavar="RUN RUN | sweep=ID | experiment=NAME | filter=...",
-        help="two runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
+        metavar="RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...",
+        help="two or more runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
         "share=... (of the runs that select a neuron of the consensus), tracking.uri=...",
     )
     compare.set_defaults(function=_compare)
