@@ -121,9 +121,12 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     send.add_argument("--set", dest="overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     send.set_defaults(function=_log)
 
-    ui = commands.add_parser("ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1.")
+    ui = commands.add_parser(
+        "ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1 and open it in a browser."
+    )
     ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    ui.add_argument("--port", type=_port, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
+    ui.add_argument("--port", type=_port, help="port on 127.0.0.1 (default: 5000, or the next free one)")
+    ui.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     ui.set_defaults(function=_ui)
     return commands.choices
 
@@ -217,7 +220,7 @@ def _log(options: argparse.Namespace) -> None:
 def _ui(options: argparse.Namespace) -> None:
     from keyneurons.cli.ui import serve
 
-    serve(store_of(options.overrides), options.port, _print)
+    serve(store_of(options.overrides), options.port, browser=not options.no_browser, say=_print)
 
 
 def _days(text: str) -> float:
