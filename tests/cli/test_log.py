@@ -227,7 +227,7 @@ def test_what_a_run_found_is_needed_whole(unsent):
         (folder / name).write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["mlflow_run.json", "layers.json", "scores.safetensors"])
+@pytest.mark.parametrize("name", ["mlflow_run.json", "curves.json", "scores.safetensors"])
 def test_a_folder_in_the_place_of_a_file(unsent, name):
     folder, store = unsent
     (folder / name).unlink(missing_ok=True)

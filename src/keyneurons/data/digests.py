@@ -1,14 +1,33 @@
-"""The digest of a treebank, recorded with each run to identify its tagged text."""
+"""Digests of a treebank, recorded with each run to identify its tagged text."""
 
 from __future__ import annotations
 
-from keyneurons.digests import json_digest
-from keyneurons.records import SPLITS, Sentence, Treebank
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from keyneurons.records import SPLITS, Sentence, Split, Treebank
 
 
-def treebank_digest(treebank: Treebank) -> str:
-    """SHA-256 of the texts, word spans, forms and tags of all splits; names and ids are ignored."""
-    return json_digest([[_facts(sentence) for sentence in treebank.splits[split]] for split in SPLITS])
+@dataclass(frozen=True)
+class TreebankDigests:
+    """SHA-256 of the texts, word spans, forms and tags of all splits, and of each split."""
+
+    whole: str
+    splits: Mapping[Split, str]
+
+
+def treebank_digests(treebank: Treebank) -> TreebankDigests:
+    """The digests of a treebank; names and ids are ignored."""
+    texts = {split: json.dumps(list(map(_facts, treebank.splits[split])), sort_keys=True) for split in SPLITS}
+    whole = sha256(b"[")
+    for i, text in enumerate(texts.values()):
+        whole.update(f"{', ' if i else ''}{text}".encode())
+    whole.update(b"]")
+    return TreebankDigests(
+        whole.hexdigest(), {split: sha256(text.encode()).hexdigest() for split, text in texts.items()}
+    )
 
 
 def _facts(sentence: Sentence) -> list[object]:

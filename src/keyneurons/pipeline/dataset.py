@@ -9,7 +9,7 @@ from typing import Literal
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.data.digests import treebank_digest
+from keyneurons.data.digests import TreebankDigests, treebank_digests
 from keyneurons.data.labels import label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
@@ -69,11 +69,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A treebank, its digest and its labelled words."""
+    """A treebank, its digests and its labelled words."""
 
     treebank: Treebank
-    digest: str
+    digests: TreebankDigests
     labels: Labels
+
+    @property
+    def digest(self) -> str:
+        """Digest of all splits."""
+        return self.digests.whole
 
     def metrics(self) -> dict[str, float]:
         """Numbers of words and tags, and of dropped sentences and words."""
@@ -101,7 +106,7 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
         treebank = dataset.load(read)
         labels = dataset.label(treebank, first_words=read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
-    return LabelledText(treebank, treebank_digest(treebank), labels)
+    return LabelledText(treebank, treebank_digests(treebank), labels)
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:

@@ -133,12 +133,12 @@ def _fingerprint(experiment: Experiment, config: Config) -> str:
 
 def _save(result: Result, summary: Summary, folder: Path) -> None:
     write_run_files(result, folder)
-    draw_figures(result, folder / "figures")
+    draw_figures(result, folder)
     draw_layers(result, folder / "figures")
     if result.lesions is not None:
         draw_lesions(result.lesions, folder / "figures")
         if result.lesions.generated is not None:
             write_continuations(result.lesions.generated, folder)
     digest = sets_digest(result.key_neurons.sets)
-    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest, verdict=summary.verdict)
+    keep_dataset_facts(folder, result.text.treebank, result.text.digests, neuron_sets=digest, verdict=summary.verdict)
     write_text(folder / "summary.md", markdown(summary))
