@@ -19,6 +19,7 @@ from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import LONGEST_PARAM, LONGEST_TEXT, check_name, metric_name
 from keyneurons.records import Split
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, translated_errors
+from keyneurons.tracking.model import send_model
 from keyneurons.tracking.store import Store, local_artifacts
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
 
 def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Log the folder of a finished run: metrics, tags, dataset, description and files."""
+    """Log the folder of a finished run: metrics, tags, datasets, description, files and model."""
     from mlflow.entities import Metric, RunTag
 
     facts, dataset = _finished_facts(folder)
@@ -37,8 +38,8 @@ def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
     tags.append(RunTag("mlflow.note.content", _summary(folder)))
     if tables := [{"path": name, "type": "table"} for name in mlflow_tables(folder)]:
         tags.append(RunTag("mlflow.loggedArtifacts", json.dumps(tables)))  # of the table view
-    now = int(time.time() * 1000)
-    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in read_metrics(folder).items()]
+    now, results = int(time.time() * 1000), read_metrics(folder)
+    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in results.items()]
     for name, curve in read_curves(folder).items():
         metrics += [Metric(metric_name(name), value, now, int(step)) for step, value in curve.items()]
     client.log_batch(run_id, metrics=metrics[:MAX_METRICS], tags=tags)
@@ -46,6 +47,7 @@ def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS])
     client.log_inputs(run_id, datasets=_dataset_inputs(dataset))
     client.log_artifacts(run_id, str(folder))
+    send_model(client, run_id, folder, results)
     client.set_terminated(run_id, status="FINISHED")
     write_json(folder / LOGGED_FILE, {"run_id": run_id})
 
