@@ -13,7 +13,18 @@ import yaml
 from models import save_tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file
-from user import FEW_SETS, Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
+from user import (
+    FEW_SETS,
+    Command,
+    Ended,
+    Place,
+    artifacts_of,
+    client_of,
+    output_folders,
+    results_of,
+    runs_in,
+    write_treebank,
+)
 
 from keyneurons.activations.store import ActivationStore
 from keyneurons.artifacts.run_tables import MLFLOW_TABLES
@@ -232,9 +243,11 @@ def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
     [found] = runs_in(home)
     run = client_of(home).get_run(found.info.run_id)
     assert run.info.status == "FINISHED"
+    assert results_of(run) == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
     curves = json.loads((folder / "curves.json").read_text("utf-8"))
-    last = {name: curve[max(curve, key=int)] for name, curve in curves.items()}
-    assert run.data.metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")) | last)
+    assert {name: run.data.metrics[name] for name in curves} == pytest.approx({
+        name: curve[max(curve, key=int)] for name, curve in curves.items()
+    })
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     expected = {
         "top_k": "3",

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from keyneurons.probe.curve import LearningCurve
 from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask, train_probes
 
 ALL = np.arange(60)[None]
@@ -262,6 +263,15 @@ def test_the_train_loss_of_an_epoch_without_learning_is_that_of_chance(words, se
     assert own.curve.dev_loss == pytest.approx([np.log(6)] * own.epochs)
     assert own.curve.dev_accuracy == pytest.approx([float((labels["dev"] == 0).double().mean())] * own.epochs)
     assert own.curve.by_epoch()["epoch/dev_loss"].keys() == set(range(1, own.epochs + 1))
+
+
+def test_epochs_without_a_finite_loss_are_left_out():
+    curve = LearningCurve((0.5, float("nan")), (0.4, float("inf")), (0.9, 0.8))
+    assert curve.by_epoch() == {
+        "epoch/train_loss": {1: 0.5},
+        "epoch/dev_loss": {1: 0.4},
+        "epoch/dev_accuracy": {1: 0.9, 2: 0.8},
+    }
 
 
 def test_several_probes_are_not_recorded(words, settings, trainer):

@@ -20,14 +20,13 @@ class TreebankDigests:
 
 def treebank_digests(treebank: Treebank) -> TreebankDigests:
     """The digests of a treebank; names and ids are ignored."""
-    texts = {split: json.dumps(list(map(_facts, treebank.splits[split])), sort_keys=True) for split in SPLITS}
-    whole = sha256(b"[")
-    for i, text in enumerate(texts.values()):
+    whole, splits = sha256(b"["), {}
+    for i, split in enumerate(SPLITS):
+        text = json.dumps(list(map(_facts, treebank.splits[split])), sort_keys=True)
+        splits[split] = sha256(text.encode()).hexdigest()
         whole.update(f"{', ' if i else ''}{text}".encode())
     whole.update(b"]")
-    return TreebankDigests(
-        whole.hexdigest(), {split: sha256(text.encode()).hexdigest() for split, text in texts.items()}
-    )
+    return TreebankDigests(whole.hexdigest(), splits)
 
 
 def _facts(sentence: Sentence) -> list[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -23,8 +24,11 @@ class LearningCurve:
     dev_accuracy: tuple[float, ...]
 
     def by_epoch(self) -> dict[str, dict[int, float]]:
-        """The measurements by metric name and epoch."""
-        return {f"epoch/{name}": dict(enumerate(values, 1)) for name, values in asdict(self).items()}
+        """The measurements by metric name and epoch, without those that are not finite."""
+        return {
+            f"epoch/{name}": {epoch: value for epoch, value in enumerate(values, 1) if math.isfinite(value)}
+            for name, values in asdict(self).items()
+        }
 
 
 class CurveRecorder:

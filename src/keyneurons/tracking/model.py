@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
@@ -72,8 +73,13 @@ def send_model(client: MlflowClient, run_id: str, folder: Path, metrics: Mapping
         return
     experiment = client.get_run(run_id).info.experiment_id
     model = client.create_logged_model(experiment, "probe", source_run_id=run_id, model_type="probe")
-    client.log_model_artifacts(model.model_id, str(path))
-    client.finalize_logged_model(model.model_id, "READY")
+    try:
+        client.log_model_artifacts(model.model_id, str(path))
+        client.finalize_logged_model(model.model_id, "READY")
+    except BaseException:
+        with suppress(Exception):  # the store may be full or unreachable
+            client.finalize_logged_model(model.model_id, "FAILED")
+        raise
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     now = int(time.time() * 1000)
     shown = [Metric(name, metrics[name], now, 0, model_id=model.model_id) for name in SHOWN if name in metrics]
