@@ -56,7 +56,7 @@ def run_agreement(overrides: Sequence[str]) -> None:
     with tracked(Heading(name, choices), config, read, folder, _config_of_all(configs)) as run:
         compared = compare_methods(experiments)
         write_agreement(compared, folder)
-        keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
+        keep_dataset_facts(folder, compared.text.treebank, compared.text.digests)
         logged = run.send(folder)
     console = terminal()
     _show(compared, console)

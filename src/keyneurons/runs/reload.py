@@ -90,7 +90,7 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
-    if (digest := dataset.digest(treebank)) != key["dataset"]["digest"]:
+    if (digest := dataset.digests(treebank).whole) != key["dataset"]["digest"]:
         recorded = key["dataset"]["digest"]
         raise ValueError(
             f"{treebank.id} has changed since run {run.name}: digest was {recorded[:12]}, is now {digest[:12]}"
