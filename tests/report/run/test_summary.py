@@ -248,6 +248,8 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert lost in facts
     assert "NOUN mlp.3.1 (r 0.50, then 0.01)" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
+    # the made-up evidence has more words than the labels
+    object.__setattr__(found.evidence.key_neurons, "predicted", np.zeros(3, dtype=np.int64))
     write_run_files(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]
