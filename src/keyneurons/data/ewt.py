@@ -30,17 +30,23 @@ _LOCAL_COPY = f"dataset.folder=FOLDER with {', '.join(FILES.values())}"
 
 @dataclass(frozen=True)
 class UDEnglishEWT:
-    """The release, read from ``folder`` or downloaded once from ``address`` to ``cache``."""
+    """The release, read from ``folder`` or downloaded once from ``address`` to ``cache``.
+
+    ``folder`` must have the three files.
+    """
 
     folder: Path | None
     cache: Path
     address: str = ADDRESS
 
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            _local_files(Path(self.folder))
+
     def load(self) -> Treebank:
         """Read the three files; without a ``folder``, download missing files first.
 
-        Raises ``ValueError`` if ``folder`` lacks a file, a download fails, or a downloaded file has
-        the wrong digest.
+        Raises ``ValueError`` if a download fails, or a downloaded file has the wrong digest.
 
         Returns:
             The treebank as released, including its duplicates.
