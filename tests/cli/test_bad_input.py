@@ -134,7 +134,7 @@ def test_what_the_configuration_refuses(call: Command, override: str, told: list
         (["dataset.train=x.conllu"], ["train, dev and test", "got train, file"]),
         (["model.folder={bert}", "read_at=prediction"], ["read_at=prediction", "bert"]),
         (["model.folder=nowhere"], ["nowhere", "config.json"]),
-        (["dataset.file=none.conllu"], ["none.conllu: no such file (dataset.file)"]),
+        (["dataset.file=none.conllu"], ["none.conllu: no such file"]),
         (["selection=from_file", "selection.path=none.json"], ["'none.json' is neither a file nor a run"]),
         (["lesion=zero", "lesion.neurons=none.json"], ["'none.json' is neither a file nor a run"]),
     ],

@@ -30,7 +30,8 @@ def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
     settings = {name: getattr(dataset, name) for name in type(dataset).model_fields}
     options = {name: settings.pop(name) for name in inputs.Dataset.model_fields}
     own = {name: value for name, value in settings.items() if name != "source"}
+    source = SOURCES[type(dataset)](own, cache, seed)
     for name, path in own.items():
         if isinstance(path, Path) and name != "stanza_folder" and not path.expanduser().exists():
-            raise ValueError(f"{path}: no such file (dataset.{name})")
-    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **options)
+            raise ValueError(f"{path}: no such file")
+    return Dataset(source=source, **options)
