@@ -24,6 +24,7 @@ CONTENTS = {
     "layers.json": "metrics by layer",
     "overlap_count.csv": "key neurons shared by two tags",
     "overlap_p_value.csv": "p-values of sharing at least as many by chance",
+    "lesion_effects.csv": "effects of lesions on each tag, with controls",
     "config.yaml": "the whole configuration; paths are cut to their name",
     "run.json": "name, tags and dataset of the run",
     "figures/": "figures of the run",
@@ -67,38 +68,15 @@ class Card:
     def markdown(self) -> str:
         """The card with the header of a dataset card of the Hugging Face hub."""
         layers = ",".join(map(str, self.key["layers"]))
-        lines = [
-            "---",
-            write_yaml(self._header()).rstrip(),
-            "---",
-            "",
-            f"# {inline(self.title)}",
-            "",
-            self._description(),
-            "",
-            "## Evidence",
-            "",
-            self.summary.partition("\n\n")[2].strip(),  # without its heading
-            "",
-            "## Provenance",
-            "",
-            *table(("", ""), self._provenance()),
-            "",
-            "## Licences",
-            "",
-            *table(("", "licence"), self._licences()),
-            "",
-            NO_TEXT,
-            "",
-            "## Files",
-            "",
-            *(f"- `{name}`: {text}" for name, text in CONTENTS.items() if self._has(name)),
-            "",
-            "## Use",
-            "",
-            USE.format(layer=f"layer={layers}" if layers.isdigit() else f"layer=[{layers}]"),
-        ]
-        return "\n".join(lines)
+        sections = {
+            "Evidence": self.summary.partition("\n\n")[2].strip(),  # without its heading
+            "Provenance": "\n".join(table(("", ""), self._provenance())),
+            "Licences": "\n".join([*table(("", "licence"), self._licences()), "", NO_TEXT]),
+            "Files": "\n".join(f"- `{name}`: {text}" for name, text in CONTENTS.items() if self._has(name)),
+            "Use": USE.format(layer=f"layer={layers}" if layers.isdigit() else f"layer=[{layers}]").rstrip(),
+        }
+        head = f"---\n{write_yaml(self._header())}---\n\n# {inline(self.title)}\n\n{self._description()}\n"
+        return "\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in sections.items())])
 
     def _header(self) -> dict[str, Any]:
         licence = {} if self.licences.sets is None else {"license": self.licences.sets.lower()}

@@ -24,7 +24,7 @@ from keyneurons.runs.finished import CONFIG, Run
 
 COPIED = (KEY_NEURONS_FILE, METRICS_FILE)
 REQUIRED = (CARD_FILE, *COPIED, TABLE_FILE, TENSORS_FILE, CONFIG, RUN_FILE)
-COPIED_IF_PRESENT = (LAYERS_FILE, "overlap_count.csv", "overlap_p_value.csv")
+COPIED_IF_PRESENT = (LAYERS_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
 FIGURES = "figures"
 SUFFIXES = (".png", ".svg", ".pdf")
 """Other files of a run stay behind: they may hold words of its text, or paths of its machine."""
