@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -29,11 +30,21 @@ def removed_if_refused(folder: Path) -> Generator[None]:
         yield
     except BaseException as error:
         if folder in new and _is_refused(folder, error):
+            _close_logs(folder)
             shutil.rmtree(folder, ignore_errors=True)
             for parent in new[1:]:
                 with suppress(OSError):  # of another run's folder in it
                     parent.rmdir()
         raise
+
+
+def _close_logs(folder: Path) -> None:
+    """Close the logs in a folder; later messages would open them again."""
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if isinstance(each, logging.FileHandler)]:
+        if Path(handler.baseFilename).is_relative_to(folder):
+            root.removeHandler(handler)
+            handler.close()
 
 
 def _is_refused(folder: Path, error: BaseException) -> bool:
