@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -168,6 +169,26 @@ def test_a_folder_in_a_checkout_is_left_to_the_user_to_commit(call: Command, pub
     pulled = call("pull", "checkout/sets/mine")
     assert (pulled.status, pulled.err) == (0, "")
     assert content(Path("mine")) == content(Path("checkout/sets/mine"))
+
+
+def test_the_tool_of_the_shipped_catalogue(published: Published, tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location(
+        "catalogue_tool", Path(__file__).parents[2] / "tools" / "catalogue.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    run = keyneurons.load_run(published.run)
+    tool.write_catalogue([run], tmp_path)
+    index = (tmp_path / "README.md").read_text("utf-8")
+    accuracy, random = (f"{run.metrics[name]:.3f}" for name in ("probe/test_accuracy", "control/random/test_accuracy"))
+    start = "| [mlp.2-mean_difference](mlp.2-mean_difference) | 2 | mean_difference |"
+    assert f"{start} {accuracy} | {random} | " in index
+    assert "keyneurons pull catalogue/mlp.2-mean_difference sets" in index
+    assert names(tmp_path / "mlp.2-mean_difference") == {name for name in FILES if not name.startswith("figures")} | {
+        "overlap_p_value.csv"
+    }
 
 
 @pytest.mark.slow
