@@ -1,4 +1,4 @@
-"""The commands plan, fetch, extract, agreement, compare, inspect, treebanks, cache, log and ui."""
+"""All commands but runs and sweeps: their parsers, and the functions of most."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from keyneurons.cli import publication
 
 if TYPE_CHECKING:
     from keyneurons.config.schema import Config
@@ -98,6 +100,8 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.add_argument("--tag", help="tag whose key neurons are shown: NOUN")
     inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
+
+    publication.add_parsers(commands)
 
     treebanks = commands.add_parser(
         "treebanks",
