@@ -22,5 +22,7 @@ ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 LesionPlace = Literal["everywhere", "predicted"]
+FigureFormat = Literal["png", "svg", "pdf"]
+PaperWidth = Literal["one", "two"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from keyneurons.atomic_files import write_text
+from keyneurons.build.figures import build_figures
 from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
@@ -31,18 +32,19 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
 
     Args:
         overrides: the runs to compare, ``share=`` (of the runs that select a neuron of the
-            consensus) and overrides of ``tracking``.
+            consensus) and overrides of ``tracking`` and ``report``.
         compose: returns the validated configuration with some overrides.
     """
     if named := [each for each in overrides if "=" not in each or Path(each).exists()]:
         _compare_two(named, [each for each in overrides if each not in named], compose)
         return
     which, value, share, rest = parse_overrides(overrides)
-    store = build_store(compose(rest).tracking)
+    config = compose(rest)
+    store, figures = build_store(config.tracking), build_figures(config.report)
     runs = find_runs(store, **{which: value})
     comparison = compare_runs(runs, source_of(store, which, value), share)
     folder = output_folder("compare")
-    page = write_comparison(comparison, folder)
+    page = write_comparison(comparison, folder, figures)
     console = terminal()
     show_comparison(comparison, console)
     if which == "sweep":
@@ -93,6 +95,6 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, l
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]!r}")
     rest = [override for override, (name, _, _) in zip(overrides, pairs, strict=True) if name not in (*WHICH, "share")]
-    if other := [override for override in rest if not override.startswith("tracking")]:
-        raise ValueError(f"compare takes only {which[0][0]}=, share= and tracking.uri=, got {other[0]}")
+    if other := [override for override in rest if not override.startswith(("tracking", "report."))]:
+        raise ValueError(f"compare takes only {which[0][0]}=, share=, tracking.uri= and report.*, got {other[0]}")
     return *which[0], share, rest

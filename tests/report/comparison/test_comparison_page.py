@@ -25,6 +25,7 @@ from keyneurons.report.comparison.page import by_chance, page
 from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
 from keyneurons.report.comparison.significance import significance_sentence, significances
 from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
+from keyneurons.report.figure_style import FigureOptions
 from keyneurons.report.panels import panels
 
 EVIL = "<script>alert('x')</script>"
@@ -112,7 +113,7 @@ def with_one_ranking() -> RunComparison:
 
 
 def shown(found: RunComparison, folder: Path) -> Page:
-    return Page(page(found, draw(found, folder)))
+    return Page(page(found, draw(found, folder, FigureOptions())))
 
 
 def test_text_from_outside_is_escaped(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from keyneurons.artifacts.run_sets import SetGroup
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.curves import MOST_PANELS
-from keyneurons.report.comparison.figures import WITH_NAMES
 from keyneurons.report.comparison.run_table import FIRST, RunRow, short
 from keyneurons.report.comparison.significance import significances
 from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths, mean_agreement
@@ -108,7 +107,7 @@ def _group(comparison: RunComparison, i: int, drawn: Mapping[str, Any]) -> dict[
         "compared": True,
         "means": None if means is None else (f"{means[0]:.3f}", f"{means[1]:.3f}", means[2]),
         "agreement": data_uri(drawn["agreement"]),
-        "named": len(group.sets) <= WITH_NAMES,
+        "named": True,
         "pairs": pairs[:MOST_PAIRS],
         "more_pairs": max(0, len(pairs) - MOST_PAIRS),
         "blank": means is None or means[2] < len(group.sets) * (len(group.sets) - 1) // 2,

@@ -11,7 +11,7 @@ from keyneurons.metrics import ONE_RANKING, UNION_SIZE
 from keyneurons.models.permuted import describe_weights
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
-NOT_FACTORS = ("tracking.", "cache", "hydra.")
+NOT_FACTORS = ("tracking.", "cache", "hydra.", "report.")
 
 
 @dataclass(frozen=True)
