@@ -17,7 +17,7 @@ help:
 	@echo "make fast     the unit tests of the pure modules, in under a minute"
 	@echo "make lint     only the checks: ruff, mypy, import-linter"
 	@echo "make format   format the code"
-	@echo "make docs     regenerate the generated pages of docs/"
+	@echo "make docs     regenerate the generated pages of docs/ and build the site (site/index.html)"
 	@echo "make bench    run all benchmarks and write docs/performance.md"
 	@echo "make clean    remove the environment and build products"
 
@@ -43,6 +43,7 @@ format: $(DEV)
 docs: $(DEV)
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python tools/configuration.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # takes about an hour on two cores; use an idle machine
 bench: $(DEV)

@@ -25,6 +25,7 @@ from keyneurons.config.schema import Config
 from keyneurons.plan import make_plan
 from keyneurons.plan.machine import Machine
 from keyneurons.plan.report import Need, Plan
+from keyneurons.plan.speed import Speed
 from keyneurons.plan.text import EWT_SIZES, TOKENS_PER_WORD
 from keyneurons.records import SPLITS, Split
 
@@ -60,7 +61,6 @@ def config_of(place: Place, tmp_path: Path) -> Callable[..., Config]:
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disables the calibration, which is slow for large models."""
     from keyneurons import plan
-    from keyneurons.plan.speed import Speed
 
     monkeypatch.setattr(plan, "measure", lambda *_: Speed(None, "not measured"))
     monkeypatch.setattr(plan, "work_after_passes", lambda *_: ())
@@ -295,3 +295,14 @@ def test_the_cost_of_lesions_is_counted(config_of: Callable[..., Config], untime
     tokens = sum(len(e.ids) for e in read.encode(sentences[:100]))
     weights = (shape["num_hidden_layers"] - 2) * block + shape["vocab_size"] * hidden
     assert operations * 1e12 == pytest.approx(2 * tokens * 127 * weights, rel=0.01)
+
+
+def test_the_time_of_lesions_follows_from_the_measured_speed(
+    config_of: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyneurons.plan.measure", lambda *_: Speed(1e9, "measured"))
+    (line,) = (note for note in make_plan(config_of("lesion=zero")).notes if note.startswith("lesions: "))
+    operations, seconds = re.search(
+        r"at most ([\d.e+-]+) TFLOP with the head, ([\d.]+) seconds at 1 GFLOP/s$", line
+    ).groups()
+    assert float(seconds) == pytest.approx(float(operations) * 1e3, abs=0.1)

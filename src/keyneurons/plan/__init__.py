@@ -74,7 +74,7 @@ def make_plan(config: schema.Config) -> Plan:
     predicts = method.attribution is not None or config.lesion is not None
     needs = Needs(config, planned, read, shape, text, method, machine, largest, extracts or predicts, not predicts)
     speed = Speed(None, "0: all activations are cached")
-    if extracts:
+    if extracts or config.lesion is not None:
         speed = measure(planned, read, needs.fits)
     return Plan(
         f"Plan of a run: {planned.model.files.id}, {config.site}, {describe_layers(read.layers)}, {text.treebank.id}",
@@ -84,7 +84,7 @@ def make_plan(config: schema.Config) -> Plan:
         speed.flops_per_second,
         speed.description,
         work_after_passes(config, method, needs.sizes, text.labelled["train"]),
-        (*_lesions(config, read, text, shape), *_notes(config, method, read, text)),
+        (*_lesions(config, read, text, shape, speed), *_notes(config, method, read, text)),
     )
 
 
@@ -178,9 +178,11 @@ def _describe_cache(read: ActivationReader, missing: Missing) -> list[str]:
     return [f"cache: {n_arrays - n_missing} of {n_arrays} arrays are cached"] if n_missing < n_arrays else []
 
 
-def _lesions(config: schema.Config, read: ActivationReader, text: PlannedText, shape: Shape) -> Iterator[str]:
+def _lesions(
+    config: schema.Config, read: ActivationReader, text: PlannedText, shape: Shape, speed: Speed
+) -> Iterator[str]:
     if config.lesion is not None:
-        yield describe_lesions(config.lesion, read, text, shape)
+        yield describe_lesions(config.lesion, read, text, shape, speed)
 
 
 def _notes(config: schema.Config, method: Method, read: ActivationReader, text: PlannedText) -> Iterator[str]:
