@@ -1,10 +1,12 @@
-"""The report of a sweep: methods share panels although an argument follows from top_k."""
+"""The report of a sweep: methods share panels, seeds are replicates."""
 
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from user import QUICK, Command, Place, runs_in
 
@@ -45,3 +47,25 @@ def test_all_methods_of_a_sweep_share_each_panel(here: Command, place: Place, tm
         assert [(panel.title, panel.mixed, set(panel.lines)) for panel in drawn] == [
             (title, (), methods) for title in titles
         ]
+
+
+def test_seeds_of_a_sweep_are_replicates(here: Command, place: Place, tmp_path: Path) -> None:
+    swept = ["selection=correlation,random", "top_k=4", "seed=0,1,2"]
+    ended = here(tmp_path, "-m", *place.small, *QUICK, *swept)
+    assert ended.status == 0, ended.err
+    runs, rows = written(tmp_path, "runs.csv"), written(tmp_path, "configurations.csv")
+    assert [len(runs), len(rows)] == [6, 2]
+    for row in rows:
+        own = [one for one in runs if one["choice.selection"] == row["choice.selection"]]
+        assert row["runs"].split() == [one["run"] for one in own]
+        assert {one["seed"] for one in own} == {"0", "1", "2"}
+        accuracies = [float(one["probe/test_accuracy"]) for one in own]
+        assert float(row["probe/test_accuracy"]) == pytest.approx(np.mean(accuracies))
+    agree = {row["choice.selection"]: float(row["comparison/seed_jaccard"]) for row in rows}
+    assert agree["random"] < agree["correlation"] < 1  # the seed splits the file into train, dev and test
+    [path] = tmp_path.glob("outputs/*/*-sweep/comparison/comparison.json")
+    best = json.loads(path.read_text("utf-8"))["best"][0]
+    assert len(best["runs"]) == 3
+    [parent] = [run for run in runs_in(tmp_path) if run.info.run_id == parent_in(tmp_path)]
+    assert "6 runs of 2 configurations compared" in parent.data.tags["mlflow.note.content"]
+    assert "means over the seeds" in parent.data.tags["mlflow.note.content"]

@@ -14,12 +14,13 @@ from keyneurons.report.comparison.factors import describe, differing_params, ide
 
 @dataclass(frozen=True)
 class RunRow:
-    """A row of the table of runs.
+    """A row of the table: a run, or the mean of runs that differ in their seed only.
 
-    ``factors`` are the params that differ between the runs, with the values of this run; ``label``
-    identifies the run by some of them, with ``*`` if its method has one ranking for all tags.
-    ``metrics`` include those of the comparison. ``method``, ``top_k`` and ``layer`` (None for
-    several layers) are variables of the curves.
+    Those runs are the ``replicates``; the id is that of the first. ``factors`` are the params that
+    differ between the rows, with the values of this one; ``label`` identifies the row by some of
+    them, with ``*`` if its method has one ranking for all tags. ``metrics`` include those of the
+    comparison. ``method``, ``top_k`` and ``layer`` (None for several layers) are variables of the
+    curves.
     """
 
     id: str
@@ -30,6 +31,12 @@ class RunRow:
     method: str
     top_k: int | None
     layer: int | None
+    replicates: tuple[RunRow, ...] = ()
+
+    @property
+    def runs(self) -> tuple[RunRow, ...]:
+        """The runs of the row: itself, or its replicates."""
+        return self.replicates or (self,)
 
     @property
     def one_ranking(self) -> bool:
@@ -45,7 +52,7 @@ class RunRow:
     def union_size(self) -> int | None:
         """Number of key neurons of all tags."""
         size = self.metrics.get(UNION_SIZE)
-        return None if size is None else int(size)
+        return None if size is None else round(size)
 
 
 @dataclass(frozen=True)
@@ -86,14 +93,14 @@ def run_rows(runs: Sequence[FinishedRun]) -> tuple[RunRow, ...]:
                 layer=number(run.tags.get("layer", run.params.get("layer", ""))),
             )
         )
-    return _numbered(sorted(rows, key=lambda row: [sortable(value) for value in row.factors.values()]))
+    return numbered(sorted(rows, key=lambda row: [sortable(value) for value in row.factors.values()]))
 
 
-def _numbered(rows: Sequence[RunRow]) -> tuple[RunRow, ...]:
-    """Number the runs with equal labels."""
+def numbered(rows: Sequence[RunRow]) -> tuple[RunRow, ...]:
+    """Number the rows with equal labels."""
     counts, seen = Counter(row.label for row in rows), Counter[str]()
-    numbered = []
+    labelled = []
     for row in rows:
         seen[row.label] += 1
-        numbered.append(replace(row, label=f"{row.label} #{seen[row.label]}") if counts[row.label] > 1 else row)
-    return tuple(numbered)
+        labelled.append(replace(row, label=f"{row.label} #{seen[row.label]}") if counts[row.label] > 1 else row)
+    return tuple(labelled)
