@@ -11,6 +11,7 @@ from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import local_key_neurons, read_key_neurons, sets_in
 from keyneurons.artifacts.metrics import METRICS_FILE, read_metrics
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
+from keyneurons.config.derived import derived_in
 from keyneurons.report.comparison.pair import RunPair, Side
 from keyneurons.runs.finished import CONFIG, load_run
 from keyneurons.tracking import Store, params_of
@@ -38,17 +39,21 @@ def _side(which: str, store: Store) -> Side:
     folder = Path(which).expanduser()
     if (path := local_key_neurons(which)) is not None:
         metrics = read_metrics(folder) if (folder / METRICS_FILE).is_file() else {}
-        return Side(which, read_key_neurons(path), metrics, _params(folder))
+        return Side(which, read_key_neurons(path), metrics, *_params(folder))
     try:
         run = load_run(store, which)
     except ValueError as error:
         raise ValueError(f"{which!r} is neither a file, a folder nor a run: {error}") from error
-    return Side(f"{run.name} ({run.id})", run.key_neurons(), run.metrics, run.params)
+    return Side(f"{run.name} ({run.id})", run.key_neurons(), run.metrics, run.params, derived_in(run.tags))
 
 
-def _params(folder: Path) -> dict[str, str]:
-    """The params of a run in its folder, as MLflow has them; empty for other folders."""
+def _params(folder: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The params of a run in its folder, as MLflow has them, and the derived ones.
+
+    Both are empty for other folders.
+    """
     if not (folder / CONFIG).is_file() or not (folder / RUN_FILE).is_file():
-        return {}
-    choices = {f"choice.{group}": option for group, option in read_run_facts(folder).choices.items()}
-    return {**choices, **params_of(folder)}
+        return {}, ()
+    facts = read_run_facts(folder)
+    choices = {f"choice.{group}": option for group, option in facts.choices.items()}
+    return {**choices, **params_of(folder)}, derived_in(facts.tags)

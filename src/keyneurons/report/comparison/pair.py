@@ -11,7 +11,7 @@ from keyneurons.analysis.set_pair import PairedNeuron, SetPair
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, MACRO_F1, MEAN_JACCARD, RANDOM, SELECTIVITY
-from keyneurons.report.comparison.run_table import differing_params
+from keyneurons.report.comparison.factors import differing_params
 
 FORMAT = 1
 FIRST = (ACCURACY, DEV_ACCURACY, MACRO_F1, RANDOM, ADVANTAGE, SELECTIVITY)
@@ -21,12 +21,16 @@ NOT_SHOWN = ("/test_f1/", "probe/epochs", "_std", "_low", "_high")
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs: its ``key_neurons.json``, and metrics and params, empty if unknown."""
+    """One of the two runs: its ``key_neurons.json``, and metrics and params, empty if unknown.
+
+    ``derived`` are the params whose values follow from others.
+    """
 
     name: str
     file: Mapping[str, Any]
     metrics: Mapping[str, float]
     params: Mapping[str, str]
+    derived: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, str]:
@@ -83,9 +87,10 @@ class RunPair:
     def settings(self) -> dict[str, tuple[str, str]]:
         """The keys of the configuration that differ; empty if one is unknown."""
         params = self.first.params, self.second.params
+        derived = self.first.derived, self.second.derived
         if not all(params):
             return {}
-        return {key: (params[0].get(key, ""), params[1].get(key, "")) for key in differing_params(params)}
+        return {key: (params[0].get(key, ""), params[1].get(key, "")) for key in differing_params(params, derived)}
 
 
 def write_pair(pair: RunPair, folder: Path) -> None:
