@@ -26,3 +26,7 @@ FigureFormat = Literal["png", "svg", "pdf"]
 PaperWidth = Literal["one", "two"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+TAG_COLUMNS = ("upos", "xpos", "deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth")
+"""Columns of labels besides the features, ``feats.NAME``; several are joined by ``+``."""
+FEATURE_COLUMN, JOIN = "feats.", "+"

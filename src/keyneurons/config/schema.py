@@ -29,13 +29,13 @@ from keyneurons.choices import (
 )
 from keyneurons.config.inputs import (
     ConlluDataset,
-    EWTDataset,
     HubModel,
     LocalModel,
     PackagedModel,
     Section,
     StarterDataset,
     TextDataset,
+    UDDataset,
 )
 from keyneurons.config.values import (
     BatchTokens,
@@ -200,7 +200,7 @@ class Config(Section):
     """The complete configuration of a run."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
-    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
+    dataset: Annotated[StarterDataset | UDDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
     selection: Component
     control: Mapping[str, Component] = {}
     probe: Probe

@@ -49,7 +49,7 @@ def validate_plain(plain: Any) -> Config:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
+    variants = {"package", "hub", "local", "starter", "ud", "conllu", "text"}
     key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":

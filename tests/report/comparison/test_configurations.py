@@ -109,6 +109,8 @@ def test_console_description_and_page_say_so(tmp_path: Path) -> None:
     assert NOTE in markdown(found)
     told = " ".join(shown(found).told.split())
     assert "stands for the runs that differ in their seed only" in told
+    assert "Small points are single seeds" in told
+    assert "No values are averaged" not in told
 
 
 def test_one_seed_each_changes_nothing() -> None:

@@ -18,7 +18,8 @@ from keyneurons.report.phrases import counted
 SEED = "seed"
 NOTE = (
     "Values are means over the seeds with 95 % t intervals of the mean; a verdict is that of more than half of the "
-    "seeds, and p-values are merged over them. The intervals cover what the seed changes, not the choice of the text."
+    "seeds, and p-values are merged over them. The intervals cover what the seed changes, not the choice of the text; "
+    "a configuration with one seed keeps its interval over the test sentences."
 )
 
 

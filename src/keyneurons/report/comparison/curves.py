@@ -124,9 +124,9 @@ def _seeds(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, colour: str) -
     at, values = [getattr(row, x) for row in rows], np.array([row.metrics[metric] for row in rows])
     below, above = _errors(rows, metric)
     axes.fill_between(at, values - below, values + above, color=colour, alpha=0.32, linewidth=0, zorder=2)
-    points = [(place, one.metrics[metric]) for place, row in zip(at, rows, strict=True) for one in row.runs]
-    places, seeds = zip(*points, strict=True)
-    axes.scatter(places, seeds, s=9, color=colour, edgecolors="white", linewidths=0.4, zorder=4)
+    places = [place for place, row in zip(at, rows, strict=True) for _ in row.runs]
+    of_seeds = [one.metrics[metric] for row in rows for one in row.runs]
+    axes.scatter(places, of_seeds, s=9, color=colour, edgecolors="white", linewidths=0.4, zorder=4)
 
 
 def _errors(rows: Sequence[RunRow], metric: str) -> Float[ndarray, "2 runs"]:
