@@ -56,6 +56,17 @@ class Rebuilt:
     seed: int
 
 
+def run_named(which: str, store: Store) -> Run:
+    """The run with an MLflow id, or in a folder under ``outputs/``.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not which.strip():
+        raise ValueError("the run must be its MLflow id or its folder under outputs/, got ''")
+    return _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
+
+
 def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
     """Find a run and reload its model and data.
 
@@ -74,11 +85,9 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     """
     if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
         raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
-    if not which.strip():
-        raise ValueError("the run must be its MLflow id or its folder under outputs/, got ''")
     requested = compose(overrides)
     store = build_store(requested.tracking)
-    run = _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
+    run = run_named(which, store)
     key, config = run.key_neurons(), run.config()
     config = config.model_copy(update={"cache": requested.cache})
     if any(override.startswith("model.device=") for override in overrides):
