@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from user import Command, Place, output_folders, runs_in
@@ -67,6 +69,21 @@ def test_a_run_with_lesions_is_tabulated_from_its_own_files(call: Command, tmp_p
     text = (first / "hypotheses.md").read_text("utf-8")
     assert text.count("\n| ") == 2 * (1 + len(rows))
     assert "no single double dissociation among 6 pairs of tags can be significant: use lesion.sets=119" in text
+
+
+def test_python_has_the_same_table(
+    place: Place, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keyneurons
+
+    monkeypatch.chdir(tmp_path)
+    with mock.patch.dict(os.environ, environment, clear=True):
+        result = keyneurons.run(*place.small, *LESION)
+    table = result.hypotheses().set_index("tag")
+    for tag, row in table.iterrows():
+        assert row["p_value"] == result.metrics[f"lesion/zero/random/p_value/{tag}"]
+        assert row["probe_f1"] == result.metrics[f"per_tag/f1/{tag}"]
+        assert row["predicted_deficit"].endswith(".")
 
 
 def test_a_run_without_lesions_says_so(call: Command, tmp_path: Path, place: Place) -> None:

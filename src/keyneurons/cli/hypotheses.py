@@ -32,7 +32,7 @@ def run_hypotheses(which: str, overrides: Sequence[str], compose: Callable[[Sequ
     """
     if other := [override for override in overrides if not override.startswith("tracking")]:
         raise ValueError(f"hypotheses takes only a run and tracking.uri=, got {other[0]}")
-    hypotheses = _hypotheses(run_named(which, build_store(compose(overrides).tracking)))
+    hypotheses = hypotheses_of_run(run_named(which, build_store(compose(overrides).tracking)))
     folder = output_folder("hypotheses")
     write_hypotheses(hypotheses, folder)
     console = terminal()
@@ -40,7 +40,12 @@ def run_hypotheses(which: str, overrides: Sequence[str], compose: Callable[[Sequ
     console.print(Text(f"Results are in {folder}"), soft_wrap=True)
 
 
-def _hypotheses(run: Run) -> Hypotheses:
+def hypotheses_of_run(run: Run) -> Hypotheses:
+    """Read the hypotheses of a run from its files.
+
+    Raises:
+        ValueError: a file is missing or damaged.
+    """
     config = run.config()
     lesions = None if config.lesion is None else read_lesions(run.file(LESION_FILE))
     metrics = read_metrics(run.file(METRICS_FILE).parent)

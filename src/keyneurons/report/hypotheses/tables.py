@@ -30,8 +30,14 @@ SHOWN = (*HEAD, "detectable", "double dissociations", "key neurons", "F1", "rand
 def write_hypotheses(hypotheses: Hypotheses, folder: Path) -> None:
     """Write ``hypotheses.csv`` and ``hypotheses.md``."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_table(folder / "hypotheses.csv", COLUMNS, [_values(row, hypotheses) for row in hypotheses.rows])
+    rows = [["" if value is None else value for value in row] for row in hypothesis_values(hypotheses)]
+    write_table(folder / "hypotheses.csv", COLUMNS, rows)
     write_text(folder / "hypotheses.md", markdown(hypotheses))
+
+
+def hypothesis_values(hypotheses: Hypotheses) -> list[list[object]]:
+    """The rows of the table, unrounded, in the order of ``COLUMNS``; None where not measured."""
+    return [_values(row, hypotheses) for row in hypotheses.rows]
 
 
 def markdown(hypotheses: Hypotheses) -> str:
@@ -72,14 +78,13 @@ def predicted_deficits(hypotheses: Hypotheses) -> list[tuple[str, str]]:
 
 def _values(row: Hypothesis, hypotheses: Hypotheses) -> list[object]:
     effect = row.lesion
-    lesion: list[object] = [""] * len(LESION)
+    lesion: list[object] = [None] * len(LESION)
     if effect is not None:
         beyond = effect.beyond
         tests = [effect.p_value, effect.p_adjusted, effect.sets, effect.detectable]
         estimates = [*_ends(beyond.own), *tests, *_ends(beyond.others), *_ends(beyond.difference)]
         lesion = [effect.words, *estimates, _dissociated(effect), predicted_deficit(row, hypotheses.study)]
-    values = [row.tag, row.neurons, row.strongest, *lesion, row.f1, row.random_f1, row.f1_p_adjusted]
-    return ["" if value is None else value for value in values]
+    return [row.tag, row.neurons, row.strongest, *lesion, row.f1, row.random_f1, row.f1_p_adjusted]
 
 
 def _ends(estimate: EstimateFacts) -> tuple[float, float, float]:
