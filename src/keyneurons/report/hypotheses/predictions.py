@@ -68,7 +68,12 @@ def needed_sets(alpha: float, tests: int = 1) -> int:
 
 def span(estimate: EstimateFacts) -> str:
     """An interval in words."""
-    return f"{estimate.low:+.3f} to {estimate.high:+.3f}"
+    return f"{signed(estimate.low)} to {signed(estimate.high)}"
+
+
+def signed(value: float) -> str:
+    """A value with its sign; values that round to zero are positive."""
+    return f"{round(value, 3) + 0.0:+.3f}"
 
 
 def _no_effect(tag: str, effect: LesionEffect, study: Study) -> str:
@@ -92,7 +97,7 @@ def _deficit(tag: str, effect: LesionEffect, study: Study) -> str:
         f"{LESIONS.get(study.mode, study.mode)}, the surprisal of {tag} words rises by {own.value:.3f} bits per word "
         f"(95 % interval {span(own)}) beyond {study.family} sets, and that of {_others(study)} "
         f"{'rises' if others.value >= 0 else 'falls'} by {abs(others.value):.3f}: {specific} "
-        f"(difference {difference.value:+.3f}, {span(difference)})."
+        f"(difference {signed(difference.value)}, {span(difference)})."
     )
 
 

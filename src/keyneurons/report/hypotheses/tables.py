@@ -12,7 +12,7 @@ from rich.text import Text
 from keyneurons.artifacts.lesions import EstimateFacts
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_text
-from keyneurons.report.hypotheses.predictions import notes, predicted_deficit, span
+from keyneurons.report.hypotheses.predictions import notes, predicted_deficit, signed, span
 from keyneurons.report.hypotheses.records import Hypotheses, Hypothesis, LesionEffect
 from keyneurons.report.markup import block, inline, table
 from keyneurons.report.run.console import show_wide
@@ -101,8 +101,8 @@ def _lesion_cells(effect: LesionEffect | None) -> list[str]:
     if effect is None:
         return ["-"] * 8
     own, others, difference = effect.beyond.own, effect.beyond.others, effect.beyond.difference
-    shown = [f"{own.value:+.3f} ({span(own)})", f"{effect.p_value:.3f}", f"{effect.p_adjusted:.3f}"]
-    shown += [f"{others.value:+.3f}", f"{difference.value:+.3f} ({span(difference)})", _number(effect.detectable)]
+    shown = [f"{signed(own.value)} ({span(own)})", f"{effect.p_value:.3f}", f"{effect.p_adjusted:.3f}"]
+    shown += [signed(others.value), f"{signed(difference.value)} ({span(difference)})", _number(effect.detectable)]
     return [str(effect.words), *shown, _dissociated(effect)]
 
 
