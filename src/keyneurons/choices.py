@@ -24,3 +24,7 @@ LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 LesionPlace = Literal["everywhere", "predicted"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+TAG_COLUMNS = ("upos", "xpos", "deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth")
+"""Columns of labels besides the features, ``feats.NAME``; several are joined by ``+``."""
+FEATURE_COLUMN, JOIN = "feats.", "+"

@@ -27,7 +27,7 @@ from keyneurons.tracking import (
 )
 from keyneurons.tracking.client import translated_errors
 from keyneurons.tracking.sending import LONGEST_PARAM
-from keyneurons.tracking.view import VIEW_TAG, view_state
+from keyneurons.tracking.view import VIEW_TAG, saved_view
 
 
 @pytest.fixture
@@ -250,10 +250,12 @@ def test_processes_that_create_one_fresh_store_at_once_all_succeed(tmp_path: Pat
 def test_the_ui_gets_a_view_of_ours_and_an_old_one_is_replaced(store: Store) -> None:
     client = store.connect()
     found = client.get_experiment_by_name("test")
-    assert found.tags[VIEW_TAG] == view_state()
+    assert found.tags[VIEW_TAG] == saved_view()
     client.set_experiment_tag(found.experiment_id, VIEW_TAG, "{}")
     assert store.prepare_view() == found.experiment_id
-    state = json.loads(client.get_experiment(found.experiment_id).tags[VIEW_TAG])
+    saved = json.loads(client.get_experiment(found.experiment_id).tags[VIEW_TAG])
+    assert saved["name"] == "Key neurons and controls"
+    state = json.loads(saved["state"])
     assert state["selectedColumns"][:2] == ["params.`choice.selection`", "params.`site`"]
     assert state["orderByKey"] == "metrics.`worth/neurons`"
     assert len({chart["uuid"] for chart in state["compareRunCharts"]}) == 4

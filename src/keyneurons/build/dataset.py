@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.config import inputs
-from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
+from keyneurons.data.ud import UniversalDependencies
 from keyneurons.pipeline.dataset import Dataset
 
 SOURCES: Mapping[type[inputs.Dataset], Callable[[dict[str, Any], Path, int], TreebankSource]] = {
     inputs.StarterDataset: lambda _, __, ___: Starter(),
-    inputs.EWTDataset: lambda own, cache, _: UDEnglishEWT(**own, cache=cache),
+    inputs.UDDataset: lambda own, cache, seed: UniversalDependencies(**own, cache=cache, seed=seed),
     inputs.ConlluDataset: lambda own, _, seed: ConlluFiles(**own, seed=seed),
     inputs.TextDataset: lambda own, cache, seed: RawText(**own, cache=cache, seed=seed),
 }
@@ -26,4 +26,4 @@ def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
     settings = {name: getattr(dataset, name) for name in type(dataset).model_fields}
     options = {name: settings.pop(name) for name in inputs.Dataset.model_fields}
     own = {name: value for name, value in settings.items() if name != "source"}
-    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), **options)
+    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), seed=seed, **options)

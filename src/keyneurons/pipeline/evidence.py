@@ -27,9 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeyNeuronsProbe:
-    """The trained probe on the key neurons, its scores and the test words it gets right."""
+    """The trained probe on the key neurons, its scores, and its predictions for the test words."""
 
     scores: ClassificationMetrics
+    predicted: Int[ndarray, " words"]
     correct: Bool[ndarray, " words"]
     dev_accuracy: float
     epochs: float
@@ -44,7 +45,7 @@ class KeyNeuronsProbe:
         scores = classification_metrics(trained.test_predictions[0], test, len(labels.names))
         correct = (trained.test_predictions[0] == test).numpy()
         dev, epochs = float(trained.dev_accuracy[0]), float(trained.best_epoch[0])
-        return cls(scores, correct, dev, epochs, TrainedProbe.of(columns, trained))
+        return cls(scores, trained.test_predictions[0].numpy(), correct, dev, epochs, TrainedProbe.of(columns, trained))
 
     def metrics(self, names: tuple[str, ...]) -> dict[str, float]:
         """Metrics by their MLflow names; ``names`` are the tags in order."""

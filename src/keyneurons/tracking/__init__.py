@@ -2,6 +2,7 @@
 
 from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
+from keyneurons.tracking.page import app_name
 from keyneurons.tracking.run import OpenRun, open_run
 from keyneurons.tracking.sending import log_folder, params_of
 from keyneurons.tracking.store import Store
@@ -13,6 +14,7 @@ __all__ = [
     "Store",
     "TrackingRefused",
     "TrackingUnavailable",
+    "app_name",
     "close_children",
     "close_parent",
     "describe",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from keyneurons.tracking.client import translated_errors
 from keyneurons.tracking.store import Store
-from keyneurons.tracking.view import artifact_address, compare_address
+from keyneurons.tracking.view import artifact_address, compare_address, runs_address, sweep_view
 
 MAX_COMPARED = 100  # MLflow's compare page is unreadable with more runs
 
@@ -52,7 +52,7 @@ def close_parent(store: Store, parent: str, metrics: Mapping[str, float], status
 
 
 def describe(store: Store, parent: str, text: str, runs: Sequence[str], page: str) -> None:
-    """Set the description of a sweep, with links to its report and to MLflow's compare page.
+    """Set the description of a sweep, with links to its report and to MLflow's pages of its runs.
 
     Args:
         store: the store of the runs.
@@ -63,9 +63,15 @@ def describe(store: Store, parent: str, text: str, runs: Sequence[str], page: st
     """
     client = store.connect()
     with translated_errors(store.uri):
-        experiment = str(client.get_run(parent).info.experiment_id)
-        links = [f"[Full comparison]({artifact_address(experiment, parent, page)})"]
+        run = client.get_run(parent)
+        experiment = str(run.info.experiment_id)
+        client.set_experiment_tag(experiment, *sweep_view(parent, list(run.data.params)))
+        links = [
+            f"[Full comparison]({artifact_address(experiment, parent, page)})",
+            f"[charts of these runs]({runs_address(experiment, parent, charts=True)})",
+            f"[their table]({runs_address(experiment, parent)})",
+        ]
         if len(runs) <= MAX_COMPARED:
-            links.append(f"[MLflow's compare page of these runs]({compare_address(experiment, runs)})")
+            links.append(f"[their figures side by side]({compare_address(experiment, runs)})")
         # the links come first, since the UI collapses all but the first lines
         client.set_tag(parent, "mlflow.note.content", f"{', '.join(links)}\n\n{text}")

@@ -115,7 +115,8 @@ def evidence_of(accuracy: float, random: np.ndarray, **others: float) -> Evidenc
         for name, value in others.items()
     }
     per_tag = {tag: TagProbe(0.8, np.full(5, 0.2), Difference(0.6, 0.5, 0.7, 0.17)) for tag in NAMES}
-    key = KeyNeuronsProbe(scores, words_right(np.array([accuracy]))[0], 0.9, 3.0, probe)
+    right = words_right(np.array([accuracy]))[0]
+    key = KeyNeuronsProbe(scores, right.astype(np.int64), right, 0.9, 3.0, probe)
     boot = SentenceBootstrap.of(np.arange(1000) % 50, 500, 0)
     return Evidence(NAMES, key, controls, per_tag, np.ones((3, 3)), boot, np.arange(1000) % 9 == 0)
 
