@@ -1,4 +1,4 @@
-"""The commands plan, fetch, extract, agreement, compare, inspect, cache, log and ui."""
+"""All commands but runs and sweeps: their parsers, and the functions of most."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from keyneurons.cli import publication
 
 if TYPE_CHECKING:
     from keyneurons.config.schema import Config
@@ -75,15 +77,15 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     compare = commands.add_parser(
         "compare",
         help="compare finished runs",
-        description="Compare two runs, or the finished runs of a sweep, of an experiment, or those that match a "
+        description="Compare some runs, or the finished runs of a sweep, of an experiment, or those that match a "
         "filter.",
-        usage="keyneurons compare [-h] (RUN RUN | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
+        usage="keyneurons compare [-h] (RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
     )
     compare.add_argument(
         "overrides",
         nargs="+",
-        metavar="RUN RUN | sweep=ID | experiment=NAME | filter=...",
-        help="two runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
+        metavar="RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...",
+        help="two or more runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
         "share=... (of the runs that select a neuron of the consensus), tracking.uri=...",
     )
     compare.set_defaults(function=_compare)
@@ -98,6 +100,16 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.add_argument("--tag", help="tag whose key neurons are shown: NOUN")
     inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
+
+    publication.add_parsers(commands)
+
+    treebanks = commands.add_parser(
+        "treebanks",
+        help="list the treebanks of Universal Dependencies",
+        description="List the treebanks that dataset=ud dataset.treebank=NAME takes.",
+    )
+    treebanks.add_argument("--language", help="name or code of a language: French or fr")
+    treebanks.set_defaults(function=_treebanks, overrides=[])
 
     cache = commands.add_parser(
         "cache",
@@ -181,6 +193,12 @@ def _inspect(options: argparse.Namespace) -> None:
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
     _print("\n".join([*warnings, f"Open {page} in a browser"]))
+
+
+def _treebanks(options: argparse.Namespace) -> None:
+    from keyneurons.cli.treebanks import show_treebanks
+
+    show_treebanks(options.language)
 
 
 def _cache(options: argparse.Namespace) -> None:
