@@ -33,5 +33,5 @@ def evidence(
     scores = ClassificationMetrics(float(key.mean()), 0.5, np.zeros(2), np.zeros((2, 2), dtype=np.int64))
     unseen = np.arange(WORDS) % 4 == 0 if unseen is None else unseen
     boot = SentenceBootstrap.of(SENTENCES, resamples, 0)
-    probe = KeyNeuronsProbe(scores, key, 0.9, 3.0, PROBE)
+    probe = KeyNeuronsProbe(scores, key.astype(np.int64), key, 0.9, 3.0, PROBE)
     return Evidence(("A", "B"), probe, controls, {}, np.empty((1, 0)), boot, unseen)

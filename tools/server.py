@@ -165,7 +165,7 @@ def serve(database: str, artifacts: Path, options: argparse.Namespace) -> int:
     Returns:
         The exit status of the server.
     """
-    command = [sys.executable, "-m", "mlflow", "server"]
+    command = [sys.executable, "-m", "mlflow", "server", "--app-name", "keyneurons"]
     command += ["--serve-artifacts", "--artifacts-destination", str(artifacts), "--workers", str(options.workers)]
     command += ["--host", options.host, "--port", str(options.port)]
     if options.allowed_hosts is not None:

@@ -22,5 +22,10 @@ ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 LesionPlace = Literal["everywhere", "predicted"]
+LogModel = Literal["never", "single", "always"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
+
+TAG_COLUMNS = ("upos", "xpos", "deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth")
+"""Columns of labels besides the features, ``feats.NAME``; several are joined by ``+``."""
+FEATURE_COLUMN, JOIN = "feats.", "+"

@@ -71,7 +71,8 @@ def equal_size(which: EqualSize, size: int) -> str:
 def at_sizes(metrics: Mapping[str, float], which: EqualSize) -> dict[int, float]:
     """Accuracies at equal union size, by size: of the key neurons or of label-free sets."""
     prefix = f"equal_size/{which}/"
-    return {int(name.removeprefix(prefix)): metrics[name] for name in sorted(metrics) if name.startswith(prefix)}
+    sizes = sorted(name for name in metrics if name.startswith(prefix) and name.removeprefix(prefix).isdecimal())
+    return {int(name.removeprefix(prefix)): metrics[name] for name in sizes}
 
 
 def low(name: str) -> str:
@@ -82,6 +83,16 @@ def low(name: str) -> str:
 def high(name: str) -> str:
     """Upper end of the 95 % interval of a metric."""
     return f"{name}_high"
+
+
+def least(name: str) -> str:
+    """Smallest value of a metric over replicates."""
+    return f"{name}_min"
+
+
+def most(name: str) -> str:
+    """Largest value of a metric over replicates."""
+    return f"{name}_max"
 
 
 RANDOM = control_accuracy("random")

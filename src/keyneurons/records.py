@@ -22,7 +22,10 @@ from keyneurons.choices import ThresholdKind as ThresholdKind
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A UD syntactic word, spelled by the characters ``text[start:end]`` of its sentence."""
+    """A UD syntactic word, spelled by the characters ``text[start:end]`` of its sentence.
+
+    ``number`` is its position in the sentence, from 1; ``head`` that of its head, 0 for the root.
+    """
 
     form: str
     start: int
@@ -30,6 +33,9 @@ class Word:
     upos: str | None
     xpos: str | None
     feats: Mapping[str, str] = field(default_factory=dict)
+    number: int = 0
+    head: int | None = None
+    deprel: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class Treebank:
     ``shared_spans`` counts words of multi-word ranges whose forms do not spell the surface, so that
     they share its span. ``duplicates_dropped`` counts, by split, sentences dropped because an
     earlier split has the same text. ``unreadable_dropped`` counts words dropped because the
-    tokenizer has no token for them.
+    tokenizer has no token for them. ``pooled`` names the released files of a treebank that lacks
+    one; they were split by sentence.
     """
 
     id: str
@@ -56,6 +63,7 @@ class Treebank:
     shared_spans: int = 0
     duplicates_dropped: Mapping[Split, int] = field(default_factory=dict)
     unreadable_dropped: int = 0
+    pooled: tuple[Split, ...] = ()
 
     def n_words(self, split: Split) -> int:
         """Number of words in a split."""

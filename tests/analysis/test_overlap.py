@@ -37,25 +37,29 @@ def test_expected_by_chance(neurons, expected):
 
 def test_critical_value_of_methods_md():
     """k=100 of 768: 18 shared neurons stay above 5 %, 19 do not."""
-    k = np.array([100])
-    assert chance_of_at_least(18, k, k, 768) > 0.05 > chance_of_at_least(19, k, k, 768)
+    k = np.array([[100], [100]])
+    assert chance_of_at_least(18, k, 768) > 0.05 > chance_of_at_least(19, k, 768)
 
 
 def test_one_layer_is_hypergeometric_in_the_far_tail():
     for count in (0, 1, 5, 20, 50):
-        ours = chance_of_at_least(count, np.array([50]), np.array([60]), 1536)
+        ours = chance_of_at_least(count, np.array([[50], [60]]), 1536)
         assert ours == pytest.approx(hypergeom.sf(count - 1, 1536, 50, 60), rel=1e-8)
 
 
-def test_layers_equal_random_draws():
-    first, second, width = np.array([3, 0, 5]), np.array([4, 6, 2]), 12
+@pytest.mark.parametrize("n_sets", [2, 3, 4])
+def test_layers_equal_random_draws(n_sets):
+    sizes, width = np.array([[3, 0, 5], [4, 6, 2], [9, 1, 12], [8, 5, 11]])[:n_sets], 12
     rng = np.random.default_rng(0)
     shared = np.zeros(20_000, dtype=int)
-    for a, b in zip(first, second, strict=True):
-        shared += [len({*rng.permutation(width)[:a]} & {*rng.permutation(width)[:b]}) for _ in shared]
+    for of_layer in sizes.T:
+        drawn = [rng.permuted(np.tile(np.arange(width) < size, (20_000, 1)), axis=1) for size in of_layer]
+        shared += np.all(drawn, axis=0).sum(axis=1)
     for count in range(1, 5):
         share = (shared >= count).mean()
-        assert chance_of_at_least(count, first, second, width) == pytest.approx(share, abs=0.015)
+        assert chance_of_at_least(count, sizes, width) == pytest.approx(share, abs=0.015)
+    pmf = shared_count_pmf(sizes, width)
+    assert pmf @ np.arange(len(pmf)) == pytest.approx((width * np.prod(sizes / width, axis=0)).sum(), rel=1e-12)
 
 
 def test_concentration_on_a_layer_is_not_overlap():
@@ -100,19 +104,21 @@ def test_zero_tags_are_rejected():
 
 def test_shared_count_pmf_is_a_distribution_with_the_known_mean():
     first, second = np.array([3, 0, 5, 7]), np.array([4, 6, 2, 12])
-    pmf = shared_count_pmf(first, second, 12)
+    pmf = shared_count_pmf(np.stack([first, second]), 12)
     assert len(pmf) == 3 + 0 + 2 + 7 + 1
     assert pmf.sum() == pytest.approx(1, rel=1e-12)
     assert pmf @ np.arange(len(pmf)) == pytest.approx((first * second).sum() / 12, rel=1e-12)
     assert pmf[:7].max() < 1e-15 < pmf[7]  # the first set has all of the last layer, so its 7 neurons are always shared
-    np.testing.assert_array_equal(pmf, shared_count_pmf(second, first, 12))
-    assert shared_count_pmf(first, second * 0, 12).tolist() == [1]
+    np.testing.assert_array_equal(pmf, shared_count_pmf(np.stack([second, first]), 12))
+    assert shared_count_pmf(np.stack([first, second * 0]), 12).tolist() == [1]
 
 
 @pytest.mark.parametrize("wrong", [13, -1])
 def test_sets_larger_than_the_layer_are_rejected(wrong):
-    with pytest.raises(ValueError, match=rf"must lie in 0\.\.12, got \[2\] and \[{wrong}\]"):
-        shared_count_pmf(np.array([2]), np.array([wrong]), 12)
+    with pytest.raises(ValueError, match=rf"must lie in 0\.\.12, got \[\[2\], \[{wrong}\]\]"):
+        shared_count_pmf(np.array([[2], [wrong]]), 12)
+    with pytest.raises(ValueError, match="at least 2 sets, got 1"):
+        shared_count_pmf(np.array([[2]]), 12)
 
 
 def test_mean_off_diagonal():

@@ -59,7 +59,7 @@ def test_expected_jaccard_rejects_bad_sizes():
     empty, full = np.array([0, 0]), np.array([0, 11])
     with pytest.raises(ValueError, match="non-empty set, got sizes 0 and 0"):
         expected_jaccard(empty, empty, 10)
-    with pytest.raises(ValueError, match=r"must lie in 0\.\.10, got \[ 0 11\] and \[0 0\]"):
+    with pytest.raises(ValueError, match=r"must lie in 0\.\.10, got \[\[0, 11\], \[0, 0\]\]"):
         expected_jaccard(full, empty, 10)
 
 

@@ -180,7 +180,7 @@ def test_a_hub_model_without_a_network(call: Command, place: Place, monkeypatch:
     ("overrides", "told"),
     [
         (["dataset.tags=[NUON,VERB]"], ["NUON", "DET, NOUN, PRON, VERB"]),
-        (["dataset.tag_column=Number"], ["'Number'", "upos"]),
+        (["dataset.tag_column=feats.Number"], ["'feats.Number'", "upos"]),
         (["dataset.file=bad.conllu"], ["bad.conllu:2: expected 10 columns"]),
         (["dataset.file=latin.conllu"], ["latin.conllu:2: not UTF-8"]),
         (["dataset=text", "dataset.path=some.txt", "dataset.stanza_folder=."], ["stanza.download('en'"]),

@@ -28,6 +28,7 @@ MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
+    ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],
     ("selection", "from_file"): ["selection.path=key_neurons.json"],
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
@@ -35,7 +36,7 @@ EXPERIMENTS = {
     "ewt_prototype": {
         "site": "residual",
         "layer": 9,
-        "dataset.source": "ud_english_ewt",
+        "dataset.source": "ud",
         "dataset.max_sentences.dev": 250,
     },
     "paper_2511_06519": {
@@ -44,7 +45,7 @@ EXPERIMENTS = {
         "read_at": "prediction",
         "top_k": 100,
         "threshold.kind": "fdr",
-        "dataset.source": "ud_english_ewt",
+        "dataset.source": "ud",
         "dataset.tags": ["NOUN", "VERB", "ADJ", "ADV"],
         "selection.path": "layer",
         "selection.steps": 20,

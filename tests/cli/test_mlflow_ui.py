@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -39,17 +40,25 @@ def test_the_name_of_a_run_says_what_its_sweep_varies(swept: tuple[str, ...], mo
     assert run_name(_config(overrides), CHOICES, swept) == f"mlp.8 k10 l1_probe{more}"
 
 
-def test_a_described_sweep_links_to_its_page_and_to_the_comparison_of_its_runs(tmp_path: Path) -> None:
+def test_a_described_sweep_links_to_its_page_and_to_mlflows_pages_of_its_runs(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "test")
     client = store.connect()
     parent = store.create_run(client, "sweep", {}, None)
+    client.log_param(parent, "choice.selection", "correlation, l1_probe")
+    client.log_param(parent, "seed", "0, 1")
     runs = ["a" * 32, "b" * 32]
     describe(store, parent, "### two\n", runs, "comparison/report.html")
     told = client.get_run(parent).data.tags["mlflow.note.content"]
     assert told.startswith("[")
     assert told.endswith(")\n\n### two\n")
     assert f"](#/experiments/1/runs/{parent}/artifacts/comparison/report.html)" in told
+    table = f"#/experiments/1/runs?workflowType=machine_learning&viewStateShareKey={parent}"
+    assert f"]({table})" in told
+    assert f"]({table}&compareRunsMode=CHART)" in told
     assert f'](#/compare-runs?runs=["{runs[0]}", "{runs[1]}"]&experiments=["1"])' in unquote(told)
+    state = json.loads(client.get_experiment("1").tags[f"mlflow.sharedViewState.{parent}"])
+    assert state["searchFilter"] == f"tags.`mlflow.parentRunId` = '{parent}'"
+    assert state["compareRunCharts"][0]["selectedParams"] == ["choice.selection", "seed"]
     describe(store, parent, "### many\n", runs * MAX_COMPARED, "comparison/report.html")
     assert "compare-runs" not in client.get_run(parent).data.tags["mlflow.note.content"]
 

@@ -208,12 +208,16 @@ def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(
 def test_text_that_is_not_here_is_taken_by_its_size(
     config_of: Callable[..., Config], place: Place, untimed: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyneurons.data.ewt._download", mock.Mock(side_effect=ValueError("no network")))
+    offline = mock.Mock(side_effect=ValueError("no network"))
+    monkeypatch.setattr("keyneurons.data.ud.UniversalDependencies._download", offline)
     local = ["model=local", f"model.folder={place.llama}", f"cache={tmp_path / 'cache'}", "layer=2", "top_k=3"]
     plan = make_plan(configured([*local, "dataset=ud_english_ewt", "dataset.max_sentences.dev=100"]))
     assert [(s.sentences, s.words) for s in plan.splits if s.name != "dev"] == [EWT_SIZES["train"], EWT_SIZES["test"]]
     assert plan.splits[1].sentences == 100
-    assert "which cannot be fetched" in plan.facts[1]
+    assert "which is not local" in plan.facts[1]
+    french = make_plan(configured([*local, "dataset=ud", "dataset.treebank=UD_French-GSD"]))
+    assert sum(split.sentences for split in french.splits) == pytest.approx(16342, abs=2)
+    assert sum(split.words for split in french.splits) == pytest.approx(400306, abs=2)
     text = tmp_path / "text.txt"
     text.write_text(" ".join(f"Does dog {i} run?" for i in range(27)), encoding="utf-8")
     rough = make_plan(configured([*local, "dataset=text", f"dataset.path={text}"]))

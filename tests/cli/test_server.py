@@ -4,55 +4,19 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from serving import free_port, serving
 from user import KEYNEURONS, Command, Place, client_of, output_folders, runs_in
 
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-@contextmanager
-def serving(arguments: list[str], port: int, folder: Path, environment: dict[str, str]) -> Generator[None]:
-    """Start a server in its own process group and wait for its first response."""
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            wait_for_answer(f"http://127.0.0.1:{port}/health", process)
-            yield
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def wait_for_answer(address: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while process.poll() is None and time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(address, timeout=5) as response:
-            if response.status == 200:
-                return
-        time.sleep(0.3)
-    raise AssertionError(f"{address} never answered")
+from keyneurons.addresses import sqlite_address
+from keyneurons.cli import ui
+from keyneurons.tracking import Store, page
 
 
 def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, place: Place) -> None:
@@ -70,7 +34,9 @@ def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, plac
     assert run.info.status == "FINISHED"
     assert run.info.run_id in sent.out
     metrics = client_of(Path.cwd()).get_run(run.info.run_id).data.metrics
-    assert metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    results = json.loads((folder / "metrics.json").read_text("utf-8"))
+    assert {name: metrics.get(name) for name in results} == pytest.approx(results)
+    assert {name.partition("/")[0] for name in metrics.keys() - results.keys()} == {"epoch"}
     twice = call("log", str(shown))
     assert twice.status == 1
     assert f"is already in MLflow, as run {run.info.run_id}" in twice.error
@@ -96,10 +62,11 @@ def test_a_real_server_receives_a_run(call: Command, place: Place, environment: 
         assert run.info.status == "FINISHED"
         assert "probe/advantage" in run.data.metrics
         names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert {"key_neurons.json", "figures", "metrics.json"} <= names
+        assert {"key_neurons.json", "figures", "metrics.json", "model", "overlap.png", "tables"} <= names
+        assert len(client.search_logged_models([experiment.experiment_id])) == 1
         page = f"{uri}/#/experiments/{experiment.experiment_id}/runs"
         view = f"{page}?workflowType=machine_learning&viewStateShareKey=keyneurons"
-        assert view in call("ui", "tracking=server", f"tracking.uri={uri}").out
+        assert view in call("ui", "--no-browser", "tracking=server", f"tracking.uri={uri}").out
         refused = call(*place.small, "tracking=server", f"tracking.uri={uri}/elsewhere")
         assert refused.status == 1
         assert f"MLflow at {uri}/elsewhere" in refused.error
@@ -108,10 +75,13 @@ def test_a_real_server_receives_a_run(call: Command, place: Place, environment: 
 @pytest.mark.slow
 def test_the_ui_answers_on_its_port(environment: dict[str, str], tmp_path: Path) -> None:
     port = free_port()
-    with serving([str(KEYNEURONS), "ui", "--port", str(port)], port, tmp_path, environment):
+    Store(sqlite_address(tmp_path / "mlruns" / "mlflow.db"), tmp_path / "mlruns" / "artifacts", "keyneurons").connect()
+    with serving([str(KEYNEURONS), "ui", "--no-browser", "--port", str(port)], port, tmp_path, environment):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
-            assert b"MLflow" in response.read()
-        assert (tmp_path / "mlruns" / "mlflow.db").is_file()
+            page = response.read().decode()
+            assert response.headers["Cache-Control"] == "no-store"
+        assert "<title>MLflow</title>" in page
+        assert page.index("#/experiments/1/runs?workflowType=machine_learning") < page.index("main.")
         names = ["localhost", "127.0.0.1", "[::1]"]
         local = [host for name in names for host in (name, f"{name}:{port}")]
         foreign = ["evil.example", "10.evil.example", "192.168.evil.example", "10.0.0.1", f"10.0.0.1:{port}", "0.0.0.0"]
@@ -152,6 +122,42 @@ def test_a_port_that_another_process_has(call: Command) -> None:
     assert ended.error.startswith(f"keyneurons: error: port {port} cannot be opened (")
     assert ended.error.endswith("choose another with --port")
     assert not Path("mlruns").exists()
+
+
+def test_without_a_port_the_next_free_one_is_taken(
+    call: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Store(sqlite_address(tmp_path / "mlruns" / "mlflow.db"), None, "keyneurons").connect()
+    started: list[list[str]] = []
+    monkeypatch.setattr(ui.os, "execv", lambda _, arguments: started.append(arguments))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        busy = other.getsockname()[1]
+        monkeypatch.setattr(ui, "PORT", busy)
+        ended = call("ui", "--no-browser")
+    assert ended.status == 0, ended.err
+    [arguments] = started
+    port = int(arguments[arguments.index("--port") + 1])
+    assert busy < port < busy + ui.N_PORTS
+    assert ended.out == f"MLflow UI at http://127.0.0.1:{port} (port {busy} is in use); stop it with Ctrl-C\n"
+
+
+def test_the_ui_of_an_empty_folder(call: Command, tmp_path: Path) -> None:
+    ended = call("ui")
+    assert (ended.status, ended.out) == (1, "")
+    database = tmp_path / "mlruns" / "mlflow.db"
+    told = f"there are no runs: {database} does not exist (tracking.uri); make one with: keyneurons"
+    assert ended.error == f"keyneurons: error: {told}"
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_installation_without_the_page(call: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    Store(sqlite_address(tmp_path / "mlruns" / "mlflow.db"), None, "keyneurons").connect()
+    monkeypatch.setattr(page, "GROUP", "mlflow.no_such_group")
+    ended = call("ui", "--no-browser")
+    assert (ended.status, ended.out) == (1, "")
+    assert ended.error.endswith("install it again (pip install -e .)")
 
 
 def test_the_ui_of_a_server_that_is_away(call: Command) -> None:

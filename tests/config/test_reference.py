@@ -84,7 +84,7 @@ def test_every_option_stands_in_it(whole: Reference) -> None:
         ("site", "residual | mlp | mlp_gate | attention"),
         ("layer", "integer | list of integer | all"),
         ("model.source", "package | hub | local"),
-        ("dataset.source", "starter | ud_english_ewt | conllu | text"),
+        ("dataset.source", "starter | ud | conllu | text"),
         ("dataset.tags", "list of text | null"),
         ("dataset.max_words", "mapping of (train | dev | test) to (integer > 0 | null)"),
         ("dataset.fractions", "list of 3: number > 0"),

@@ -45,8 +45,8 @@ def test_labels_are_counted_by_hand() -> None:
 
 
 def test_a_feature_labels_only_the_words_that_have_it() -> None:
-    labels = label(BANK, "Number", min_words_per_tag=1)
-    assert (labels.column, labels.names, labels.left_out) == ("Number", ("Plur", "Sing"), {})
+    labels = label(BANK, "feats.Number", min_words_per_tag=1)
+    assert (labels.column, labels.names, labels.left_out) == ("feats.Number", ("Plur", "Sing"), {})
     assert labels.splits["train"].rows.tolist() == [0, 3]
     assert labels.splits["test"].tags.tolist() == [1, 0]
 
@@ -56,9 +56,11 @@ def test_wanted_tags_are_the_only_ones_in_any_order() -> None:
     assert (labels.names, labels.left_out) == (("NOUN", "VERB"), {})
 
 
-@pytest.mark.parametrize("column", ["xpos", "Tense", "UPOS"])
+@pytest.mark.parametrize("column", ["xpos", "feats.Tense", "deprel", "head.distance"])
 def test_a_column_without_tags_names_those_that_have_some(column: str) -> None:
-    with pytest.raises(ValueError, match=rf"^toy: no word in train has a tag in column '{column}'; .*: upos, Number$"):
+    with pytest.raises(
+        ValueError, match=rf"^toy: no word in train has a tag in column '{column}'; .*: upos, feats.Number$"
+    ):
         label(BANK, column)
 
 

@@ -79,36 +79,35 @@ def neurons_by_layer(sets: NeuronSets, tag: str) -> Int[ndarray, " layers"]:
     return np.array([counts[layer] for layer in sets.layers])
 
 
-def shared_count_pmf(
-    first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int
-) -> Float[ndarray, " counts"]:
-    """Distribution of the number of neurons that two random sets share.
+def shared_count_pmf(by_layer: Int[ndarray, "sets layers"], neurons_per_layer: int) -> Float[ndarray, " counts"]:
+    """Distribution of the number of neurons that all of several random sets share.
 
-    Both are drawn without replacement with the given numbers of neurons in every layer: the count
-    is a sum of independent hypergeometric variables, one per layer.
+    Each set is drawn without replacement with its number of neurons in every layer. The count is a
+    sum of independent variables, one per layer; in a layer, what one more set shares with the
+    neurons that the previous sets share is hypergeometric.
 
     Returns:
         The probability of every count from 0 to the maximum.
 
     Raises:
-        ValueError: If a layer has fewer neurons than required.
+        ValueError: If there are fewer than 2 sets, or a layer has fewer neurons than required.
     """
-    if min(0, *first, *second) < 0 or max(0, *first, *second) > neurons_per_layer:
-        raise ValueError(f"numbers of neurons per layer must lie in 0..{neurons_per_layer}, got {first} and {second}")
+    if len(by_layer) < 2:
+        raise ValueError(f"sharing needs at least 2 sets, got {len(by_layer)}")
+    if by_layer.min(initial=0) < 0 or by_layer.max(initial=0) > neurons_per_layer:
+        raise ValueError(f"numbers of neurons per layer must lie in 0..{neurons_per_layer}, got {by_layer.tolist()}")
     pmf = np.ones(1)
-    for a, b in zip(first.tolist(), second.tolist(), strict=True):
-        if a and b:
-            pmf = np.convolve(pmf, _shared_in_layer(min(a, b), max(a, b), neurons_per_layer))
+    for sizes in np.sort(by_layer, axis=0).T.tolist():
+        if all(sizes):
+            pmf = np.convolve(pmf, _shared_by_all(tuple(sizes), neurons_per_layer))
     return pmf
 
 
-def chance_of_at_least(
-    count: int, first: Int[ndarray, " layers"], second: Int[ndarray, " layers"], neurons_per_layer: int
-) -> float:
-    """Probability that random sets of these sizes by layer share at least ``count`` neurons."""
+def chance_of_at_least(count: int, by_layer: Int[ndarray, "sets layers"], neurons_per_layer: int) -> float:
+    """Probability that all of several random sets share at least ``count`` neurons."""
     if not count:
         return 1.0
-    return min(1.0, float(shared_count_pmf(first, second, neurons_per_layer)[count:].sum()))
+    return min(1.0, float(shared_count_pmf(by_layer, neurons_per_layer)[count:].sum()))
 
 
 def mean_off_diagonal(matrix: Float[ndarray, "tags tags"]) -> float:
@@ -129,10 +128,15 @@ def mean_off_diagonal(matrix: Float[ndarray, "tags tags"]) -> float:
 
 
 @lru_cache(maxsize=4096)  # many tags and resamples share the same few set sizes
-def _shared_in_layer(smaller: int, larger: int, neurons_per_layer: int) -> Float[ndarray, " counts"]:
+def _shared_by_all(sizes: tuple[int, ...], neurons_per_layer: int) -> Float[ndarray, " counts"]:
+    """The distribution in one layer; sizes ascend."""
     from scipy.stats import hypergeom
 
-    pmf: Float[ndarray, " counts"] = hypergeom.pmf(np.arange(smaller + 1), neurons_per_layer, larger, smaller)
+    smallest, second, *others = sizes
+    counts = np.arange(smallest + 1)
+    pmf: Float[ndarray, " counts"] = hypergeom.pmf(counts, neurons_per_layer, second, smallest)
+    for size in others:
+        pmf = pmf @ np.stack([hypergeom.pmf(counts, neurons_per_layer, size, shared) for shared in counts])
     pmf.setflags(write=False)
     return pmf
 
@@ -149,7 +153,5 @@ def _p_values(
 ) -> Float[ndarray, "tags tags"]:
     p_values = np.empty(count.shape)
     for i, j in zip(*np.triu_indices(len(count)), strict=True):
-        p_values[i, j] = p_values[j, i] = chance_of_at_least(
-            int(count[i, j]), by_layer[i], by_layer[j], neurons_per_layer
-        )
+        p_values[i, j] = p_values[j, i] = chance_of_at_least(int(count[i, j]), by_layer[[i, j]], neurons_per_layer)
     return p_values

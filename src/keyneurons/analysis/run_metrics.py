@@ -12,6 +12,7 @@ Metrics = Mapping[str, Mapping[str, float]]
 
 QUESTIONS = (SPECIAL, BEYOND_FORM, GRAMMAR)
 GAIN = "comparison/worth_minus_union"
+SEEDS, SEED_JACCARD, SEED_CHANCE = "comparison/seeds", "comparison/seed_jaccard", "comparison/seed_expected_jaccard"
 EQUAL_SIZE, EQUAL_SIZE_ACCURACY = "comparison/equal_size", "comparison/equal_size_accuracy"
 
 
@@ -26,19 +27,25 @@ def with_comparison(metrics: Metrics) -> dict[str, dict[str, float]]:
     They are the worth minus the size of the union, the accuracy at a union size that the runs have
     in common, and the p-values of the verdict after Benjamini-Hochberg over the runs.
     """
-    added = {run: dict(own) for run, own in metrics.items()}
+    added = with_adjusted(metrics)
     for own in added.values():
         if WORTH in own and UNION_SIZE in own:
             own[GAIN] = own[WORTH] - own[UNION_SIZE]
+    for run, size in common_sizes(metrics).items():
+        added[run][EQUAL_SIZE] = float(size)
+        if (accuracy := at_sizes(metrics[run], "accuracy").get(size)) is not None:
+            added[run][EQUAL_SIZE_ACCURACY] = accuracy
+    return added
+
+
+def with_adjusted(metrics: Metrics) -> dict[str, dict[str, float]]:
+    """Add the p-values of the verdict after Benjamini-Hochberg over the runs, or replace them."""
+    added = {run: dict(own) for run, own in metrics.items()}
     for question in QUESTIONS:
         name = answer_p_value(question)
         p_values = {run: own[name] for run, own in metrics.items() if math.isfinite(own.get(name, math.nan))}
         for run, p_value in adjusted_p_values(p_values).items():
             added[run][adjusted(question)] = p_value
-    for run, size in common_sizes(metrics).items():
-        added[run][EQUAL_SIZE] = float(size)
-        if (accuracy := at_sizes(metrics[run], "accuracy").get(size)) is not None:
-            added[run][EQUAL_SIZE_ACCURACY] = accuracy
     return added
 
 

@@ -16,6 +16,13 @@ LEVEL = 0.95  # confidence level of all intervals
 Statistic = Callable[[Float[ndarray, "resamples ..."]], Float[ndarray, " resamples"]]
 
 
+def sentence_weights(n: int, resamples: int, seed: int) -> Float[ndarray, "resamples sentences"]:
+    """How often each of n sentences is drawn in every resample of n sentences."""
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
+    weights: ndarray = drawn.astype(np.float64)
+    return weights
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A value with the ends of its 95 % percentile interval."""
@@ -83,8 +90,7 @@ class SentenceBootstrap:
             )
         _, sentence = np.unique(sentence_of_word, return_inverse=True)
         n = int(sentence.max()) + 1
-        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-        return cls(sentence, weights.astype(np.float64), seed)
+        return cls(sentence, sentence_weights(n, resamples, seed), seed)
 
     @property
     def resamples(self) -> int:

@@ -85,7 +85,7 @@ def expected_jaccard(first: Int[ndarray, " layers"], second: Int[ndarray, " laye
     total = int(first.sum() + second.sum())
     if not total:
         raise ValueError("a Jaccard index needs a non-empty set, got sizes 0 and 0")
-    pmf = shared_count_pmf(first, second, neurons_per_layer)
+    pmf = shared_count_pmf(np.stack([first, second]), neurons_per_layer)
     shared = np.arange(len(pmf))
     return float(pmf @ (shared / (total - shared)))
 

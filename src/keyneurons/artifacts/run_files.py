@@ -8,17 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.confounds import Confounded
+from keyneurons.analysis.run_differences import Predictions
 from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, write_key_neurons
 from keyneurons.artifacts.layers import write_layers
 from keyneurons.artifacts.lesions import write_lesions
 from keyneurons.artifacts.metrics import write_curves, write_metrics
 from keyneurons.artifacts.overlap import write_overlap
+from keyneurons.artifacts.predictions import PREDICTIONS_FILE, write_predictions
 from keyneurons.artifacts.probe import PROBE_FILE, write_probe
 from keyneurons.artifacts.redundancy import REDUNDANCY_FILE, write_redundancy
+from keyneurons.artifacts.run_tables import write_run_tables
 from keyneurons.artifacts.scores import SCORES_FILE, write_scores
 from keyneurons.artifacts.tables import write_matrix
-from keyneurons.digests import json_digest
+from keyneurons.data.word_features import sentence_of_rows
+from keyneurons.digests import json_digest, texts_digest
+from keyneurons.pipeline.dataset import LabelledText
+from keyneurons.pipeline.evidence import KeyNeuronsProbe
 from keyneurons.pipeline.experiment import Experiment, Result
 from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.layers import layer_metrics
@@ -34,9 +40,11 @@ def write_run_files(result: Result, folder: Path) -> None:
     dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
     write_run_sets(folder / KEY_NEURONS_FILE, result.experiment, dataset, text.labels.column, sets, confounds)
     write_overlap(folder, result.overlap)
+    write_run_tables(folder, sets, result.overlap, result.evidence, text.labels)
     if probed is not None:
         write_matrix(folder / CONFUSION_FILE, names, probed.scores.confusion)
         write_probe(folder / PROBE_FILE, probed.probe, sets, names, method)
+        write_predictions(folder / PREDICTIONS_FILE, _predictions(text, probed))
     if result.reliability.redundancy is not None:
         write_redundancy(folder / REDUNDANCY_FILE, result.reliability.redundancy, sets)
     write_metrics(folder, result.metrics)
@@ -95,9 +103,17 @@ def sets_digest(sets: NeuronSets) -> str:
     return json_digest([sets.site, tags])[:16]
 
 
+def _predictions(text: LabelledText, probed: KeyNeuronsProbe) -> Predictions:
+    words, sentences = text.labels.splits["test"], text.treebank.splits["test"]
+    sentence = sentence_of_rows(sentences, words.rows)
+    return Predictions(text.labels.names, words.rows, sentence, words.tags, probed.predicted, texts_digest(sentences))
+
+
 def _curves(result: Result) -> dict[str, dict[int, float]]:
-    """Every metric by layer, and the completeness error of attributions by layer."""
+    """Loss by epoch, every metric by layer, and the completeness error of attributions by layer."""
     read_at, residuals = result.layers.read_at, result.key_neurons.words.residuals
     curves = {name: curve for at, layers in read_at.items() for name, curve in layer_metrics(at, layers).items()}
+    if (probed := result.evidence.key_neurons) is not None and probed.curve is not None:
+        curves |= probed.curve.by_epoch()
     by_layer = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
     return curves | ({"layer/attribution/residual": by_layer} if by_layer else {})

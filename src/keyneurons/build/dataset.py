@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.config import inputs
-from keyneurons.data.ewt import UDEnglishEWT
 from keyneurons.data.raw_text import RawText
 from keyneurons.data.sources import ConlluFiles, Starter, TreebankSource
+from keyneurons.data.ud import UniversalDependencies
 from keyneurons.pipeline.dataset import Dataset
 
 SOURCES: Mapping[type[inputs.Dataset], Callable[[dict[str, Any], Path, int], TreebankSource]] = {
     inputs.StarterDataset: lambda _, __, ___: Starter(),
-    inputs.EWTDataset: lambda own, cache, _: UDEnglishEWT(**own, cache=cache),
+    inputs.UDDataset: lambda own, cache, seed: UniversalDependencies(**own, cache=cache, seed=seed),
     inputs.ConlluDataset: lambda own, _, seed: ConlluFiles(**own, seed=seed),
     inputs.TextDataset: lambda own, cache, seed: RawText(**own, cache=cache, seed=seed),
 }
@@ -34,4 +34,4 @@ def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
     for name, path in own.items():
         if isinstance(path, Path) and name != "stanza_folder" and not path.expanduser().exists():
             raise ValueError(f"{path}: no such file")
-    return Dataset(source=source, **options)
+    return Dataset(source=source, seed=seed, **options)

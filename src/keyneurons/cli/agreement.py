@@ -57,7 +57,7 @@ def run_agreement(overrides: Sequence[str]) -> None:
     with removed_if_refused(folder), tracked(heading, config, read, folder, written) as run:
         compared = compare_methods(experiments)
         write_agreement(compared, folder)
-        keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
+        keep_dataset_facts(folder, compared.text.treebank, compared.text.digests)
         logged = run.send(folder)
     console = terminal()
     _show(compared, console)

@@ -77,15 +77,15 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     compare = commands.add_parser(
         "compare",
         help="compare finished runs",
-        description="Compare two runs, or the finished runs of a sweep, of an experiment, or those that match a "
+        description="Compare some runs, or the finished runs of a sweep, of an experiment, or those that match a "
         "filter.",
-        usage="keyneurons compare [-h] (RUN RUN | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
+        usage="keyneurons compare [-h] (RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...) [KEY=VALUE ...]",
     )
     compare.add_argument(
         "overrides",
         nargs="+",
-        metavar="RUN RUN | sweep=ID | experiment=NAME | filter=...",
-        help="two runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
+        metavar="RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...",
+        help="two or more runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
         "share=... (of the runs that select a neuron of the consensus), tracking.uri=...",
     )
     compare.set_defaults(function=_compare)
@@ -103,6 +103,14 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
 
     publication.add_parsers(commands)
 
+    treebanks = commands.add_parser(
+        "treebanks",
+        help="list the treebanks of Universal Dependencies",
+        description="List the treebanks that dataset=ud dataset.treebank=NAME takes.",
+    )
+    treebanks.add_argument("--language", help="name or code of a language: French or fr")
+    treebanks.set_defaults(function=_treebanks, overrides=[])
+
     cache = commands.add_parser(
         "cache",
         help="list or prune the cache",
@@ -117,9 +125,12 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     send.add_argument("--set", dest="overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
     send.set_defaults(function=_log)
 
-    ui = commands.add_parser("ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1.")
+    ui = commands.add_parser(
+        "ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1 and open it in a browser."
+    )
     ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    ui.add_argument("--port", type=_port, default=5000, help="port on 127.0.0.1 (default: %(default)s)")
+    ui.add_argument("--port", type=_port, help="port on 127.0.0.1 (default: 5000, or the next free one)")
+    ui.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     ui.set_defaults(function=_ui)
     return commands.choices
 
@@ -184,6 +195,12 @@ def _inspect(options: argparse.Namespace) -> None:
     _print("\n".join([*warnings, f"Open {page} in a browser"]))
 
 
+def _treebanks(options: argparse.Namespace) -> None:
+    from keyneurons.cli.treebanks import show_treebanks
+
+    show_treebanks(options.language)
+
+
 def _cache(options: argparse.Namespace) -> None:
     from keyneurons.cli.cache import list_cache, prune_cache
 
@@ -207,7 +224,7 @@ def _log(options: argparse.Namespace) -> None:
 def _ui(options: argparse.Namespace) -> None:
     from keyneurons.cli.ui import serve
 
-    serve(store_of(options.overrides), options.port, _print)
+    serve(store_of(options.overrides), options.port, browser=not options.no_browser, say=_print)
 
 
 def _days(text: str) -> float:

@@ -12,20 +12,24 @@ from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
 from keyneurons.report.comparison.console import show_comparison
-from keyneurons.report.comparison.pair import write_pair
-from keyneurons.report.comparison.pair_page import pair_page
-from keyneurons.report.comparison.pair_tables import show_pair
+from keyneurons.report.comparison.overlap_figure import overlap_figure
+from keyneurons.report.comparison.side_by_side_files import write_side_by_side
+from keyneurons.report.comparison.side_by_side_page import side_by_side_page
+from keyneurons.report.comparison.side_by_side_tables import show_side_by_side
+from keyneurons.report.drawing import save
 from keyneurons.runs.finished import find_runs
-from keyneurons.runs.pair import compare_pair
+from keyneurons.runs.side_by_side import compare_side_by_side
 from keyneurons.sweeps.comparison import compare_runs, log_comparison, source_of, write_comparison
 from keyneurons.terminal import terminal
 
 WHICH = ("sweep", "experiment", "filter")
-FORMS = "RUN RUN (run ids, folders or key_neurons.json files) or one of sweep=ID, experiment=NAME and filter=..."
+FORMS = (
+    "RUN RUN [RUN ...] (run ids, folders or key_neurons.json files) or one of sweep=ID, experiment=NAME and filter=..."
+)
 
 
 def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
-    """Compare two runs, or all runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...``.
+    """Compare runs by name, or all runs of ``sweep=ID``, ``experiment=NAME`` or ``filter=...``.
 
     The results are written to a folder; those of a sweep are also logged to its parent run.
 
@@ -35,7 +39,7 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
         compose: returns the validated configuration with some overrides.
     """
     if named := [each for each in overrides if "=" not in each or Path(each).exists()]:
-        _compare_two(named, [each for each in overrides if each not in named], compose)
+        _compare_named(named, [each for each in overrides if each not in named], compose)
         return
     which, value, share, rest = parse_overrides(overrides)
     store = build_store(compose(rest).tracking)
@@ -53,21 +57,25 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
     console.print(Text(f"Open {page} in a browser"), soft_wrap=True)
 
 
-def _compare_two(named: Sequence[str], rest: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
-    """Compare two runs by name and write the results to a folder.
+def _compare_named(named: Sequence[str], rest: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> None:
+    """Compare runs by name and write the results to a folder.
 
     Raises:
-        ValueError: there are not two names, or an override is not of ``tracking``.
+        ValueError: there is one name only, or an override is not of ``tracking``.
     """
-    if len(named) != 2 or not all(each.strip() for each in named):
+    if len(named) < 2 or not all(each.strip() for each in named):
         raise ValueError(f"compare takes {FORMS}, got {len(named)} run{'' if len(named) == 1 else 's'}")
     if other := [override for override in rest if not override.startswith("tracking")]:
-        raise ValueError(f"compare RUN RUN takes only tracking.uri=, got {other[0]}")
-    pair, folder = compare_pair(named, build_store(compose(rest).tracking)), output_folder("compare")
-    write_pair(pair, folder)
-    write_text(folder / "report.html", pair_page(pair))
+        raise ValueError(f"compare RUN RUN [RUN ...] takes only tracking.uri=, got {other[0]}")
+    compared, folder = compare_side_by_side(named, build_store(compose(rest).tracking)), output_folder("compare")
+    write_side_by_side(compared, folder)
+    image = folder / "figures" / "overlap.png" if len(compared.tags) > 1 else None
+    if image is not None:
+        image.parent.mkdir()
+        save(overlap_figure(compared), image)
+    write_text(folder / "report.html", side_by_side_page(compared, image))
     console = terminal()
-    show_pair(pair, console)
+    show_side_by_side(compared, console)
     console.print(Text(f"Results are in {folder}"), soft_wrap=True)
     console.print(Text(f"Open {folder / 'report.html'} in a browser"), soft_wrap=True)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from keyneurons.choices import Dtype, ModuleName
 from keyneurons.config.values import (
@@ -17,8 +17,11 @@ from keyneurons.config.values import (
     check_tags,
     device_name,
     one_line,
+    tag_column,
+    web_address,
     weights_seed,
 )
+from keyneurons.data.treebank_table import check_treebank
 
 
 class Section(BaseModel):
@@ -30,9 +33,10 @@ class Section(BaseModel):
 class Dataset(Section):
     """Keys of every dataset."""
 
-    tag_column: str
     tags: Annotated[tuple[str, ...] | None, BeforeValidator(check_tags)]
+    tag_column: Annotated[str, AfterValidator(tag_column)]
     min_words_per_tag: PositiveInt
+    balance: PositiveInt | None
     max_sentences: Caps
     max_words: Caps
     drop_duplicates: bool
@@ -46,11 +50,15 @@ class StarterDataset(Dataset):
     source: Literal["starter"]
 
 
-class EWTDataset(Dataset):
-    """UD English EWT."""
+class UDDataset(Dataset):
+    """A treebank of Universal Dependencies."""
 
-    source: Literal["ud_english_ewt"]
+    source: Literal["ud"]
+    treebank: Annotated[str, AfterValidator(check_treebank)]
+    release: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     folder: Path | None
+    mirror: Annotated[str, AfterValidator(web_address)]
+    fractions: Fractions
 
 
 class ConlluDataset(Dataset):

@@ -5,11 +5,11 @@ The defaults are in ``conf/``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from keyneurons.addresses import check_no_secrets
 from keyneurons.choices import (
@@ -17,6 +17,7 @@ from keyneurons.choices import (
     LesionFamily,
     LesionMode,
     LesionPlace,
+    LogModel,
     Permuted,
     Pooling,
     ReadAt,
@@ -28,13 +29,13 @@ from keyneurons.choices import (
 )
 from keyneurons.config.inputs import (
     ConlluDataset,
-    EWTDataset,
     HubModel,
     LocalModel,
     PackagedModel,
     Section,
     StarterDataset,
     TextDataset,
+    UDDataset,
 )
 from keyneurons.config.values import (
     BatchTokens,
@@ -179,18 +180,20 @@ class Activations(Section):
 
 
 class Tracking(Section):
-    """Location of the MLflow runs."""
+    """Location of the MLflow runs, and what is logged to them."""
 
     uri: Annotated[str, AfterValidator(absolute_database)]
     artifacts: Annotated[Path, NonEmptyPath, AfterValidator(Path.absolute)] | None
     experiment: Annotated[str, one_line(256)]
+    system_metrics: bool
+    log_model: LogModel
 
 
 class Config(Section):
     """The complete configuration of a run."""
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
-    dataset: Annotated[StarterDataset | EWTDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
+    dataset: Annotated[StarterDataset | UDDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
     selection: Component
     control: Mapping[str, Component] = {}
     probe: Probe
@@ -217,6 +220,18 @@ class Config(Section):
     activations: Activations
     seed: NonNegativeInt
     cache: Annotated[Path, NonEmptyPath]
+    _derived: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def derived(self) -> tuple[str, ...]:
+        """Keys whose values followed from other keys when this was composed."""
+        return self._derived
+
+    def with_derived(self, keys: Sequence[str]) -> Config:
+        """The same configuration with its derived keys."""
+        config = self.model_copy()
+        config._derived = tuple(keys)
+        return config
 
     @model_validator(mode="before")
     @classmethod

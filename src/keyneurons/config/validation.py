@@ -9,6 +9,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import ValidationError
 
 from keyneurons.addresses import masked, masked_address
+from keyneurons.config.derived import derived_keys
 from keyneurons.config.schema import Config
 from keyneurons.config.values import quoted
 from keyneurons.metric_names import shortened
@@ -21,7 +22,7 @@ def validate(composed: DictConfig) -> Config:
         composed: The configuration composed by Hydra.
 
     Returns:
-        The validated configuration.
+        The validated configuration, with the keys that are derived from others.
 
     Raises:
         ValueError: If a value is missing, unknown or out of range; one line names each key and its
@@ -31,7 +32,7 @@ def validate(composed: DictConfig) -> Config:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
         raise ValueError(f"{error.full_key} has no default; set it: {error.full_key}=...") from None
-    return validate_plain(plain)
+    return validate_plain(plain).with_derived(derived_keys(composed))
 
 
 def validate_plain(plain: Any) -> Config:
@@ -48,7 +49,7 @@ def validate_plain(plain: Any) -> Config:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud_english_ewt", "conllu", "text"}
+    variants = {"package", "hub", "local", "starter", "ud", "conllu", "text"}
     key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":

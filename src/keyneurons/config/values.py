@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from keyneurons.addresses import SQLITE, sqlite_address, sqlite_path
-from keyneurons.choices import SPLITS, Split
+from keyneurons.choices import FEATURE_COLUMN, JOIN, SPLITS, TAG_COLUMNS, Split
 
 
 def _number(value: Any) -> Any:
@@ -82,6 +83,37 @@ def check_tags(tags: Any) -> Any:
         example = ",".join(map(quoted, tags))
         raise ValueError(f'tags are text; quote them as in the treebank: "dataset.tags=[{example}]"')
     return tags
+
+
+def tag_column(name: str) -> str:
+    """Validate the name of a column of labels.
+
+    Raises:
+        ValueError: If there is no such column.
+    """
+    for part in name.split(JOIN):
+        if part not in TAG_COLUMNS and not re.fullmatch(rf"{re.escape(FEATURE_COLUMN)}[^\s=|]+", part):
+            legal = f"{', '.join(TAG_COLUMNS)} or {FEATURE_COLUMN}NAME, or several of them joined by {JOIN}"
+            raise ValueError(f"should be {legal}; {_nearest(part)}".rstrip("; "))
+    return name
+
+
+def _nearest(part: str) -> str:
+    """A suggestion for a column that does not exist."""
+    close = get_close_matches(part.lower(), TAG_COLUMNS, n=1)
+    suggestion = close[0] if close else f"{FEATURE_COLUMN}{part}" if part.isalpha() else ""
+    return f"did you mean {suggestion}?" if suggestion else ""
+
+
+def web_address(address: str) -> str:
+    """Validate the address of a web server.
+
+    Raises:
+        ValueError: If it is none, or has a password.
+    """
+    if not re.fullmatch(r"https?://[^\s@?#]+", address):
+        raise ValueError("should be an address such as https://HOST/PATH, without a user, a query or a fragment")
+    return address
 
 
 def device_name(name: str) -> str:

@@ -1,1 +1,1 @@
-"""Reads tagged sentences: CoNLL-U files, UD English EWT, raw text (Stanza) and the starter."""
+"""Reads tagged sentences: CoNLL-U files, UD treebanks by name, raw text (Stanza), the starter."""

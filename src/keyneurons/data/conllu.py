@@ -110,7 +110,7 @@ def _plain_words(lines: Sequence[Line], text: str) -> tuple[Word, ...] | None:
             position += 1
         end = position + len(form)
         try:
-            words.append(Word(form, position, end, *_tags(columns[3], columns[4], columns[5])))
+            words.append(_word(columns, position, end, number))
         except ValueError:
             return None
         if not form or form.isspace():
@@ -178,17 +178,32 @@ def _words(path: Path, tokens: Sequence[Token], text: str) -> tuple[Word, ...]:
             )
         position = start + len(token.form)
         for (number, columns), span in zip(token.words, word_spans(token, start), strict=True):
-            words.append(_word(path, number, columns, *span))
+            try:
+                words.append(_word(columns, *span, len(words) + 1))
+            except ValueError as error:
+                raise ValueError(f"{path}:{number}: {error}") from None
     if text[position:].strip():
         raise ValueError(f"{path}:{tokens[-1].line}: # text continues after the last word: {text[position:][:20]!r}")
     return tuple(words)
 
 
-def _word(path: Path, number: int, columns: Sequence[str], start: int, end: int) -> Word:
-    try:
-        return Word(columns[1], start, end, *_tags(columns[3], columns[4], columns[5]))
-    except ValueError as error:
-        raise ValueError(f"{path}:{number}: {error}") from None
+def _word(columns: Sequence[str], start: int, end: int, number: int) -> Word:
+    tags = _tags(columns[3], columns[4], columns[5])
+    return Word(columns[1], start, end, *tags, number, _head(columns[6]), _tag("DEPREL", columns[7]))
+
+
+@lru_cache(maxsize=8192)
+def _head(text: str) -> int | None:
+    """Return the number of the head, or None for ``_``.
+
+    Raises:
+        ValueError: If it is no number.
+    """
+    if text in ("_", ""):
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"HEAD must be the id of a word, 0 or _, got {text!r}")
+    return int(text)
 
 
 @lru_cache(maxsize=8192)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from keyneurons.data.columns import Column, column_of, columns_in
 from keyneurons.records import SPLITS, LabelledWords, Labels, Sentence, Split, Treebank, Word
 
 Counts = Mapping[Split, Counter[str]]
@@ -24,8 +26,8 @@ def label(
 
     Args:
         treebank: The tagged sentences.
-        column: ``upos``, ``xpos`` or a feature such as ``Number``; words without a value are not
-            labelled.
+        column: A column as in :func:`keyneurons.data.columns.column_of`; words without a value are
+            not labelled.
         tags: The tags to use; None uses every tag that is frequent enough.
         min_words_per_tag: The least number of train words of a tag. A rarer tag is excluded; if it
             is listed in ``tags``, the function raises.
@@ -39,8 +41,8 @@ def label(
         ValueError: If the column is empty, a requested tag is unknown or too rare, fewer than two
             tags remain, or a tag has no word in dev or test.
     """
-    tag_of = _tag_reader(column)
-    tagged = {split: _tagged(treebank.splits[split], tag_of, first_words) for split in SPLITS}
+    tags_of = column_of(column)
+    tagged = {split: _tagged(treebank.splits[split], tags_of, first_words) for split in SPLITS}
     counts = {split: Counter(tag for _, tag, _ in words) for split, words in tagged.items()}
     if not counts["train"]:
         raise ValueError(_empty_column(treebank, column))
@@ -51,30 +53,32 @@ def label(
     return Labels(column, names, splits, excluded)
 
 
-def _tag_reader(column: str) -> Callable[[Word], str | None]:
-    if column == "upos":
-        return lambda word: word.upos
-    if column == "xpos":
-        return lambda word: word.xpos
-    return lambda word: word.feats.get(column)
+def balanced(labels: Labels, words: int, seed: int) -> Labels:
+    """Keep at most ``words`` train words of each tag, drawn at random; dev and test stay whole."""
+    train = labels.splits["train"]
+    rng = np.random.default_rng(seed)
+    kept = np.zeros(len(train.rows), dtype=bool)
+    for tag in range(len(labels.names)):
+        own = np.flatnonzero(train.tags == tag)
+        kept[rng.choice(own, min(words, len(own)), replace=False)] = True
+    return replace(labels, splits={**labels.splits, "train": train.of(kept)})
 
 
-def _tagged(
-    sentences: Sequence[Sentence], tag_of: Callable[[Word], str | None], first_words: bool
-) -> list[tuple[int, str, Word]]:
+def _tagged(sentences: Sequence[Sentence], tags_of: Column, first_words: bool) -> list[tuple[int, str, Word]]:
     """List the row, tag and word of every tagged word."""
-    words = [(i, word) for sentence in sentences for i, word in enumerate(sentence.words)]
-    rows = [(row, tag_of(word), word) for row, (i, word) in enumerate(words) if first_words or i > 0]
-    return [(row, tag, word) for row, tag, word in rows if tag is not None]
+    tagged = [
+        (i, tag, word)
+        for sentence in sentences
+        for i, (tag, word) in enumerate(zip(tags_of(sentence), sentence.words, strict=True))
+    ]
+    return [(row, tag, word) for row, (i, tag, word) in enumerate(tagged) if tag is not None and (first_words or i > 0)]
 
 
 def _empty_column(treebank: Treebank, column: str) -> str:
-    words = [word for sentence in treebank.splits["train"] for word in sentence.words]
-    full = [name for name in ("upos", "xpos") if any(_tag_reader(name)(word) for word in words)]
-    features = sorted({name for word in words for name in word.feats})
+    names = columns_in(treebank.splits["train"])
     return (
         f"{treebank.id}: no word in train has a tag in column {column!r}; columns with tags: "
-        f"{', '.join(full + features) or 'none'}"
+        f"{', '.join(names) or 'none'}"
     )
 
 

@@ -19,6 +19,11 @@ def make_treebank(treebank_id: str, splits: Mapping[Split, Sentences]) -> Treeba
     return Treebank(treebank_id, splits, shared_spans=sum(map(count_shared_spans, splits.values())))
 
 
+def with_splits(treebank: Treebank, splits: Mapping[Split, Sentences]) -> Treebank:
+    """The treebank with other sentences, its shared spans counted again."""
+    return replace(treebank, splits=splits, shared_spans=sum(map(count_shared_spans, splits.values())))
+
+
 def split_sentences(sentences: Sequence[Sentence], fractions: Sequence[float], seed: int) -> dict[Split, Sentences]:
     """Split sentences at random into train, dev and test, each in the original order.
 
@@ -70,7 +75,7 @@ def drop_duplicates(treebank: Treebank) -> Treebank:
         if split != "train":
             dropped[split] = dropped.get(split, 0) + len(before) - len(splits[split])
         seen.update(sentence.text for sentence in before)
-    return replace(make_treebank(treebank.id, splits), duplicates_dropped=dropped)
+    return replace(with_splits(treebank, splits), duplicates_dropped=dropped)
 
 
 def cap(
@@ -100,7 +105,7 @@ def cap(
                 f"leave no sentence of {split}; its first sentence has {len(treebank.splits[split][0].words)} words"
             )
         splits[split] = kept
-    return replace(make_treebank(treebank.id, splits), duplicates_dropped=treebank.duplicates_dropped)
+    return with_splits(treebank, splits)
 
 
 def _first(sentences: Sentences, max_sentences: int | None, max_words: int | None) -> Sentences:

@@ -9,10 +9,11 @@ from typing import Literal
 
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.data.digests import treebank_digest
-from keyneurons.data.labels import label
+from keyneurons.data.columns import uses_syntax
+from keyneurons.data.digests import TreebankDigests, treebank_digests
+from keyneurons.data.labels import balanced, label
 from keyneurons.data.sources import TreebankSource
-from keyneurons.data.splitting import cap, drop_duplicates, make_treebank
+from keyneurons.data.splitting import cap, drop_duplicates, make_treebank, with_splits
 from keyneurons.metric_names import check_tag
 from keyneurons.progress import stage
 from keyneurons.records import SPLITS, Labels, Sentence, Split, Treebank
@@ -24,8 +25,8 @@ log = logging.getLogger(__name__)
 class Dataset:
     """A treebank with the options of its loading: tag column, tags, caps, unreadable words.
 
-    With ``overfit``, dev and test are the train sentences: a test of whether a probe can learn
-    them.
+    ``balance`` is the maximum number of train words of each tag, drawn with ``seed``. With
+    ``overfit``, dev and test are the train sentences: a test of whether a probe can learn them.
     """
 
     source: TreebankSource
@@ -37,6 +38,8 @@ class Dataset:
     drop_duplicates: bool
     unreadable_words: Literal["error", "drop"] = "error"
     overfit: bool = False
+    balance: int | None = None
+    seed: int = 0
 
     def load(self, read: ActivationReader | None = None) -> Treebank:
         """Read the treebank.
@@ -54,6 +57,10 @@ class Dataset:
             treebank = drop_duplicates(treebank)
         return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
+    def digests(self, treebank: Treebank) -> TreebankDigests:
+        """The digests of all that labels may come from."""
+        return treebank_digests(treebank, syntax=uses_syntax(self.tag_column))
+
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
         """Label the words of a treebank, with or without the first word of every sentence.
 
@@ -62,6 +69,8 @@ class Dataset:
                 in MLflow.
         """
         labels = label(treebank, self.tag_column, self.tags, self.min_words_per_tag, first_words=first_words)
+        if self.balance is not None:
+            labels = balanced(labels, self.balance, self.seed)
         for tag in labels.names:
             check_tag(tag)
         return labels
@@ -69,11 +78,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A treebank, its digest and its labelled words."""
+    """A treebank, its digests and its labelled words."""
 
     treebank: Treebank
-    digest: str
+    digests: TreebankDigests
     labels: Labels
+
+    @property
+    def digest(self) -> str:
+        """Digest of all splits."""
+        return self.digests.whole
 
     def metrics(self) -> dict[str, float]:
         """Numbers of words and tags, and of dropped sentences and words."""
@@ -101,7 +115,7 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
         treebank = dataset.load(read)
         labels = dataset.label(treebank, first_words=read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
-    return LabelledText(treebank, treebank_digest(treebank), labels)
+    return LabelledText(treebank, dataset.digests(treebank), labels)
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
@@ -127,6 +141,6 @@ def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:
             raise ValueError(
                 f"{treebank.id}: the tokenizer of {read.model.files.id} has no token for any word of {split}"
             )
-    remaining = make_treebank(treebank.id, splits)
+    remaining = with_splits(treebank, splits)
     dropped = sum(treebank.n_words(split) - remaining.n_words(split) for split in SPLITS)
-    return replace(remaining, duplicates_dropped=treebank.duplicates_dropped, unreadable_dropped=dropped)
+    return replace(remaining, unreadable_dropped=dropped)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.analysis.controls import empirical_p_value, matched_random_sets
 from keyneurons.analysis.multiple_tests import adjusted_p_values
+from keyneurons.analysis.run_differences import f1 as f1_of
 from keyneurons.analysis.sentence_bootstrap import Difference, SentenceBootstrap
 from keyneurons.records import Labels, NeuronSets
 
@@ -75,20 +76,12 @@ def tag_probe(
     predicted: Bool[ndarray, "sets words"], true: Bool[ndarray, " words"], bootstrap: SentenceBootstrap
 ) -> TagProbe:
     """Compare F1 on a tag's key neurons (the first set) with F1 on random sets (the others)."""
-    f1 = _f1((predicted & true).sum(axis=1), predicted.sum(axis=1), np.array([true.sum()]))
+    f1 = f1_of((predicted & true).sum(axis=1), predicted.sum(axis=1), np.array([true.sum()]))
     hits, positives = bootstrap.sums(predicted & true), bootstrap.sums(predicted)
-    resampled = _f1(hits, positives, bootstrap.sums(true[None]))
+    resampled = f1_of(hits, positives, bootstrap.sums(true[None]))
     difference = resampled[:, 0] - bootstrap.one_of(resampled[:, 1:])
     least_p = empirical_p_value(float(f1[0]), f1[1:])
     return TagProbe(float(f1[0]), f1[1:], Difference.tested(f1[0] - f1[1:].mean(), difference, least_p))
-
-
-def _f1(
-    hits: Num[ndarray, "*rows"], positives: Num[ndarray, "*rows"], true: Num[ndarray, "*_rows"]
-) -> Float[ndarray, "*rows"]:
-    """F1 of class 1; 0 where it is neither predicted nor true."""
-    f1: ndarray = 2 * hits / np.maximum(positives + true, 1)
-    return f1
 
 
 def tag_sets(sets: NeuronSets, random_sets: int, seed: int) -> list[TagSets]:

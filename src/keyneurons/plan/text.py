@@ -13,6 +13,7 @@ from keyneurons.build.dataset import build_dataset
 from keyneurons.config import inputs, schema
 from keyneurons.data.raw_text import read_texts
 from keyneurons.data.splitting import make_treebank, split_sentences
+from keyneurons.data.treebank_table import ud_treebanks
 from keyneurons.pipeline.dataset import Dataset
 from keyneurons.records import SPLITS, Sentence, Split, Treebank, Word
 
@@ -94,16 +95,13 @@ def _dataset(config: schema.Config) -> tuple[Dataset, str | None, bool]:
             "words split at spaces and punctuation (Stanza may split otherwise)",
             True,
         )
-    if config.dataset.source == "ud_english_ewt" and config.dataset.folder is None:
+    if config.dataset.source == "ud" and config.dataset.folder is None:
         try:
             dataset.source.load()
         except ValueError:  # not local and cannot be downloaded
             options["drop_duplicates"] = False
-            return (
-                Dataset(source=_Sizes(), **options),
-                "words by the size of the release, which cannot be fetched",
-                False,
-            )
+            sizes = _Sizes(config.dataset.treebank, tuple(config.dataset.fractions))
+            return Dataset(source=sizes, **options), "words by the size of the treebank, which is not local", False
     return dataset, None, True
 
 
@@ -130,10 +128,27 @@ class _Rough:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """UD English EWT as sentences of equal length, without characters."""
+    """A treebank of Universal Dependencies as sentences of equal length, without characters."""
+
+    treebank: str
+    fractions: tuple[float, ...]
 
     def load(self) -> Treebank:
-        return make_treebank("ud_english_ewt", {s: _even_sentences(*EWT_SIZES[s]) for s in SPLITS})
+        """Make sentences of the sizes of the splits; a known total is split by the fractions.
+
+        Raises:
+            ValueError: The size of the treebank is not known.
+        """
+        entry = ud_treebanks()[self.treebank]
+        if entry.sentences is None or entry.words is None:
+            raise ValueError(f"{self.treebank} is not local and its size is not known: set dataset.folder")
+        sizes = EWT_SIZES
+        if self.treebank != "UD_English-EWT":
+            shares = dict(zip(SPLITS, self.fractions, strict=True))
+            sizes = {
+                s: (max(1, round(share * entry.sentences)), round(share * entry.words)) for s, share in shares.items()
+            }
+        return make_treebank(self.treebank, {s: _even_sentences(*sizes[s]) for s in SPLITS})
 
 
 def _even_sentences(sentences: int, words: int) -> tuple[Sentence, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from keyneurons.report.comparison.run_table import FIRST, RunRow, describe, sortable
+from keyneurons.report.comparison.factors import FIRST, describe, sortable
+from keyneurons.report.comparison.run_table import RunRow
 
 X = Literal["top_k", "layer", "union_size"]
 _VARIED = {"top_k": "top_k", "layer": "layer", "union_size": "top_k"}  # the factor behind x

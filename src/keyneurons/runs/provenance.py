@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.config.derived import derived_tag
 from keyneurons.config.schema import Config
 from keyneurons.pipeline.given_sets import GivenSets
 from keyneurons.pipeline.key_neurons import Selection
@@ -33,6 +34,7 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
         "top_k": str(config.top_k),
         "batch_tokens": str(read.batch_tokens),
         "process": process_tag(),
+        **derived_tag(config.derived),
         **code_tags(),
     }
 

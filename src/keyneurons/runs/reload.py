@@ -16,7 +16,6 @@ from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
 from keyneurons.build.tracking import build_store
 from keyneurons.config.schema import Config
-from keyneurons.data.digests import treebank_digest
 from keyneurons.records import Labels, Treebank
 from keyneurons.report.neuron.method_scores import KeptScores
 from keyneurons.runs.finished import Run, find_runs
@@ -73,7 +72,7 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
-    if (digest := treebank_digest(treebank)) != key["dataset"]["digest"]:
+    if (digest := dataset.digests(treebank).whole) != key["dataset"]["digest"]:
         recorded = key["dataset"]["digest"]
         raise ValueError(
             f"{treebank.id} has changed since run {run.name}: digest was {recorded[:12]}, is now {digest[:12]}"

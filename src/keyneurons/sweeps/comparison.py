@@ -11,12 +11,14 @@ from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.run_sets import explain_groups, group_sets
 from keyneurons.atomic_files import write_text
 from keyneurons.progress import stage
+from keyneurons.report.comparison.configurations import configurations
 from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, write_tables
+from keyneurons.report.phrases import counted
 from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
-from keyneurons.tracking import Store, describe
+from keyneurons.tracking import Store, describe, log_best
 from keyneurons.version import __version__
 
 ARTIFACTS, PAGE = "comparison", "report.html"
@@ -61,13 +63,16 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
             f"no run is finished and has key neurons (of {len(runs)} run{'' if len(runs) == 1 else 's'}; {reasons})"
         )
     with stage(f"comparing {len(kept)} runs"):
-        rows = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
+        each = run_rows([FinishedRun(run.id, run.name, run.params, run.metrics, run.tags) for run, _ in kept])
         by_run = {run.id: file for run, file in kept}
-        files = {row.id: by_run[row.id] for row in rows}
+        files = {row.id: by_run[row.id] for row in each}
         groups = group_sets(files, share)
+        rows = configurations(each, [group.agreement for group in groups if group.agreement is not None])
+    several = f" of {counted(len(rows), 'configuration')}" if len(rows) < len(each) else ""
     return RunComparison(
-        title=f"{len(rows)} run{'' if len(rows) == 1 else 's'} compared",
+        title=f"{counted(len(each), 'run')}{several} compared",
         source={**source, **_facts([run for run, _ in kept], excluded)},
+        runs=each,
         rows=rows,
         best=best_runs({row.id: row.metrics for row in rows}),
         groups=groups,
@@ -100,11 +105,15 @@ def log_comparison(store: Store, parent: str, comparison: RunComparison, folder:
     Raises:
         ValueError: if the store cannot save it.
     """
-    runs = [row.id for row in comparison.rows]
+    runs = [row.id for row in comparison.runs]
     try:
         with stage("sending the comparison to MLflow"):
             store.add_folder(parent, folder, ARTIFACTS)
             describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/{PAGE}")
+            names = {row.id: row.name for row in comparison.rows}
+            # at equal size, there may be several; the first is that of most runs
+            best = {best.question: (names[best.run], best.value) for best in reversed(comparison.best)}
+            log_best(store, parent, best)
     except (OSError, ValueError) as error:
         raise ValueError(f"the comparison is in {folder}, but could not be sent to run {parent}: {error}") from error
 

@@ -14,8 +14,10 @@ from filelock import FileLock
 
 from keyneurons.addresses import SQLITE, masked_address, sqlite_path
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, client_of, translated_errors
+from keyneurons.tracking.experiment_note import EXPERIMENT_NOTE
 from keyneurons.tracking.killed import close_killed, report_killed
-from keyneurons.tracking.view import VIEW_TAG, view_state
+from keyneurons.tracking.system_metrics import PREFIX
+from keyneurons.tracking.view import VIEW_TAG, saved_view
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -74,7 +76,8 @@ class Store:
             return str(experiment.experiment_id)
         location = None if self.artifacts is None else self.artifacts.as_uri()
         # for some versions of the UI; 3.17 opens the user's last choice unless the address has one
-        kind = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: view_state()}
+        kind = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: saved_view()}
+        kind["mlflow.note.content"] = EXPERIMENT_NOTE  # a user may change it later
         try:
             return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
         except MlflowException:
@@ -84,12 +87,17 @@ class Store:
             return str(experiment.experiment_id)
 
     def prepare_view(self) -> str:
-        """Write the shared view to the experiment and return the experiment's id."""
+        """Write the view to the experiment and return the experiment's id.
+
+        Raises:
+            ValueError: if there is no database.
+        """
+        self._check_exists()
         client = self.connect()
         with translated_errors(self.uri):
             experiment_id = self._experiment_id(client)
-            if client.get_experiment(experiment_id).tags.get(VIEW_TAG) != view_state():
-                client.set_experiment_tag(experiment_id, VIEW_TAG, view_state())
+            if client.get_experiment(experiment_id).tags.get(VIEW_TAG) != saved_view():
+                client.set_experiment_tag(experiment_id, VIEW_TAG, saved_view())
         return experiment_id
 
     def create_run(
@@ -169,14 +177,17 @@ class Store:
         """
         if not self.uri.startswith(SQLITE):
             return self.connect()
-        if not sqlite_path(self.uri).is_file():
-            raise ValueError(f"there are no runs: {sqlite_path(self.uri)} does not exist (tracking.uri)")
+        self._check_exists()
         with translated_errors(self.uri):
             client = client_of(self.uri)
             experiment = client.get_experiment_by_name(self.experiment)
         if experiment is not None:
             self._close_killed(client, str(experiment.experiment_id))
         return client
+
+    def _check_exists(self) -> None:
+        if self.uri.startswith(SQLITE) and not (database := sqlite_path(self.uri)).is_file():
+            raise ValueError(f"there are no runs: {database} does not exist (tracking.uri); make one with: keyneurons")
 
     def _get(self, run_id: str) -> Run:
         client = self._existing()
@@ -218,7 +229,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "status": str(info.status),
         "parent": data.tags.get("mlflow.parentRunId"),
         "params": dict(data.params),
-        "metrics": dict(data.metrics),
+        "metrics": {name: value for name, value in data.metrics.items() if not name.startswith(PREFIX)},
         "tags": dict(data.tags),
     }
 

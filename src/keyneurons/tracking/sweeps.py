@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+from keyneurons.metric_names import LONGEST_PARAM
 from keyneurons.tracking.client import translated_errors
 from keyneurons.tracking.store import Store
-from keyneurons.tracking.view import artifact_address, compare_address
+from keyneurons.tracking.view import artifact_address, compare_address, runs_address, sweep_view
 
 MAX_COMPARED = 100  # MLflow's compare page is unreadable with more runs
+
+
+def log_swept(store: Store, parent: str, values: Mapping[str, Sequence[str]]) -> None:
+    """Log the values of the swept keys as params of the sweep, under the names of its runs' params.
+
+    Too long a list is cut; the tag ``overrides`` of the sweep has all of it.
+    """
+    from mlflow.entities import Param
+
+    params = []
+    for key, own in values.items():
+        text = ", ".join(own)
+        cut = f"{len(own)} values: {text[: LONGEST_PARAM - 100]}..."
+        params.append(Param(key, text if len(text) <= LONGEST_PARAM else cut))
+    with translated_errors(store.uri):
+        store.connect().log_batch(parent, params=params)
+
+
+def log_best(store: Store, parent: str, best: Mapping[str, tuple[str, float]]) -> None:
+    """Log the best runs of a sweep: their names as tags, their values as metrics, by criterion."""
+    from mlflow.entities import Metric, RunTag
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(f"sweep/best_{criterion}", value, now, 0) for criterion, (_, value) in best.items()]
+    tags = [RunTag(f"best_{criterion}", name) for criterion, (name, _) in best.items()]
+    with translated_errors(store.uri):
+        store.connect().log_batch(parent, metrics=metrics, tags=tags)
 
 
 def reopen(store: Store, parent: str, tags: Mapping[str, str]) -> None:
@@ -52,7 +81,7 @@ def close_parent(store: Store, parent: str, metrics: Mapping[str, float], status
 
 
 def describe(store: Store, parent: str, text: str, runs: Sequence[str], page: str) -> None:
-    """Set the description of a sweep, with links to its report and to MLflow's compare page.
+    """Set the description of a sweep, with links to its report and to MLflow's pages of its runs.
 
     Args:
         store: the store of the runs.
@@ -63,9 +92,15 @@ def describe(store: Store, parent: str, text: str, runs: Sequence[str], page: st
     """
     client = store.connect()
     with translated_errors(store.uri):
-        experiment = str(client.get_run(parent).info.experiment_id)
-        links = [f"[Full comparison]({artifact_address(experiment, parent, page)})"]
+        run = client.get_run(parent)
+        experiment = str(run.info.experiment_id)
+        client.set_experiment_tag(experiment, *sweep_view(parent, list(run.data.params)))
+        links = [
+            f"[Full comparison]({artifact_address(experiment, parent, page)})",
+            f"[charts of these runs]({runs_address(experiment, parent, charts=True)})",
+            f"[their table]({runs_address(experiment, parent)})",
+        ]
         if len(runs) <= MAX_COMPARED:
-            links.append(f"[MLflow's compare page of these runs]({compare_address(experiment, runs)})")
+            links.append(f"[their figures side by side]({compare_address(experiment, runs)})")
         # the links come first, since the UI collapses all but the first lines
         client.set_tag(parent, "mlflow.note.content", f"{', '.join(links)}\n\n{text}")

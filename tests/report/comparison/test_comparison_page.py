@@ -3,93 +3,27 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from reading_pages import Page
-from rich.console import Console
+from comparing import EVIL, asked, comparison, file, printed, run, shown
 
-from keyneurons.analysis.best_runs import best_runs
 from keyneurons.artifacts.key_neurons import read_key_neurons, sets_in
-from keyneurons.artifacts.run_sets import explain_groups, group_sets, write_consensus
+from keyneurons.artifacts.run_sets import write_consensus
 from keyneurons.report.comparison.columns import COLUMNS
-from keyneurons.report.comparison.console import show_comparison
 from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.factors import differing_params
 from keyneurons.report.comparison.note import markdown
-from keyneurons.report.comparison.page import by_chance, page
-from keyneurons.report.comparison.run_table import FinishedRun, differing_params, run_rows
+from keyneurons.report.comparison.page import by_chance
+from keyneurons.report.comparison.run_table import FinishedRun, run_rows
+from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significance_sentence, significances
-from keyneurons.report.comparison.tables import RunComparison, draw, mean_agreement, write_tables
+from keyneurons.report.comparison.tables import RunComparison, write_tables
 from keyneurons.report.panels import panels
-
-EVIL = "<script>alert('x')</script>"
-
-
-def run(name: str, params: dict[str, str], accuracy: float = 0.5, **more: float) -> FinishedRun:
-    metrics = {
-        "probe/test_accuracy": accuracy,
-        "probe/dev_accuracy": accuracy - 0.01,
-        "probe/advantage": accuracy - 0.25,
-        "probe/selectivity": accuracy - 1 / 3,
-        "control/random/test_accuracy": 0.25,
-        "control/random/test_accuracy_std": 0.01,
-        "control/random/p_value": 0.04,
-        "selection/union_fraction": 0.1,
-        "selection/union_size": 12.0,
-        "overlap/mean_jaccard": 0.05,
-        "probe/test_accuracy_low": accuracy - 0.02,
-        "probe/test_accuracy_high": accuracy + 0.03,
-        "probe/advantage_low": accuracy - 0.27,
-        "probe/advantage_high": accuracy - 0.22,
-        "verdict/special": 1.0,
-        "verdict/special_p_value": 0.03,
-        "verdict/beyond_form": 0.0,
-        "verdict/beyond_form_p_value": 0.4,
-        "worth/neurons": 20.0,
-        "worth/neurons_low": 14.0,
-        "worth/neurons_high": 32.0,
-        "worth/reached": 1.0,
-        **{f"equal_size/random/{size}": 0.1 + size / 100 for size in (8, 16, 32)},
-        "equal_size/accuracy/8": accuracy - 0.1,
-    }
-    return FinishedRun(name, name, params, {**metrics, **more}, {"layer": params.get("layer", "8")})
-
-
-def asked(method: str, k: int, layer: int = 8, **more: str) -> dict[str, str]:
-    own = {"choice.selection": method, "selection._target_": f"keyneurons.{method}", "top_k": str(k)}
-    return {**own, "layer": str(layer), "tracking.uri": "x", "site": "mlp", **more}
-
-
-def file(*neurons: int, site: str = "mlp", tag: str = "NOUN", layer: int = 8, **model: Any) -> dict[str, Any]:
-    bound = {"id": "toy", "revision": "r", "tokenizer": "t", "random_weights": None, **model}
-    own = [{"layer": layer, "neuron": n, "score": 0.5} for n in neurons]
-    return {
-        "format": 1,
-        "model": bound,
-        "dataset": {"id": "d", "digest": "0"},
-        "tag_column": "upos",
-        "site": site,
-        "layers": [layer],
-        "neurons_per_layer": 32,
-        "read_at": "word",
-        "tags": {tag: own},
-    }
-
-
-def comparison(runs: list[FinishedRun], files: list[dict[str, Any]], **left_out: tuple[str, ...]) -> RunComparison:
-    rows = run_rows(runs)
-    by_run = {one.id: own for one, own in zip(runs, files, strict=True)}
-    ordered = {row.id: by_run[row.id] for row in rows}
-    groups = group_sets(ordered, None)
-    best = best_runs({row.id: row.metrics for row in rows})
-    return RunComparison(
-        f"{len(rows)} runs", {"sweep": EVIL}, rows, best, groups, explain_groups(groups), left_out, None, ordered
-    )
 
 
 def four() -> RunComparison:
@@ -109,10 +43,6 @@ def with_one_ranking() -> RunComparison:
         run("c", asked("linear_weights", 2), 0.9, **{"selection/one_ranking": 1.0, "verdict/special_p_value": 0.001}),
     ]
     return comparison(runs, [file(1, 2), file(1, 2, 3, 4), file(5)])
-
-
-def shown(found: RunComparison, folder: Path) -> Page:
-    return Page(page(found, draw(found, folder)))
 
 
 def test_text_from_outside_is_escaped(tmp_path: Path) -> None:
@@ -201,11 +131,18 @@ def test_a_run_without_key_neurons_is_a_row(tmp_path: Path) -> None:
 class TestParams:
     def test_what_follows_from_the_option_is_left_out(self) -> None:
         params = [asked("correlation", 2), asked("random", 2), asked("random", 4)]
-        assert differing_params(params) == ("choice.selection", "top_k")
+        assert differing_params(params, [()] * 3) == ("choice.selection", "top_k")
 
     def test_an_argument_that_differs_for_one_option_stays(self) -> None:
         params = [asked("l1", 2, **{"selection.c": "1"}), asked("l1", 2, **{"selection.c": "2"}), asked("random", 2)]
-        assert differing_params(params) == ("choice.selection", "selection.c")
+        assert differing_params(params, [()] * 3) == ("choice.selection", "selection.c")
+
+    def test_a_value_that_follows_from_another_param_is_no_difference(self) -> None:
+        params = [asked("l1", k, **{"selection.n": str(k)}) for k in (2, 4)] + [asked("random", 2)]
+        assert differing_params(params, [("selection.n",)] * 2 + [()]) == ("choice.selection", "top_k")
+        assert differing_params(params, [("selection",), ("selection.n",), ()]) == ("choice.selection", "top_k")
+        # set by hand in one run, or no record
+        assert "selection.n" in differing_params(params, [("selection.n",), (), ()])
 
     def test_labels_tell_runs_apart_by_as_little_as_needed(self) -> None:
         runs = [
@@ -245,6 +182,21 @@ class TestPanels:
         runs = [run(f"{m}{k}", asked(m, k, alpha=a)) for m, a in (("a", ".1"), ("b", ".2")) for k in (2, 4)]
         [panel] = panels(run_rows(runs), "top_k", "probe/test_accuracy")
         assert (panel.title, panel.mixed) == ("", ("alpha",))
+
+    def test_methods_share_a_panel_although_an_argument_follows_from_k(self) -> None:
+        arguments = {"correlation": {}, "l1_probe": {"selection.n_nonzero": "{k}"}}
+        runs = [
+            replace(
+                run(f"{m}{k}", asked(m, k, **{name: value.format(k=k) for name, value in own.items()})),
+                tags={"layer": "8", "derived": ",".join(own)},
+            )
+            for m, own in arguments.items()
+            for k in (2, 4)
+        ]
+        [panel] = panels(run_rows(runs), "top_k", "probe/test_accuracy")
+        assert set(panel.lines) == {"correlation", "l1_probe"}
+        apart = panels(run_rows([replace(one, tags={"layer": "8"}) for one in runs]), "top_k", "probe/test_accuracy")
+        assert [set(panel.lines) for panel in apart] == [{"correlation"}]  # the fault without the record
 
     def test_one_value_is_no_curve(self) -> None:
         runs = [run("a", asked("a", 2)), run("b", asked("b", 2)), run("c", asked("b", 4, 9))]
@@ -334,9 +286,3 @@ def test_accuracy_over_the_size_of_the_union_shows_every_run_and_the_label_free_
         assert [segment[:, 1].tolist() for segment in bars.get_segments()] == pytest.approx(
             np.array([[0.48, 0.53], [0.48, 0.53]])
         )
-
-
-def printed(found: RunComparison) -> str:
-    output = io.StringIO()
-    show_comparison(found, Console(file=output, width=300))
-    return output.getvalue()

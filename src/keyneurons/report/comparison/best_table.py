@@ -8,6 +8,7 @@ from keyneurons.analysis.best_runs import Best
 from keyneurons.analysis.run_metrics import GAIN, adjusted
 from keyneurons.metrics import ACCURACY, DEV_ACCURACY, RANDOM, RANDOM_SPREAD, SPECIAL, UNION_SIZE, WORTH
 from keyneurons.report.comparison.columns import OF_METRIC
+from keyneurons.report.comparison.significance import noun_of
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.phrases import counted
 
@@ -66,7 +67,7 @@ def _best(comparison: RunComparison, best: Best) -> dict[str, Any]:
         "random": control,
         "p": OF_METRIC[adjusted(SPECIAL)].cell(m),
         "dev": OF_METRIC[DEV_ACCURACY].cell(m),
-        "chosen": _chosen(best),
+        "chosen": _chosen(best, noun_of(comparison.rows)),
         "ties": [comparison.row(run).label for run in best.ties],
     }
 
@@ -79,7 +80,7 @@ def _value(best: Best, metrics: Any) -> str:
     return column.cell(metrics)
 
 
-def _chosen(best: Best) -> str:
+def _chosen(best: Best, noun: str) -> str:
     which = {
         "beyond_form": " beyond the word form",
         "few_neurons": " better than random and label-free ones",
@@ -90,4 +91,4 @@ def _chosen(best: Best) -> str:
         if best.question in ("overlap", "few_neurons")
         else f", on {'dev' if best.question == 'dev' else 'test'} words"
     )
-    return f"{counted(best.of, 'run')}{which}{words}{smaller}"
+    return f"{counted(best.of, noun)}{which}{words}{smaller}"

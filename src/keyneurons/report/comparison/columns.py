@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from keyneurons.analysis.run_metrics import EQUAL_SIZE, EQUAL_SIZE_ACCURACY, GAIN, adjusted
+from keyneurons.analysis.run_metrics import (
+    EQUAL_SIZE,
+    EQUAL_SIZE_ACCURACY,
+    GAIN,
+    SEED_CHANCE,
+    SEED_JACCARD,
+    SEEDS,
+    adjusted,
+)
 from keyneurons.metrics import (
     ACCURACY,
     ADVANTAGE,
@@ -32,7 +41,9 @@ from keyneurons.metrics import (
     control_accuracy,
     control_z,
     high,
+    least,
     low,
+    most,
 )
 from keyneurons.report.comparison.run_table import RunRow
 
@@ -80,6 +91,7 @@ class Column:
 
 
 COLUMNS = (
+    Column(SEEDS, "seeds", "number of runs, which differ in their seed only", ".0f", short=True),
     Column(
         ACCURACY,
         "accuracy",
@@ -117,6 +129,8 @@ COLUMNS = (
     Column(UNION_SIZE, "union", "number of key neurons of all tags", ".0f", short=True),
     Column(UNION_SHARE, "union share", "share of the neurons read that are key neurons of any tag", ".1%"),
     Column(MEAN_JACCARD, "overlap", "mean Jaccard of the sets of two tags"),
+    Column(SEED_JACCARD, "seeds agree", "mean Jaccard of the sets of two seeds", short=True),
+    Column(SEED_CHANCE, "by chance", "the same for random sets of the same sizes", short=True),
     Column(
         LESION, "lesion advantage", "bits per word by which lesions hurt a tag's own words more than others", "+.3f"
     ),
@@ -124,6 +138,7 @@ COLUMNS = (
     Column(DEV_ACCURACY, "dev accuracy", "accuracy on the dev words, which also control early stopping"),
 )
 COEFFICIENT = Column(MEAN_COEFFICIENT, "overlap", "mean overlap coefficient of the sets of two tags")
+_AT_SIZE = re.compile(r"equal_size/.*/[0-9]+")
 OF_METRIC = {column.metric: column for column in COLUMNS}
 MORE_METRICS = (
     ONE_RANKING,
@@ -150,16 +165,17 @@ def columns_of(rows: Sequence[RunRow]) -> tuple[Column, ...]:
 
 
 def csv_metrics(rows: Sequence[RunRow]) -> list[str]:
-    """The metrics of the CSV file: columns with their intervals, further metrics, equal sizes."""
+    """Metrics of the CSV file: columns with intervals and extremes, further ones, equal sizes."""
     names = {name for row in rows for name in row.metrics}
-    shown = [name for c in columns_of(rows) for name in (c.metric, low(c.metric), high(c.metric))]
-    at_sizes = sorted((name for name in names if name.startswith("equal_size/")), key=_by_size)
+    ends = (low, high, least, most)
+    shown = [name for c in columns_of(rows) for name in (c.metric, *(end(c.metric) for end in ends))]
+    at_sizes = sorted((name for name in names if _AT_SIZE.fullmatch(name)), key=_by_size)
     return [name for name in dict.fromkeys([*shown, *MORE_METRICS, *at_sizes]) if name in names]
 
 
 def _by_size(name: str) -> tuple[str, int]:
     which, _, size = name.rpartition("/")
-    return which, int(size) if size.isdecimal() else 0
+    return which, int(size)
 
 
 def heads(columns: Iterable[Column]) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ from rich.text import Text
 from keyneurons.metrics import ACCURACY, WORTH
 from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import columns_of
-from keyneurons.report.comparison.run_table import FIRST, short
-from keyneurons.report.comparison.significance import significance_sentence
+from keyneurons.report.comparison.configurations import NOTE
+from keyneurons.report.comparison.factors import FIRST, short
+from keyneurons.report.comparison.significance import noun_of, significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.run.console import show_wide
 
@@ -51,7 +52,8 @@ def _show_runs(comparison: RunComparison, console: Console) -> None:
     show_wide(table, console)
     if len(shown) < len(comparison.rows):
         which = f"largest {'worth' if by_worth else 'accuracy'}"
-        note = f"the {MOST_SHOWN} runs of {which} of {len(comparison.rows)}; runs.csv lists all"
+        noun = noun_of(comparison.rows)
+        note = f"the {MOST_SHOWN} {noun}s of {which} of {len(comparison.rows)}; {noun}s.csv lists all"
         console.print(Text(note), soft_wrap=True)
 
 
@@ -67,6 +69,8 @@ def _show_best(comparison: RunComparison, console: Console) -> None:
 
 
 def _notes(comparison: RunComparison) -> Iterator[str]:
+    if comparison.has_replicates:
+        yield NOTE
     yield best_note(comparison)
     if any(row.one_ranking for row in comparison.rows):
         yield ONE_RANKING_NOTE

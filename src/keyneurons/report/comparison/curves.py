@@ -38,7 +38,8 @@ LABEL_FREE: tuple[tuple[Literal["random", "top_variance"], str, str], ...] = (
 def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
     """A metric against x with 95 % intervals: one line per method.
 
-    The mean ± std of the random sets of each run is a band. Over the size of the union, the
+    For configurations of several seeds the interval is a band around the mean, and the seeds are
+    points. The mean ± std of the random sets of each run is a band. Over the size of the union, the
     accuracies of label-free sets of any size are drawn instead.
     """
     shown = panels[:MOST_PANELS]
@@ -67,7 +68,8 @@ def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
     if metric == ADVANTAGE:
         for axes in grid.flat[: len(shown)]:
             axes.axhline(0, color="#555555", linewidth=0.8, zorder=1)
-    _legend(figure, grid.flat[: len(shown)], band=x != "union_size")
+    seeds = any(row.replicates for panel in shown for row in panel.rows)
+    _legend(figure, grid.flat[: len(shown)], band=x != "union_size", seeds=seeds)
     return figure
 
 
@@ -92,10 +94,13 @@ def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, lab
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)]
     style = ("-", "--", ":")[place // len(COLOURS) % 3]
     at = [getattr(row, x) for row in rows]
+    has_seeds = any(row.replicates for row in rows)
+    if has_seeds:
+        _seeds(axes, rows, x, metric, colour)
     axes.errorbar(
         at,
         [row.metrics[metric] for row in rows],
-        _errors(rows, metric),
+        None if has_seeds else _errors(rows, metric),
         linestyle=style,
         marker=marker,
         markersize=5,
@@ -112,6 +117,16 @@ def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, lab
         axes.fill_between(at, centre - spread, centre + spread, color=colour, alpha=0.16, linewidth=0, zorder=2)
         if metric == ACCURACY:
             axes.plot(at, centre, "--", color=colour, linewidth=1, zorder=2)
+
+
+def _seeds(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, colour: str) -> None:
+    """The interval of each mean as a band, and every seed as a point."""
+    at, values = [getattr(row, x) for row in rows], np.array([row.metrics[metric] for row in rows])
+    below, above = _errors(rows, metric)
+    axes.fill_between(at, values - below, values + above, color=colour, alpha=0.32, linewidth=0, zorder=2)
+    places = [place for place, row in zip(at, rows, strict=True) for _ in row.runs]
+    of_seeds = [one.metrics[metric] for row in rows for one in row.runs]
+    axes.scatter(places, of_seeds, s=9, color=colour, edgecolors="white", linewidths=0.4, zorder=4)
 
 
 def _errors(rows: Sequence[RunRow], metric: str) -> Float[ndarray, "2 runs"]:
@@ -141,16 +156,18 @@ def _scale(axes: Axes, values: Sequence[int], x: X) -> None:
     axes.set_xticks(apart, [str(value) for value in apart])
 
 
-def _legend(figure: Figure, grid: Iterable[Axes], *, band: bool) -> None:
+def _legend(figure: Figure, grid: Iterable[Axes], *, band: bool, seeds: bool) -> None:
     from matplotlib.patches import Patch
 
     handles = {label: line for axes in grid for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if seeds:
+        handles["seeds"] = Patch(color=CONTROL, alpha=0.8, label="95 % interval of the mean over seeds")
     if band:
         handles["band"] = Patch(color=CONTROL, alpha=0.4, label="matched random sets: mean ± std")
     figure.legend(
         handles=[*handles.values()],
         loc="outside upper left",
-        ncols=min(4, len(handles)),
+        ncols=min(int(figure.get_figwidth() // 3.2) if seeds else 4, len(handles)),
         frameon=False,
         fontsize=9,
     )

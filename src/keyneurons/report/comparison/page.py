@@ -9,11 +9,14 @@ from typing import Any
 from keyneurons.artifacts.run_sets import SetGroup
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import Column, columns_of, heads
+from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.curves import MOST_PANELS
+from keyneurons.report.comparison.factors import FIRST, short
 from keyneurons.report.comparison.figures import WITH_NAMES
-from keyneurons.report.comparison.run_table import FIRST, RunRow, short
+from keyneurons.report.comparison.run_table import RunRow
+from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths, mean_agreement
+from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths
 from keyneurons.report.pages import data_uri, render
 from keyneurons.report.panels import panels
 
@@ -37,6 +40,7 @@ def page(comparison: RunComparison, drawn: Drawn) -> str:
         n_runs=len(comparison.rows),
         best=best_table(comparison),
         ranked=best_note(comparison),
+        seeds=NOTE if comparison.has_replicates else "",
         caution=CAUTION,
         verdicts=list(map(str, significances(comparison.rows))),
         one_ranking=ONE_RANKING_NOTE if any(row.one_ranking for row in comparison.rows) else "",

@@ -19,14 +19,20 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Significance:
-    """Number of tested and of significant runs for a question of the verdict."""
+    """Number of tested and of significant runs or configurations for a question of the verdict."""
 
     question: str
     tested: int
     significant: int
+    noun: str = "run"
 
     def __str__(self) -> str:
-        return f"{LABELS[self.question]}: {self.significant} of {counted(self.tested, 'run')}"
+        return f"{LABELS[self.question]}: {self.significant} of {counted(self.tested, self.noun)}"
+
+
+def noun_of(rows: Sequence[RunRow]) -> str:
+    """What a row of the table is."""
+    return "configuration" if any(row.replicates for row in rows) else "run"
 
 
 def significances(rows: Sequence[RunRow]) -> tuple[Significance, ...]:
@@ -39,7 +45,7 @@ def significances(rows: Sequence[RunRow]) -> tuple[Significance, ...]:
         tested = [row.metrics for row in rows if adjusted(question) in row.metrics]
         significant = sum(own[adjusted(question)] <= ALPHA and own.get(question, 0) > 0 for own in tested)
         if tested:
-            counts.append(Significance(question, len(tested), significant))
+            counts.append(Significance(question, len(tested), significant, noun_of(rows)))
     return tuple(counts)
 
 
@@ -48,4 +54,5 @@ def significance_sentence(rows: Sequence[RunRow]) -> str:
     found = significances(rows)
     if not found:
         return ""
-    return f"Significant after Benjamini-Hochberg over the runs (p ≤ {ALPHA:.2f}): {'; '.join(map(str, found))}."
+    over = f"{noun_of(rows)}s (p ≤ {ALPHA:.2f})"
+    return f"Significant after Benjamini-Hochberg over the {over}: {'; '.join(map(str, found))}."

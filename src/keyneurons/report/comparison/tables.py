@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from keyneurons.analysis.best_runs import Best
-from keyneurons.analysis.consensus import runs_needed
 from keyneurons.analysis.run_metrics import adjusted
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.run_sets import SetGroup, write_consensus
@@ -22,6 +20,7 @@ from keyneurons.report.comparison.columns import csv_metrics
 from keyneurons.report.comparison.curves import curves
 from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
 from keyneurons.report.comparison.run_table import RunRow
+from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
 from keyneurons.report.drawing import save
 from keyneurons.report.panels import X, panels
@@ -41,14 +40,16 @@ CURVES: tuple[tuple[X, str, str], ...] = (
 class RunComparison:
     """The results of a comparison of runs.
 
-    ``source`` describes the origin of the runs. ``left_out`` has the excluded runs by reason.
-    ``not_compared`` is the reason for comparing sets within groups only, if so. ``share`` is the
-    share of runs that makes a consensus, None for a majority. ``files`` has the
-    ``key_neurons.json`` of every run.
+    ``runs`` has one row per run; in ``rows``, runs that differ in their seed only are one row, a
+    configuration. Best runs are those of ``rows``. ``source`` describes the origin of the runs.
+    ``left_out`` has the excluded runs by reason. ``not_compared`` is the reason for comparing sets
+    within groups only, if so. ``share`` is the share of runs that makes a consensus, None for a
+    majority. ``files`` has the ``key_neurons.json`` of every run.
     """
 
     title: str
     source: Mapping[str, str]
+    runs: tuple[RunRow, ...]
     rows: tuple[RunRow, ...]
     best: tuple[Best, ...]
     groups: tuple[SetGroup, ...]
@@ -57,13 +58,18 @@ class RunComparison:
     share: float | None
     files: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def has_replicates(self) -> bool:
+        """Whether some row is the mean of several runs."""
+        return any(row.replicates for row in self.rows)
+
     def row(self, run: str) -> RunRow:
-        """The row of a run."""
+        """The row with the id of a run, the first one of a configuration."""
         return next(row for row in self.rows if row.id == run)
 
     def labels(self, group: SetGroup) -> list[str]:
         """The labels of the runs of a group."""
-        by_id = {row.id: row.label for row in self.rows}
+        by_id = {row.id: row.label for row in self.runs}
         return [by_id[run] for run in group.sets]
 
 
@@ -77,26 +83,29 @@ class Drawn:
 
 def write_tables(comparison: RunComparison, folder: Path) -> None:
     """Write the tables, the consensus sets and the answers."""
-    columns = csv_metrics(comparison.rows)
-    factors = list(comparison.rows[0].factors)
-    write_table(
-        folder / "runs.csv",
-        ["run", "name", *factors, *columns],
-        [
-            [row.id, row.name, *row.factors.values(), *(row.metrics.get(c, "") for c in columns)]
-            for row in comparison.rows
-        ],
-    )
+    _write_rows(folder / "runs.csv", comparison.runs, {"run": lambda row: row.id, "name": lambda row: row.name})
+    of_rows = {"configuration": lambda row: row.label, "runs": lambda row: " ".join(run.id for run in row.runs)}
+    _write_rows(folder / "configurations.csv", comparison.rows, of_rows)
     compared = [group for group in comparison.groups if group.agreement is not None]
     if compared:
         head = ["group", "run_a", "run_b", "label_a", "label_b", "tag", "shared", "size_a", "size_b"]
-        rows = [row for group in compared for row in _agreement_rows(comparison, group)]
+        rows = [row for group in compared for row in agreement_rows(comparison, group)]
         write_table(folder / "agreement.csv", [*head, "jaccard", "expected_jaccard"], rows)
         head = ["group", "tag", "layer", "neuron", "runs", "of_runs", "share", "expected_runs", "in_consensus"]
-        write_table(folder / "consensus.csv", head, [row for g in compared for row in _consensus_rows(comparison, g)])
+        write_table(folder / "consensus.csv", head, [row for g in compared for row in consensus_rows(comparison, g)])
     for group, path in consensus_paths(comparison).items():
         write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
     write_json(folder / "comparison.json", answers(comparison))
+
+
+def _write_rows(path: Path, rows: Sequence[RunRow], first: Mapping[str, Callable[[RunRow], str]]) -> None:
+    """Write a table of rows with their factors and metrics, after some first columns."""
+    columns = csv_metrics(rows)
+    cells = [
+        [*(of(row) for of in first.values()), *row.factors.values(), *(row.metrics.get(c, "") for c in columns)]
+        for row in rows
+    ]
+    write_table(path, [*first, *rows[0].factors, *columns], cells)
 
 
 def draw(comparison: RunComparison, folder: Path) -> Drawn:
@@ -138,21 +147,10 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "source": dict(comparison.source),
-        "runs": len(comparison.rows),
+        "runs": len(comparison.runs),
+        "configurations": [_configuration(row) for row in comparison.rows],
         "left_out": {reason: list(names) for reason, names in comparison.left_out.items()},
-        "best": [
-            {
-                **asdict(best),
-                "name": comparison.row(best.run).name,
-                "asked": dict(comparison.row(best.run).factors),
-                "test_accuracy": comparison.row(best.run).metrics.get(ACCURACY),
-                "dev_accuracy": comparison.row(best.run).metrics.get(DEV_ACCURACY),
-                "p_value": comparison.row(best.run).metrics.get(RANDOM_P_VALUE),
-                "p_adjusted": comparison.row(best.run).metrics.get(adjusted(SPECIAL)),
-                "chosen_on": "dev" if best.question == "dev" else "test",
-            }
-            for best in comparison.best
-        ],
+        "best": [_best(best, comparison.row(best.run)) for best in comparison.best],
         "verdicts": [_verdict(comparison, each) for each in significances(comparison.rows)],
         "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
@@ -160,27 +158,35 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
     }
 
 
+def _configuration(row: RunRow) -> dict[str, Any]:
+    """A row with its runs, and the metrics of the table, which are means over several runs."""
+    metrics = {name: row.metrics[name] for name in csv_metrics([row])}
+    return {"name": row.label, "runs": [run.id for run in row.runs], "asked": dict(row.factors), "metrics": metrics}
+
+
+def _best(best: Best, row: RunRow) -> dict[str, Any]:
+    return {
+        **asdict(best),
+        "runs": [run.id for run in row.runs],
+        "name": row.name,
+        "asked": dict(row.factors),
+        "test_accuracy": row.metrics.get(ACCURACY),
+        "dev_accuracy": row.metrics.get(DEV_ACCURACY),
+        "p_value": row.metrics.get(RANDOM_P_VALUE),
+        "p_adjusted": row.metrics.get(adjusted(SPECIAL)),
+        "chosen_on": "dev" if best.question == "dev" else "test",
+    }
+
+
 def _verdict(comparison: RunComparison, counts: Significance) -> dict[str, Any]:
-    """A question of the verdict: the number of significant runs, and adjusted p-values by run."""
+    """A question of the verdict: the number of significant rows, and adjusted p-values by id."""
     name = adjusted(counts.question)
-    return {**asdict(counts), "p_adjusted": {r.id: r.metrics[name] for r in comparison.rows if name in r.metrics}}
-
-
-def mean_agreement(group: SetGroup) -> tuple[float, float, int] | None:
-    """Mean Jaccard, its expectation and the number of pairs of runs with a common layer."""
-    if group.agreement is None:
-        return None
-    n = len(group.sets)
-    pairs = [
-        (float(group.agreement.jaccard[i, j]), float(group.agreement.expected[i, j]))
-        for i in range(n)
-        for j in range(i + 1, n)
-        if not math.isnan(group.agreement.jaccard[i, j])
-    ]
-    if not pairs:
-        return None
-    observed, chance = (sum(each) / len(pairs) for each in zip(*pairs, strict=True))
-    return observed, chance, len(pairs)
+    return {
+        "question": counts.question,
+        "tested": counts.tested,
+        "significant": counts.significant,
+        "p_adjusted": {row.id: row.metrics[name] for row in comparison.rows if name in row.metrics},
+    }
 
 
 def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
@@ -194,30 +200,3 @@ def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
             "expected": dict(group.consensus.expected),
         }
     return facts
-
-
-def _agreement_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[object]]:
-    """Rows for each pair of runs with a common layer: the mean over the tags, and every tag."""
-    agreement = group.agreement
-    if agreement is None:
-        return
-    labels = comparison.labels(group)
-    members = [{tag: {(n.layer, n.neuron) for n in own.tags[tag]} for tag in own} for own in group.sets.values()]
-    for i, a in enumerate(agreement.runs):
-        for j, b in enumerate(agreement.runs[i + 1 :], start=i + 1):
-            if math.isnan(agreement.jaccard[i, j]):
-                continue
-            pair = [str(group.bound), a, b, labels[i], labels[j]]
-            yield [*pair, "mean of tags", "", "", "", float(agreement.jaccard[i, j]), float(agreement.expected[i, j])]
-            for t, tag in enumerate(agreement.tags):
-                if not math.isnan(agreement.jaccard_by_tag[t, i, j]):
-                    first, second = members[i][tag], members[j][tag]
-                    values = float(agreement.jaccard_by_tag[t, i, j]), float(agreement.expected_by_tag[t, i, j])
-                    yield [*pair, tag, len(first & second), len(first), len(second), *values]
-
-
-def _consensus_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[object]]:
-    for each in group.found:
-        counts = each.runs, each.of, each.share, each.expected
-        agreed = each.runs >= runs_needed(each.of, comparison.share)
-        yield [str(group.bound), each.tag, each.layer, each.neuron, *counts, agreed]

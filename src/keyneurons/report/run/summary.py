@@ -145,6 +145,9 @@ def _facts(result: Result) -> tuple[str, ...]:
     facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
     if result.experiment.read.read_at == "prediction":
         facts.append("read where the word is predicted; first words of sentences are excluded (only BOS precedes them)")
+    if treebank.pooled:
+        files = " and ".join(treebank.pooled)
+        facts.append(f"the treebank has no split of its own (only {files}): its sentences were split at random")
     if labels.left_out:
         facts.append(
             "excluded tags (too few training words): " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items())
@@ -164,6 +167,10 @@ def _facts(result: Result) -> tuple[str, ...]:
     if SAMPLED_WORDS in m:
         every = len(labels.splits["train"].rows)
         facts.append(f"neurons scored on {m[SAMPLED_WORDS]:.0f} of {every} train words, drawn within each tag")
+    if len(labels.names) == 2 and _same_sets(result):
+        facts.append(
+            "both tags have the same key neurons: what marks one of two tags marks the other; use sign=positive"
+        )
     facts += _not_measured(result)
     return (
         *facts,
@@ -173,6 +180,12 @@ def _facts(result: Result) -> tuple[str, ...]:
         *layer_facts(result),
         *_lesion_facts(result),
     )
+
+
+def _same_sets(result: Result) -> bool:
+    """Whether all tags have the same key neurons, whatever the signs of their scores."""
+    sets = result.key_neurons.sets
+    return len({frozenset((n.layer, n.neuron) for n in sets.tags[tag]) for tag in sets}) == 1
 
 
 def _not_measured(result: Result) -> Iterator[str]:
