@@ -21,7 +21,7 @@ CONTENTS = {
     "key_neurons.csv": "the sets as a table: tag, rank, site, layer, neuron, score, p_value",
     "sets.safetensors": "the sets as tensors: `neurons/TAG` (layer, neuron) and `scores/TAG`, strongest first",
     "metrics.json": "all metrics, with controls and 95 % intervals (`..._low`, `..._high`)",
-    "layers.json": "metrics by layer",
+    "curves.json": "metrics by layer or epoch",
     "overlap_count.csv": "key neurons shared by two tags",
     "overlap_p_value.csv": "p-values of sharing at least as many by chance",
     "lesion_effects.csv": "effects of lesions on each tag, with controls",

@@ -18,10 +18,9 @@ def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration of a run with the default store and cache, and paths cut to their name."""
     own = {name: value for name, value in config.items() if name not in {"tracking", "cache"}}
     public: dict[str, Any] = _without_paths(own)
-    if public["dataset"].get("source") == "ud_english_ewt":
+    if public["dataset"]["source"] == "ud":
         public["dataset"]["folder"] = None  # downloads the release, whose digest is checked
-    tracking = {**STORE, "experiment": config["tracking"]["experiment"]}
-    return {**public, "tracking": tracking, "cache": CACHE}
+    return {**public, "tracking": {**config["tracking"], **STORE}, "cache": CACHE}
 
 
 def public_facts(facts: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
