@@ -60,7 +60,7 @@ def measure(folder: Path) -> dict[str, str]:
     shutil.rmtree(cache / "probes")
     warm, output = call(folder, f"cache={cache}")
     run = max((folder / "outputs").glob("*/*"))
-    shutil.copyfile(run / "figures" / "accuracy.png", ROOT / "docs" / "images" / "accuracy.png")
+    shutil.copyfile(run / "accuracy.png", ROOT / "docs" / "images" / "accuracy.png")
     metrics = json.loads((run / "metrics.json").read_text("utf-8"))
     _, swept = call(folder, *SWEEP, f"cache={cache}")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyneurons.cli.process import set_environment
+from keyneurons.runs.refused import removed_if_refused
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -58,12 +60,33 @@ class RunResult:
         from pandas import DataFrame
 
         from keyneurons.build.tracking import build_store
-        from keyneurons.cli.hypotheses import hypotheses_of_run
         from keyneurons.report.hypotheses.tables import COLUMNS, hypothesis_values
-        from keyneurons.runs.reload import run_named
+        from keyneurons.runs.folders import find_run
+        from keyneurons.runs.hypotheses import hypotheses_of_run
 
-        finished = run_named(str(self.folder), build_store(self.config.tracking))
+        finished = find_run(self.folder, build_store(self.config.tracking))
         return DataFrame(hypothesis_values(hypotheses_of_run(finished)), columns=COLUMNS)
+
+
+class UsageError(ValueError):
+    """An invalid override, run or file; the message is the line that the command line shows."""
+
+
+@contextmanager
+def _one_line(overrides: Sequence[str]) -> Generator[None]:
+    """Report mistakes as the command line does, without the chain of errors that led to them.
+
+    Raises:
+        UsageError: for every mistake.
+    """
+    from keyneurons.cli.errors import is_mistake, one_line
+
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UsageError) or not is_mistake(error):
+            raise
+        raise UsageError(one_line(error, overrides)) from None
 
 
 def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
@@ -77,42 +100,49 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> RunResult:
         The result of the run.
 
     Raises:
-        ValueError: If the configuration or the data are invalid; one line gives the reason.
+        UsageError: If the configuration or the data are invalid; one line gives the reason.
     """
     set_environment()
+    with _one_line(overrides):
+        return _run(overrides, None if config_dir is None else Path(config_dir))
+
+
+def _run(overrides: Sequence[str], config_dir: Path | None) -> RunResult:
     from keyneurons.artifacts.run_facts import read_logged
     from keyneurons.build.experiment import build_experiment
     from keyneurons.config.compose import checked_with_choices
     from keyneurons.config.paths import output_folder
     from keyneurons.runs.job import tracked_run
 
-    config, choices = checked_with_choices(overrides, None if config_dir is None else Path(config_dir))
-    folder = output_folder()
-    folder.mkdir(parents=True)
+    config, choices = checked_with_choices(overrides, config_dir)
     experiment = build_experiment(config, choices["selection"])
-    result, _, is_tracked = tracked_run(experiment, config, folder.absolute(), choices)
+    folder = output_folder()
+    with removed_if_refused(folder):
+        folder.mkdir(parents=True)
+        result, _, is_tracked = tracked_run(experiment, config, folder.absolute(), choices)
     run_id = read_logged(folder) if is_tracked else None
     return RunResult(run_id, folder.absolute(), config, result.metrics, result.key_neurons.sets)
 
 
-def load_run(run: str, *overrides: str) -> Run:
-    """Load a run from the tracking store by its MLflow id.
+def load_run(run: str | Path, *overrides: str) -> Run:
+    """Load a run from the tracking store by its MLflow id, or from its folder.
 
     Args:
-        run: The run id.
+        run: The run id, the run's folder under ``outputs/`` or the folder of a publication.
         overrides: Overrides of the store, such as ``"tracking.uri=http://..."``.
 
     Returns:
-        The run with its configuration, results and files.
+        The run with its configuration, results, tables and files.
 
     Raises:
-        ValueError: If the run does not exist.
+        UsageError: If the run does not exist.
     """
     set_environment()
-    from keyneurons.cli.commands import store_of
-    from keyneurons.runs import finished as runs
+    with _one_line(overrides):
+        from keyneurons.cli.commands import store_of
+        from keyneurons.runs.folders import find_run
 
-    return runs.load_run(store_of(overrides), run)
+        return find_run(run, store_of(overrides))
 
 
 def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
@@ -126,13 +156,14 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
         All matching runs, the oldest first.
 
     Raises:
-        ValueError: If not exactly one criterion is given, or no run matches.
+        UsageError: If not exactly one criterion is given, or no run matches.
     """
     set_environment()
-    from keyneurons.cli.commands import store_of
-    from keyneurons.runs import finished as runs
+    with _one_line(overrides):
+        from keyneurons.cli.commands import store_of
+        from keyneurons.runs import finished as runs
 
-    return runs.find_runs(store_of(overrides), **which)
+        return runs.find_runs(store_of(overrides), **which)
 
 
 def runs_table(runs: Iterable[Run]) -> DataFrame:

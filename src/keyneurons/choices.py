@@ -22,6 +22,7 @@ ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 LesionPlace = Literal["everywhere", "predicted"]
+LogModel = Literal["never", "single", "always"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

@@ -71,7 +71,9 @@ def test_the_overlap_of_a_run_has_its_tags_as_labels(tmp_path: Path) -> None:
     assert found.to_numpy().dtype == np.int64
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", ",a,b\na,1,2\n", ",a\nb,1\n", ",a\na,x\n", ',a\n"a,1\n'])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n", "tag,a,b\na,1,2\n", "tag,a\nb,1\n", "tag,a\na,x\n", 'tag,a\n"a,1\n', ",a\na,1\n"]
+)
 def test_another_file_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "matrix.csv"
     path.write_text(text)

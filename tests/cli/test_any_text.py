@@ -43,8 +43,8 @@ def test_tags_of_any_text_are_shown_as_they_are_written(call: Command, place: Pl
     for text in ((folder / "summary.md").read_text("utf-8"), run.data.tags["mlflow.note.content"]):
         assert not re.search(r"<[a-z/]", text)
         assert {line.count("|") for line in text.splitlines() if line.startswith("|")} == {5, 6, 9}
-    figures = {path.name for path in (folder / "figures").iterdir()}
-    assert figures >= {"overlap.png", "confusion.png", "per_tag_f1.png", "stability.png", "layers.png"}
+    figures = {str(path.relative_to(folder)) for path in folder.rglob("*.png")}
+    assert figures >= {"overlap.png", "confusion.png", "per_tag_f1.png", "figures/stability.png", "figures/layers.png"}
 
 
 def test_a_terminal_without_the_characters_loses_nothing(command: Command, place: Place, tmp_path: Path) -> None:

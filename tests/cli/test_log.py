@@ -173,6 +173,23 @@ def changed(folder, name, *keys, value):
     return str(path)
 
 
+def test_a_folder_of_an_older_version_is_refused_in_one_line(unsent):
+    folder, store = unsent
+    facts = json.loads((folder / "run.json").read_text("utf-8"))
+    older = {split: {"sentences": 1, "words": 2} for split in facts["dataset"]["profile"]}
+    changed(folder, "run.json", "dataset", "profile", value=older)
+    refused(folder, store, "run.json does not fit this version", "digest")
+
+
+def test_a_folder_without_tables_and_model_is_sent(unsent):
+    folder, store = unsent
+    shutil.rmtree(folder / "tables")
+    shutil.rmtree(folder / "model")
+    (folder / "curves.json").unlink()
+    run = store.run(log_finished(store, folder))
+    assert "mlflow.loggedArtifacts" not in run["tags"]
+
+
 REFUSED_NAMES = ["", ".", "é?", "../x", "a//b", "/a", "a\n", "n" * 251, "\ud800"]
 
 
@@ -227,7 +244,7 @@ def test_what_a_run_found_is_needed_whole(unsent):
         (folder / name).write_bytes(whole)
 
 
-@pytest.mark.parametrize("name", ["mlflow_run.json", "layers.json", "scores.safetensors"])
+@pytest.mark.parametrize("name", ["mlflow_run.json", "curves.json", "scores.safetensors"])
 def test_a_folder_in_the_place_of_a_file(unsent, name):
     folder, store = unsent
     (folder / name).unlink(missing_ok=True)

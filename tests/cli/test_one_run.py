@@ -13,15 +13,28 @@ import yaml
 from models import save_tiny_model
 from safetensors import safe_open
 from safetensors.torch import load_file
-from user import FEW_SETS, Command, Ended, Place, artifacts_of, client_of, output_folders, runs_in, write_treebank
+from user import (
+    FEW_SETS,
+    Command,
+    Ended,
+    Place,
+    artifacts_of,
+    client_of,
+    output_folders,
+    results_of,
+    runs_in,
+    write_treebank,
+)
 
 from keyneurons.activations.store import ActivationStore
+from keyneurons.artifacts.run_tables import MLFLOW_TABLES
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.metrics import GRAMMAR
+from keyneurons.records import SPLITS
 from keyneurons.tracking import view
 
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
-FIGURES = ["accuracy", "confusion", "overlap", "per_tag_f1", "stability"]
+FIGURES = ["accuracy", "confusion", "overlap", "per_tag_f1", "figures/stability"]
 METRICS = {
     "probe/test_accuracy",
     "probe/test_macro_f1",
@@ -164,7 +177,7 @@ def test_overlaps_are_matrices_of_the_tags_in_alphabetical_order(folder: Path) -
     for name, measure in by_hand.items():
         with (folder / f"overlap_{name}.csv").open(encoding="utf-8") as file:
             header, *rows = list(csv.reader(file))
-        assert header == ["", *TAGS]
+        assert header == ["tag", *TAGS]
         assert [row[0] for row in rows] == TAGS
         values = [[float(value) for value in row[1:]] for row in rows]
         if measure is None:
@@ -200,16 +213,41 @@ def test_the_probe_file_predicts_alone(folder: Path) -> None:
     assert torch.isfinite(weight).all()
 
 
+def test_tables_have_the_key_neurons_and_the_f1_of_every_tag(folder: Path) -> None:
+    tags = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    with (folder / "key_neurons.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    neurons = [(tag, str(i), str(n["neuron"]), str(n["score"])) for tag in tags for i, n in enumerate(tags[tag], 1)]
+    assert [(row["tag"], row["rank"], row["neuron"], row["score"]) for row in rows] == neurons
+    with (folder / "per_tag.csv").open(encoding="utf-8", newline="") as file:
+        f1 = {row["tag"]: (float(row["f1"]), float(row["probe_f1"])) for row in csv.DictReader(file)}
+    assert f1 == {tag: (metrics[f"per_tag/f1/{tag}"], metrics[f"probe/test_f1/{tag}"]) for tag in TAGS}
+
+
+def test_the_probe_learns_by_epoch_and_stops_after_its_best(folder: Path) -> None:
+    curves = json.loads((folder / "curves.json").read_text("utf-8"))
+    metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
+    best = str(int(metrics["probe/epochs"]))
+    assert {"epoch/train_loss", "epoch/dev_loss", "epoch/dev_accuracy"} <= set(curves)
+    assert curves["epoch/dev_accuracy"][best] == pytest.approx(metrics["probe/dev_accuracy"])
+    assert curves["epoch/train_loss"][best] < curves["epoch/train_loss"]["1"]
+
+
 def test_figures_are_pictures(folder: Path) -> None:
     for name in FIGURES:
-        assert (folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert (folder / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
     [found] = runs_in(home)
     run = client_of(home).get_run(found.info.run_id)
     assert run.info.status == "FINISHED"
-    assert run.data.metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    assert results_of(run) == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    curves = json.loads((folder / "curves.json").read_text("utf-8"))
+    assert {name: run.data.metrics[name] for name in curves} == pytest.approx({
+        name: curve[max(curve, key=int)] for name, curve in curves.items()
+    })
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
     expected = {
         "top_k": "3",
@@ -230,14 +268,16 @@ def test_the_mlflow_run_holds_all_of_it(home: Path, folder: Path) -> None:
     assert {"git_commit", "neuron_sets", "keyneurons_version"} <= set(tags)
     assert "| DET |" in tags["mlflow.note.content"]
     assert "matched random sets" in tags["mlflow.note.content"]
-    [given] = run.inputs.dataset_inputs
-    assert given.dataset.name == "conllu"
-    digest = json.loads((folder / "key_neurons.json").read_text("utf-8"))["dataset"]["digest"]
-    assert digest.startswith(given.dataset.digest)
+    given = {each.tags[0].value: each.dataset for each in run.inputs.dataset_inputs}
+    assert [(context, data.name) for context, data in given.items()] == [(split, "conllu") for split in SPLITS]
+    profile = json.loads((folder / "run.json").read_text("utf-8"))["dataset"]["profile"]
+    assert all(profile[split]["digest"].startswith(data.digest) for split, data in given.items())
+    tables = json.loads(tags["mlflow.loggedArtifacts"])
+    assert [table["path"] for table in tables] == list(MLFLOW_TABLES)
     artifacts = artifacts_of(run)
     for path in ("key_neurons.json", "overlap_count.csv", "metrics.json", "scores.safetensors", "probe.safetensors"):
         assert (artifacts / path).read_bytes() == (folder / path).read_bytes()
-    assert all((artifacts / "figures" / f"{name}.png").is_file() for name in FIGURES)
+    assert all((artifacts / f"{name}.png").is_file() for name in FIGURES)
     assert (artifacts / "config.yaml").is_file()
 
 

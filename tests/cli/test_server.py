@@ -34,7 +34,9 @@ def test_a_run_finishes_without_its_server_and_is_sent_later(call: Command, plac
     assert run.info.status == "FINISHED"
     assert run.info.run_id in sent.out
     metrics = client_of(Path.cwd()).get_run(run.info.run_id).data.metrics
-    assert metrics == pytest.approx(json.loads((folder / "metrics.json").read_text("utf-8")))
+    results = json.loads((folder / "metrics.json").read_text("utf-8"))
+    assert {name: metrics.get(name) for name in results} == pytest.approx(results)
+    assert {name.partition("/")[0] for name in metrics.keys() - results.keys()} == {"epoch"}
     twice = call("log", str(shown))
     assert twice.status == 1
     assert f"is already in MLflow, as run {run.info.run_id}" in twice.error
@@ -60,7 +62,8 @@ def test_a_real_server_receives_a_run(call: Command, place: Place, environment: 
         assert run.info.status == "FINISHED"
         assert "probe/advantage" in run.data.metrics
         names = {artifact.path for artifact in client.list_artifacts(run.info.run_id)}
-        assert {"key_neurons.json", "figures", "metrics.json"} <= names
+        assert {"key_neurons.json", "figures", "metrics.json", "model", "overlap.png", "tables"} <= names
+        assert len(client.search_logged_models([experiment.experiment_id])) == 1
         page = f"{uri}/#/experiments/{experiment.experiment_id}/runs"
         view = f"{page}?workflowType=machine_learning&viewStateShareKey=keyneurons"
         assert view in call("ui", "--no-browser", "tracking=server", f"tracking.uri={uri}").out

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from test_server import free_port, serving
-from user import KEYNEURONS, Place
+from user import KEYNEURONS, Place, results_of
 
 from keyneurons.tracking import Store
 
@@ -149,7 +149,7 @@ def is_complete(client: MlflowClient, runs: list[Run], folder: Path) -> None:
     assert set(places) == set(children)
     for run_id, place in places.items():
         metrics = json.loads((place / "metrics.json").read_text("utf-8"))
-        assert children[run_id].data.metrics == pytest.approx(metrics)
+        assert results_of(children[run_id]) == pytest.approx(metrics)
         here = {path.name: path.stat().st_size for path in place.iterdir() if path.suffix in {".json", ".safetensors"}}
         there = {artifact.path: artifact.file_size for artifact in client.list_artifacts(run_id)}
         here.pop("mlflow_run.json", None)

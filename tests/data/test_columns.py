@@ -10,7 +10,7 @@ from keyneurons.choices import TAG_COLUMNS
 from keyneurons.config.values import tag_column
 from keyneurons.data.columns import OF_TREES, OF_WORDS, column_of, columns_in, uses_syntax
 from keyneurons.data.conllu import read_conllu
-from keyneurons.data.digests import treebank_digest
+from keyneurons.data.digests import treebank_digests
 from keyneurons.data.labels import balanced, label
 from keyneurons.records import Sentence, Treebank, Word
 
@@ -115,8 +115,8 @@ def test_the_digest_covers_the_tree_where_labels_come_from_it(sentence: Sentence
         Treebank("b", dict.fromkeys(("train", "dev", "test"), (s,)))
         for s in (sentence, Sentence(sentence.id, sentence.text, tuple(words)))
     )
-    assert treebank_digest(bank) == treebank_digest(other)
-    assert treebank_digest(bank, syntax=True) != treebank_digest(other, syntax=True)
+    assert treebank_digests(bank) == treebank_digests(other)
+    assert treebank_digests(bank, syntax=True) != treebank_digests(other, syntax=True)
     assert [uses_syntax(name) for name in ("upos", "feats.Number", "deprel", "upos+depth")] == [
         False,
         False,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
 
-from keyneurons.data.digests import treebank_digest
+from keyneurons.data.digests import treebank_digests
 from keyneurons.digests import texts_digest
 from keyneurons.records import Sentence, Treebank, Word
 
@@ -33,14 +35,31 @@ OTHERS = [
 
 @pytest.mark.parametrize("other", OTHERS)
 def test_another_text_span_or_tag_is_another_digest(other: Treebank) -> None:
-    assert treebank_digest(other) != treebank_digest(BANK)
+    assert treebank_digests(other).whole != treebank_digests(BANK).whole
 
 
 @pytest.mark.parametrize(
     "same", [replace(BANK, id="other"), changed(name="other"), changed(replace(WORD, feats={"B": "2", "A": "1"}))]
 )
 def test_names_and_orders_do_not_count(same: Treebank) -> None:
-    assert treebank_digest(same) == treebank_digest(BANK)
+    assert treebank_digests(same) == treebank_digests(BANK)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_each_split_has_its_own_digest(other: Treebank) -> None:
+    splits, before = treebank_digests(other).splits, treebank_digests(BANK).splits
+    assert [split for split in before if splits[split] != before[split]] == ["dev"]
+
+
+def test_splits_of_the_same_text_have_the_same_digest() -> None:
+    own = treebank_digests(BANK).splits
+    assert own["train"] == own["dev"] == own["test"]
+
+
+def test_the_digest_is_that_of_the_json_of_all_splits() -> None:
+    word = ["a", 0, 1, "X", "x", {"A": "1", "B": "2"}]
+    text = json.dumps([[["a a", [word]]]] * 3)
+    assert treebank_digests(BANK).whole == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_the_digest_of_texts_sees_texts_and_spans_only() -> None:

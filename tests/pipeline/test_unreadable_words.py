@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, normalizers
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
-from keyneurons.data.digests import treebank_digest
+from keyneurons.data.digests import treebank_digests
 from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.pipeline.activations import StoredActivations
@@ -81,7 +81,7 @@ def test_a_run_without_unreadable_words_is_that_of_a_treebank_without_them(
     assert treebank.splits == expected.splits
     assert (treebank.unreadable_dropped, treebank.duplicates_dropped) == (3 * 4, {"dev": 2})
     assert [one.text for one in treebank.splits["dev"]] == [TEXTS[i] for i in (0, 1, 3, 4)]
-    assert treebank_digest(treebank) == treebank_digest(expected) != treebank_digest(WHOLE)
+    assert treebank_digests(treebank) == treebank_digests(expected) != treebank_digests(WHOLE)
     labels = dataset(WHOLE, "drop").label(treebank, first_words=read_at == "word")
     words = [word for one in treebank.splits["train"] for word in one.words]
     of_rows = [words[row] for row in labels.splits["train"].rows.tolist()]

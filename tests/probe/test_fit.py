@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from keyneurons.probe.curve import LearningCurve
 from keyneurons.probe.fit import ProbeResults, ProbeSettings, ProbeTask, train_probes
 
 ALL = np.arange(60)[None]
@@ -234,3 +235,47 @@ def test_bad_input_is_named(words, settings, trainer):
             train({**features, split: broken}, labels, ALL)
     with pytest.raises(ValueError, match="patience of the probe must be above 0, got 0"):
         ProbeSettings(settings.optimizer, batch_size=10, patience=0, C=1.0)
+
+
+def test_a_recorded_probe_has_its_loss_by_epoch(words, settings, trainer):
+    """The curve starts at chance and agrees with the probe at its best epoch."""
+    features, labels = words
+    how = {"settings": settings, "trainer": trainer, "seed": 3}
+    [plain] = train_probes(features, [ProbeTask(ALL, labels, 6)], **how)
+    [own] = train_probes(features, [ProbeTask(ALL, labels, 6, record=True)], **how)
+    assert plain.curve is None
+    assert torch.equal(plain.weights, own.weights)
+    best = int(own.best_epoch[0])
+    assert len(own.curve.dev_loss) == len(own.curve.train_loss) == own.epochs == best + settings.patience
+    assert own.curve.dev_accuracy[best - 1] == pytest.approx(float(own.dev_accuracy[0]), abs=1e-6)
+    standard = (features["dev"].float() - own.mean[0]) / own.std[0]
+    loss = torch.nn.functional.cross_entropy(standard @ own.weights[0] + own.biases[0], labels["dev"][0])
+    assert own.curve.dev_loss[best - 1] == pytest.approx(float(loss), rel=1e-4)
+    assert own.curve.train_loss[best - 1] < own.curve.train_loss[0] < np.log(6)
+
+
+def test_the_train_loss_of_an_epoch_without_learning_is_that_of_chance(words, settings, trainer):
+    features, labels = words
+    still = dataclasses.replace(settings, optimizer=partial(torch.optim.SGD, lr=0.0))
+    task = ProbeTask(ALL, labels, 6, record=True)
+    [own] = train_probes(features, [task], settings=still, trainer=trainer, seed=0)
+    assert own.curve.train_loss == pytest.approx([np.log(6)] * own.epochs)
+    assert own.curve.dev_loss == pytest.approx([np.log(6)] * own.epochs)
+    assert own.curve.dev_accuracy == pytest.approx([float((labels["dev"] == 0).double().mean())] * own.epochs)
+    assert own.curve.by_epoch()["epoch/dev_loss"].keys() == set(range(1, own.epochs + 1))
+
+
+def test_epochs_without_a_finite_loss_are_left_out():
+    curve = LearningCurve((0.5, float("nan")), (0.4, float("inf")), (0.9, 0.8))
+    assert curve.by_epoch() == {
+        "epoch/train_loss": {1: 0.5},
+        "epoch/dev_loss": {1: 0.4},
+        "epoch/dev_accuracy": {1: 0.9, 2: 0.8},
+    }
+
+
+def test_several_probes_are_not_recorded(words, settings, trainer):
+    features, labels = words
+    task = ProbeTask(ALL.repeat(2, 0), labels, 6, record=True)
+    with pytest.raises(ValueError, match="only a single probe can be recorded, got 2"):
+        train_probes(features, [task], settings=settings, trainer=trainer, seed=0)

@@ -52,6 +52,15 @@ def finished(tmp_path: Path) -> Path:
     return folder
 
 
+SPLIT_FACTS = {
+    "train": {"sentences": 1, "words": 3, "digest": "a" * 64},
+    "dev": {"sentences": 2, "words": 6, "digest": "b" * 64},
+    "test": {"sentences": 3, "words": 9, "digest": "c" * 64},
+}
+FACTS = {
+    split: {"sentences": i, "words": 3 * i, "digest": split[0] * 64}
+    for i, split in enumerate(("train", "dev", "test"), 1)
+}
 FACTS = {"name": "one", "parent": None, "choices": {"selection": "correlation"}, "tags": {"site": "mlp"}}
 
 
@@ -63,7 +72,7 @@ def write_config(folder: Path, config: object = None) -> Path:
 
 def write_results(folder: Path, config: object = None) -> None:
     known = json.loads((folder / "run.json").read_text()) if (folder / "run.json").is_file() else FACTS
-    dataset = {"id": "toy", "digest": "d" * 64, "profile": {"train": {"sentences": 1, "words": 3}}}
+    dataset = {"id": "toy", "digest": "d" * 64, "profile": SPLIT_FACTS}
     tags = {**known["tags"], "neuron_sets": "abc"}
     (folder / "run.json").write_text(json.dumps({"start_time": 1000, **known, "tags": tags, "dataset": dataset}))
     write_config(folder, config)
@@ -93,7 +102,12 @@ def test_a_run_is_finished_once_its_folder_is_sent(store: Store, tmp_path: Path)
         kept.data.tags.items()
         >= {"site": "mlp", "neuron_sets": "abc", "mlflow.note.content": "### a summary\n"}.items()
     )
-    assert kept.inputs.dataset_inputs[0].dataset.digest == "d" * 36
+    inputs = {given.tags[0].value: given.dataset for given in kept.inputs.dataset_inputs}
+    assert {context: (data.name, data.digest, json.loads(data.profile)) for context, data in inputs.items()} == {
+        "train": ("toy", "a" * 36, {"sentences": 1, "words": 3}),
+        "dev": ("toy", "b" * 36, {"sentences": 2, "words": 6}),
+        "test": ("toy", "c" * 36, {"sentences": 3, "words": 9}),
+    }
     assert {"metrics.json", "config.yaml"} <= {a.path for a in MlflowClient(store.uri).list_artifacts(run.run_id)}
 
 
@@ -122,6 +136,34 @@ def test_an_error_is_not_hidden_by_a_store_that_went_away(store: Store, tmp_path
 
     with pytest.raises(ValueError, match="the first"):
         end_early()
+
+
+def test_splits_of_the_same_text_are_one_input(store: Store, finished: Path) -> None:
+    facts = json.loads((finished / "run.json").read_text())
+    facts["dataset"]["profile"] = dict.fromkeys(SPLIT_FACTS, SPLIT_FACTS["train"])
+    (finished / "run.json").write_text(json.dumps(facts))
+    [given] = MlflowClient(store.uri).get_run(log_folder(store, finished)).inputs.dataset_inputs
+    assert (given.tags[0].value, given.dataset.digest) == ("train, dev, test", "a" * 36)
+
+
+def test_tables_are_listed_for_the_table_view(store: Store, finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished / "tables").mkdir()
+    table = {"columns": ["tag and rank", "key neuron"], "data": [["NA #1", "mlp.1.5"], ["1 #1", "mlp.1.10"]]}
+    (finished / "tables" / "key_neurons.json").write_text(json.dumps(table))
+    run = MlflowClient(store.uri).get_run(log_folder(store, finished))
+    monkeypatch.setattr("mlflow.tracking._tracking_service.utils._tracking_uri", store.uri)
+    [listed] = json.loads(run.data.tags["mlflow.loggedArtifacts"])
+    assert listed["type"] == "table"
+    found = MlflowClient(store.uri).load_table(run.info.experiment_id, listed["path"], run_ids=[run.info.run_id])
+    assert found.to_numpy().tolist() == table["data"]
+
+
+def test_a_damaged_table_is_not_sent(store: Store, finished: Path) -> None:
+    (finished / "tables").mkdir()
+    (finished / "tables" / "per_tag.json").write_text("{")
+    with pytest.raises(ValueError, match=r"per_tag\.json is damaged"):
+        log_folder(store, finished)
+    assert not (finished.parent / "runs").exists()
 
 
 def test_many_params_all_arrive(store: Store, finished: Path) -> None:

@@ -1,4 +1,4 @@
-"""``metrics.json``: every metric of a run; ``layers.json``: curves over the layers."""
+"""``metrics.json``: every metric of a run; ``curves.json``: metrics by layer or epoch."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import check_name, metric_name
 
 METRICS_FILE = "metrics.json"
-LAYERS_FILE = "layers.json"
-Layer = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
+CURVES_FILE = "curves.json"
+Step = Annotated[str, Field(pattern=r"^[0-9]{1,6}$")]
 
 
 def _name(name: str) -> str:
@@ -31,8 +31,8 @@ class Metrics(RootModel[Annotated[Mapping[Name, float], Field(min_length=1)]]):
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-class Curves(RootModel[Mapping[Name, Mapping[Layer, float]]]):
-    """Finite numbers by metric name and layer."""
+class Curves(RootModel[Mapping[Name, Mapping[Step, float]]]):
+    """Finite numbers by metric name and step."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -43,8 +43,8 @@ def write_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
 
 
 def write_curves(folder: Path, curves: Mapping[str, Mapping[int, float]]) -> None:
-    """Write curves over the layers into a run's folder; in MLflow the layer is the step."""
-    write_json(folder / LAYERS_FILE, {name: dict(curve) for name, curve in curves.items()})
+    """Write curves into a run's folder; the layer or epoch is the step in MLflow."""
+    write_json(folder / CURVES_FILE, {name: dict(curve) for name, curve in curves.items()})
 
 
 def read_metrics(folder: Path) -> Mapping[str, float]:
@@ -62,5 +62,5 @@ def read_curves(folder: Path) -> Mapping[str, Mapping[str, float]]:
     Raises:
         ValueError: the file is damaged.
     """
-    path = folder / LAYERS_FILE
+    path = folder / CURVES_FILE
     return validate(Curves, read_json(path), path).root if path.exists() else {}

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt
 
 from keyneurons.artifacts.plain import Strict, read_json, validate
 from keyneurons.atomic_files import write_json
+from keyneurons.data.digests import TreebankDigests
 from keyneurons.metric_names import LONGEST_DATASET, LONGEST_NAME, LONGEST_PARAM, LONGEST_TEXT, check_name
 from keyneurons.records import Split, Treebank
 
@@ -40,19 +41,20 @@ Group = Annotated[str, AfterValidator(_group)]
 Option = Annotated[str, Field(max_length=LONGEST_PARAM)]
 
 
-class Size(Strict):
-    """Sentences and words of a split."""
+class SplitFacts(Strict):
+    """Sentences and words of a split, and the digest of its tagged text."""
 
     sentences: NonNegativeInt
     words: NonNegativeInt
+    digest: Annotated[str, Field(min_length=1)]
 
 
 class DatasetFacts(Strict):
-    """The text of a run."""
+    """The text of a run; ``digest`` is that of all splits."""
 
     id: Annotated[str, Field(min_length=1, max_length=LONGEST_DATASET)]
     digest: Annotated[str, Field(min_length=1)]
-    profile: Mapping[Split, Size]
+    profile: Mapping[Split, SplitFacts]
 
 
 class RunFacts(Strict):
@@ -86,15 +88,17 @@ def read_run_facts(folder: Path) -> RunFacts:
     return validate(RunFacts, read_json(folder / RUN_FILE), folder / RUN_FILE)
 
 
-def keep_dataset_facts(folder: Path, treebank: Treebank, digest: str, **tags: str) -> None:
-    """Write into a run's folder what its dataset was (id, digest and sizes), and more tags."""
+def keep_dataset_facts(folder: Path, treebank: Treebank, digests: TreebankDigests, **tags: str) -> None:
+    """Write into a run's folder what its dataset was (id, digests and sizes), and more tags."""
     profile = {
-        split: {"sentences": len(sentences), "words": treebank.n_words(split)}
+        split: {"sentences": len(sentences), "words": treebank.n_words(split), "digest": digests.splits[split]}
         for split, sentences in treebank.splits.items()
     }
     facts = read_json(folder / RUN_FILE)
     facts["tags"] |= {"dataset": treebank.id, **tags}
-    write_json(folder / RUN_FILE, {**facts, "dataset": {"id": treebank.id, "digest": digest, "profile": profile}})
+    write_json(
+        folder / RUN_FILE, {**facts, "dataset": {"id": treebank.id, "digest": digests.whole, "profile": profile}}
+    )
 
 
 def read_logged(folder: Path) -> str | None:

@@ -18,6 +18,7 @@ from keyneurons.artifacts.overlap import write_overlap
 from keyneurons.artifacts.predictions import PREDICTIONS_FILE, write_predictions
 from keyneurons.artifacts.probe import PROBE_FILE, write_probe
 from keyneurons.artifacts.redundancy import REDUNDANCY_FILE, write_redundancy
+from keyneurons.artifacts.run_tables import write_run_tables
 from keyneurons.artifacts.scores import SCORES_FILE, write_scores
 from keyneurons.artifacts.tables import write_matrix
 from keyneurons.data.word_features import sentence_of_rows
@@ -39,6 +40,7 @@ def write_run_files(result: Result, folder: Path) -> None:
     dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
     write_run_sets(folder / KEY_NEURONS_FILE, result.experiment, dataset, text.labels.column, sets, confounds)
     write_overlap(folder, result.overlap)
+    write_run_tables(folder, sets, result.overlap, result.evidence, text.labels)
     if probed is not None:
         write_matrix(folder / CONFUSION_FILE, names, probed.scores.confusion)
         write_probe(folder / PROBE_FILE, probed.probe, sets, names, method)
@@ -108,8 +110,10 @@ def _predictions(text: LabelledText, probed: KeyNeuronsProbe) -> Predictions:
 
 
 def _curves(result: Result) -> dict[str, dict[int, float]]:
-    """Every metric by layer, and the completeness error of attributions by layer."""
+    """Loss by epoch, every metric by layer, and the completeness error of attributions by layer."""
     read_at, residuals = result.layers.read_at, result.key_neurons.words.residuals
     curves = {name: curve for at, layers in read_at.items() for name, curve in layer_metrics(at, layers).items()}
+    if (probed := result.evidence.key_neurons) is not None and probed.curve is not None:
+        curves |= probed.curve.by_epoch()
     by_layer = {int(name.removeprefix("layer_")): value for name, value in residuals.items() if name != "joint"}
     return curves | ({"layer/attribution/residual": by_layer} if by_layer else {})

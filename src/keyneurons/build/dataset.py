@@ -22,8 +22,16 @@ SOURCES: Mapping[type[inputs.Dataset], Callable[[dict[str, Any], Path, int], Tre
 
 
 def build_dataset(dataset: inputs.Dataset, cache: Path, seed: int) -> Dataset:
-    """The source of a treebank with the options of its loading: tag column, caps, tags."""
+    """The source of a treebank with the options of its loading: tag column, caps, tags.
+
+    Raises:
+        ValueError: if a file of the treebank does not exist.
+    """
     settings = {name: getattr(dataset, name) for name in type(dataset).model_fields}
     options = {name: settings.pop(name) for name in inputs.Dataset.model_fields}
     own = {name: value for name, value in settings.items() if name != "source"}
-    return Dataset(source=SOURCES[type(dataset)](own, cache, seed), seed=seed, **options)
+    source = SOURCES[type(dataset)](own, cache, seed)
+    for name, path in own.items():
+        if isinstance(path, Path) and name != "stanza_folder" and not path.expanduser().exists():
+            raise ValueError(f"{path}: no such file")
+    return Dataset(source=source, seed=seed, **options)

@@ -18,6 +18,7 @@ from keyneurons.metric_names import LONGEST_NAME, shortened
 from keyneurons.pipeline.method_agreement import MethodAgreement, compare_methods
 from keyneurons.report.run.agreement import agreement_rows, agreement_title, write_agreement
 from keyneurons.report.run.console import show_wide
+from keyneurons.runs.refused import removed_if_refused
 from keyneurons.runs.tracked import Heading, how_to_send, tracked
 from keyneurons.terminal import terminal
 
@@ -51,12 +52,12 @@ def run_agreement(overrides: Sequence[str]) -> None:
     experiments = {method: build_experiment(each, method) for method, each in configs.items()}
     config, read = configs[methods[0]], experiments[methods[0]].read
     folder = output_folder("agreement")
-    folder.mkdir(parents=True)
     name = shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME)
-    with tracked(Heading(name, choices), config, read, folder, _config_of_all(configs)) as run:
+    heading, written = Heading(name, choices), _config_of_all(configs)
+    with removed_if_refused(folder), tracked(heading, config, read, folder, written) as run:
         compared = compare_methods(experiments)
         write_agreement(compared, folder)
-        keep_dataset_facts(folder, compared.text.treebank, compared.text.digest)
+        keep_dataset_facts(folder, compared.text.treebank, compared.text.digests)
         logged = run.send(folder)
     console = terminal()
     _show(compared, console)

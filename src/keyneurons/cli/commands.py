@@ -1,4 +1,4 @@
-"""All commands other than a run or a sweep: their parsers, and the functions that call them."""
+"""All commands but runs and sweeps: their parsers, and the functions of most."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
+
+from keyneurons.cli import hypotheses, publication
 
 if TYPE_CHECKING:
     from keyneurons.config.schema import Config
@@ -99,14 +101,8 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
 
-    hypotheses = commands.add_parser(
-        "hypotheses",
-        help="tabulate the effects and predicted deficits of a run",
-        description="Tabulate the effects of a run's lesions and the deficits that they predict, as CSV and Markdown.",
-    )
-    hypotheses.add_argument("run", help="MLflow id of the run or its folder under outputs/")
-    hypotheses.add_argument("overrides", nargs="*", default=[], help="tracking.uri=...")
-    hypotheses.set_defaults(function=_hypotheses)
+    hypotheses.add_parser(commands)
+    publication.add_parsers(commands)
 
     treebanks = commands.add_parser(
         "treebanks",
@@ -198,12 +194,6 @@ def _inspect(options: argparse.Namespace) -> None:
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
     _print("\n".join([*warnings, f"Open {page} in a browser"]))
-
-
-def _hypotheses(options: argparse.Namespace) -> None:
-    from keyneurons.cli.hypotheses import run_hypotheses
-
-    run_hypotheses(options.run, options.overrides, _config)
 
 
 def _treebanks(options: argparse.Namespace) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 from keyneurons.addresses import masked
 
@@ -36,6 +37,7 @@ def one_line(error: BaseException, arguments: Sequence[str] = ()) -> str:
         return _unknown_key(unknown["key"], [a for a in arguments if not a.startswith(f"{unknown['key']}=")])
     if option := re.search(r"Could not load '(?P<group>[^']+)/(?P<name>[^/']+)'", text):
         return _unknown_option(option["group"], option["name"])
+    text = re.sub(r"Could not find '([^'/]+)/([^']+)'", _with_hint, text)
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(?P<text>.+?)'\s", text):
         return _several_values(several["text"])
     return re.sub(r"(\S{1000})\S+", r"\1...", " ".join(text.split()))
@@ -45,7 +47,21 @@ def _unknown_option(group: str, name: str) -> str:
     """The message for an unknown option in a list of options."""
     from keyneurons.config.overrides import options_of
 
-    return f"{group} has no option {name!r}; it has {', '.join(options_of(group))}"
+    options = options_of(group)
+    return f"{group} has no option {name!r}{did_you_mean(name, options)}; it has {', '.join(options)}"
+
+
+def _with_hint(match: re.Match[str]) -> str:
+    """Hydra's message for an unknown option, with the closest one."""
+    from keyneurons.config.overrides import options_of
+
+    return match[0] + did_you_mean(match[2], options_of(match[1]))
+
+
+def did_you_mean(name: str, legal: Iterable[str]) -> str:
+    """The hint at the legal name that is closest to another, or nothing."""
+    near = get_close_matches(name, list(legal), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _several_values(text: str) -> str:
@@ -82,4 +98,6 @@ def _unknown_key(key: str, others: Sequence[str]) -> str:
         return f"{key} cannot be set: {parent}={section} replaces the section {parent} by a single value"
     if not isinstance(section, DictConfig):
         return f"unknown key {key!r}"
-    return f"unknown key {key!r}; {parent or 'the configuration'} has {', '.join(map(str, section))}"
+    names = [str(name) for name in section]
+    hint = did_you_mean(key.rpartition(".")[2], names)
+    return f"unknown key {key!r}{hint}; {parent or 'the configuration'} has {', '.join(names)}"

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyneurons.cli.task import Task
@@ -34,25 +35,35 @@ def launch(line: CommandLine) -> None:
         from keyneurons.cli.sweep import resume
 
         resume(line)
-    elif line.multirun or _is_sweep(line):
+    elif line.multirun or (folder := _folder(line)) is None:
         from keyneurons.cli.sweep import sweep
 
         sweep(line)
     else:
-        task = Task(None)
-        run_hydra(task, line.arguments)
-        for error in task.errors.values():
-            raise error
+        _run(line, folder)
 
 
-def _is_sweep(line: CommandLine) -> bool:
-    """Whether the configuration sets ``hydra.mode`` to MULTIRUN."""
+def _folder(line: CommandLine) -> Path | None:
+    """The folder of a single run; None if the configuration sets ``hydra.mode`` to MULTIRUN."""
     from hydra.types import RunMode
 
     from keyneurons.config.compose import base_config, composing
 
     with composing(line.config_dir):
-        return bool(base_config(line.overrides, line.config_name).hydra.mode == RunMode.MULTIRUN)
+        hydra = base_config(line.overrides, line.config_name).hydra
+        return None if hydra.mode == RunMode.MULTIRUN else Path(hydra.run.dir).absolute()
+
+
+def _run(line: CommandLine, folder: Path) -> None:
+    """Do a single run in a folder."""
+    from keyneurons.config.overrides import override
+    from keyneurons.runs.refused import removed_if_refused
+
+    task = Task(None)
+    with removed_if_refused(folder):
+        run_hydra(task, [*line.arguments, override("hydra.run.dir", str(folder))])
+        for error in task.errors.values():
+            raise error
 
 
 def run_hydra(task: Task, arguments: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from keyneurons.choices import (
     LesionFamily,
     LesionMode,
     LesionPlace,
+    LogModel,
     Permuted,
     Pooling,
     ReadAt,
@@ -179,11 +180,13 @@ class Activations(Section):
 
 
 class Tracking(Section):
-    """Location of the MLflow runs."""
+    """Location of the MLflow runs, and what is logged to them."""
 
     uri: Annotated[str, AfterValidator(absolute_database)]
     artifacts: Annotated[Path, NonEmptyPath, AfterValidator(Path.absolute)] | None
     experiment: Annotated[str, one_line(256)]
+    system_metrics: bool
+    log_model: LogModel
 
 
 class Config(Section):

@@ -1,17 +1,35 @@
-"""The digest of a treebank, recorded with each run to identify its tagged text."""
+"""Digests of a treebank, recorded with each run to identify its tagged text."""
 
 from __future__ import annotations
 
-from keyneurons.digests import json_digest
-from keyneurons.records import SPLITS, Sentence, Treebank
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from keyneurons.records import SPLITS, Sentence, Split, Treebank
 
 
-def treebank_digest(treebank: Treebank, *, syntax: bool = False) -> str:
-    """SHA-256 of the texts, word spans, forms and tags of all splits; names and ids are ignored.
+@dataclass(frozen=True)
+class TreebankDigests:
+    """SHA-256 of the texts, word spans, forms and tags of all splits, and of each split."""
+
+    whole: str
+    splits: Mapping[Split, str]
+
+
+def treebank_digests(treebank: Treebank, *, syntax: bool = False) -> TreebankDigests:
+    """The digests of a treebank; names and ids are ignored.
 
     With ``syntax``, heads and relations count too: the labels of a run may come from them.
     """
-    return json_digest([[_facts(sentence, syntax) for sentence in treebank.splits[split]] for split in SPLITS])
+    whole, splits = sha256(b"["), {}
+    for i, split in enumerate(SPLITS):
+        text = json.dumps([_facts(sentence, syntax) for sentence in treebank.splits[split]], sort_keys=True)
+        splits[split] = sha256(text.encode()).hexdigest()
+        whole.update(f"{', ' if i else ''}{text}".encode())
+    whole.update(b"]")
+    return TreebankDigests(whole.hexdigest(), splits)
 
 
 def _facts(sentence: Sentence, syntax: bool) -> list[object]:

@@ -41,7 +41,7 @@ class UniversalDependencies:
     """A treebank of a release, read from ``folder``, or downloaded once from ``mirror``.
 
     Some treebanks lack a split. Their files are pooled and split by sentence, by ``fractions`` and
-    ``seed``.
+    ``seed``. ``folder`` must have a file of the treebank.
     """
 
     treebank: str
@@ -51,6 +51,10 @@ class UniversalDependencies:
     mirror: str = MIRROR
     fractions: Sequence[float] = DEFAULT_FRACTIONS
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            self._local(Path(self.folder))
 
     @property
     def id(self) -> str:
@@ -70,8 +74,8 @@ class UniversalDependencies:
             The treebank as released, including its duplicates.
 
         Raises:
-            ValueError: If ``folder`` has no file of the treebank, a download fails, or a downloaded
-                file is not the one that is known or was downloaded before.
+            ValueError: If a download fails, or a downloaded file is not the one that is known or
+                was downloaded before.
         """
         files = self._downloaded() if self.folder is None else self._local(Path(self.folder))
         if len(files) == len(SPLITS):

@@ -10,7 +10,7 @@ from typing import Literal
 from keyneurons.activations.alignment import Encoder
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.data.columns import uses_syntax
-from keyneurons.data.digests import treebank_digest
+from keyneurons.data.digests import TreebankDigests, treebank_digests
 from keyneurons.data.labels import balanced, label
 from keyneurons.data.sources import TreebankSource
 from keyneurons.data.splitting import cap, drop_duplicates, make_treebank, with_splits
@@ -57,9 +57,9 @@ class Dataset:
             treebank = drop_duplicates(treebank)
         return treebank if read is None or self.unreadable_words == "error" else drop_unreadable(treebank, read)
 
-    def digest(self, treebank: Treebank) -> str:
-        """The digest of all that labels may come from."""
-        return treebank_digest(treebank, syntax=uses_syntax(self.tag_column))
+    def digests(self, treebank: Treebank) -> TreebankDigests:
+        """The digests of all that labels may come from."""
+        return treebank_digests(treebank, syntax=uses_syntax(self.tag_column))
 
     def label(self, treebank: Treebank, *, first_words: bool) -> Labels:
         """Label the words of a treebank, with or without the first word of every sentence.
@@ -78,11 +78,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class LabelledText:
-    """A treebank, its digest and its labelled words."""
+    """A treebank, its digests and its labelled words."""
 
     treebank: Treebank
-    digest: str
+    digests: TreebankDigests
     labels: Labels
+
+    @property
+    def digest(self) -> str:
+        """Digest of all splits."""
+        return self.digests.whole
 
     def metrics(self) -> dict[str, float]:
         """Numbers of words and tags, and of dropped sentences and words."""
@@ -110,7 +115,7 @@ def load_text(dataset: Dataset, read: ActivationReader) -> LabelledText:
         treebank = dataset.load(read)
         labels = dataset.label(treebank, first_words=read.read_at == "word")
     log.info("%s: %d tags, %d train words", treebank.id, len(labels.names), len(labels.splits["train"].rows))
-    return LabelledText(treebank, dataset.digest(treebank), labels)
+    return LabelledText(treebank, dataset.digests(treebank), labels)
 
 
 def drop_unreadable(treebank: Treebank, read: ActivationReader) -> Treebank:

@@ -21,13 +21,14 @@ from keyneurons.pipeline.probes import TrainedProbe
 from keyneurons.records import Labels
 
 if TYPE_CHECKING:
+    from keyneurons.probe.curve import LearningCurve
     from keyneurons.probe.fit import ProbeResults
     from keyneurons.probe.metrics import ClassificationMetrics
 
 
 @dataclass(frozen=True)
 class KeyNeuronsProbe:
-    """The trained probe on the key neurons, its scores, and its predictions for the test words."""
+    """The trained probe on the key neurons: scores, predictions for test words, curve by epoch."""
 
     scores: ClassificationMetrics
     predicted: Int[ndarray, " words"]
@@ -35,6 +36,7 @@ class KeyNeuronsProbe:
     dev_accuracy: float
     epochs: float
     probe: TrainedProbe
+    curve: LearningCurve | None = None
 
     @classmethod
     def of(cls, columns: Int[ndarray, " neurons"], trained: ProbeResults, labels: Labels) -> KeyNeuronsProbe:
@@ -45,7 +47,8 @@ class KeyNeuronsProbe:
         scores = classification_metrics(trained.test_predictions[0], test, len(labels.names))
         correct = (trained.test_predictions[0] == test).numpy()
         dev, epochs = float(trained.dev_accuracy[0]), float(trained.best_epoch[0])
-        return cls(scores, trained.test_predictions[0].numpy(), correct, dev, epochs, TrainedProbe.of(columns, trained))
+        predicted = trained.test_predictions[0].numpy()
+        return cls(scores, predicted, correct, dev, epochs, TrainedProbe.of(columns, trained), trained.curve)
 
     def metrics(self, names: tuple[str, ...]) -> dict[str, float]:
         """Metrics by their MLflow names; ``names`` are the tags in order."""

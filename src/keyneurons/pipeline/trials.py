@@ -76,8 +76,8 @@ def _train_on_activations(train: Training, case: Case, tasks: Sequence[ProbeTask
 
 
 def key_task(case: Case) -> ProbeTask:
-    """The probe on the key neurons of all tags."""
-    return _task([Trial(case.union[None])], case.labels)
+    """The probe on the key neurons of all tags, whose curve is recorded."""
+    return replace(_task([Trial(case.union[None])], case.labels), record=True)
 
 
 def _task(trials: Sequence[Trial], labels: Labels) -> ProbeTask:

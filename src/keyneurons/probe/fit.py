@@ -14,6 +14,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.probe.batches import Batches, Loader
+from keyneurons.probe.checks import check_columns, check_labels
+from keyneurons.probe.curve import CurveRecorder, LearningCurve
 from keyneurons.probe.group import ProbeGroup
 from keyneurons.probe.rows import Columns, Rows
 from keyneurons.probe.standardise import PIECE, Standardiser
@@ -60,13 +62,14 @@ class ProbeTask:
 
     ``labels`` gives the class of every word for every labelling, in train and dev; test labels are
     unused. ``labelling`` is the row of ``labels`` of each probe; without it, all probes share one
-    row, or each has its own.
+    row, or each has its own. ``record`` is for a task of one probe, whose curve is recorded.
     """
 
     columns: Int[ndarray, "probes features"]
     labels: Mapping[Split, Int[Tensor, "_labellings _words"]]
     n_classes: int
     labelling: Int[ndarray, " probes"] | None = None
+    record: bool = False
 
     @property
     def label_rows(self) -> Int[ndarray, " probes"]:
@@ -87,7 +90,8 @@ class ProbeResults:
 
     The logits of a probe are ``(x[columns] - mean) / std @ weights + biases``; a column with
     ``std`` 0 contributes 0. ``best_epoch`` (from 1) is the epoch of each probe's weights,
-    ``epochs`` the number of epochs until the last probe of all tasks finished.
+    ``epochs`` the number of epochs until the last probe of all tasks finished. ``curve`` is that of
+    a recorded probe.
     """
 
     columns: Int[ndarray, "probes features"]
@@ -99,6 +103,7 @@ class ProbeResults:
     test_predictions: Int[Tensor, "probes words"]
     best_epoch: Int[Tensor, " probes"]
     epochs: int
+    curve: LearningCurve | None = None
 
 
 def train_probes(
@@ -128,9 +133,9 @@ def train_probes(
     from keyneurons.probe.module import LinearProbes  # imports Lightning, which takes seconds
 
     for task in tasks:
-        _check_columns(task.columns, features["train"].shape[1])
+        check_columns(task.columns, features["train"].shape[1])
         for split in ("train", "dev"):
-            _check_labels(split, task, features[split].shape[0])
+            check_labels(split, task, features[split].shape[0])
     needed = np.unique(np.concatenate([task.columns.ravel() for task in tasks]))
     generator = torch.Generator().manual_seed(seed)
     with quiet_lightning():
@@ -138,7 +143,7 @@ def train_probes(
         data = Prepared.of(features, tasks, needed, settings, runner.strategy.root_device, generator)
         with workers(runner.strategy.root_device) as threads:
             probes = LinearProbes(
-                [ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes, task.label_rows) for task in tasks],
+                [_group(task, needed) for task in tasks],
                 optimizer=settings.optimizer,
                 penalty=1 / (settings.C * features["train"].shape[0]),
                 patience=settings.patience,
@@ -162,6 +167,7 @@ def train_probes(
             test_predictions=test,
             best_epoch=group.best_epoch.cpu(),
             epochs=epochs,
+            curve=group.recorder.curve() if group.recorder is not None else None,
         )
         for task, group, dev, test in zip(tasks, probes.groups, predicted["dev"], predicted["test"], strict=True)
     ]
@@ -200,6 +206,13 @@ class Prepared:
         return cls(train, dev, standardise, partial(batches, columns["test"], [], name="test", keep=False))
 
 
+def _group(task: ProbeTask, needed: Int[ndarray, " needed"]) -> ProbeGroup:
+    if task.record and len(task.columns) != 1:
+        raise ValueError(f"only a single probe can be recorded, got {len(task.columns)}")
+    recorder = CurveRecorder() if task.record else None
+    return ProbeGroup(np.searchsorted(needed, task.columns), task.n_classes, task.label_rows, recorder)
+
+
 def _memory(least: int, device: torch.device) -> int:
     """Bytes for the batches: at least the setting, and half of the free memory of a GPU."""
     return max(least, torch.cuda.mem_get_info(device)[0] // 2) if device.type == "cuda" else least
@@ -225,20 +238,3 @@ def _single_device(trainer: lightning.Trainer) -> lightning.Trainer:
     if trainer.world_size != 1:
         raise ValueError(f"probes are trained on one device, but the trainer has {trainer.world_size}: set devices=1")
     return trainer
-
-
-def _check_columns(columns: Int[ndarray, "probes features"], width: int) -> None:
-    if columns.ndim != 2 or columns.size == 0:
-        raise ValueError(f"columns must be [probes, features], neither empty, got shape {columns.shape}")
-    if columns.min() < 0 or columns.max() >= width:
-        raise ValueError(f"columns must lie in 0..{width - 1}, got {columns.min()}..{columns.max()}")
-
-
-def _check_labels(split: Split, task: ProbeTask, n_words: int) -> None:
-    labels, n_probes = task.labels[split], len(task.columns)
-    if task.labelling is None and len(labels) not in {1, n_probes}:
-        raise ValueError(f"{split} labels must be of 1 or {n_probes} probes, got {len(labels)}")
-    if labels.shape[1] != n_words:
-        raise ValueError(f"{split} labels must be of {n_words} words, got {labels.shape[1]}")
-    if labels.min() < 0 or labels.max() >= task.n_classes:
-        raise ValueError(f"{split} labels must lie in 0..{task.n_classes - 1}, got {labels.min()}..{labels.max()}")

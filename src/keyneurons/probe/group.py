@@ -12,6 +12,8 @@ from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from keyneurons.probe.curve import CurveRecorder
+
 # Least relative improvement of the dev cross-entropy that counts as better; without it, small
 # probes would improve slowly for many epochs. Below the floor (in nats) the improvement is relative
 # to the floor: the loss of a class without dev words tends to zero and would improve forever.
@@ -32,10 +34,11 @@ class ProbeGroup(nn.Module):
     """Multinomial logistic regressions of equal shape, each on its own columns.
 
     ``takes_all`` is true for a single probe on the leading columns in order; its columns need no
-    copy. ``labelling`` is the row of labels of each probe. Parameters start at zero, since the
-    problem is convex. The weights W are a parameter divided by sqrt(features), so that one learning
-    rate suits ten features and a thousand; with W itself as the parameter, a rate that suits ten
-    features overshoots with a thousand in the first epoch.
+    copy. ``labelling`` is the row of labels of each probe. ``recorder`` records a single probe.
+
+    Parameters start at zero, since the problem is convex. The weights W are a parameter divided by
+    sqrt(features), so that one learning rate suits ten features and a thousand; with W itself as
+    the parameter, a rate that suits ten features overshoots with a thousand in the first epoch.
     """
 
     columns: Int[Tensor, "probes features"]
@@ -48,7 +51,11 @@ class ProbeGroup(nn.Module):
     unfinished: Int[Tensor, " unfinished"]
 
     def __init__(
-        self, columns: Int[ndarray, "probes features"], n_classes: int, labelling: Int[ndarray, " probes"]
+        self,
+        columns: Int[ndarray, "probes features"],
+        n_classes: int,
+        labelling: Int[ndarray, " probes"],
+        recorder: CurveRecorder | None = None,
     ) -> None:
         """Initialise every probe at zero.
 
@@ -56,11 +63,13 @@ class ProbeGroup(nn.Module):
             columns: Columns of the feature matrix that each probe uses.
             n_classes: Number of classes of every probe.
             labelling: Row of the labels that each probe learns.
+            recorder: Records loss and accuracy by epoch, for a group of one probe.
         """
         super().__init__()
         n_probes, n_features = columns.shape
         self.takes_all = bool(n_probes == 1 and (columns[0] == np.arange(n_features)).all())
         self.n_classes = n_classes
+        self.recorder = recorder
         self.scaled_weight = nn.Parameter(torch.zeros(n_probes, n_classes, n_features))
         self._factor = 1 / math.sqrt(n_features)
         self.bias = nn.Parameter(torch.zeros(n_probes, n_classes))
@@ -118,9 +127,11 @@ class ProbeGroup(nn.Module):
         labels: Int[Tensor, "labellings words"],
         chosen: Chosen,
     ) -> Float[Tensor, "chosen words"]:
-        """Compute the cross-entropy of every word for the chosen probes."""
-        own = labels[self.labelling[chosen]]
-        return functional.cross_entropy(self.forward(features, chosen), own, reduction="none")
+        """Compute the cross-entropy of every dev word for the chosen probes, and record it."""
+        own, logits = labels[self.labelling[chosen]], self.forward(features, chosen)
+        if self.recorder is not None:
+            self.recorder.add_dev(logits, own)
+        return functional.cross_entropy(logits, own, reduction="none")
 
     def prepare_gradient(self) -> None:
         """Allocate gradients; a group with only finished probes has none and is not updated."""
@@ -152,20 +163,24 @@ class ProbeGroup(nn.Module):
         assert self.bias.grad is not None
         n_words, factor = features.shape[1], self._factor
         inputs, weight = self._select(features, chosen), self.scaled_weight[chosen]
-        residual = self._logits(inputs, weight, chosen).softmax(dim=1)
-        residual.scatter_(1, labels[self.labelling[chosen]].unsqueeze(1), -1.0, reduce="add")
+        own, residual = labels[self.labelling[chosen]], self._logits(inputs, weight, chosen).softmax(dim=1)
+        if self.recorder is not None:
+            self.recorder.add_train(residual, own)
+        residual.scatter_(1, own.unsqueeze(1), -1.0, reduce="add")
         alpha, beta = factor / n_words, penalty * factor**2
         self.scaled_weight.grad[chosen] = torch.baddbmm(weight, residual, inputs.mT, beta=beta, alpha=alpha)
         self.bias.grad[chosen] = residual.mean(dim=2)
 
     def keep_best(self, loss: Float[Tensor, " unfinished"], epoch: int, patience: int) -> None:
-        """Save the weights of the unfinished probes that improved; finish those out of patience.
+        """End an epoch: save the probes that improved; finish those out of patience.
 
         Args:
             loss: Mean dev cross-entropy of the unfinished probes.
             epoch: Number of epochs trained so far.
             patience: Epochs without improvement after which a probe is finished.
         """
+        if self.recorder is not None:
+            self.recorder.end_epoch()
         probes = self.unfinished
         best = self.best_loss[probes]
         better = best.isinf() | (loss < best - _MIN_GAIN * best.clamp(min=_LOSS_FLOOR))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from keyneurons.artifacts.frames import read_frame
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
@@ -14,6 +15,9 @@ from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate_plain
 from keyneurons.progress import stage
 from keyneurons.tracking import Store, log_folder
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 CONFIG = "config.yaml"
 COMPLETE = "neuron_sets"  # tag of a run with complete files
@@ -84,6 +88,14 @@ class Run:
             reason = f"has no {missing[0]}"
             raise UnusableRun(f"{self._describe(KEY_NEURONS_FILE)} {reason}", f"{KEY_NEURONS_FILE} {reason}")
         return key_neurons
+
+    def table(self, name: str) -> DataFrame:
+        """A CSV file of the run, such as ``key_neurons.csv``, with tags as they were written.
+
+        Raises:
+            ValueError: if the run has no such file, or it is no table.
+        """
+        return read_frame(self.file(name))
 
     def _describe(self, name: str) -> str:
         version = self.tags.get("keyneurons_version", "unknown")

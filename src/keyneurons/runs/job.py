@@ -26,6 +26,7 @@ from keyneurons.runs.provenance import origin_tags
 from keyneurons.runs.run_name import run_name
 from keyneurons.runs.tracked import Heading, how_to_send, shortest, tracked
 from keyneurons.terminal import clear_line, terminal
+from keyneurons.tracking import write_model
 
 
 def run_alone(config: Config, folder: Path, choices: Mapping[str, str]) -> None:
@@ -68,7 +69,7 @@ def run_job(
         return
     places = sweep.together.get(activation_fingerprint(config, model), {})
     experiment = replace(experiment, read=replace(experiment.read, prefetch=places))
-    _, summary, logged = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent)
+    _, summary, logged = tracked_run(experiment, config, folder, choices, name=name, parent=sweep.parent, in_sweep=True)
     clear_line()
     console.print(f"#{number} {name}: {summary.verdict}", soft_wrap=True)
     _report_unsent(config, folder, logged)
@@ -101,6 +102,7 @@ def tracked_run(
     *,
     name: str | None = None,
     parent: str | None = None,
+    in_sweep: bool = False,
 ) -> tuple[Result, Summary, bool]:
     """Run an experiment inside an MLflow run and save its results.
 
@@ -111,6 +113,7 @@ def tracked_run(
         choices: the option chosen in each config group, for names and tags.
         name: name of the MLflow run; None for the default name.
         parent: MLflow id of the sweep, if any.
+        in_sweep: whether the run is a job of a sweep, whose server may be unreachable.
 
     Returns:
         The result, its summary, and whether the results were logged to MLflow.
@@ -123,6 +126,8 @@ def tracked_run(
         summary = summarise(result)
         with stage("figures and files"):
             _save(result, summary, folder)
+            if config.tracking.log_model == "always" or (config.tracking.log_model == "single" and not in_sweep):
+                write_model(folder)
         with stage("sending the run to MLflow"):
             return result, summary, run.send(folder)
 
@@ -133,12 +138,12 @@ def _fingerprint(experiment: Experiment, config: Config) -> str:
 
 def _save(result: Result, summary: Summary, folder: Path) -> None:
     write_run_files(result, folder)
-    draw_figures(result, folder / "figures")
+    draw_figures(result, folder)
     draw_layers(result, folder / "figures")
     if result.lesions is not None:
         draw_lesions(result.lesions, folder / "figures")
         if result.lesions.generated is not None:
             write_continuations(result.lesions.generated, folder)
     digest = sets_digest(result.key_neurons.sets)
-    keep_dataset_facts(folder, result.text.treebank, result.text.digest, neuron_sets=digest, verdict=summary.verdict)
+    keep_dataset_facts(folder, result.text.treebank, result.text.digests, neuron_sets=digest, verdict=summary.verdict)
     write_text(folder / "summary.md", markdown(summary))

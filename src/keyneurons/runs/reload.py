@@ -11,7 +11,6 @@ from typing import Any
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
-from keyneurons.artifacts.run_facts import RUN_FILE, read_logged, read_run_facts
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
@@ -19,28 +18,13 @@ from keyneurons.build.tracking import build_store
 from keyneurons.config.schema import Config
 from keyneurons.records import Labels, Treebank
 from keyneurons.report.neuron.method_scores import KeptScores
-from keyneurons.runs.finished import Run, find_runs, load_run
-from keyneurons.tracking import Store, TrackingRefused
+from keyneurons.runs.finished import Run, find_runs
+from keyneurons.runs.folders import find_run
+from keyneurons.tracking import TrackingRefused
 
-NEEDED = ("config.yaml", KEY_NEURONS_FILE)
-LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=")
-
-
-@dataclass(frozen=True)
-class FolderRun(Run):
-    """A run in its folder under ``outputs/``, sent to a store or not."""
-
-    folder: Path
-
-    def file(self, name: str) -> Path:
-        """The path of a file in the folder.
-
-        Raises:
-            ValueError: if there is no such file.
-        """
-        if not (path := self.folder / name).is_file():
-            raise ValueError(f"{self.folder} contains no finished run of a single method: {name} missing")
-        return path
+PLACES = ("model.folder", *(f"dataset.{name}" for name in ("folder", "file", "train", "dev", "test", "path")))
+"""Keys of files that another machine may have elsewhere; their content is checked by its digest."""
+LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=", *(f"{key}=" for key in PLACES))
 
 
 @dataclass(frozen=True)
@@ -55,24 +39,13 @@ class Rebuilt:
     seed: int
 
 
-def run_named(which: str, store: Store) -> Run:
-    """The run with an MLflow id, or in a folder under ``outputs/``.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if not which.strip():
-        raise ValueError("the run must be its MLflow id or its folder under outputs/, got ''")
-    return _folder_run(Path(which), store) if Path(which).is_dir() else load_run(store, which)
-
-
 def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
     """Find a run and reload its model and data.
 
     Args:
         which: MLflow id of the run, or its folder under ``outputs/``.
-        overrides: overrides of ``tracking``, ``cache`` and ``model.device``; all other values are
-            those of the run.
+        overrides: overrides of ``tracking``, ``cache``, ``model.device`` and the places of files;
+            all other values are those of the run.
         compose: returns the validated configuration with some overrides.
 
     Returns:
@@ -84,10 +57,10 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     """
     if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
         raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
-    requested = compose(overrides)
-    store = build_store(requested.tracking)
-    run = run_named(which, store)
-    key, config = run.key_neurons(), run.config()
+    places = [override for override in overrides if override.partition("=")[0] in PLACES]
+    requested = compose([override for override in overrides if override not in places])
+    run = find_run(which, build_store(requested.tracking))
+    key, config = run.key_neurons(), _with_places(run.config(), places)
     config = config.model_copy(update={"cache": requested.cache})
     if any(override.startswith("model.device=") for override in overrides):
         config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
@@ -99,7 +72,7 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
-    if (digest := dataset.digest(treebank)) != key["dataset"]["digest"]:
+    if (digest := dataset.digests(treebank).whole) != key["dataset"]["digest"]:
         recorded = key["dataset"]["digest"]
         raise ValueError(
             f"{treebank.id} has changed since run {run.name}: digest was {recorded[:12]}, is now {digest[:12]}"
@@ -111,6 +84,23 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
             f"{', '.join(labels.names)} (only in one of them: {other_tags[0]!r})"
         )
     return Rebuilt(run, key, read, treebank, labels, config.seed)
+
+
+def _with_places(config: Config, places: Sequence[str]) -> Config:
+    """The configuration with other places of its files.
+
+    Raises:
+        ValueError: if the run's model or dataset has no such key.
+    """
+    for text in places:
+        key, _, value = text.partition("=")
+        section, _, name = key.partition(".")
+        part = getattr(config, section)
+        if name not in type(part).model_fields:
+            raise ValueError(f"{key} does not apply to this run: its {section}.source is {part.source}")
+        changed = part.model_copy(update={name: Path(value.strip("'\"")).expanduser()})
+        config = config.model_copy(update={section: changed})
+    return config
 
 
 def _check_agreement(run: Run, key: Mapping[str, Any], config: Config, read: ActivationReader) -> None:
@@ -138,19 +128,6 @@ def _naming_run(what: str, run: Run) -> Generator[None]:
         yield
     except (OSError, ValueError) as error:
         raise ValueError(f"the {what} of run {run.name} ({run.id}) cannot be reloaded: {error}") from error
-
-
-def _folder_run(folder: Path, store: Store) -> FolderRun:
-    """The run in a folder.
-
-    Raises:
-        ValueError: if the folder contains no run, or one of another version.
-    """
-    if missing := [name for name in (RUN_FILE, *NEEDED) if not (folder / name).is_file()]:
-        raise ValueError(f"{folder} contains no finished run of a single method: {', '.join(missing)} missing")
-    facts = read_run_facts(folder)
-    run_id = read_logged(folder) or facts.run_id or str(folder)  # the id differs if it was sent as a new run
-    return FolderRun(run_id, facts.name, "", facts.parent, {}, {}, facts.tags, store, folder)
 
 
 def kept_scores(rebuilt: Rebuilt, layers: Sequence[int]) -> tuple[list[KeptScores], list[str]]:

@@ -58,7 +58,7 @@ def tracked(
     params_of(folder)  # raises for values that MLflow would truncate
     tags = provenance(config, heading.choices, read) | dict(heading.tags or {})
     facts = {"name": heading.name, "parent": heading.parent, "choices": dict(heading.choices), "tags": tags}
-    with open_run(build_store(config.tracking), folder, facts) as run:
+    with open_run(build_store(config.tracking), folder, facts, sample_system=config.tracking.system_metrics) as run:
         yield run
 
 

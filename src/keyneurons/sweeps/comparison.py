@@ -18,7 +18,7 @@ from keyneurons.report.comparison.run_table import FinishedRun, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, write_tables
 from keyneurons.report.phrases import counted
 from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
-from keyneurons.tracking import Store, describe
+from keyneurons.tracking import Store, describe, log_best
 from keyneurons.version import __version__
 
 ARTIFACTS, PAGE = "comparison", "report.html"
@@ -110,6 +110,10 @@ def log_comparison(store: Store, parent: str, comparison: RunComparison, folder:
         with stage("sending the comparison to MLflow"):
             store.add_folder(parent, folder, ARTIFACTS)
             describe(store, parent, markdown(comparison), runs, f"{ARTIFACTS}/{PAGE}")
+            names = {row.id: row.name for row in comparison.rows}
+            # at equal size, there may be several; the first is that of most runs
+            best = {best.question: (names[best.run], best.value) for best in reversed(comparison.best)}
+            log_best(store, parent, best)
     except (OSError, ValueError) as error:
         raise ValueError(f"the comparison is in {folder}, but could not be sent to run {parent}: {error}") from error
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -38,11 +38,15 @@ class Job:
 
 @dataclass(frozen=True)
 class SweepJobs:
-    """The jobs of a sweep, its swept keys and groups, and its overrides."""
+    """The jobs of a sweep, its overrides, and the values of its swept keys and groups.
+
+    ``params`` has these values by the names of the jobs' params: ``choice.GROUP`` for a group.
+    """
 
     jobs: tuple[Job, ...]
     swept: tuple[str, ...]
     overrides: tuple[str, ...]
+    params: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def sweep_jobs(base: DictConfig, *, targets: Collection[str] | None = None) -> SweepJobs:
@@ -68,7 +72,7 @@ def sweep_jobs(base: DictConfig, *, targets: Collection[str] | None = None) -> S
         for job in jobs:
             configs.append(_validate(composed(job), targets))
             progress.advance()
-    return SweepJobs(tuple(check_jobs(configs)), tuple(swept), (*launcher, *overrides))
+    return SweepJobs(tuple(check_jobs(configs)), tuple(swept), (*launcher, *overrides), _values(swept, jobs))
 
 
 def jobs_of(overrides: Sequence[str]) -> list[tuple[str, ...]]:
@@ -105,6 +109,15 @@ def together(jobs: Sequence[Job]) -> dict[str, dict[Site, tuple[int, ...]]]:
     for job in jobs:
         layers_of.setdefault(job.activation_fingerprint, {}).setdefault(job.config.site, set()).update(job.layers)
     return {read: {site: tuple(sorted(layers)) for site, layers in sites.items()} for read, sites in layers_of.items()}
+
+
+def _values(swept: Sequence[str], jobs: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The values of each swept key or group in the order of the jobs, by the name of the param."""
+    loader = GlobalHydra.instance().config_loader()
+    values: dict[str, dict[str, None]] = {key: {} for key in swept}
+    for key, _, value in (override.lstrip("+").partition("=") for job in jobs for override in job):
+        values.get(key, {})[value] = None
+    return {f"choice.{key}" if loader.get_group_options(key) else key: tuple(own) for key, own in values.items()}
 
 
 def _parse(overrides: Sequence[str]) -> list[Override]:

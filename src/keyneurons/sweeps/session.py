@@ -23,6 +23,7 @@ from keyneurons.tracking import (
     TrackingUnavailable,
     close_children,
     close_parent,
+    log_swept,
     reopen,
 )
 
@@ -152,6 +153,9 @@ def _parent(sweep: SweepJobs, store: Store, tags: Mapping[str, str], interrupted
     with contextlib.suppress(TrackingUnavailable):
         client = store.connect()
         if parent is None:
-            return store.create_run(client, f"sweep of {len(sweep.jobs)}: {' x '.join(sweep.swept)}", tags, None)
+            name = f"sweep of {len(sweep.jobs)}: {' x '.join(sweep.swept)}"
+            parent = store.create_run(client, name, tags, None)
+            log_swept(store, parent, sweep.params)
+            return parent
         reopen(store, parent, tags)
     return parent

@@ -2,11 +2,12 @@
 
 from keyneurons.metric_names import metric_name
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
+from keyneurons.tracking.model import write_model
 from keyneurons.tracking.page import app_name
 from keyneurons.tracking.run import OpenRun, open_run
 from keyneurons.tracking.sending import log_folder, params_of
 from keyneurons.tracking.store import Store
-from keyneurons.tracking.sweeps import close_children, close_parent, describe, reopen
+from keyneurons.tracking.sweeps import close_children, close_parent, describe, log_best, log_swept, reopen
 from keyneurons.tracking.view import view_address
 
 __all__ = [
@@ -18,10 +19,13 @@ __all__ = [
     "close_children",
     "close_parent",
     "describe",
+    "log_best",
     "log_folder",
+    "log_swept",
     "metric_name",
     "open_run",
     "params_of",
     "reopen",
     "view_address",
+    "write_model",
 ]

@@ -6,7 +6,7 @@ import logging
 import shlex
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from keyneurons.progress import stage
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, translated_errors
 from keyneurons.tracking.sending import send_folder, send_params, withdraw
 from keyneurons.tracking.store import Store
+from keyneurons.tracking.system_metrics import system_metrics
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,7 +60,9 @@ class OpenRun:
 
 
 @contextmanager
-def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[OpenRun]:
+def open_run(
+    store: Store, folder: Path, facts: Mapping[str, Any], *, sample_system: bool = False
+) -> Generator[OpenRun]:
     """Open an MLflow run; it ends as FINISHED, FAILED (on errors, with its log) or KILLED (Ctrl-C).
 
     If the server is unreachable, the job runs all the same and its folder can be sent later.
@@ -68,6 +71,7 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
         store: the store of the run.
         folder: the run's folder with its configuration; the run's id is written to it.
         facts: ``name``, ``parent`` (id of the sweep's run or None), ``choices`` by group, ``tags``.
+        sample_system: whether to log system metrics of a run of more than some seconds.
 
     Yields:
         The open run.
@@ -85,7 +89,8 @@ def open_run(store: Store, folder: Path, facts: Mapping[str, Any]) -> Generator[
                 send_params(client, run_id, folder)
         except TrackingUnavailable as error:
             log.warning("%s", error)
-        yield OpenRun(store, run_id)
+        with system_metrics(store.uri, run_id) if sample_system and run_id is not None else nullcontext():
+            yield OpenRun(store, run_id)
     except BaseException as error:
         log.exception("the run ended early")
         if client is not None and run_id is not None:

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from keyneurons.artifacts.metrics import METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.run_facts import LOGGED_FILE, RUN_FILE, DatasetFacts, RunFacts, read_logged, read_run_facts
+from keyneurons.artifacts.run_tables import mlflow_tables
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import LONGEST_PARAM, LONGEST_TEXT, check_name, metric_name
+from keyneurons.records import Split
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, translated_errors
+from keyneurons.tracking.model import send_model
 from keyneurons.tracking.store import Store, local_artifacts
 
 if TYPE_CHECKING:
@@ -27,21 +30,24 @@ NEEDED = (RUN_FILE, "config.yaml", METRICS_FILE, "summary.md")
 
 
 def send_folder(client: MlflowClient, run_id: str, folder: Path) -> None:
-    """Log the folder of a finished run: metrics, tags, dataset, description and files."""
+    """Log the folder of a finished run: metrics, tags, datasets, description, files and model."""
     from mlflow.entities import Metric, RunTag
 
     facts, dataset = _finished_facts(folder)
     tags = [RunTag(key, value) for key, value in facts.tags.items()]
     tags.append(RunTag("mlflow.note.content", _summary(folder)))
-    now = int(time.time() * 1000)
-    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in read_metrics(folder).items()]
-    for name, curve in read_curves(folder).items():  # the layer is logged as the step
-        metrics += [Metric(metric_name(name), value, now, int(layer)) for layer, value in curve.items()]
+    if tables := [{"path": name, "type": "table"} for name in mlflow_tables(folder)]:
+        tags.append(RunTag("mlflow.loggedArtifacts", json.dumps(tables)))  # of the table view
+    now, results = int(time.time() * 1000), read_metrics(folder)
+    metrics = [Metric(metric_name(key), float(value), now, 0) for key, value in results.items()]
+    for name, curve in read_curves(folder).items():
+        metrics += [Metric(metric_name(name), value, now, int(step)) for step, value in curve.items()]
     client.log_batch(run_id, metrics=metrics[:MAX_METRICS], tags=tags)
     for start in range(MAX_METRICS, len(metrics), MAX_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + MAX_METRICS])
-    client.log_inputs(run_id, datasets=[_dataset_input(dataset)])
+    client.log_inputs(run_id, datasets=_dataset_inputs(dataset))
     client.log_artifacts(run_id, str(folder))
+    send_model(client, run_id, folder, results)
     client.set_terminated(run_id, status="FINISHED")
     write_json(folder / LOGGED_FILE, {"run_id": run_id})
 
@@ -80,7 +86,7 @@ def log_folder(store: Store, folder: Path) -> str:
         raise ValueError(f"{folder} is already in MLflow, as run {sent}")
     _check_files(folder)
     facts, _ = _finished_facts(folder)
-    _ = params_of(folder), read_metrics(folder), read_curves(folder), _summary(folder)
+    _ = params_of(folder), read_metrics(folder), read_curves(folder), _summary(folder), mlflow_tables(folder)
     _check_writable(folder)
     client = store.connect()
     # if the server became unreachable during the run, it still lists the run as RUNNING
@@ -204,14 +210,18 @@ def _flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
     return [(prefix, "null" if value is None else str(value))]
 
 
-def _dataset_input(facts: DatasetFacts) -> Any:
+def _dataset_inputs(facts: DatasetFacts) -> list[Any]:
+    """The splits as datasets with their context; splits of the same text are one dataset."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    dataset = Dataset(
-        name=facts.id,
-        digest=facts.digest[:36],
-        source_type="local",
-        source=json.dumps({"uri": facts.id}),
-        profile=json.dumps(facts.model_dump()["profile"]),
-    )
-    return DatasetInput(dataset, tags=[InputTag("mlflow.data.context", "train, dev, test")])
+    contexts: dict[str, list[Split]] = {}
+    for split, own in facts.profile.items():
+        contexts.setdefault(own.digest, []).append(split)
+    inputs = []
+    for digest, splits in contexts.items():
+        own = facts.profile[splits[0]]
+        profile = json.dumps({"sentences": own.sentences, "words": own.words})
+        source = json.dumps({"uri": facts.id})
+        dataset = Dataset(facts.id, digest[:36], source_type="local", source=source, profile=profile)
+        inputs.append(DatasetInput(dataset, tags=[InputTag("mlflow.data.context", ", ".join(splits))]))
+    return inputs

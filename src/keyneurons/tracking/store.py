@@ -14,7 +14,9 @@ from filelock import FileLock
 
 from keyneurons.addresses import SQLITE, masked_address, sqlite_path
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable, client_of, translated_errors
+from keyneurons.tracking.experiment_note import EXPERIMENT_NOTE
 from keyneurons.tracking.killed import close_killed, report_killed
+from keyneurons.tracking.system_metrics import PREFIX
 from keyneurons.tracking.view import VIEW_TAG, saved_view
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ class Store:
         location = None if self.artifacts is None else self.artifacts.as_uri()
         # for some versions of the UI; 3.17 opens the user's last choice unless the address has one
         kind = {"mlflow.experimentKind": "custom_model_development", VIEW_TAG: saved_view()}
+        kind["mlflow.note.content"] = EXPERIMENT_NOTE  # a user may change it later
         try:
             return str(client.create_experiment(self.experiment, artifact_location=location, tags=kind))
         except MlflowException:
@@ -226,7 +229,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "status": str(info.status),
         "parent": data.tags.get("mlflow.parentRunId"),
         "params": dict(data.params),
-        "metrics": dict(data.metrics),
+        "metrics": {name: value for name, value in data.metrics.items() if not name.startswith(PREFIX)},
         "tags": dict(data.tags),
     }
 

@@ -2,13 +2,42 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
+from keyneurons.metric_names import LONGEST_PARAM
 from keyneurons.tracking.client import translated_errors
 from keyneurons.tracking.store import Store
 from keyneurons.tracking.view import artifact_address, compare_address, runs_address, sweep_view
 
 MAX_COMPARED = 100  # MLflow's compare page is unreadable with more runs
+
+
+def log_swept(store: Store, parent: str, values: Mapping[str, Sequence[str]]) -> None:
+    """Log the values of the swept keys as params of the sweep, under the names of its runs' params.
+
+    Too long a list is cut; the tag ``overrides`` of the sweep has all of it.
+    """
+    from mlflow.entities import Param
+
+    params = []
+    for key, own in values.items():
+        text = ", ".join(own)
+        cut = f"{len(own)} values: {text[: LONGEST_PARAM - 100]}..."
+        params.append(Param(key, text if len(text) <= LONGEST_PARAM else cut))
+    with translated_errors(store.uri):
+        store.connect().log_batch(parent, params=params)
+
+
+def log_best(store: Store, parent: str, best: Mapping[str, tuple[str, float]]) -> None:
+    """Log the best runs of a sweep: their names as tags, their values as metrics, by criterion."""
+    from mlflow.entities import Metric, RunTag
+
+    now = int(time.time() * 1000)
+    metrics = [Metric(f"sweep/best_{criterion}", value, now, 0) for criterion, (_, value) in best.items()]
+    tags = [RunTag(f"best_{criterion}", name) for criterion, (name, _) in best.items()]
+    with translated_errors(store.uri):
+        store.connect().log_batch(parent, metrics=metrics, tags=tags)
 
 
 def reopen(store: Store, parent: str, tags: Mapping[str, str]) -> None:

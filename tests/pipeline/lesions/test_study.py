@@ -23,6 +23,7 @@ from planted_model import (
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.data.digests import TreebankDigests
 from keyneurons.lesion.modes import MODES, Lesion, Means
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
@@ -71,7 +72,10 @@ def lesioned(place, neurons: dict[str, list[int]], study: LesionStudy = ZERO, se
     read, bank, labels, activations = place
     scores = torch.rand(4, 48, generator=torch.Generator().manual_seed(0)).double()
     of_all = Scores("mlp", (LAYER,), 48, scores)
-    text, key = LabelledText(bank, "", labels), key_neurons(activations, labels, of_all, sets_of(neurons))
+    text, key = (
+        LabelledText(bank, TreebankDigests("", {}), labels),
+        key_neurons(activations, labels, of_all, sets_of(neurons)),
+    )
     return study_lesions(study, read, text, activations, key, least_squares, seed)
 
 
@@ -295,7 +299,7 @@ def test_later_layers_tell_the_tags_until_all_neurons_are_gone(place):
     stream = StoredActivations.of(residual, rest[0])
     one = NeuronSets("residual", (LAYER,), 32, {tag: (KeyNeuron(LAYER, i, 1.0),) for i, tag in enumerate(NAMES)})
     scores = Scores("residual", (LAYER,), 32, torch.rand(4, 32).double())
-    text = LabelledText(rest[0], "", rest[1])
+    text = LabelledText(rest[0], TreebankDigests("", {}), rest[1])
     lost = study_lesions(gone, residual, text, stream, key_neurons(stream, rest[1], scores, one), least_squares, 0)
     for tag in NAMES:  # the residual stream at a word has its tag without the planted neurons
         reading = kept.readouts["accuracy_in_layer_1"]

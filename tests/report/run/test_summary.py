@@ -26,6 +26,7 @@ from keyneurons.analysis.stability import Stability
 from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.artifacts.tables import write_matrix
 from keyneurons.choices import ControlRole
+from keyneurons.data.digests import TreebankDigests
 from keyneurons.data.sources import Starter
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.models.folders import ModelFolder
@@ -156,7 +157,7 @@ def result(
     evidence = evidence_of(0.9, random, all_neurons=0.95, majority_tag=0.3) if sets.union() else none
     return Result(
         experiment=experiment(folder),
-        text=LabelledText(treebank, "digest", labels),
+        text=LabelledText(treebank, TreebankDigests("digest", {}), labels),
         key_neurons=KeyNeurons(words, scores, sets),
         overlap=overlap(sets),
         evidence=evidence,
@@ -247,6 +248,8 @@ def test_the_summary_tells_what_the_checks_found(tmp_path: Path) -> None:
     assert lost in facts
     assert "NOUN mlp.3.1 (r 0.50, then 0.01)" in facts
     assert "3 key neurons in 2 clusters of correlated neurons; their effective dimension is 1.8" in facts
+    # the made-up evidence has more words than the labels
+    object.__setattr__(found.evidence.key_neurons, "predicted", np.zeros(3, dtype=np.int64))
     write_run_files(found, tmp_path)
     neurons = json.loads((tmp_path / "key_neurons.json").read_text("utf-8"))["tags"]["NOUN"]
     assert [n["vanishes"] for n in neurons] == [False, True]
@@ -269,8 +272,8 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     object.__setattr__(found.experiment.selection, "rule", rule)
     rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
     assert verdict(found) == f"No key neurons: no neuron passes {rule_told}."
-    draw_figures(found, tmp_path / "figures")
-    assert not list((tmp_path / "figures").iterdir())
+    draw_figures(found, tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
     write_run_files(found, tmp_path)
     assert not (tmp_path / "probe.safetensors").exists()
     assert not (tmp_path / "confusion.csv").exists()
@@ -308,8 +311,8 @@ def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, 
 
 
 def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Path) -> None:
-    draw_figures(result(tmp_path), tmp_path / "figures")
-    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    draw_figures(result(tmp_path), tmp_path)
+    drawn = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
     assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
 
 
@@ -319,7 +322,7 @@ def test_the_worth_is_a_fact_and_a_figure(tmp_path: Path) -> None:
     worth = Worth(sizes, random, accuracy, {2: 0.6, 3: 0.9}, Estimate(7.0, 5.0, 8.0), True)
     own = replace(result(tmp_path), worth=worth)
     assert "3 key neurons are worth 7 random ones (95 % interval 5 to 8 (all) or more)" in summarise(own).facts
-    draw_figures(own, tmp_path / "figures")
+    draw_figures(own, tmp_path)
     assert (tmp_path / "figures" / "accuracy_by_size.png").is_file()
     assert own.metrics["worth/neurons_low"] == 5.0
 
@@ -336,4 +339,4 @@ def test_the_digest_of_the_sets_sees_neurons_only(tmp_path: Path) -> None:
 
 def test_a_matrix_file_has_names_on_both_sides(tmp_path: Path) -> None:
     write_matrix(tmp_path / "m.csv", ["A", "B,C"], np.array([[1, 2], [3, 4]]))
-    assert (tmp_path / "m.csv").read_text() == ',A,"B,C"\nA,1,2\n"B,C",3,4\n'
+    assert (tmp_path / "m.csv").read_text() == 'tag,A,"B,C"\nA,1,2\n"B,C",3,4\n'

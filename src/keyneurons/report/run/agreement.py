@@ -34,7 +34,7 @@ def write_agreement(compared: MethodAgreement, folder: Path) -> None:
     measured = compared.agreement
     matrices = {name: getattr(measured, name) for name in MEASURES}
     for name, matrix in matrices.items():
-        write_matrix(folder / f"agreement_{name}.csv", measured.methods, matrix)
+        write_matrix(folder / f"agreement_{name}.csv", measured.methods, matrix, label="method")
     by_tag = {tag: _without_nan(matrix) for tag, matrix in measured.jaccard_by_tag.items()}
     write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(measured.methods), "tags": by_tag})
     write_metrics(folder, dict(agreement_metrics(measured)))

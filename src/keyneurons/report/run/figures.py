@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 def draw_figures(result: Result, folder: Path) -> None:
     """Draw overlap, confusion, accuracies (also by size), F1 by tag, stability and layers.
 
-    A run without key neurons has no figures.
+    A run without key neurons has no figures. Those that every other run has are in ``folder``
+    itself: MLflow's compare page lists no subfolders.
+
+    Args:
+        result: The run.
+        folder: The folder of the run.
     """
-    names = result.text.labels.names
-    folder.mkdir(exist_ok=True)
+    names, more = result.text.labels.names, folder / "figures"
+    more.mkdir(exist_ok=True)
     if result.evidence.key_neurons is None:
         return
     confusion = result.evidence.key_neurons.scores.confusion
@@ -37,11 +42,11 @@ def draw_figures(result: Result, folder: Path) -> None:
     save(_accuracies(result), folder / "accuracy.png")
     save(_per_tag_f1(result), folder / "per_tag_f1.png")
     if result.worth is not None:
-        save(figure_of_sizes(result.worth), folder / "accuracy_by_size.png")
+        save(figure_of_sizes(result.worth), more / "accuracy_by_size.png")
     if (stable := result.reliability.stability.get("halves")) is not None:
-        save(_stability(stable), folder / "stability.png")
+        save(_stability(stable), more / "stability.png")
     if len(result.key_neurons.sets.layers) > 1:
-        save(_layers(result), folder / "layers.png")
+        save(_layers(result), more / "layers.png")
 
 
 def colours(n: int) -> list[str]:

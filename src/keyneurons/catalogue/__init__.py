@@ -1,0 +1,1 @@
+"""Publications of runs: written to a folder or the Hugging Face hub, and verified when pulled."""
