@@ -60,11 +60,11 @@ class RunResult:
         from pandas import DataFrame
 
         from keyneurons.build.tracking import build_store
-        from keyneurons.cli.hypotheses import hypotheses_of_run
         from keyneurons.report.hypotheses.tables import COLUMNS, hypothesis_values
         from keyneurons.runs.folders import find_run
+        from keyneurons.runs.hypotheses import hypotheses_of_run
 
-        finished = find_run(str(self.folder), build_store(self.config.tracking))
+        finished = find_run(self.folder, build_store(self.config.tracking))
         return DataFrame(hypothesis_values(hypotheses_of_run(finished)), columns=COLUMNS)
 
 

@@ -8,21 +8,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-COMMANDS = tuple([
-    "plan",
-    "fetch",
-    "extract",
-    "agreement",
-    "compare",
-    "inspect",
-    "hypotheses",
-    "publish",
-    "pull",
-    "treebanks",
-    "cache",
-    "log",
-    "ui",
-])
+COMMANDS = (
+    "plan", "fetch", "extract", "agreement", "compare", "inspect", "hypotheses", "publish", "pull", "treebanks",
+    "cache", "log", "ui",
+)  # fmt: skip
 INFO_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 """Flags of Hydra that start neither a run nor a sweep."""
 RESUME = "resume="
