@@ -25,8 +25,8 @@ import keyneurons
 FILES = {
     "README.md",
     "config.yaml",
-    "figures/accuracy.png",
-    "figures/overlap.png",
+    "accuracy.png",
+    "overlap.png",
     "key_neurons.csv",
     "key_neurons.json",
     "manifest.json",
@@ -388,10 +388,10 @@ def test_a_run_that_has_not_finished_is_not_published(
     ended = call("publish", "run", "sets")
     assert ended.error.endswith("has not finished; only finished runs can be published")
     (run / "run.json").write_text(json.dumps(facts), "utf-8")
-    (run / "figures" / "overlap.png").unlink()
-    (run / "figures" / "overlap.png").symlink_to(place.treebank)
+    (run / "overlap.png").unlink()
+    (run / "overlap.png").symlink_to(place.treebank)
     ended = call("publish", "run", "sets")
-    assert ended.error.endswith("run/figures/overlap.png is not a regular file")
+    assert ended.error.endswith("run/overlap.png is not a regular file")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
