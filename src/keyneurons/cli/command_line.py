@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "cache", "log", "ui")
+COMMANDS = ("plan", "fetch", "extract", "agreement", "compare", "inspect", "explore", "cache", "log", "ui")
 INFO_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 """Flags of Hydra that start neither a run nor a sweep."""
 RESUME = "resume="

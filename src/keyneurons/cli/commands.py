@@ -1,4 +1,4 @@
-"""The commands plan, fetch, extract, agreement, compare, inspect, cache, log and ui."""
+"""The commands plan, fetch, extract, agreement, compare, inspect, explore, cache, log and ui."""
 
 from __future__ import annotations
 
@@ -99,6 +99,19 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
     inspect.set_defaults(function=_inspect)
 
+    explore = commands.add_parser(
+        "explore",
+        help="lesion neurons on a local page",
+        description="Serve a page on 127.0.0.1: read typed text, lesion key neurons, browse neurons.",
+        usage="keyneurons explore [-h] [--port PORT] [--no-browser] RUN [RUN ...] [KEY=VALUE ...]",
+    )
+    explore.add_argument(
+        "runs", nargs="+", metavar="RUN", help="MLflow ids or folders under outputs/ of runs of one model"
+    )
+    explore.add_argument("--port", type=_port, default=7860, help="port on 127.0.0.1 (default: %(default)s)")
+    explore.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+    explore.set_defaults(function=_explore)
+
     cache = commands.add_parser(
         "cache",
         help="list or prune the cache",
@@ -178,6 +191,12 @@ def _inspect(options: argparse.Namespace) -> None:
         options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
     )
     _print("\n".join([*warnings, f"Open {page} in a browser"]))
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from keyneurons.cli.explore import run_explore
+
+    run_explore(options.runs, options.port, browser=not options.no_browser, compose=_config, say=_print)
 
 
 def _cache(options: argparse.Namespace) -> None:

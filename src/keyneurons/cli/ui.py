@@ -25,7 +25,7 @@ def serve(store: Store, port: int, say: Callable[[str], object]) -> None:
         ValueError: if the port is unavailable.
     """
     if not store.uri.startswith("http"):
-        _check_free(port)
+        check_free(port)
     experiment_id = store.prepare_view()
     if store.uri.startswith("http"):
         say(f"the runs are on a server: open {view_address(store.uri, experiment_id)} in a browser")
@@ -41,7 +41,7 @@ def serve(store: Store, port: int, say: Callable[[str], object]) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *arguments])
 
 
-def _check_free(port: int) -> None:
+def check_free(port: int) -> None:
     """Check that a server can open the port.
 
     Raises:

@@ -17,11 +17,12 @@ def render(template: str, **values: object) -> str:
     """Render a packaged template.
 
     Args:
-        template: File name under ``report/templates/``; the template extends ``base.html``.
+        template: File name under ``report/templates/``: a page, which extends ``base.html``, or a
+            part of one.
         **values: Variables of the template. All text is escaped; a missing variable is an error.
 
     Returns:
-        The page as HTML.
+        The page or part as HTML.
     """
     return _environment().get_template(template).render(**values)
 
