@@ -74,6 +74,7 @@ class _Page:
             gr.HTML(f"<h1>keyneurons explore</h1>{views.header(session.runs.values())}")
             self._make_controls(state)
             self.notes = gr.HTML(elem_id="notes")
+            self.view = gr.Textbox(state.view, visible="hidden", elem_id="view")
             with gr.Tabs(selected=state.view) as self.tabs:
                 self._make_tabs(state)
             self.controls = [self.run, self.text, self.tag, self.neuron, self.factor, self.draw, self.tokens, self.view]
@@ -87,22 +88,21 @@ class _Page:
             self.tag = gr.Dropdown(list(run.tags_with_neurons), value=state.tag, label="Tag", elem_id="tag")
             names = list(neurons_by_name(run, state.tag))
             self.neuron = gr.Dropdown(names, value=state.neuron, label="Key neuron", elem_id="neuron")
-        with gr.Row(equal_height=True):
+        with gr.Row():
             self.text = gr.Textbox(
                 state.text, label="Text (a sentence a line)", lines=2, max_lines=8, elem_id="text", scale=8
             )
             self.show = gr.Button("Show", variant="primary", elem_id="show", scale=1, min_width=90)
 
     def _make_tabs(self, state: State) -> None:
-        self.view = gr.Textbox(state.view, visible="hidden", elem_id="view")
         self.tab_of = {}
         with gr.Tab(LABELS["read"], id="read") as self.tab_of["read"]:
             self.reading = gr.HTML(elem_id="reading")
         with gr.Tab(LABELS["lesion"], id="lesion") as self.tab_of["lesion"]:
-            with gr.Row(equal_height=True):
+            with gr.Row():
                 self.factor = gr.Number(state.factor, label="Factor", elem_id="factor", min_width=120)
-                self.off = gr.Button("Off (0)", elem_id="off", min_width=90)
-                self.double = gr.Button("Double (2)", elem_id="double", min_width=90)
+                self.off = gr.Button("Off (0)", elem_id="off", size="sm", min_width=90)
+                self.double = gr.Button("Double (2)", elem_id="double", size="sm", min_width=90)
                 self.draw = gr.Number(state.draw, label="Random set", precision=0, elem_id="draw", min_width=120)
                 self.tokens = gr.Slider(
                     1, MOST_NEW_TOKENS, state.tokens, step=1, label="Tokens to continue", elem_id="tokens"

@@ -65,7 +65,10 @@ def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
     if len(lines) > MOST_LINES:
         notes.append(f"Only the first {MOST_LINES} of {len(lines)} lines are read.")
     sentences = [_sentence(f"line {i}", line) for i, line in enumerate(lines[:MOST_LINES], start=1)]
-    readable = Encoder(model.tokenizer, bos=None).readable(sentences)
+    try:
+        readable = Encoder(model.tokenizer, bos=None).readable(sentences)
+    except Exception as error:  # the type of errors from the tokenizers package
+        raise ValueError(f"The tokenizer cannot read this text: {error}.") from error
     n_unread = sum(len(each.words) for each in sentences) - sum(map(len, readable))
     if n_unread:
         notes.append(f"The tokenizer has no token for {n_unread} of the words; they are left out.")

@@ -103,7 +103,7 @@ def lesion(run: LoadedRun, change: Change, answer: Effect) -> str:
         cells = Cell(f"{before:.1f}"), Cell(_signed(own - before)), Cell(_signed(other - before))
         words.append(GlossedWord(form, level_of(own - before, 0.0, FULL_COLOUR_BITS), f"{own:.2f} bits", cells))
     table = [
-        (repr(token)[1:-1], *(100 * float(each.next[i]) for each in (intact, key, random)))
+        (_visible(token), *(100 * float(each.next[i]) for each in (intact, key, random)))
         for i, token in zip(answer.top.tolist(), answer.tokens, strict=True)
     ]
     return render(
@@ -167,6 +167,11 @@ def _sentences(run: LoadedRun, tag: str, neuron: Profiled) -> list[list[object]]
         own = pieces(dev.sentences[number], words, centre=profile.centre, reach=profile.reach, marked=tag)
         shown.append(list[object](own))
     return shown
+
+
+def _visible(token: str) -> str:
+    """A token with its spaces and line ends visible."""
+    return "".join("␣" if c == " " else c if c.isprintable() else c.encode("unicode_escape").decode() for c in token)
 
 
 def _forms(typed: TypedText) -> list[str]:
