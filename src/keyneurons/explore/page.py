@@ -115,7 +115,8 @@ class _Page:
 
     def _connect(self) -> None:
         """Connect every control with the answer of the selected tab, and with the address."""
-        common: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        # without preprocessing, which rejects choices that another event has just replaced
+        common: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
         answers = [self.reading, self.effect, self.neurons]
 
         def then_answer(event: Any) -> None:
@@ -167,7 +168,7 @@ class _Page:
 
         def texts() -> str:
             return views.continuations(
-                state.tag, self.session.continuations(state.run, state.text, _change(state), state.tokens)
+                state.tag, self.session.continuations(state.run, state.text, _change(state), int(state.tokens))
             )
 
         return _or_message(texts)
