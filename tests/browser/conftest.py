@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,18 @@ class Visit:
 
     def text(self, selector: str) -> str:
         return str(self.page.locator(selector).inner_text())
+
+    def words(self, gloss: str) -> list[str]:
+        """The words of a gloss."""
+        return list(self.page.locator(f"{gloss} .kn-word .kn-form").all_inner_texts())
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for a condition."""
+        for _ in range(600):
+            if is_so():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(self.page.inner_text("body"))
 
     def after(self, selector: str, *actions: Any) -> str:
         """The HTML of an element once it differs from what it is before some actions."""

@@ -142,7 +142,8 @@ def test_an_address_shows_the_same_to_another_visitor(visit, explored):
     )
     seen.after("#kn-change", lambda: seen.page.locator("#double").click())
     seen.after("#kn-change", lambda: choose(seen.page, "tag", "VERB"))
-    seen.page.wait_for_timeout(1500)
+    seen.until(lambda: "key neurons of VERB are multiplied by 2" in seen.text("#effect"))
+    seen.page.wait_for_load_state("networkidle")
     other = visit("?" + urlsplit(seen.page.url).query, ready="#kn-continued")
     assert other.text("#effect") == seen.text("#effect")
     assert other.text("#kn-continued") == seen.text("#kn-continued")
@@ -190,25 +191,30 @@ def test_odd_text_harms_nothing(visit, odd, view):
     text, note = ODD[odd]
     gloss, answer = {"read": ("#kn-read", "#reading"), "lesion": ("#kn-surprisal", "#effect")}[view]
     seen = visit(query(view=view, text="the dog"), ready=gloss)
-    box = seen.page.locator("#text textarea")
-    seen.after(answer, lambda: box.fill(text), lambda: seen.page.locator("#show").click())
+    box, show = seen.page.locator("#text textarea"), seen.page.locator("#show")
+    box.fill(text)
+    show.click()
     if note is not None:
-        assert note in seen.text(answer)
+        seen.until(lambda: note in seen.text(answer))
     else:
-        shown = "".join(seen.page.locator(f"{gloss} .kn-word .kn-form").all_inner_texts())
-        kept = "".join(c for c in text if not c.isspace() and c not in "\x01")
-        assert shown == kept
+        kept = "".join(c for c in text if not c.isspace() and c != "\x01")
+        seen.until(lambda: "".join(seen.words(gloss)) == kept)
     assert seen.page.locator(f"{answer} script, {answer} img, {answer} .kn-lines b").count() == 0
-    seen.after(answer, lambda: box.fill("she runs"), lambda: seen.page.locator("#show").click())
-    assert seen.page.locator(f"{gloss} .kn-word .kn-form").all_inner_texts() == ["she", "runs"]
+    box.fill("she runs")
+    show.click()
+    seen.until(lambda: seen.page.locator(gloss).count() == 1 and seen.words(gloss) == ["she", "runs"])
 
 
 def test_an_illegal_factor_is_a_message(visit):
     seen = visit(query(**LESION), ready="#kn-continued")
-    seen.after("#effect", lambda: seen.page.locator("#factor input").fill("1000"))
-    assert "The factor must be a number from -100 to 100, got 1000.0." in seen.text("#effect")
-    seen.after("#effect", lambda: seen.page.locator("#factor input").fill("3"))
-    assert "multiplied by 3" in seen.text("#kn-change")
+    factor = seen.page.locator("#factor input")
+    for text, note in {
+        "1000": "The factor must be a number from -100 to 100, got 1000.0.",
+        "": "The factor must be a number, got none.",
+        "3": "multiplied by 3 at",
+    }.items():
+        factor.fill(text)
+        seen.until(lambda note=note: note in seen.text("#effect"))
 
 
 def test_other_hosts_are_refused(explored):
