@@ -187,7 +187,8 @@ def test_the_tool_of_the_shipped_catalogue(published: Published, tmp_path: Path)
     assert f"{start} {accuracy} | {random} | " in index
     assert "keyneurons pull catalogue/mlp.2-mean_difference sets" in index
     assert names(tmp_path / "mlp.2-mean_difference") == {name for name in FILES if not name.startswith("figures")} | {
-        "overlap_p_value.csv"
+        "overlap_p_value.csv",
+        "curves.json",
     }
 
 
@@ -388,10 +389,10 @@ def test_a_run_that_has_not_finished_is_not_published(
     ended = call("publish", "run", "sets")
     assert ended.error.endswith("has not finished; only finished runs can be published")
     (run / "run.json").write_text(json.dumps(facts), "utf-8")
-    (run / "figures" / "overlap.png").unlink()
-    (run / "figures" / "overlap.png").symlink_to(place.treebank)
+    (run / "overlap.png").unlink()
+    (run / "overlap.png").symlink_to(place.treebank)
     ended = call("publish", "run", "sets")
-    assert ended.error.endswith("run/figures/overlap.png is not a regular file")
+    assert ended.error.endswith("run/overlap.png is not a regular file")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
