@@ -52,6 +52,21 @@ class RunResult:
         names, matrix = read_overlap_counts(self.folder)
         return DataFrame(matrix, index=names, columns=names)
 
+    def hypotheses(self) -> DataFrame:
+        """Tabulate effects of lesions and predicted deficits, one row per tag.
+
+        The columns are those of ``keyneurons hypotheses``.
+        """
+        from pandas import DataFrame
+
+        from keyneurons.build.tracking import build_store
+        from keyneurons.report.hypotheses.tables import COLUMNS, hypothesis_values
+        from keyneurons.runs.folders import find_run
+        from keyneurons.runs.hypotheses import hypotheses_of_run
+
+        finished = find_run(self.folder, build_store(self.config.tracking))
+        return DataFrame(hypothesis_values(hypotheses_of_run(finished)), columns=COLUMNS)
+
 
 class UsageError(ValueError):
     """An invalid override, run or file; the message is the line that the command line shows."""

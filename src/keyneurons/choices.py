@@ -23,6 +23,8 @@ LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 LesionPlace = Literal["everywhere", "predicted"]
 LogModel = Literal["never", "single", "always"]
+FigureFormat = Literal["png", "svg", "pdf"]
+PaperWidth = Literal["one", "two"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

@@ -48,6 +48,13 @@ def quiet_transformers() -> Generator[None]:
 
 
 @contextmanager
+def quiet_matplotlib() -> Generator[None]:
+    """Redirect the log of matplotlib, such as missing fonts, to the log of the run."""
+    with _redirected(("matplotlib",)):
+        yield
+
+
+@contextmanager
 def _redirected(names: Sequence[str]) -> Generator[None]:
     """Redirect loggers to this package's log only."""
     loggers = [logging.getLogger(name) for name in names]

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import kstest
 
 from keyneurons.analysis.dissociation import dissociation
-from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_interval, effect, mean_changes
+from keyneurons.analysis.effects import Effect, bootstrap_interval, effect, mean_changes
 from keyneurons.analysis.interaction import additive_p_values, relabellings
+from keyneurons.analysis.lesion_intervals import advantage_interval
 from keyneurons.analysis.sequential import Stopping
 
 NAMES = ("ADJ", "ADV", "NOUN", "VERB")

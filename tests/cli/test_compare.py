@@ -228,7 +228,10 @@ WRONG: list[tuple[list[str], str]] = [
     (["experiment=keyneurons", "share=half"], "share must lie above 0 and be at most 1, got 'half'"),
     (["experiment=keyneurons", "share="], "share must lie above 0 and be at most 1, got ''"),
     (["experiment=keyneurons", "share=nan"], "share must lie above 0 and be at most 1, got 'nan'"),
-    (["experiment=keyneurons", "top_k=3"], "compare takes only experiment=, share= and tracking.uri=, got top_k=3"),
+    (
+        ["experiment=keyneurons", "top_k=3"],
+        "compare takes only experiment=, share=, tracking.uri= and report.*, got top_k=3",
+    ),
     (["sweep=outputs/2026-01-01"], "has no run 'outputs/2026-01-01'"),
     (["sweep=\u00e9"], "has no run '\u00e9'"),
     (["sweep"], "filter=..., got 1 run"),

@@ -218,7 +218,10 @@ def test_mistakes_are_told_in_a_line(call: Command, kept: Kept, tmp_path: Path) 
     assert f"{a} and {a} are the same run; compare takes different runs" in call("compare", a, b, a).error
     assert f"{a} and {a}/key_neurons.json are the same run" in call("compare", a, f"{a}/key_neurons.json").error
     assert f"{a} and {kept.ids[A]} are the same run" in call("compare", a, kept.ids[A], kept.store).error
-    assert "compare RUN RUN [RUN ...] takes only tracking.uri=, got share" in call("compare", a, b, "share=0.5").error
+    assert (
+        "compare RUN RUN [RUN ...] takes only tracking.uri= and report.*, got share"
+        in call("compare", a, b, "share=0.5").error
+    )
     assert "got sweep=x" in call("compare", a, b, "sweep=x").error
     assert "'nowhere' is neither a file, a folder nor a run: " in call("compare", a, "nowhere", kept.store).error
     assert "contains no key_neurons.json" in call("compare", a, str(tmp_path)).error

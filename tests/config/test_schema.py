@@ -15,6 +15,7 @@ from keyneurons.config.schema import Config
 from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
 
+WIDTH = "report.width: should be one or two (columns of a paper), or a number of inches from 2 to 20"
 BATCH = "activations.batch_tokens: should be auto or an integer above 0"
 
 
@@ -52,6 +53,12 @@ def changed(defaults: Any, **changes: Any) -> Config:
         ({"dataset__tags": "NOUN"}, "dataset.tags: should be a list, such as [A,B], got 'NOUN'"),
         ({"trainer__max_epochs": 0}, "trainer.max_epochs: should be greater than 0, got 0"),
         ({"probe__patience": 0}, "probe.patience: should be greater than 0, got 0"),
+        ({"report__figure_formats": ["gif"]}, "report.figure_formats.0: should be 'png', 'svg' or 'pdf', got 'gif'"),
+        ({"report__figure_formats": "svg"}, "report.figure_formats: should be a list, such as [A,B], got 'svg'"),
+        ({"report__width": "three"}, f"{WIDTH}, got 'three'"),
+        ({"report__width": 1}, f"{WIDTH}, got 1"),
+        ({"report__width": True}, f"{WIDTH}, got True"),
+        ({"report__style": ""}, "report.style: should be a path (. is the current folder), got ''"),
         (
             {"top_k": -1, "seed": -1},
             "top_k: should be greater than 0, got -1; seed: should be greater than or equal to 0, got -1",

@@ -11,12 +11,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from keyneurons.analysis.controls import empirical_p_value
-from keyneurons.analysis.interaction import contrast
 from keyneurons.analysis.sentence_bootstrap import Estimate, SentenceBootstrap
 from keyneurons.analysis.sequential import Stopping
 
 POWER_QUANTILE = 0.8416212335729143  # 80 % quantile of the normal distribution
-CHUNK = 2**22  # values of resampled means in memory at once
 
 
 @dataclass(frozen=True)
@@ -70,64 +68,6 @@ def bootstrap_interval(
     check_finite(changes)
     bootstrap = SentenceBootstrap.of(sentences, draws, seed)
     interval = Estimate.of(changes.mean(), bootstrap.means(changes[None])[:, 0])
-    return interval.low, interval.high
-
-
-def advantage_interval(
-    changes: Float[ndarray, "tags words"],
-    controls: Float[ndarray, "sets tags words"],
-    tags: Int[ndarray, " words"],
-    sentences: Int[ndarray, " words"],
-    *,
-    draws: int,
-    seed: int,
-) -> tuple[float, float]:
-    """95 % interval of the diagonal advantage beyond control sets.
-
-    Sentences and the control sets of every tag are resampled together by the Bayesian bootstrap
-    (Rubin 1981, Annals of Statistics 9:130): weights from a Dirichlet distribution instead of
-    draws, so that a rare tag keeps words in every resample. The weights of ``n`` control sets vary
-    around their mean by ``sqrt((n + 1) / (n - 1))`` more than that, which makes the variance of a
-    mean over few sets unbiased. The means of all tags and sets are recomputed in each resample. The
-    interval is about other sentences and other control sets, for the same key neurons and tags.
-
-    Args:
-        changes: changes of the words under the lesion of each tag's key neurons.
-        controls: the same under each control set of each tag.
-        tags: tags of the words.
-        sentences: sentences of the words.
-        draws: number of resamples.
-        seed: seed of the resamples.
-
-    Returns:
-        Its two ends.
-
-    Raises:
-        ValueError: If a change is not finite, or there are fewer than 2 control sets.
-    """
-    check_finite(changes)
-    check_finite(controls)
-    n, (n_sets, *_) = len(changes), controls.shape
-    if n_sets < 2:
-        raise ValueError(f"an interval needs at least 2 control sets, got {n_sets}")
-    wider = math.sqrt((n_sets + 1) / (n_sets - 1))
-    of_word = np.unique(sentences, return_inverse=True)[1] * n + tags
-    n_sentences = int(of_word.max()) // n + 1
-    rows = np.concatenate([changes[None], controls]).reshape((1 + n_sets) * n, -1)
-    size = n_sentences * n
-    sums = np.stack([np.bincount(of_word, row, minlength=size) for row in rows]).reshape(-1, n_sentences, n)
-    counts = np.bincount(of_word, minlength=size).reshape(n_sentences, n)
-    rng = np.random.default_rng(seed)
-    parts = []
-    for start in range(0, draws, chunk := max(1, CHUNK // sums[:, 0].size)):
-        n_draws = min(chunk, draws - start)
-        weights = rng.dirichlet(np.ones(n_sentences), n_draws)
-        means = np.einsum("ds,cst->dct", weights, sums, optimize=True) / (weights @ counts)[:, None]
-        advantages = (means.reshape(n_draws, 1 + n_sets, n, n) * contrast(n)).sum(axis=3)
-        of_sets = 1 / n_sets + wider * (rng.dirichlet(np.ones(n_sets), (n_draws, n)) - 1 / n_sets)
-        parts.append((advantages[:, 0] - np.einsum("dst,dts->dt", advantages[:, 1:], of_sets)).sum(axis=1))
-    resampled = np.concatenate(parts)
-    interval = Estimate.of(resampled.mean(), resampled)
     return interval.low, interval.high
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.metrics import MEAN_COEFFICIENT, MEAN_COUNT, MEAN_JACCARD
 from keyneurons.records import NeuronSets
 
@@ -28,6 +29,18 @@ class Overlap:
     jaccard: Float[ndarray, "tags tags"]
     expected: Float[ndarray, "tags tags"]
     p_value: Float[ndarray, "tags tags"]
+
+    @property
+    def p_adjusted(self) -> Float[ndarray, "tags tags"]:
+        """p-values of the pairs of different tags, adjusted over them by Benjamini & Hochberg 1995.
+
+        nan on the diagonal.
+        """
+        pairs = list(zip(*np.triu_indices(len(self.tags), 1), strict=True))
+        adjusted = np.full(self.p_value.shape, np.nan)
+        for (i, j), value in adjusted_p_values({pair: float(self.p_value[pair]) for pair in pairs}).items():
+            adjusted[i, j] = adjusted[j, i] = value
+        return adjusted
 
     def metrics(self) -> dict[str, float]:
         """Means over pairs of tags; coefficient and Jaccard need two tags with non-empty sets."""

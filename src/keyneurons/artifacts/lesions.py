@@ -2,17 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from keyneurons.analysis.dissociation import Dissociation
+from keyneurons.artifacts.plain import Strict, read_json, validate
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.pipeline.lesions.results import LesionResult
 
+LESION_FILE = "lesion.json"
 EFFECTS = ("change", "control_mean", "control_std", "p_value", "sets", "effect_size", "detectable")
 READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size")
+
+Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class EstimateFacts(Strict):
+    """A value with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class BeyondFacts(Strict):
+    """Effects of a lesion beyond its control sets, as in ``analysis.lesion_intervals.Beyond``."""
+
+    own: EstimateFacts
+    others: EstimateFacts
+    difference: EstimateFacts
+
+
+class PairFacts(Strict):
+    """A double dissociation."""
+
+    tags: Annotated[list[str], Field(min_length=2, max_length=2)]
+    contrast: float
+    p_value: Probability
+
+
+class DissociationFacts(Strict):
+    """The tests of the diagonal advantage and the double dissociations."""
+
+    diagonal_advantage: float
+    interval: Interval | None
+    p_value: Probability
+    additive_p_value: Probability
+    multiplicative_p_value: Probability
+    smallest_detectable: float | None
+    pairs: list[PairFacts]
+
+
+class SetsFacts(Strict):
+    """The numbers of control sets."""
+
+    sets: PositiveInt
+    further_sets: NonNegativeInt
+    exceedances: PositiveInt
+
+
+class LesionFacts(Strict):
+    """The whole ``lesion.json``; mappings are by tag, or by family of control sets."""
+
+    mode: str
+    tags: Annotated[list[str], Field(min_length=2)]
+    not_lesioned: list[str]
+    sets: SetsFacts
+    words: Mapping[str, PositiveInt]
+    intact_bits: Mapping[str, float]
+    intervals: Mapping[str, Interval]
+    doses: Mapping[str, Mapping[str, float]]
+    guard: Mapping[str, float]
+    mismatch: Mapping[str, float | None]
+    beyond: Annotated[Mapping[str, Mapping[str, BeyondFacts]], Field(min_length=1)]
+    dissociation: Annotated[Mapping[str, DissociationFacts], Field(min_length=1)]
+
+
+def read_lesions(path: Path) -> LesionFacts:
+    """Read a ``lesion.json``.
+
+    Raises:
+        ValueError: the file is damaged or of another version.
+    """
+    return validate(LesionFacts, read_json(path), path)
 
 
 def write_lesions(folder: Path, result: LesionResult) -> None:
@@ -22,7 +100,7 @@ def write_lesions(folder: Path, result: LesionResult) -> None:
         if effects.dissociation is not None:
             write_matrix(folder / f"lesion_beyond_{family}.csv", result.tags, effects.dissociation.beyond)
     write_table(folder / "lesion_effects.csv", ("tag", "family", *EFFECTS), list(_effect_rows(result)))
-    write_json(folder / "lesion.json", _facts(result))
+    write_json(folder / LESION_FILE, _facts(result))
     if result.readouts:
         write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(result)))
     if result.pairs is not None:
@@ -56,6 +134,11 @@ def _facts(result: LesionResult) -> dict[str, object]:
         "doses": {str(share): dict(changes) for share, changes in result.doses.items()},
         "guard": dict(result.guard),
         "mismatch": {family: effects.mismatch for family, effects in result.families.items()},
+        "beyond": {
+            family: {tag: asdict(beyond) for tag, beyond in effects.beyond.items()}
+            for family, effects in result.families.items()
+            if effects.beyond
+        },
         "dissociation": {
             family: _dissociation(effects.dissociation, effects.interval)
             for family, effects in result.families.items()

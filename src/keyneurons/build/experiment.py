@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keyneurons.build.dataset import build_dataset
+from keyneurons.build.figures import build_figures
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.probing import build_probing
 from keyneurons.build.reader import build_reader, check_layers, check_model
@@ -33,6 +34,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
     """
     method = build_method(config, option)
     check_selection(config, method)
+    build_figures(config.report)  # checks the stylesheet before the run
     probing = build_probing(config)
     read = build_reader(config)  # may convert or fetch a model, so after what is cheap to check
     check_model(config, read)

@@ -20,6 +20,7 @@ from keyneurons.catalogue.manifest import CARD_FILE, file_names, write_manifest
 from keyneurons.catalogue.public import public_config, public_facts, public_text
 from keyneurons.catalogue.sets import TABLE_FILE, TENSORS_FILE, check_sets, write_sets
 from keyneurons.config.validation import validate_plain
+from keyneurons.report.run.figures import ROOT_FIGURES
 from keyneurons.runs.finished import CONFIG, Run
 
 COPIED = (KEY_NEURONS_FILE, METRICS_FILE)
@@ -27,9 +28,6 @@ REQUIRED = (CARD_FILE, *COPIED, TABLE_FILE, TENSORS_FILE, CONFIG, RUN_FILE)
 COPIED_IF_PRESENT = (CURVES_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
 FIGURES = "figures"
 SUFFIXES = (".png", ".svg", ".pdf")
-ROOT_FIGURES = tuple(
-    f"{name}{suffix}" for name in ("accuracy", "confusion", "overlap", "per_tag_f1") for suffix in SUFFIXES
-)
 """Other files of a run stay behind: they may hold words of its text, or paths of its machine."""
 
 
@@ -98,7 +96,8 @@ def _public_facts(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
 def _optional_files(run: Run, figures: bool) -> dict[str, Path]:
     """The files that not every run has; all figures are published in one folder."""
     places = {name: name for name in COPIED_IF_PRESENT}
-    places |= {name: f"{FIGURES}/{name}" for name in ROOT_FIGURES} if figures else {}
+    if figures:
+        places |= {f"{name}{suffix}": f"{FIGURES}/{name}{suffix}" for name in ROOT_FIGURES for suffix in SUFFIXES}
     found = {place: path for name, place in places.items() if (path := _present(run, name)) is not None}
     if figures and (drawn := _present(run, FIGURES)) is not None:
         found |= {f"{FIGURES}/{path.name}": path for path in sorted(drawn.iterdir()) if path.suffix in SUFFIXES}

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from keyneurons.artifacts.run_facts import keep_dataset_facts
 from keyneurons.build.experiment import build_experiment
+from keyneurons.build.figures import build_figures
 from keyneurons.config.compose import checked_with_choices
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
@@ -56,7 +57,7 @@ def run_agreement(overrides: Sequence[str]) -> None:
     heading, written = Heading(name, choices), _config_of_all(configs)
     with removed_if_refused(folder), tracked(heading, config, read, folder, written) as run:
         compared = compare_methods(experiments)
-        write_agreement(compared, folder)
+        write_agreement(compared, folder, build_figures(config.report))
         keep_dataset_facts(folder, compared.text.treebank, compared.text.digests)
         logged = run.send(folder)
     console = terminal()

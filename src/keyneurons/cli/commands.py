@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from keyneurons.cli import publication
+from keyneurons.cli import publication, single_run
+from keyneurons.cli.arguments import days, port, say
 
 if TYPE_CHECKING:
     from keyneurons.config.schema import Config
@@ -90,17 +89,7 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
     )
     compare.set_defaults(function=_compare)
 
-    inspect = commands.add_parser(
-        "inspect",
-        help="show the activations of single neurons",
-        description="Write an HTML page on single neurons of a run.",
-    )
-    inspect.add_argument("run", help="MLflow id of the run or its folder under outputs/")
-    inspect.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    inspect.add_argument("--tag", help="tag whose key neurons are shown: NOUN")
-    inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
-    inspect.set_defaults(function=_inspect)
-
+    single_run.add_parsers(commands)
     publication.add_parsers(commands)
 
     treebanks = commands.add_parser(
@@ -117,7 +106,7 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         description="List or prune cached activations and results of probes.",
     )
     cache.add_argument("action", nargs="?", choices=("list", "prune"), default="list")
-    cache.add_argument("--older-than", type=_days, metavar="DAYS", help="prune entries unused for DAYS days")
+    cache.add_argument("--older-than", type=days, metavar="DAYS", help="prune entries unused for DAYS days")
     cache.set_defaults(function=_cache, overrides=[])
 
     send = commands.add_parser("log", help="send finished runs to MLflow", description="Send finished runs to MLflow.")
@@ -129,7 +118,7 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         "ui", help="serve the MLflow UI", description="Serve the MLflow UI on 127.0.0.1 and open it in a browser."
     )
     ui.add_argument("overrides", nargs="*", default=[], help=f"{overrides}: tracking.uri=...")
-    ui.add_argument("--port", type=_port, help="port on 127.0.0.1 (default: 5000, or the next free one)")
+    ui.add_argument("--port", type=port, help="port on 127.0.0.1 (default: 5000, or the next free one)")
     ui.add_argument("--no-browser", action="store_true", help="print the address, open no browser")
     ui.set_defaults(function=_ui)
     return commands.choices
@@ -164,7 +153,7 @@ def _fetch(options: argparse.Namespace) -> None:
 
     config = _config(options.overrides)
     files = build_model_source(config.model, config.cache.expanduser()).fetch()
-    _print(f"{files.id} ({files.revision}) is in {files.path}")
+    say(f"{files.id} ({files.revision}) is in {files.path}")
 
 
 def _agreement(options: argparse.Namespace) -> None:
@@ -177,22 +166,13 @@ def _extract(options: argparse.Namespace) -> None:
     from keyneurons.cli.extract import extract_for
 
     for line in extract_for(options.overrides):
-        _print(line)
+        say(line)
 
 
 def _compare(options: argparse.Namespace) -> None:
     from keyneurons.cli.compare import run_compare
 
     run_compare(options.overrides, _config)
-
-
-def _inspect(options: argparse.Namespace) -> None:
-    from keyneurons.cli.inspect import run_inspect
-
-    page, warnings = run_inspect(
-        options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=_config, out=None
-    )
-    _print("\n".join([*warnings, f"Open {page} in a browser"]))
 
 
 def _treebanks(options: argparse.Namespace) -> None:
@@ -210,7 +190,7 @@ def _cache(options: argparse.Namespace) -> None:
         raise ValueError("cache prune needs --older-than DAYS (0 removes everything)")
     else:
         lines = prune_cache(_config([]), options.older_than)
-    _print("\n".join(lines))
+    say("\n".join(lines))
 
 
 def _log(options: argparse.Namespace) -> None:
@@ -218,31 +198,10 @@ def _log(options: argparse.Namespace) -> None:
 
     store = store_of(options.overrides)
     for folder in options.folder:
-        _print(f"sent {folder} to {store.uri} as run {log_finished(store, folder)}")
+        say(f"sent {folder} to {store.uri} as run {log_finished(store, folder)}")
 
 
 def _ui(options: argparse.Namespace) -> None:
     from keyneurons.cli.ui import serve
 
-    serve(store_of(options.overrides), options.port, browser=not options.no_browser, say=_print)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not days >= 0:  # also rejects NaN
-        raise argparse.ArgumentTypeError(f"must be a number of days, 0 or more, got {text!r}")
-    return days
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**16:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 to 65535, got {text!r}")
-    return int(text)
-
-
-def _print(message: str) -> None:
-    sys.stdout.write(f"{message}\n")
-    sys.stdout.flush()
+    serve(store_of(options.overrides), options.port, browser=not options.no_browser, say=say)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from keyneurons.atomic_files import write_text
+from keyneurons.build.figures import build_figures
 from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
@@ -16,7 +17,7 @@ from keyneurons.report.comparison.overlap_figure import overlap_figure
 from keyneurons.report.comparison.side_by_side_files import write_side_by_side
 from keyneurons.report.comparison.side_by_side_page import side_by_side_page
 from keyneurons.report.comparison.side_by_side_tables import show_side_by_side
-from keyneurons.report.drawing import save
+from keyneurons.report.figure_style import styled
 from keyneurons.runs.finished import find_runs
 from keyneurons.runs.side_by_side import compare_side_by_side
 from keyneurons.sweeps.comparison import compare_runs, log_comparison, source_of, write_comparison
@@ -35,18 +36,19 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
 
     Args:
         overrides: the runs to compare, ``share=`` (of the runs that select a neuron of the
-            consensus) and overrides of ``tracking``.
+            consensus) and overrides of ``tracking`` and ``report``.
         compose: returns the validated configuration with some overrides.
     """
     if named := [each for each in overrides if "=" not in each or Path(each).exists()]:
         _compare_named(named, [each for each in overrides if each not in named], compose)
         return
     which, value, share, rest = parse_overrides(overrides)
-    store = build_store(compose(rest).tracking)
+    config = compose(rest)
+    store, figures = build_store(config.tracking), build_figures(config.report)
     runs = find_runs(store, **{which: value})
     comparison = compare_runs(runs, source_of(store, which, value), share)
     folder = output_folder("compare")
-    page = write_comparison(comparison, folder)
+    page = write_comparison(comparison, folder, figures)
     console = terminal()
     show_comparison(comparison, console)
     if which == "sweep":
@@ -61,18 +63,21 @@ def _compare_named(named: Sequence[str], rest: Sequence[str], compose: Callable[
     """Compare runs by name and write the results to a folder.
 
     Raises:
-        ValueError: there is one name only, or an override is not of ``tracking``.
+        ValueError: there is one name only, or an override is of neither ``tracking`` nor
+            ``report``.
     """
     if len(named) < 2 or not all(each.strip() for each in named):
         raise ValueError(f"compare takes {FORMS}, got {len(named)} run{'' if len(named) == 1 else 's'}")
-    if other := [override for override in rest if not override.startswith("tracking")]:
-        raise ValueError(f"compare RUN RUN [RUN ...] takes only tracking.uri=, got {other[0]}")
-    compared, folder = compare_side_by_side(named, build_store(compose(rest).tracking)), output_folder("compare")
+    if other := [override for override in rest if not override.startswith(("tracking", "report."))]:
+        raise ValueError(f"compare RUN RUN [RUN ...] takes only tracking.uri= and report.*, got {other[0]}")
+    config = compose(rest)
+    compared, options = compare_side_by_side(named, build_store(config.tracking)), build_figures(config.report)
+    folder, image = output_folder("compare"), None
     write_side_by_side(compared, folder)
-    image = folder / "figures" / "overlap.png" if len(compared.tags) > 1 else None
-    if image is not None:
-        image.parent.mkdir()
-        save(overlap_figure(compared), image)
+    if len(compared.tags) > 1:
+        (folder / "figures").mkdir()
+        with styled(options) as save:
+            image = save(overlap_figure(compared), folder / "figures" / "overlap")
     write_text(folder / "report.html", side_by_side_page(compared, image))
     console = terminal()
     show_side_by_side(compared, console)
@@ -87,7 +92,8 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, l
 
     Raises:
         ValueError: if not exactly one of ``sweep=``, ``experiment=`` and ``filter=`` is given, the
-            share is not in (0, 1], or another override is not of ``tracking``.
+            share is not in (0, 1], or another override is of neither ``tracking``
+            nor ``report``.
     """
     pairs = [override.partition("=") for override in overrides]
     which = [(name, value) for name, _, value in pairs if name in WHICH]
@@ -101,6 +107,6 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, l
     if share is not None and not 0 < share <= 1:
         raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]!r}")
     rest = [override for override, (name, _, _) in zip(overrides, pairs, strict=True) if name not in (*WHICH, "share")]
-    if other := [override for override in rest if not override.startswith("tracking")]:
-        raise ValueError(f"compare takes only {which[0][0]}=, share= and tracking.uri=, got {other[0]}")
+    if other := [override for override in rest if not override.startswith(("tracking", "report."))]:
+        raise ValueError(f"compare takes only {which[0][0]}=, share=, tracking.uri= and report.*, got {other[0]}")
     return *which[0], share, rest

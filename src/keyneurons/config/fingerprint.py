@@ -16,6 +16,7 @@ from keyneurons.digests import file_digest, json_digest
 EXCLUDED = {  # keys that affect where or how fast a run is executed, not its results
     "cache": None,
     "tracking": None,
+    "report": None,
     "activations": {"batch_tokens": None, "memory_mb": None, "devices": None, "num_nodes": None},
     "trainer": {"accelerator": None},
     "model": {"device": None, "device_map": None, "folder": None},  # the model's identity covers the folder

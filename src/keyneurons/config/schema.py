@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from keyneurons.addresses import check_no_secrets
 from keyneurons.choices import (
+    FigureFormat,
     KeptDtype,
     LesionFamily,
     LesionMode,
@@ -39,6 +40,7 @@ from keyneurons.config.inputs import (
 )
 from keyneurons.config.values import (
     BatchTokens,
+    FigureWidth,
     Float,
     Int,
     Layer,
@@ -189,6 +191,14 @@ class Tracking(Section):
     log_model: LogModel
 
 
+class Report(Section):
+    """Figures of a run and of comparisons of runs."""
+
+    figure_formats: tuple[FigureFormat, ...]
+    style: Annotated[Path, NonEmptyPath] | None
+    width: FigureWidth
+
+
 class Config(Section):
     """The complete configuration of a run."""
 
@@ -218,6 +228,7 @@ class Config(Section):
     layer_by_layer: LayerByLayer
     lesion: Lesion | None = None
     activations: Activations
+    report: Report
     seed: NonNegativeInt
     cache: Annotated[Path, NonEmptyPath]
     _derived: tuple[str, ...] = PrivateAttr(())

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from keyneurons.addresses import SQLITE, sqlite_address, sqlite_path
-from keyneurons.choices import FEATURE_COLUMN, JOIN, SPLITS, TAG_COLUMNS, Split
+from keyneurons.choices import FEATURE_COLUMN, JOIN, SPLITS, TAG_COLUMNS, PaperWidth, Split
 
 
 def _number(value: Any) -> Any:
@@ -150,6 +150,21 @@ def _auto_or_positive(value: Any) -> Any:
 
 
 BatchTokens = Annotated[PositiveInt | Literal["auto"], BeforeValidator(_auto_or_positive)]
+
+
+def _paper_width(value: Any) -> Any:
+    """Reject everything but ``one``, ``two`` and a number of inches.
+
+    Raises:
+        ValueError: If the value is anything else.
+    """
+    inches = isinstance(value, int | float) and not isinstance(value, bool) and 2 <= value <= 20
+    if not inches and value not in get_args(PaperWidth):
+        raise ValueError("should be one or two (columns of a paper), or a number of inches from 2 to 20")
+    return value
+
+
+FigureWidth = Annotated[PaperWidth | Annotated[Float, Field(ge=2, le=20)], BeforeValidator(_paper_width)]
 RunId = Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
 
 

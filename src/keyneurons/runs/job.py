@@ -11,15 +11,16 @@ from keyneurons.artifacts.run_facts import keep_dataset_facts
 from keyneurons.artifacts.run_files import sets_digest, write_run_files
 from keyneurons.atomic_files import write_text
 from keyneurons.build.experiment import build_experiment
+from keyneurons.build.figures import build_figures
 from keyneurons.config.fingerprint import activation_fingerprint, fingerprint
 from keyneurons.config.schema import Config
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment, Result, run_experiment
 from keyneurons.progress import stage
+from keyneurons.report.figure_style import FigureOptions
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
-from keyneurons.report.run.layers import draw_layers
-from keyneurons.report.run.lesions import draw_lesions, write_continuations
+from keyneurons.report.run.lesions import write_continuations
 from keyneurons.report.run.summary import Summary, markdown, summarise
 from keyneurons.runs.membership import Membership
 from keyneurons.runs.provenance import origin_tags
@@ -125,7 +126,7 @@ def tracked_run(
         result = run_experiment(experiment)
         summary = summarise(result)
         with stage("figures and files"):
-            _save(result, summary, folder)
+            _save(result, summary, folder, build_figures(config.report))
             if config.tracking.log_model == "always" or (config.tracking.log_model == "single" and not in_sweep):
                 write_model(folder)
         with stage("sending the run to MLflow"):
@@ -136,14 +137,11 @@ def _fingerprint(experiment: Experiment, config: Config) -> str:
     return fingerprint(config, experiment.read.model.identity, given_sets=experiment.given_sets)
 
 
-def _save(result: Result, summary: Summary, folder: Path) -> None:
+def _save(result: Result, summary: Summary, folder: Path, options: FigureOptions) -> None:
     write_run_files(result, folder)
-    draw_figures(result, folder)
-    draw_layers(result, folder / "figures")
-    if result.lesions is not None:
-        draw_lesions(result.lesions, folder / "figures")
-        if result.lesions.generated is not None:
-            write_continuations(result.lesions.generated, folder)
+    draw_figures(result, folder, options)
+    if result.lesions is not None and result.lesions.generated is not None:
+        write_continuations(result.lesions.generated, folder)
     digest = sets_digest(result.key_neurons.sets)
     keep_dataset_facts(folder, result.text.treebank, result.text.digests, neuron_sets=digest, verdict=summary.verdict)
     write_text(folder / "summary.md", markdown(summary))

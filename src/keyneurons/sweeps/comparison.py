@@ -16,6 +16,7 @@ from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
 from keyneurons.report.comparison.tables import RunComparison, draw, write_tables
+from keyneurons.report.figure_style import FigureOptions
 from keyneurons.report.phrases import counted
 from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
 from keyneurons.tracking import Store, describe, log_best
@@ -24,13 +25,14 @@ from keyneurons.version import __version__
 ARTIFACTS, PAGE = "comparison", "report.html"
 
 
-def compare_sweep(store: Store, parent: str, folder: Path) -> RunComparison | None:
+def compare_sweep(store: Store, parent: str, folder: Path, options: FigureOptions) -> RunComparison | None:
     """Compare the finished runs of a sweep and log the comparison to its parent run.
 
     Args:
         store: the store of the runs.
         parent: MLflow id of the sweep.
         folder: folder for the page and the other files, which are logged under ``comparison``.
+        options: options of the figures.
 
     Returns:
         The comparison, or None if no run is finished and has key neurons.
@@ -40,7 +42,7 @@ def compare_sweep(store: Store, parent: str, folder: Path) -> RunComparison | No
     if not kept:
         return None
     comparison = compare_runs(runs, source_of(store, "sweep", parent), None)
-    write_comparison(comparison, folder)
+    write_comparison(comparison, folder, options)
     log_comparison(store, parent, comparison, folder)
     return comparison
 
@@ -83,13 +85,13 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
     )
 
 
-def write_comparison(comparison: RunComparison, folder: Path) -> Path:
+def write_comparison(comparison: RunComparison, folder: Path, options: FigureOptions) -> Path:
     """Write all files of a comparison and return the path of its page."""
     folder.mkdir(parents=True, exist_ok=True)
     with stage("tables and figures of the comparison"):
         write_tables(comparison, folder)
-        drawn = draw(comparison, folder / "figures")
-        write_text(folder / PAGE, page(comparison, drawn))
+        draw(comparison, folder / "figures", options)
+        write_text(folder / PAGE, page(comparison))
     return folder / PAGE
 
 

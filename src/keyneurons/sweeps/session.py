@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keyneurons.artifacts.sweep_file import SweepFile, write_sweep_file
+from keyneurons.build.figures import build_figures
 from keyneurons.build.tracking import build_store
 from keyneurons.metric_names import LONGEST_TEXT
 from keyneurons.process_tag import alive, process_tag
+from keyneurons.report.figure_style import FigureOptions
 from keyneurons.runs.membership import Membership
 from keyneurons.runs.provenance import code_tags, code_version
 from keyneurons.sweeps.jobs import SweepJobs, together
@@ -43,13 +45,15 @@ class Outcome:
 class OpenSweep:
     """An open sweep: store, folder, fingerprints of its jobs, and the record passed to each job.
 
-    ``outcome`` is set when the sweep is closed.
+    ``figures`` has the options of the figures of its comparison. ``outcome`` is set when the sweep
+    is closed.
     """
 
     store: Store
     folder: Path
     fingerprints: frozenset[str]
     membership: Membership
+    figures: FigureOptions = FigureOptions()
     outcome: Outcome = Outcome()
 
     @property
@@ -66,7 +70,7 @@ class OpenSweep:
             return ""
         folder = self.folder / ARTIFACTS
         try:
-            comparison = compare_sweep(self.store, self.parent, folder)
+            comparison = compare_sweep(self.store, self.parent, folder, self.figures)
         except (OSError, ValueError) as error:
             return f"comparison failed: {' '.join(str(error).split())}"
         if comparison is None:
@@ -120,7 +124,8 @@ def open_sweep(
     # without a parent run, finished jobs have folders but no MLflow runs
     only_folders = finished if interrupted is not None and interrupted.parent is None else {}
     fingerprints = frozenset(job.fingerprint for job in sweep.jobs).difference(only_folders)
-    opened = OpenSweep(store, folder, fingerprints, Membership(parent, finished, together(sweep.jobs), sweep.swept))
+    membership = Membership(parent, finished, together(sweep.jobs), sweep.swept)
+    opened = OpenSweep(store, folder, fingerprints, membership, build_figures(sweep.jobs[0].config.report))
     try:
         yield opened
     finally:

@@ -21,5 +21,5 @@ A sweep is one parent run with its runs below it; its description has the best r
 | `selection/one_ranking` | 1 if the method ranks neurons equally for all tags |
 
 Tables (the table view of the runs page) show key neurons, overlaps and F1 of several runs side by side; the compare
-page shows their figures. The definitions are in `docs/statistics.md`, the files of a run in `docs/outputs.md`.
+page shows their figures. The definitions are in `docs/statistics.md`, the files of a run in `docs/file_formats.md`.
 """

@@ -131,6 +131,16 @@ def test_the_double_dissociation_is_found(planted):
     assert {pair.tags for pair in found.pairs} == {(a, b) for i, a in enumerate(NAMES) for b in NAMES[i + 1 :]}
 
 
+def test_effects_beyond_controls_are_those_of_the_matrix(planted):
+    for family in ZERO.families:
+        matrix, effects = planted.families[family].dissociation.beyond, planted.families[family].beyond
+        for i, tag in enumerate(NAMES):
+            assert effects[tag].own.value == pytest.approx(matrix[i, i])
+            assert effects[tag].others.value == pytest.approx((matrix[i].sum() - matrix[i, i]) / 3)
+            assert effects[tag].own.low > effects[tag].others.high
+            assert effects[tag].difference.low > 0
+
+
 def test_its_twin_without_planted_neurons_has_none(place):
     found = lesioned(place, {tag: OTHERS[4 * i : 4 * i + 2] for i, tag in enumerate(NAMES)})
     double = found.families["random"].dissociation

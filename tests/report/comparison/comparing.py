@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import Any
 
 from reading_pages import Page
@@ -15,7 +14,7 @@ from keyneurons.report.comparison.configurations import configurations
 from keyneurons.report.comparison.console import show_comparison
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
-from keyneurons.report.comparison.tables import RunComparison, draw
+from keyneurons.report.comparison.tables import RunComparison
 
 EVIL = "<script>alert('x')</script>"
 
@@ -83,8 +82,8 @@ def comparison(runs: list[FinishedRun], files: list[dict[str, Any]], **left_out:
     )
 
 
-def shown(found: RunComparison, folder: Path) -> Page:
-    return Page(page(found, draw(found, folder)))
+def shown(found: RunComparison) -> Page:
+    return Page(page(found))
 
 
 def printed(found: RunComparison) -> str:

@@ -107,9 +107,9 @@ def test_console_description_and_page_say_so(tmp_path: Path) -> None:
     assert NOTE in printed(found)
     assert "seeds agree" in printed(found)
     assert NOTE in markdown(found)
-    told = " ".join(shown(found, tmp_path).told.split())
+    told = " ".join(shown(found).told.split())
     assert "stands for the runs that differ in their seed only" in told
-    assert "points are single seeds" in told
+    assert "Small points are single seeds" in told
     assert "No values are averaged" not in told
 
 

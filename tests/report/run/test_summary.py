@@ -60,6 +60,7 @@ from keyneurons.records import (
     Treebank,
     Word,
 )
+from keyneurons.report.figure_style import FigureOptions
 from keyneurons.report.run.console import show
 from keyneurons.report.run.figures import draw_figures
 from keyneurons.report.run.summary import markdown, summarise, verdict
@@ -272,7 +273,7 @@ def test_no_key_neurons_at_all_is_a_result(tmp_path: Path) -> None:
     object.__setattr__(found.experiment.selection, "rule", rule)
     rule_told = "threshold.kind=fdr, threshold.alpha=0.01, sign=both"
     assert verdict(found) == f"No key neurons: no neuron passes {rule_told}."
-    draw_figures(found, tmp_path)
+    draw_figures(found, tmp_path, FigureOptions())
     assert not list(tmp_path.rglob("*.png"))
     write_run_files(found, tmp_path)
     assert not (tmp_path / "probe.safetensors").exists()
@@ -311,7 +312,7 @@ def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, 
 
 
 def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Path) -> None:
-    draw_figures(result(tmp_path), tmp_path)
+    draw_figures(result(tmp_path), tmp_path, FigureOptions())
     drawn = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
     assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
 
@@ -322,7 +323,7 @@ def test_the_worth_is_a_fact_and_a_figure(tmp_path: Path) -> None:
     worth = Worth(sizes, random, accuracy, {2: 0.6, 3: 0.9}, Estimate(7.0, 5.0, 8.0), True)
     own = replace(result(tmp_path), worth=worth)
     assert "3 key neurons are worth 7 random ones (95 % interval 5 to 8 (all) or more)" in summarise(own).facts
-    draw_figures(own, tmp_path)
+    draw_figures(own, tmp_path, FigureOptions())
     assert (tmp_path / "figures" / "accuracy_by_size.png").is_file()
     assert own.metrics["worth/neurons_low"] == 5.0
 

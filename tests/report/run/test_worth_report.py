@@ -46,9 +46,15 @@ def test_the_sentence_says_how_many_random_neurons_are_needed(found: Worth, sent
 
 
 def test_the_figure_is_drawn(tmp_path: Path) -> None:
-    figure = figure_of_sizes(worth(Estimate(410.2, 350.4, 479.6)))
+    figure = figure_of_sizes(worth(Estimate(410.2, 350.4, 479.6)), Estimate(0.9, 0.88, 0.93), "title")
     (axes,) = figure.axes
     assert axes.get_xscale() == "log"
-    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "all 137 key neurons"
-    save(figure, tmp_path / "a.png")
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-2:] == [
+        "all 137 key neurons (95 % interval)",
+        "their worth in random ones (95 % interval)",
+    ]
+    union, worth_of = axes.containers
+    assert union.lines[2][0].get_segments()[0][:, 1] == pytest.approx([0.88, 0.93])
+    assert worth_of.lines[2][0].get_segments()[0][:, 0] == pytest.approx([350.4, 479.6])
+    save(figure, tmp_path / "a")
     assert (tmp_path / "a.png").stat().st_size > 10_000

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from keyneurons.analysis.dissociation import Dissociation, dissociation
-from keyneurons.analysis.effects import Effect, advantage_interval, bootstrap_interval, mean_changes
+from keyneurons.analysis.effects import Effect, bootstrap_interval, mean_changes
 from keyneurons.analysis.effects import effect as effect_beside
+from keyneurons.analysis.lesion_intervals import Beyond, advantage_interval, beyond_controls
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.measuring import Measurement
 from keyneurons.pipeline.lesions.pairs import Pairs
@@ -23,13 +24,15 @@ from keyneurons.pipeline.lesions.words import MeasuredWords
 class FamilyEffects:
     """Effects relative to one family of control sets: by tag, the dissociation, the mismatch.
 
-    ``interval`` is that of the diagonal advantage.
+    ``interval`` is that of the diagonal advantage. ``beyond`` has the effects on own and other
+    words, by lesioned tag, relative to the sets that all tags have.
     """
 
     effects: Mapping[str, Effect]
     dissociation: Dissociation | None = None
     interval: tuple[float, float] | None = None
     mismatch: float | None = None
+    beyond: Mapping[str, Beyond] = field(default_factory=dict)
 
     def metrics(self, prefix: str) -> dict[str, float]:
         """Change, p-value, sets, effect size and detectable effect by tag, and the dissociation."""
@@ -164,6 +167,7 @@ def lesion_result(
     families: dict[str, FamilyEffects] = {}
     for family in study.families:
         controls = plan.of_family(means, family)
+        of_words = plan.of_key_neurons(changes), plan.of_family(changes, family), tags, sentences
         families[family] = FamilyEffects(
             {
                 name: effect_beside(
@@ -175,15 +179,9 @@ def lesion_result(
                 for i, name in enumerate(names)
             },
             dissociation(key, controls, names, permutations=study.permutations, alpha=study.alpha, seed=seed),
-            advantage_interval(
-                plan.of_key_neurons(changes),
-                plan.of_family(changes, family),
-                tags,
-                sentences,
-                draws=study.bootstraps,
-                seed=seed,
-            ),
+            advantage_interval(*of_words, draws=study.bootstraps, seed=seed),
             mismatches[family],
+            dict(zip(names, beyond_controls(*of_words, draws=study.bootstraps, seed=seed), strict=True)),
         )
     if n > 2:
         others = {name: np.delete(key[:, i], i) for i, name in enumerate(names)}

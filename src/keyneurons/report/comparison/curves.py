@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from keyneurons.metrics import ACCURACY, ADVANTAGE, RANDOM, RANDOM_SPREAD, at_sizes, high, low
 from keyneurons.report.comparison.run_table import RunRow
-from keyneurons.report.drawing import CONTROL, PALE, in_legend, new_figure
+from keyneurons.report.drawing import CONTROL, PALE, figure_width, font_size, in_legend, inches, new_figure
 from keyneurons.report.panels import Panel, X
 
 if TYPE_CHECKING:
@@ -24,18 +24,19 @@ X_LABELS = {
     "layer": "layer (index of the block)",
     "union_size": "key neurons of all tags",
 }
-Y_LABELS = {ACCURACY: "accuracy (share of test words)", ADVANTAGE: "advantage over random sets\n(share of test words)"}
+Y_LABELS = {ACCURACY: "accuracy on test words", ADVANTAGE: "advantage over random sets"}
 # colour-blind safe, from Okabe & Ito without yellow, which is too pale for lines
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 MARKERS = "osD^vPX"
 MOST_PANELS = 24
+NARROWEST = 1.9  # inches of a panel
 LABEL_FREE: tuple[tuple[Literal["random", "top_variance"], str, str], ...] = (
     ("random", "--", "as many random neurons"),
     ("top_variance", ":", "as many neurons of highest variance"),
 )
 
 
-def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
+def curves(panels: Sequence[Panel], x: X, metric: str, title: str = "") -> Figure:
     """A metric against x with 95 % intervals: one line per method.
 
     For configurations of several seeds the interval is a band around the mean, and the seeds are
@@ -43,17 +44,16 @@ def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
     accuracies of label-free sets of any size are drawn instead.
     """
     shown = panels[:MOST_PANELS]
-    columns = min(3, len(shown))
+    columns = max(1, min(3, len(shown), int(figure_width() / NARROWEST)))
     rows = -(-len(shown) // columns)
-    figure = new_figure(max(6.4, 3.7 * columns + 0.4), 2.75 * rows + 0.9)
+    figure = new_figure(1.75 * rows + 0.3, title)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     names = _merged_methods(shown, x)
     for axes in grid.flat[len(shown) :]:
         axes.set_visible(False)
     for i, (axes, panel) in enumerate(zip(grid.flat, shown, strict=False)):
-        axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="y", color=PALE, linewidth=0.7)
-        axes.set_title("\n".join(wrap(panel.title, 44)), fontsize=9.5)
+        axes.set_title("\n".join(wrap(panel.title, int(figure_width() / columns / inches("x")))))
         if x == "union_size":
             _of_any_size(axes, panel)
         for place, name in enumerate(names):
@@ -68,6 +68,8 @@ def curves(panels: Sequence[Panel], x: X, metric: str) -> Figure:
     if metric == ADVANTAGE:
         for axes in grid.flat[: len(shown)]:
             axes.axhline(0, color="#555555", linewidth=0.8, zorder=1)
+    else:
+        grid.flat[0].set_ylim(top=1)
     seeds = any(row.replicates for panel in shown for row in panel.rows)
     _legend(figure, grid.flat[: len(shown)], band=x != "union_size", seeds=seeds)
     return figure
@@ -103,8 +105,6 @@ def _line(axes: Axes, rows: Sequence[RunRow], x: X, metric: str, place: int, lab
         None if has_seeds else _errors(rows, metric),
         linestyle=style,
         marker=marker,
-        markersize=5,
-        linewidth=1.8,
         elinewidth=1,
         capsize=2,
         color=colour,
@@ -164,10 +164,8 @@ def _legend(figure: Figure, grid: Iterable[Axes], *, band: bool, seeds: bool) ->
         handles["seeds"] = Patch(color=CONTROL, alpha=0.8, label="95 % interval of the mean over seeds")
     if band:
         handles["band"] = Patch(color=CONTROL, alpha=0.4, label="matched random sets: mean ± std")
-    figure.legend(
-        handles=[*handles.values()],
-        loc="outside upper left",
-        ncols=min(int(figure.get_figwidth() // 3.2) if seeds else 4, len(handles)),
-        frameon=False,
-        fontsize=9,
-    )
+    widest = max(inches(str(handle.get_label()), "small") for handle in handles.values()) + 0.5
+    columns = max(1, min(len(handles), int(figure.get_figwidth() / widest)))
+    rows = -(-len(handles) // columns)
+    figure.set_figheight(figure.get_figheight() + rows * 1.6 * font_size("small") / 72 + 0.1)
+    figure.legend(handles=[*handles.values()], loc="outside lower center", ncols=columns)

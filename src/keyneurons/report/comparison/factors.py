@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from keyneurons.models.permuted import describe_weights
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
-NOT_FACTORS = ("tracking.", "cache", "hydra.")
+NOT_FACTORS = ("tracking.", "cache", "hydra.", "report.")
 
 
 def differing_params(params: Sequence[Mapping[str, str]], derived: Sequence[Collection[str]]) -> tuple[str, ...]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from keyneurons.artifacts.run_sets import SetGroup
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
+from keyneurons.report.comparison.charts import MOST_RUNS, OVERVIEW, methods_of, page_data
 from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.curves import MOST_PANELS
 from keyneurons.report.comparison.factors import FIRST, short
-from keyneurons.report.comparison.figures import WITH_NAMES
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, Drawn, RunComparison, consensus_paths
-from keyneurons.report.pages import data_uri, render
+from keyneurons.report.comparison.tables import CURVES, RunComparison, consensus_paths
+from keyneurons.report.pages import PLOTLY, inline_json, render
 from keyneurons.report.panels import panels
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
@@ -30,11 +30,15 @@ CURVE_TITLES = {
 }
 
 
-def page(comparison: RunComparison, drawn: Drawn) -> str:
+def page(comparison: RunComparison) -> str:
     """Render the page as HTML."""
-    columns = columns_of(comparison.rows)
+    columns, data = columns_of(comparison.rows), page_data(comparison)
     return render(
         "compare.html",
+        scripts=(PLOTLY, "charts.js"),
+        data=inline_json(data),
+        methods=data["methods"],
+        overview=OVERVIEW if OVERVIEW in data["charts"] else "",
         title=comparison.title,
         source=comparison.source,
         n_runs=len(comparison.rows),
@@ -48,9 +52,9 @@ def page(comparison: RunComparison, drawn: Drawn) -> str:
         settings=[short(key) for key in comparison.rows[0].factors if key not in FIRST],
         columns=heads(columns),
         rows=[_row(comparison, row, columns) for row in comparison.rows],
-        curves=_curves(comparison, drawn),
+        curves=_curves(comparison),
         not_compared=comparison.not_compared,
-        groups=[_group(comparison, i, drawn.groups[i]) for i in range(len(comparison.groups))],
+        groups=[_group(comparison, i) for i in range(len(comparison.groups))],
         left_out=comparison.left_out,
         texts=len({file["dataset"]["digest"] for file in comparison.files.values()}),
     )
@@ -70,27 +74,23 @@ def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> d
     }
 
 
-def _curves(comparison: RunComparison, drawn: Drawn) -> list[dict[str, Any]]:
+def _curves(comparison: RunComparison) -> list[dict[str, Any]]:
     figures = []
     for x, metric, name in CURVES:
-        if name not in drawn.curves:
-            continue
-        shown = panels(comparison.rows, x, metric)
-        figures.append({
-            "title": CURVE_TITLES[name],
-            "image": data_uri(drawn.curves[name]),
-            "wide": len(shown) > 1,
-            "panels": len(shown),
-            "more": max(0, len(shown) - MOST_PANELS),
-            "titles": [panel.title for panel in shown if panel.title],
-            "mixed": sorted({short(key) for panel in shown for key in panel.mixed}),
-            "methods": sorted({method for panel in shown for method in panel.lines}),
-            "of_any_size": x == "union_size",
-        })
+        if shown := panels(comparison.rows, x, metric):
+            figures.append({
+                "name": name,
+                "title": CURVE_TITLES[name],
+                "panels": [panel.title for panel in shown[:MOST_PANELS]],
+                "more": max(0, len(shown) - MOST_PANELS),
+                "mixed": sorted({short(key) for panel in shown for key in panel.mixed}),
+                "methods": methods_of(row for panel in shown for row in panel.rows),
+                "of_any_size": x == "union_size",
+            })
     return figures
 
 
-def _group(comparison: RunComparison, i: int, drawn: Mapping[str, Any]) -> dict[str, Any]:
+def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
     group = comparison.groups[i]
     facts: dict[str, Any] = {"name": str(group.bound), "runs": comparison.labels(group), "compared": False}
     if group.agreement is None or group.consensus is None:
@@ -111,13 +111,12 @@ def _group(comparison: RunComparison, i: int, drawn: Mapping[str, Any]) -> dict[
         **facts,
         "compared": True,
         "means": None if means is None else (f"{means[0]:.3f}", f"{means[1]:.3f}", means[2]),
-        "agreement": data_uri(drawn["agreement"]),
-        "named": len(group.sets) <= WITH_NAMES,
+        "agreement": f"agreement_{i}" if len(group.sets) <= MOST_RUNS else "",
         "pairs": pairs[:MOST_PAIRS],
         "more_pairs": max(0, len(pairs) - MOST_PAIRS),
         "blank": means is None or means[2] < len(group.sets) * (len(group.sets) - 1) // 2,
         "tally": [(each.runs, each.neurons, by_chance(each.expected)) for each in group.tally],
-        "consensus": data_uri(drawn["consensus"]),
+        "consensus": f"consensus_{i}",
         "tags": tags,
         "total": sum(len(own) for own in group.consensus.tags.values()),
         "total_expected": by_chance(sum(group.consensus.expected.values())),

@@ -22,11 +22,10 @@ from keyneurons.report.comparison.figures import agreement_matrices, tally_figur
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
-from keyneurons.report.drawing import save
+from keyneurons.report.figure_style import FigureOptions, styled
 from keyneurons.report.panels import X, panels
 
 FORMAT = 1
-GROUP_FIGURES = ("agreement", "consensus")
 CURVES: tuple[tuple[X, str, str], ...] = (
     ("top_k", ACCURACY, "accuracy_by_top_k"),
     ("top_k", ADVANTAGE, "advantage_by_top_k"),
@@ -73,14 +72,6 @@ class RunComparison:
         return [by_id[run] for run in group.sets]
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """Paths of the figures by name: curves, and the figures of each group."""
-
-    curves: Mapping[str, Path]
-    groups: tuple[Mapping[str, Path], ...]
-
-
 def write_tables(comparison: RunComparison, folder: Path) -> None:
     """Write the tables, the consensus sets and the answers."""
     _write_rows(folder / "runs.csv", comparison.runs, {"run": lambda row: row.id, "name": lambda row: row.name})
@@ -108,26 +99,22 @@ def _write_rows(path: Path, rows: Sequence[RunRow], first: Mapping[str, Callable
     write_table(path, [*first, *rows[0].factors, *columns], cells)
 
 
-def draw(comparison: RunComparison, folder: Path) -> Drawn:
+def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> None:
     """Draw the curves, and the agreement and consensus of every group of several runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Path] = {}
-    for x, metric, name in CURVES:
-        if shown := panels(comparison.rows, x, metric):
-            drawn[name] = folder / f"{name}.png"
-            save(curves(shown, x, metric), drawn[name])
-    group_figures = []
-    for i, group in enumerate(comparison.groups, start=1):
-        own: dict[str, Path] = {}
-        if group.agreement is not None:
-            own = {
-                name: folder / f"{name}{f'_{i}' if len(comparison.groups) > 1 else ''}.png" for name in GROUP_FIGURES
-            }
-            matrices = agreement_matrices(group.agreement, comparison.labels(group))
-            save(matrices, own["agreement"], cropped=True)  # names may be of any length
-            save(tally_figure(group.tally), own["consensus"])
-        group_figures.append(own)
-    return Drawn(drawn, tuple(group_figures))
+    title = ", ".join(
+        comparison.source[key] for key in ("model", "dataset", "site", "layer") if key in comparison.source
+    )
+    with styled(options) as save:
+        for x, metric, name in CURVES:
+            if shown := panels(comparison.rows, x, metric):
+                save(curves(shown, x, metric, title), folder / name)
+        for i, group in enumerate(comparison.groups, start=1):
+            if group.agreement is not None:
+                number = f"_{i}" if len(comparison.groups) > 1 else ""
+                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.bound))
+                save(matrices, folder / f"agreement{number}")
+                save(tally_figure(group.tally, str(group.bound)), folder / f"consensus{number}")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:

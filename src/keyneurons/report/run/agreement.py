@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,10 +17,13 @@ from keyneurons.artifacts.run_files import write_run_sets
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json, write_text
 from keyneurons.pipeline.method_agreement import MethodAgreement
-from keyneurons.report.drawing import save
+from keyneurons.report.figure_style import FigureOptions, styled
+from keyneurons.report.heatmaps import Scale, by_layer, heatmaps
 from keyneurons.report.markup import block, table
 from keyneurons.report.phrases import counted, describe_layers
-from keyneurons.report.run.figures import figure_by_layer, figure_of_matrices
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MEASURES = {
     "jaccard": "Jaccard of the sets",
@@ -29,8 +33,8 @@ MEASURES = {
 }
 
 
-def write_agreement(compared: MethodAgreement, folder: Path) -> None:
-    """Write all outputs into the folder of the run."""
+def write_agreement(compared: MethodAgreement, folder: Path, options: FigureOptions) -> None:
+    """Write all outputs into the folder of the run; ``options`` are those of its figures."""
     measured = compared.agreement
     matrices = {name: getattr(measured, name) for name in MEASURES}
     for name, matrix in matrices.items():
@@ -43,17 +47,27 @@ def write_agreement(compared: MethodAgreement, folder: Path) -> None:
     for name, experiment in compared.experiments.items():
         path = folder / "key_neurons" / f"{name}.json"
         write_run_sets(path, experiment, dataset, compared.text.labels.column, compared.sets[name])
-    titles = {MEASURES[name]: matrix for name, matrix in matrices.items()}
-    (folder / "figures").mkdir(exist_ok=True)
-    save(figure_of_matrices(titles, measured.methods), folder / "figures" / "agreement.png")
-    counts = neurons_by_layer(compared)
-    layers = next(iter(compared.sets.values())).layers
+    counts, layers = neurons_by_layer(compared), next(iter(compared.sets.values())).layers
     rows = [[name, *row.tolist()] for name, row in zip(compared.sets, counts, strict=True)]
     write_table(folder / "agreement_layers.csv", ["method", *layers], rows)
-    if len(layers) > 1:
-        title = f"Layers of the {_top_k(compared)} strongest neurons of each tag"
-        save(figure_by_layer(counts, list(compared.sets), layers, title), folder / "figures" / "layers.png")
+    with styled(options) as save:
+        (folder / "figures").mkdir(exist_ok=True)
+        for name, figure in _figures(compared, counts, layers).items():
+            save(figure, folder / "figures" / name)
     write_text(folder / "summary.md", agreement_markdown(compared))
+
+
+def _figures(
+    compared: MethodAgreement, counts: Int[ndarray, "methods layers"], layers: Sequence[int]
+) -> dict[str, Figure]:
+    """Matrices of the measures, and the layers of the neurons if there are several, by name."""
+    title, measured = agreement_title(compared), compared.agreement
+    matrices = {label: getattr(measured, name) for name, label in MEASURES.items()}
+    figures = {"agreement": heatmaps(matrices, measured.methods, f"{title}\nMeans over the tags", Scale("agreement"))}
+    if len(layers) > 1:
+        explained = f"Layers of the {_top_k(compared)} strongest neurons of each tag"
+        figures["layers"] = by_layer(counts, list(compared.sets), layers, f"{title}\n{explained}", "key neurons")
+    return figures
 
 
 def neurons_by_layer(compared: MethodAgreement) -> Int[ndarray, "methods layers"]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +12,18 @@ from keyneurons.artifacts.layers import mean_cosine
 from keyneurons.metrics import ACCURACY, ALPHA, control_accuracy, control_spread, high, low
 from keyneurons.pipeline.experiment import Result
 from keyneurons.pipeline.layers import OneLayer, adjusted_over_layers, layer_metrics
-from keyneurons.report.drawing import CONTROL, KEY, in_legend, labels_of, new_figure, room_for, save
+from keyneurons.report.drawing import (
+    CONTROL,
+    KEY,
+    colours,
+    figure_width,
+    in_legend,
+    labels_of,
+    legend_below,
+    new_figure,
+)
+from keyneurons.report.heatmaps import Scale, heatmaps
 from keyneurons.report.phrases import counted
-from keyneurons.report.run.figures import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,15 +32,18 @@ if TYPE_CHECKING:
 STYLES = (("black", ":"), ("#d55e00", "-"), (CONTROL, "--"), (CONTROL, ":"), ("#009e73", "-."), ("#56b4e9", "-."))
 """Colours and line styles of controls with a single draw, in the order of the configuration."""
 
+BESIDE = 4.5  # inches that panels beside one another need
 
-def draw_layers(result: Result, folder: Path) -> None:
-    """Draw the accuracy by layer and the accuracies and cosines of concepts, if any."""
+
+def figures_of_layers(result: Result, title: str) -> dict[str, Figure]:
+    """The accuracy by layer, and the accuracies and cosines of concepts, if any, by name."""
     if not any(result.layers.read_at.values()):
-        return
-    save(_accuracies(result), folder / "accuracy_by_layer.png")
+        return {}
+    figures = {"accuracy_by_layer": _accuracies(result, title)}
     if any(one.concepts for layers in result.layers.read_at.values() for one in layers):
-        save(_concept_accuracies(result), folder / "concepts.png")
-        save(_cosines(result), folder / "concept_cosine.png")
+        figures["concepts"] = _concept_accuracies(result, title)
+        figures["concept_cosine"] = _cosines(result, title)
+    return figures
 
 
 def layer_facts(result: Result) -> Iterator[str]:
@@ -69,9 +80,9 @@ def _better(layers: tuple[OneLayer, ...], name: str, adjusted: Mapping[int, floa
     return f"better than {label} in {share}, by {mean:.3f} on average{floor}"
 
 
-def _accuracies(result: Result) -> Figure:
+def _accuracies(result: Result, title: str) -> Figure:
     """Accuracy of key neurons and controls by layer; controls with several draws as bands."""
-    figure, panels = _panels(result)
+    figure, panels = _panels(result, f"{title}\nAccuracy on the key neurons of each layer")
     for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
         at = [one.layer for one in layers]
         styles = cycle(STYLES)
@@ -89,16 +100,17 @@ def _accuracies(result: Result) -> Figure:
         )
         errors = np.maximum([accuracy - lower, upper - accuracy], 0)
         axes.errorbar(at, accuracy, errors, marker=".", elinewidth=1, color=KEY, label="key neurons (95 % interval)")
-        axes.set_title(f"read at the {read_at}", fontsize=10)
-        axes.set_ylabel("accuracy on test words")
-    panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.set_title(f"read at the {read_at}")
+    panels[0].set_ylim(top=1)
+    panels[0].set_ylabel("accuracy on test words")
+    legend_below(figure, panels)
     return figure
 
 
-def _concept_accuracies(result: Result) -> Figure:
+def _concept_accuracies(result: Result, title: str) -> Figure:
     names = result.text.labels.names
     labels = labels_of(names)
-    figure, panels = _panels(result, room_for(labels))
+    figure, panels = _panels(result, f"{title}\nTags as directions (CAV) and regions (CAR)")
     for axes, (read_at, layers) in zip(panels, result.layers.read_at.items(), strict=True):
         curves = layer_metrics(read_at, layers)
         for tag, label, colour in zip(names, labels, colours(len(names)), strict=True):
@@ -107,37 +119,32 @@ def _concept_accuracies(result: Result) -> Figure:
                 name = in_legend(f"{label} ({kind.upper()})")
                 axes.plot(list(curve), list(curve.values()), style, marker=".", color=colour, label=name)
         axes.axhline(0.5, color=CONTROL, lw=0.8)
-        axes.set_title(f"read at the {read_at}", fontsize=10)
-        axes.set_ylabel("accuracy, tag against others (test words)")
-    panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+        axes.set_title(f"read at the {read_at}")
+    panels[0].set_ylim(top=1)
+    panels[0].set_ylabel("accuracy, tag against others")
+    legend_below(figure, panels)
     return figure
 
 
-def _cosines(result: Result) -> Figure:
+def _cosines(result: Result, title: str) -> Figure:
     shown = {
         at: mean_cosine(layers) for at, layers in result.layers.read_at.items() if any(one.concepts for one in layers)
     }
-    labels = labels_of(next(iter(shown.values()))[0])
-    size = max(3.0, 0.5 * len(labels) + 1.6) + room_for(labels)
-    figure = new_figure(size * len(shown) + 0.8, size)
-    panels = figure.subplots(1, len(shown), squeeze=False)[0]
-    for axes, (read_at, (_, cosine)) in zip(panels, shown.items(), strict=True):
-        image = axes.imshow(cosine, cmap="RdBu_r", vmin=-1, vmax=1)
-        axes.set_xticks(range(len(labels)), labels, rotation=90)
-        axes.set_yticks(range(len(labels)), labels)
-        axes.set_title(f"CAVs read at the {read_at}", fontsize=10)
-        for i, j in np.ndindex(cosine.shape):
-            dark = "white" if abs(cosine[i, j]) > 0.6 else "black"
-            axes.text(j, i, f"{cosine[i, j]:.2f}", ha="center", va="center", fontsize=7, color=dark)
-    figure.colorbar(image, ax=list(panels), label="cosine, mean over the layers", shrink=0.8)
-    return figure
+    names = next(iter(shown.values()))[0]
+    matrices = {f"read at the {at}": cosine for at, (_, cosine) in shown.items()}
+    scale = Scale("cosine, mean over the layers", -1.0, 1.0, "RdBu_r")
+    return heatmaps(matrices, names, f"{title}\nCosines of the directions (CAV) of two tags", scale)
 
 
-def _panels(result: Result, room: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """One panel per reading position over the layers; ``room`` for the legend in inches."""
-    figure = new_figure(5.0 * len(result.layers.read_at) + 1.8 + room, 3.6)
-    panels = list(figure.subplots(1, len(result.layers.read_at), squeeze=False, sharey=True)[0])
-    for axes in panels:
-        axes.spines[["top", "right"]].set_visible(False)
+def _panels(result: Result, title: str) -> tuple[Figure, list[Axes]]:
+    """One panel per reading position over the layers."""
+    from matplotlib.ticker import MaxNLocator
+
+    n, beside = len(result.layers.read_at), figure_width() >= BESIDE
+    height = max(1.9, 0.34 * figure_width())
+    figure = new_figure(height if beside else n * height, title)
+    grid = figure.subplots(*((1, n) if beside else (n, 1)), squeeze=False, sharey=True)
+    for axes in grid.flat:
         axes.set_xlabel("layer")
-    return figure, panels
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure, list(grid.flat)

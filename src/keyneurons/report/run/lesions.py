@@ -1,11 +1,10 @@
-"""Results of lesions: table, figures and verdict."""
+"""Results of lesions: table, verdict and generated texts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +12,8 @@ from keyneurons.analysis.dissociation import Dissociation
 from keyneurons.atomic_files import write_text
 from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
-from keyneurons.report.drawing import in_legend, labels_of, new_figure, room_for, save
 from keyneurons.report.markup import block, table
 from keyneurons.report.phrases import counted
-from keyneurons.report.run.figures import colours
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 FEW_WORDS = 50  # tags with fewer measured words are listed
 READOUTS = {"tag_mass": "probability that a word of the correct tag comes next"}
@@ -158,13 +151,6 @@ def _limits(result: LesionResult) -> Iterator[str]:
         yield f"tags with fewer than {FEW_WORDS} measured words, whose changes are imprecise: {', '.join(few)}"
 
 
-def draw_lesions(result: LesionResult, folder: Path) -> None:
-    """Draw the matrix of changes (lesioned by measured tag) and several doses, if any."""
-    save(_matrix(result), folder / "lesion.png")
-    if len(result.doses) > 1:
-        save(_doses(result), folder / "lesion_doses.png")
-
-
 def _side_by_side(result: Generated) -> str:
     """The generated texts as Markdown, prompt by prompt."""
     lines = []
@@ -175,41 +161,3 @@ def _side_by_side(result: Generated) -> str:
         shown = [(condition, " ".join(text.split())) for condition, text in rows]
         lines += [f"### {block(prompt)}", "", *table(("", ""), shown), ""]
     return "\n".join(lines)
-
-
-def _matrix(result: LesionResult) -> Figure:
-    family = result.study.families[0]
-    double = result.families[family].dissociation
-    values = result.change if double is None else double.beyond
-    names = labels_of(result.tags)
-    size = max(3.6, 0.55 * len(names) + 1.6) + room_for(names)
-    figure = new_figure(size + 1.2, size)
-    axes = figure.add_subplot()
-    most = float(np.abs(values).max()) or 1.0
-    image = axes.imshow(values, cmap="RdBu_r", vmin=-most, vmax=most)
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("words of")
-    axes.set_ylabel("lesioned key neurons of")
-    for i, j in np.ndindex(values.shape):
-        dark = "white" if abs(values[i, j]) > 0.6 * most else "black"
-        axes.text(j, i, f"{round(float(values[i, j]), 2) + 0.0:+.2f}", ha="center", va="center", fontsize=7, color=dark)
-    axes.set_title(f"Change of surprisal beyond {family} sets", fontsize=10)
-    figure.colorbar(image, ax=axes, label="bits per word", shrink=0.8)
-    return figure
-
-
-def _doses(result: LesionResult) -> Figure:
-    labels = labels_of(result.tags)
-    figure = new_figure(6.0 + room_for(labels), 3.4)
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    for tag, label, colour in zip(result.tags, labels, colours(len(labels)), strict=True):
-        changes = [of_tags[tag] for of_tags in result.doses.values()]
-        axes.plot(list(result.doses), changes, ".-", color=colour, label=in_legend(label))
-    mean = [float(np.mean(list(changes.values()))) for changes in result.doses.values()]
-    axes.plot(list(result.doses), mean, color="black", lw=2.5, label="mean")
-    axes.set_xlabel("share of the set that is lesioned")
-    axes.set_ylabel("change on own words (bits)")
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
-    return figure

@@ -10,10 +10,11 @@ from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
 from keyneurons.records import SPLITS
 from keyneurons.report.markup import block, inline, table
-from keyneurons.report.phrases import CONTROLLED_FOR, counted, describe_layers
-from keyneurons.report.run.given_sets import given_facts, selected_by
+from keyneurons.report.phrases import CONTROLLED_FOR, counted
+from keyneurons.report.run.given_sets import given_facts
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
+from keyneurons.report.run.title import run_title
 from keyneurons.report.run.verdict import answer_rows, sentence
 from keyneurons.report.run.worth import worth_sentence
 
@@ -47,8 +48,7 @@ class Summary:
 
 def summarise(result: Result) -> Summary:
     """Summarise the result of a run."""
-    read = result.experiment.read
-    title = f"{read.model.name}, {read.site}, {describe_layers(result.key_neurons.sets.layers)}: {selected_by(result)}"
+    title = run_title(result)
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()

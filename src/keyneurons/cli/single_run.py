@@ -1,0 +1,54 @@
+"""The commands on single runs: ``inspect`` and ``hypotheses``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from keyneurons.cli.arguments import say
+
+if TYPE_CHECKING:
+    from argparse import _SubParsersAction
+
+RUN = "MLflow id of the run or its folder under outputs/"
+OVERRIDES = "overrides of the configuration, as for a run: tracking.uri=..."
+
+
+def add_parsers(commands: _SubParsersAction[Any]) -> None:
+    """Add the parsers of these commands."""
+    inspect = commands.add_parser(
+        "inspect",
+        help="show the activations of single neurons",
+        description="Write an HTML page on single neurons of a run.",
+    )
+    inspect.add_argument("run", help=RUN)
+    inspect.add_argument("overrides", nargs="*", default=[], help=OVERRIDES)
+    inspect.add_argument("--tag", help="tag whose key neurons are shown: NOUN")
+    inspect.add_argument("--neuron", help="a single neuron instead of a tag: mlp.8.1051")
+    inspect.set_defaults(function=_inspect)
+
+    hypotheses = commands.add_parser(
+        "hypotheses",
+        help="tabulate the effects and predicted deficits of a run",
+        description="Tabulate the effects of a run's lesions and the deficits that they predict, as CSV and Markdown.",
+    )
+    hypotheses.add_argument("run", help=RUN)
+    hypotheses.add_argument("overrides", nargs="*", default=[], help="tracking.uri=...")
+    hypotheses.set_defaults(function=_hypotheses)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from keyneurons.cli.inspect import run_inspect
+    from keyneurons.config.compose import checked
+
+    page, warnings = run_inspect(
+        options.run, tag=options.tag, neuron=options.neuron, overrides=options.overrides, compose=checked, out=None
+    )
+    say("\n".join([*warnings, f"Open {page} in a browser"]))
+
+
+def _hypotheses(options: argparse.Namespace) -> None:
+    from keyneurons.cli.hypotheses import run_hypotheses
+    from keyneurons.config.compose import checked
+
+    run_hypotheses(options.run, options.overrides, checked)

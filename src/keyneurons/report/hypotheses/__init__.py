@@ -1,0 +1,1 @@
+"""Hypotheses of a run: one row per tag with effects, tests and the predicted deficit."""
