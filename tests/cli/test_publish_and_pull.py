@@ -25,8 +25,8 @@ import keyneurons
 FILES = {
     "README.md",
     "config.yaml",
-    "accuracy.png",
-    "overlap.png",
+    "figures/accuracy.png",
+    "figures/overlap.png",
     "key_neurons.csv",
     "key_neurons.json",
     "manifest.json",
@@ -187,7 +187,8 @@ def test_the_tool_of_the_shipped_catalogue(published: Published, tmp_path: Path)
     assert f"{start} {accuracy} | {random} | " in index
     assert "keyneurons pull catalogue/mlp.2-mean_difference sets" in index
     assert names(tmp_path / "mlp.2-mean_difference") == {name for name in FILES if not name.startswith("figures")} | {
-        "overlap_p_value.csv"
+        "overlap_p_value.csv",
+        "curves.json",
     }
 
 

@@ -91,20 +91,21 @@ def _public_facts(run: Run, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _optional_files(run: Run, figures: bool) -> dict[str, Path]:
-    found = {}
-    for name in (*COPIED_IF_PRESENT, *((*_root_figures(), FIGURES) if figures else ())):
-        try:
-            found[name] = run.file(name)
-        except ValueError:  # not every run has it
-            continue
-    drawn = found.pop(FIGURES, None)
-    if drawn is not None:
+    """The files that not every run has; all figures are published in one folder."""
+    places = {name: name for name in COPIED_IF_PRESENT}
+    if figures:
+        places |= {f"{name}{suffix}": f"{FIGURES}/{name}{suffix}" for name in ROOT_FIGURES for suffix in SUFFIXES}
+    found = {place: path for name, place in places.items() if (path := _present(run, name)) is not None}
+    if figures and (drawn := _present(run, FIGURES)) is not None:
         found |= {f"{FIGURES}/{path.name}": path for path in sorted(drawn.iterdir()) if path.suffix in SUFFIXES}
     return found
 
 
-def _root_figures() -> list[str]:
-    return [name + suffix for name in ROOT_FIGURES for suffix in SUFFIXES]
+def _present(run: Run, name: str) -> Path | None:
+    try:
+        return run.file(name)
+    except ValueError:
+        return None
 
 
 def _regular(path: Path) -> Path:
