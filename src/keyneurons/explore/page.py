@@ -115,8 +115,15 @@ class _Page:
 
     def _connect(self) -> None:
         """Connect every control with the answer of the selected tab, and with the address."""
-        # without preprocessing, which rejects choices that another event has just replaced
-        common: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "preprocess": False}
+        # In one queue, so that a late answer is the last; without preprocessing, which rejects
+        # choices that another event has just replaced.
+        common: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "hidden",
+            "preprocess": False,
+            "concurrency_id": "page",
+            "concurrency_limit": 1,
+        }
         answers = [self.reading, self.effect, self.neurons]
 
         def then_answer(event: Any) -> None:

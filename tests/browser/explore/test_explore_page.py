@@ -151,6 +151,15 @@ def test_an_address_shows_the_same_to_another_visitor(visit, explored):
     assert other.page.get_by_role("tab", name="Lesion").get_attribute("aria-selected") == "true"
 
 
+def test_the_text_of_the_address_is_read_whatever_the_order_of_the_first_events(visit):
+    for _ in range(3):
+        seen = visit(query(text="she hears"))
+        seen.page.wait_for_load_state("networkidle")
+        seen.until(lambda seen=seen: seen.words("#kn-read") == ["she", "hears"])
+        seen.page.wait_for_timeout(1000)
+        assert seen.words("#kn-read") == ["she", "hears"]
+
+
 def test_tabs_are_in_the_address(visit):
     seen = visit()
     seen.page.get_by_role("tab", name="Neurons").click()
