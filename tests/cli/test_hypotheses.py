@@ -37,7 +37,7 @@ def test_a_run_with_lesions_is_tabulated_from_its_own_files(call: Command, tmp_p
     assert (first / "hypotheses.csv").read_text("utf-8") == (second / "hypotheses.csv").read_text("utf-8")
 
     rows = rows_of(first / "hypotheses.csv")
-    matrix = {row.pop(""): row for row in rows_of(folder / "lesion_beyond_random.csv")}
+    matrix = {row.pop("tag"): row for row in rows_of(folder / "lesion_beyond_random.csv")}
     effects = {row["tag"]: row for row in rows_of(folder / "lesion_effects.csv") if row["family"] == "random"}
     metrics = json.loads((folder / "metrics.json").read_text("utf-8"))
     key = json.loads((folder / "key_neurons.json").read_text("utf-8"))["tags"]

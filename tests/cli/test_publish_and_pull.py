@@ -25,8 +25,8 @@ import keyneurons
 FILES = {
     "README.md",
     "config.yaml",
-    "figures/accuracy.png",
-    "figures/overlap.png",
+    "accuracy.png",
+    "overlap.png",
     "key_neurons.csv",
     "key_neurons.json",
     "manifest.json",
