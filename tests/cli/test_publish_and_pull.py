@@ -25,8 +25,8 @@ import keyneurons
 FILES = {
     "README.md",
     "config.yaml",
-    "accuracy.png",
-    "overlap.png",
+    "figures/accuracy.png",
+    "figures/overlap.png",
     "key_neurons.csv",
     "key_neurons.json",
     "manifest.json",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +76,28 @@ def read_probe(path: Path, site: Site) -> ReadProbe:
     if facts["site"] != site:
         raise ValueError(f"{path} has neurons of {facts['site']}, expected {site}")
     return ReadProbe(tuple(tags), neurons, TrainedProbe(np.arange(n), **tensors))
+
+
+def read_probe_of(sets: NeuronSets, tags: Sequence[str], path: Path) -> TrainedProbe:
+    """Read the probe on the key neurons of all tags.
+
+    Args:
+        sets: the key neurons that the probe must have as its features.
+        tags: the tags that it must predict, in order.
+        path: the file.
+
+    Returns:
+        The probe; its columns refer to the layers of the sets.
+
+    Raises:
+        ValueError: the file is damaged, or has other neurons or tags.
+    """
+    own = read_probe(path, sets.site)
+    columns = [
+        sets.layers.index(layer) * sets.neurons_per_layer + neuron
+        for layer, neuron in own.neurons
+        if layer in sets.layers
+    ]
+    if own.tags != tuple(tags) or columns != sets.union():
+        raise ValueError(f"{path} and key_neurons.json differ in site, tags or neurons")
+    return replace(own.probe, columns=np.array(columns, dtype=np.int64))

@@ -24,13 +24,22 @@ def build_probing(config: schema.Config) -> Probing:
     Raises:
         ValueError: trainer, optimizer or a control rejects its arguments.
     """
+    training = build_training(config)
+    sets, resamples = config.per_tag.random_sets, config.intervals.resamples
+    return Probing(training, build_controls(config), sets, resamples, build_results(config))
+
+
+def build_training(config: schema.Config) -> Training:
+    """The training of probes.
+
+    Raises:
+        ValueError: trainer or optimizer rejects its arguments.
+    """
     if not is_plain(config.trainer):  # the import of Lightning takes seconds
         build_trainer(config.trainer)  # raises before extraction
     identity = config.probe.model_dump_json() + config.trainer.model_dump_json()
     settings = build_probe_settings(config.probe, config.activations.memory_mb)
-    training = Training(settings, partial(build_trainer, config.trainer), config.seed, identity)
-    sets, resamples = config.per_tag.random_sets, config.intervals.resamples
-    return Probing(training, build_controls(config), sets, resamples, build_results(config))
+    return Training(settings, partial(build_trainer, config.trainer), config.seed, identity)
 
 
 def build_results(config: schema.Config) -> ResultStore:

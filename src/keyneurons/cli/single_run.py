@@ -1,11 +1,11 @@
-"""The commands on single runs: ``inspect`` and ``hypotheses``."""
+"""The commands that read finished runs: ``inspect``, ``hypotheses`` and ``explore``."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from keyneurons.cli.arguments import say
+from keyneurons.cli.arguments import port, say
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -36,6 +36,19 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     hypotheses.add_argument("overrides", nargs="*", default=[], help="tracking.uri=...")
     hypotheses.set_defaults(function=_hypotheses)
 
+    explore = commands.add_parser(
+        "explore",
+        help="lesion neurons on a local page",
+        description="Serve a page on 127.0.0.1: read typed text, lesion key neurons, browse neurons.",
+        usage="keyneurons explore [-h] [--port PORT] [--no-browser] RUN [RUN ...] [KEY=VALUE ...]",
+    )
+    explore.add_argument(
+        "runs", nargs="+", metavar="RUN", help="MLflow ids or folders under outputs/ of runs of one model"
+    )
+    explore.add_argument("--port", type=port, default=7860, help="port on 127.0.0.1 (default: %(default)s)")
+    explore.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
+    explore.set_defaults(function=_explore)
+
 
 def _inspect(options: argparse.Namespace) -> None:
     from keyneurons.cli.inspect import run_inspect
@@ -52,3 +65,10 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from keyneurons.config.compose import checked
 
     run_hypotheses(options.run, options.overrides, checked)
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from keyneurons.cli.explore import run_explore
+    from keyneurons.config.compose import checked
+
+    run_explore(options.runs, options.port, browser=not options.no_browser, compose=checked, say=say)

@@ -33,7 +33,7 @@ def serve(store: Store, port: int | None, *, browser: bool, say: Callable[[str],
         if browser:
             open_page(address)
         return
-    free = _free_port(port)
+    free = free_port(port)
     store.prepare_view()
     command = _server_command(store, free)
     busy = "" if free == (port or PORT) else f" (port {PORT} is in use)"
@@ -56,7 +56,7 @@ def _server_command(store: Store, port: int) -> list[str]:
     return [*command, "--allowed-hosts", here, "--workers", "1"]
 
 
-def _free_port(port: int | None) -> int:
+def free_port(port: int | None) -> int:
     """The port, or the first free one from 5000 if it is None.
 
     Raises:

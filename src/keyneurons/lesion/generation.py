@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,6 +71,39 @@ def continuations(
             texts.append(str(model.tokenizer.decode(output[0, len(ids) :], skip_special_tokens=True)))
             on_progress(1)
     return tuple(texts)
+
+
+def continuations_under(
+    model: LanguageModel, site: Site, conditions: Sequence[Condition], ids: Sequence[int], new_tokens: int
+) -> tuple[str, ...]:
+    """Continue one text greedily under several conditions, which are rows of one batch.
+
+    Args:
+        model: the model.
+        site: site of the lesions.
+        conditions: the lesions; they may not need donors.
+        ids: token ids of the text, with the BOS token.
+        new_tokens: largest number of tokens to add; a text may end earlier.
+
+    Returns:
+        The continuations, without the text.
+    """
+
+    def apply(layer: int, value: Float[Tensor, "rows tokens neurons"]) -> Float[Tensor, "rows tokens neurons"]:
+        return apply_conditions(conditions, layer, value[:, None])[:, 0]
+
+    layers = sorted({layer for condition in conditions for layer in condition.layers})
+    functions = {layer: functools.partial(apply, layer) for layer in layers}
+    inputs = torch.tensor([list(ids)] * len(conditions), device=model.device)
+    with quiet_transformers(), hook_site(model.predictor.base, model.family, site, functions), torch.inference_mode():
+        output = model.predictor.whole.generate(  # type: ignore[operator]
+            inputs,
+            attention_mask=torch.ones_like(inputs),
+            max_new_tokens=new_tokens,
+            pad_token_id=model.tokenizer.pad_token_id or model.tokenizer.eos_token_id,
+            do_sample=False,
+        )
+    return tuple(str(model.tokenizer.decode(row[len(ids) :], skip_special_tokens=True)) for row in output)
 
 
 def _apply(

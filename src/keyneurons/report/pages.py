@@ -37,13 +37,14 @@ def render(template: str, *, scripts: Sequence[str] = (), **values: object) -> s
     """Render a packaged template.
 
     Args:
-        template: File name under ``report/templates/``; the template extends ``base.html``.
+        template: File name under ``report/templates/``: a page, which extends ``base.html``, or a
+            part of one.
         scripts: Scripts besides that of every page: files under ``report/templates/``, or
             ``plotly.min.js``.
         **values: Variables of the template. All text is escaped; a missing variable is an error.
 
     Returns:
-        The page as HTML.
+        The page or part as HTML.
     """
     inline = [_script(name) for name in (SCRIPT, *scripts)]
     return _environment().get_template(template).render(scripts=inline, **values)
