@@ -275,10 +275,6 @@ def other_run(folder: Path) -> None:
     rewrite(folder, "run.json", lambda text: re.sub(r'"neuron_sets": "\w+"', '"neuron_sets": "0123456789abcdef"', text))
 
 
-def code(folder: Path) -> None:
-    rewrite(folder, "config.yaml", lambda text: text + "extra: 1\n")
-
-
 DAMAGE = {
     "digest": (digest, r"key_neurons\.json of copy has SHA-256 \w{12}\.\.\., its manifest\.json says \w{12}\.\.\."),
     "size": (lambda f: (f / "README.md").write_text("x"), r"README\.md of copy has 1 bytes, its manifest\.json says"),
@@ -294,7 +290,10 @@ DAMAGE = {
     "unknown key": (lambda f: relist(f, lambda m: m.update(x=2)), r"copy/manifest\.json does not fit this version: x"),
     "sets": (other_sets, r"copy/key_neurons\.csv and key_neurons\.json differ"),
     "run": (other_run, r"copy/run\.json and key_neurons\.json are of different runs"),
-    "config": (code, r"copy/config\.yaml does not fit this version: extra: unknown key"),
+    "config": (
+        lambda f: rewrite(f, "config.yaml", lambda _: "- 1\n"),
+        r"copy/config\.yaml is damaged: it is not a map",
+    ),
     "nan": (lambda f: rewrite(f, "metrics.json", lambda _: '{"x": NaN}'), r"copy/metrics\.json is damaged"),
     "needed": (
         lambda f: (relist(f, lambda m: m["files"].pop("run.json")), (f / "run.json").unlink()),
