@@ -17,7 +17,7 @@ METHODS = ["correlation", "f_test", "random", "mutual_information"]
 def matrix(path: Path) -> list[list[float]]:
     with path.open(encoding="utf-8") as file:
         header, *rows = list(csv.reader(file))
-    assert header == ["", *METHODS]
+    assert header == ["method", *METHODS]
     return [[float(value) for value in row[1:]] for row in rows]
 
 

@@ -11,6 +11,7 @@ from unittest import mock
 import pytest
 from user import Command, Place
 
+from keyneurons.cli.command_line import COMMANDS
 from keyneurons.version import __version__
 
 
@@ -32,7 +33,7 @@ def test_help_lists_groups_and_values_without_loading_anything_heavy(
         "  average_precision               average precision of the neuron as a detector",
         "  top_k=10                        key neurons per tag [integer > 0]",
         "    model.revision=main           branch, tag or commit [text]",
-        "keyneurons plan | fetch | extract | agreement | compare | inspect | explore | cache | log | ui",
+        f"keyneurons {' | '.join(COMMANDS)}",
     ):
         assert line in done.stdout
     assert done.stdout.splitlines()[-1].strip() == "LOADED"

@@ -64,7 +64,7 @@ def test_every_exercise_of_the_lesson_has_a_hidden_solution() -> None:
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
     variables = {**os.environ, "TMPDIR": str(tmp_path)}
-    # in a process of its own, since nbclient leaves an event loop in which tests in a browser cannot run
+    # another process, since nbclient leaves an event loop, in which browser tests cannot run
     command = [sys.executable, "-c", EXECUTE, str(EXAMPLES / name)]
     done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
