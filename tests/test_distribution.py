@@ -113,7 +113,7 @@ def test_the_installed_wheel_runs_in_an_empty_folder(wheel: Path, tmp_path: Path
     )
     assert Path(where.stdout.strip()).is_relative_to(site)
     done = subprocess.run(
-        [python.with_name("keyneurons"), *SMALL], cwd=empty, capture_output=True, text=True, check=False
+        [python.with_name("keyneurons"), *SMALL], cwd=empty, env=variables, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert "accuracy on test words" in done.stdout
