@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
@@ -104,9 +105,11 @@ def test_the_installed_wheel_runs_in_an_empty_folder(wheel: Path, tmp_path: Path
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     empty = tmp_path / "empty"
     empty.mkdir()
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     where = subprocess.run(
         [python, "-c", "import keyneurons; print(keyneurons.__file__)"],
         cwd=empty,
+        env=variables,
         capture_output=True,
         text=True,
         check=True,
