@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # folders of tests that start no process and load no model
 FAST := $(addprefix tests/,analysis artifacts config data docs plan probe report selection)
 
-.PHONY: help demo test fast lint format docs bench clean
+.PHONY: help demo test test-all fast lint format docs bench clean
 
 help:
 	@echo "make demo     a first run: key neurons of SmolLM2-135M on the starter treebank"
@@ -25,6 +25,10 @@ demo: $(RUN)
 	$(BIN)/keyneurons
 
 test: lint
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal -m "not long"
+
+# also the long notebooks, crashes of Ray and Slurm workers, and a trial of the benchmarks
+test-all: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 fast: $(DEV)

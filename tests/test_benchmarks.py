@@ -14,6 +14,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_they_leave_results_that_the_report_is_made_of(tmp_path: Path) -> None:
     environment = {**os.environ, "BENCHMARK_RESULTS": str(tmp_path), "OMP_WAIT_POLICY": "PASSIVE"}
     for script, *arguments in (["probe.py", "1", "300", "160"], ["size.py", "1"], ["gpu.py", "--tiny"]):

@@ -139,6 +139,7 @@ def statuses_in(folder: Path) -> tuple[str, list[str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_killed_in_the_middle_is_told_and_another_launcher_goes_on(
     environment: dict[str, str], place: Place, tmp_path: Path, command: Command, expected: Results
 ) -> None:
@@ -197,6 +198,7 @@ def worker_of(process: subprocess.Popen[str], folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_jobs_of_ray_find_what_this_process_finds(
     command: Command, place: Place, tmp_path: Path, expected: Results
 ) -> None:

@@ -111,6 +111,7 @@ def files_in(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_lost_node_costs_its_job_and_the_rest_resumes(
     nodes: Nodes, place: Place, tmp_path: Path, command: Command, environment: dict[str, str]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_lost_node_costs_its_job_and_the_rest_resumes(
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_costs_its_job_and_the_rest_is_interrupted(
     place: Place, tmp_path: Path, environment: dict[str, str]
 ) -> None:

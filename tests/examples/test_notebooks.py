@@ -13,6 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 TUTORIALS = (EXAMPLES.parent / "docs" / "tutorials.md").read_text("utf-8")
+SHORT = ("first_run.ipynb", "your_own_treebank.ipynb")
 LESSON = "brain_lesions_and_language_models.ipynb"
 
 EXECUTE = """
@@ -61,7 +62,9 @@ def test_every_exercise_of_the_lesson_has_a_hidden_solution() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize(
+    "name", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in NOTEBOOKS]
+)
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
     variables = {**os.environ, "TMPDIR": str(tmp_path)}
     # another process, since nbclient leaves an event loop, in which browser tests cannot run
