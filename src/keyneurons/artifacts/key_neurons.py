@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from keyneurons.analysis.confounds import Confounded
 from keyneurons.artifacts.bound import Binding
-from keyneurons.artifacts.plain import Strict, read_json, validate
+from keyneurons.artifacts.plain import Strict, Versioned, read_json, validate
 from keyneurons.atomic_files import write_json
 from keyneurons.data.word_features import CONFOUNDS
 from keyneurons.records import KeyNeuron, NeuronSets, Scope, Sign, Site, ThresholdKind
@@ -67,10 +67,10 @@ class Source(Strict):
     neuron_sets: Text
 
 
-class KeyNeurons(Strict):
+class KeyNeurons(Versioned):
     """The whole file; layers and neuron indices are checked against the layers and their width."""
 
-    format: int
+    supported = FORMAT
     model: Model
     dataset: Dataset
     tag_column: Text
@@ -91,13 +91,6 @@ class KeyNeurons(Strict):
     mass: Annotated[float, Field(ge=0, le=1)] | None = None
     seed: NonNegativeInt | None = None
     tags: Mapping[Text, list[Neuron]]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_format(cls, plain: Any) -> Any:
-        if isinstance(plain, dict) and (version := plain.get("format", FORMAT)) != FORMAT:
-            raise ValueError(f"format {version!r} is not supported, only {FORMAT}")
-        return plain
 
     @model_validator(mode="after")
     def _consistent(self) -> KeyNeurons:

@@ -6,10 +6,10 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from keyneurons.atomic_files import check_regular
 
@@ -20,6 +20,30 @@ class Strict(BaseModel):
     """A part of a file: frozen, without unknown keys, and without conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Versioned(Strict):
+    """A file with the number of its format; another one is told before any other misfit."""
+
+    supported: ClassVar[int]
+    format: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_this_format(cls, plain: Any) -> Any:
+        if isinstance(plain, dict):
+            check_format(plain.get("format", cls.supported), cls.supported)
+        return plain
+
+
+def check_format(version: object, supported: object) -> None:
+    """Reject a file of another format.
+
+    Raises:
+        ValueError: the version is not the supported one.
+    """
+    if version != supported:
+        raise ValueError(f"format {version!r} is not supported, only {supported}")
 
 
 M = TypeVar("M", bound=BaseModel)

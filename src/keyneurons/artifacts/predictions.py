@@ -13,6 +13,7 @@ from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 
 from keyneurons.analysis.run_differences import Predictions
+from keyneurons.artifacts.plain import check_format
 from keyneurons.atomic_files import check_regular, write_tensors
 
 PREDICTIONS_FILE = "predictions.safetensors"
@@ -36,8 +37,7 @@ def read_predictions(path: Path) -> Predictions:
     try:
         with safe_open(path, framework="np") as file:
             facts = file.metadata() or {}
-            if (version := facts.get("format")) != FORMAT:
-                raise ValueError(f"format {version!r} is not supported, only {FORMAT}")
+            check_format(facts.get("format"), FORMAT)
             columns = {name: file.get_tensor(name) for name in TYPES}
         tags, text = json.loads(facts["tags"]), facts["text"]
         _check(tags, columns)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keyneurons.config import schema
+from keyneurons.config import outputs
 from keyneurons.report.figure_style import WIDTHS, FigureOptions, read_style
 
 
-def build_figures(report: schema.Report) -> FigureOptions:
+def build_figures(report: outputs.Report) -> FigureOptions:
     """The options of figures; the stylesheet is read.
 
     Raises:

@@ -9,13 +9,13 @@ from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, local_key_neurons
 from keyneurons.artifacts.neuron_sets import read_given_sets
 from keyneurons.artifacts.run_files import sets_digest
 from keyneurons.build.tracking import build_store
-from keyneurons.config import schema
+from keyneurons.config import outputs, schema
 from keyneurons.digests import file_digest
 from keyneurons.pipeline.given_sets import GivenSets, Origin
 from keyneurons.selection.rules import Rule
 
 
-def key_neurons_file(which: str | Path, tracking: schema.Tracking) -> Path:
+def key_neurons_file(which: str | Path, tracking: outputs.Tracking) -> Path:
     """The ``key_neurons.json`` of a file, of the folder of a run, or of an MLflow run id.
 
     Raises:

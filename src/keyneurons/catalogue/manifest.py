@@ -7,11 +7,11 @@ import re
 import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt
 
-from keyneurons.artifacts.plain import Strict, read_json, validate
+from keyneurons.artifacts.plain import Strict, Versioned, read_json, validate
 from keyneurons.atomic_files import write_json
 from keyneurons.catalogue.licences import Licences
 from keyneurons.digests import file_digest
@@ -43,20 +43,13 @@ class File(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Manifest(Strict):
+class Manifest(Versioned):
     """A publication: version of its format and of keyneurons, licences, and files by name."""
 
-    format: int
+    supported = FORMAT
     keyneurons: Annotated[str, Field(min_length=1)]
     licences: Licences
     files: Mapping[Annotated[str, AfterValidator(check_file_name)], File]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_this_format(cls, plain: Any) -> Any:
-        if isinstance(plain, dict) and (version := plain.get("format", FORMAT)) != FORMAT:
-            raise ValueError(f"format {version!r} is not supported, only {FORMAT}")
-        return plain
 
 
 def write_manifest(folder: Path, licences: Licences) -> None:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from rich.text import Text
 
-from keyneurons.artifacts.lesions import LESION_FILE, read_lesions
-from keyneurons.artifacts.metrics import METRICS_FILE, read_metrics
 from keyneurons.build.tracking import build_store
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
-from keyneurons.report.hypotheses.records import Hypotheses, hypotheses_of
 from keyneurons.report.hypotheses.tables import show_hypotheses, write_hypotheses
-from keyneurons.runs.finished import Run
 from keyneurons.runs.folders import find_run
+from keyneurons.runs.hypotheses import hypotheses_of_run
 from keyneurons.terminal import terminal
 
 
@@ -38,17 +34,3 @@ def run_hypotheses(which: str, overrides: Sequence[str], compose: Callable[[Sequ
     console = terminal()
     show_hypotheses(hypotheses, console)
     console.print(Text(f"Results are in {folder}"), soft_wrap=True)
-
-
-def hypotheses_of_run(run: Run) -> Hypotheses:
-    """Read the hypotheses of a run from its files.
-
-    Raises:
-        ValueError: a file is missing or damaged.
-    """
-    config = run.config()
-    lesions = None if config.lesion is None else read_lesions(run.file(LESION_FILE))
-    metrics = read_metrics(run.file(METRICS_FILE).parent)
-    found = hypotheses_of(run.name, run.key_neurons(), metrics, lesions, config.threshold.alpha)
-    given = None if config.lesion is None else config.lesion.neurons
-    return replace(found, given=None if given is None else str(given))

@@ -13,12 +13,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from keyneurons.addresses import check_no_secrets
 from keyneurons.choices import (
-    FigureFormat,
     KeptDtype,
     LesionFamily,
     LesionMode,
     LesionPlace,
-    LogModel,
     Permuted,
     Pooling,
     ReadAt,
@@ -38,9 +36,9 @@ from keyneurons.config.inputs import (
     TextDataset,
     UDDataset,
 )
+from keyneurons.config.outputs import Report, Tracking
 from keyneurons.config.values import (
     BatchTokens,
-    FigureWidth,
     Float,
     Int,
     Layer,
@@ -52,8 +50,6 @@ from keyneurons.config.values import (
     RunId,
     Share,
     TagChoice,
-    absolute_database,
-    one_line,
 )
 
 
@@ -179,24 +175,6 @@ class Activations(Section):
     memory_mb: PositiveInt
     devices: Int | str
     num_nodes: PositiveInt
-
-
-class Tracking(Section):
-    """Location of the MLflow runs, and what is logged to them."""
-
-    uri: Annotated[str, AfterValidator(absolute_database)]
-    artifacts: Annotated[Path, NonEmptyPath, AfterValidator(Path.absolute)] | None
-    experiment: Annotated[str, one_line(256)]
-    system_metrics: bool
-    log_model: LogModel
-
-
-class Report(Section):
-    """Figures of a run and of comparisons of runs."""
-
-    figure_formats: tuple[FigureFormat, ...]
-    style: Annotated[Path, NonEmptyPath] | None
-    width: FigureWidth
 
 
 class Config(Section):
