@@ -18,7 +18,7 @@ from six_runs import Sweep
 from user import KEYNEURONS, QUICK, Place, runs_in, write_treebank
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SWEEP = ["selection=correlation,mutual_information,l1_probe", "top_k=2,4"]
+SWEEP = ["selection=correlation,mutual_information,l1_probe", "top_k=2,4", "worth.sizes=3", "worth.sets=2"]
 PATIENCE = 60_000  # ms
 SIZE = (1600, 900)
 

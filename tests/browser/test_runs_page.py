@@ -12,7 +12,7 @@ COLUMNS = ("choice.selection", "layer", "top_k", "probe/test_accuracy", "worth/n
 STATE = 'MLflowLocalStorage-1.1-ExperimentPage-["1"]-ReactComponentState'
 VIEW = "Key neurons and controls"
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 
 def header(page: Page, name: str) -> Locator:

@@ -11,7 +11,7 @@ from six_runs import Sweep
 
 PICTURES = "new Set([...document.querySelectorAll('img')].filter((i) => i.naturalWidth > 300).map((i) => i.src))"
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 
 def test_the_table_view_shows_the_neurons_of_two_runs(page: Page, address: str, sweep: Sweep) -> None:
