@@ -20,14 +20,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(arguments: Sequence[str], port: int, folder: Path, environment: Mapping[str, str]) -> Generator[None]:
+def serving(
+    arguments: Sequence[str], port: int, folder: Path, environment: Mapping[str, str], answers: str = "/health"
+) -> Generator[None]:
     """Start a server in its own process group and wait for its first response."""
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(
             arguments, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            wait_for_answer(f"http://127.0.0.1:{port}/health", process)
+            wait_for_answer(f"http://127.0.0.1:{port}{answers}", process)
             yield
         finally:
             with suppress(ProcessLookupError):

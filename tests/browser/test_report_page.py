@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "report" / "comparison"))
 
 from comparing import EVIL, asked, comparison, file, run
+from playwright.sync_api import Browser
+from six_runs import Sweep
 
 from keyneurons.report.comparison.page import page as report_page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 RINGS = "[...drawn].filter(place => place.dataset.chart).map(place => place.data.at(-1).x.length)"
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (chromium, google-chrome)")
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +29,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(scope="module", params=[(1280, "light"), (400, "dark")], ids=["desktop-light", "phone-dark"])
-def tab(request: pytest.FixtureRequest, chromium: Any, report: Path) -> Iterator[Any]:
+def tab(request: pytest.FixtureRequest, browser: Browser, report: Path) -> Iterator[Any]:
     width, scheme = request.param
-    page = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type in {"error", "warning"} else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -141,3 +131,23 @@ def test_zoom_and_reset(opened: Any) -> None:
     opened.wait_for_timeout(400)
     low, high = opened.evaluate("[...drawn][0].layout.yaxis.range")
     assert before[0] < low < high < before[1]
+
+
+@pytest.mark.slow
+def test_the_report_of_a_sweep_has_all_methods_in_one_figure(browser: Browser, sweep: Sweep) -> None:
+    """That of a real sweep, as it was logged to its parent run."""
+    report = sweep.folder / "mlruns" / "artifacts" / sweep.parent / "artifacts" / "comparison" / "report.html"
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(report.as_uri())
+    page.evaluate("places.forEach(draw)")
+    methods = ["correlation", "l1_probe", "mutual_information"]
+    drawn = page.evaluate(
+        "[...drawn].map(place => (place.data ?? []).flatMap(trace => trace.meta ? [trace.meta] : []))"
+    )
+    figures = [sorted(set(names)) for names in drawn if names]
+    assert len(figures) >= 3
+    assert all(names == methods for names in figures)  # none is drawn apart
+    chosen = click_a_point(page, 2)
+    assert chosen in sweep.runs
+    assert marked(page) == [chosen]
+    page.close()

@@ -1,14 +1,9 @@
-"""A run on a tiny model, the page on it in another process, and a browser."""
+"""Two runs on a tiny model, and the page on them in another process."""
 
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +11,9 @@ from typing import Any
 
 import pytest
 from models import save_tiny_model
-from user import QUICK, output_folders, runs_in, write_treebank
+from playwright.sync_api import Browser
+from serving import free_port, serving
+from user import KEYNEURONS, QUICK, output_folders, runs_in, write_treebank
 
 
 @dataclass(frozen=True)
@@ -29,47 +26,20 @@ class Explored:
 
 
 @pytest.fixture(scope="session")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
+def explored(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Explored]:
     folder = tmp_path_factory.mktemp("explored")
     environment = {**os.environ, "KEYNEURONS_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
     data = ["dataset=conllu", f"dataset.file={write_treebank(folder / 'tiny.conllu')}", *QUICK]
     model = ["model=local", f"model.folder={save_tiny_model(folder / 'llama')}", "trainer=cpu", "top_k=3"]
     for layer in ("layer=2", "layer=1"):
         subprocess.run(
-            [*KEYNEURONS, *model, *data, layer], cwd=folder, env=environment, check=True, capture_output=True
+            [str(KEYNEURONS), *model, *data, layer], cwd=folder, env=environment, check=True, capture_output=True
         )
-    port, log = free_port(), folder / "explore.log"
-    command = [*KEYNEURONS, "explore", *map(str, output_folders(folder)), "--no-browser", f"--port={port}"]
-    with log.open("w") as file:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(address, process, log)
-        yield Explored(address, [run.info.run_id for run in runs_in(folder)], log)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-KEYNEURONS = [sys.executable, "-m", "keyneurons"]
-
-
-def free_port() -> int:
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return int(any_port.getsockname()[1])
-
-
-def wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        assert process.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return
-    raise AssertionError(log.read_text())
+    port = free_port()
+    command = [str(KEYNEURONS), "explore", *map(str, output_folders(folder)), "--no-browser", f"--port={port}"]
+    with serving(command, port, folder, environment, answers="/"):
+        address = f"http://127.0.0.1:{port}"
+        yield Explored(address, [run.info.run_id for run in runs_in(folder)], folder / "server.log")
 
 
 @dataclass
@@ -108,20 +78,8 @@ class Visit:
         return str(shown.inner_html())
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine (chromium, chromium-browser, google-chrome)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.fixture
-def visit(browser: Any, explored: Explored) -> Iterator[Any]:
+def visit(browser: Browser, explored: Explored) -> Iterator[Any]:
     """Opens the page with some parameters, and waits for an element."""
     visits: list[Visit] = []
 
