@@ -40,6 +40,9 @@ def main() -> None:
         page.goto(f"{options.address}/#/experiments/1/runs/{options.sweep}")
         page.get_by_role("link", name="charts of these runs").wait_for()
         save(page, options.folder / "sweep.png")
+        page.goto(f"{options.address}/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=ARTIFACT")
+        page.get_by_text("ADJ #1", exact=True).wait_for()
+        save(page, options.folder / "table.png")
         browser.close()
 
 
