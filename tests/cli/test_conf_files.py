@@ -63,10 +63,11 @@ EXPERIMENTS = {
         "activations.memory_mb": 40000,
     },
     "layer_sweep": {"layer": 8},
+    "claims": {"site": "residual", "top_k": 14, "per_tag.random_sets": 1},
     "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
     "seeds": {"seed": 0},
 }
-SWEEPS = {"layer_sweep": 6, "method_comparison": 12, "seeds": 5}
+SWEEPS = {"claims": 6, "layer_sweep": 6, "method_comparison": 12, "seeds": 5}
 
 
 def composed(*overrides: str) -> Any:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 COMMANDS = (
-    "plan", "fetch", "extract", "agreement", "compare", "inspect", "hypotheses", "explore", "publish", "pull",
+    "plan", "fetch", "extract", "agreement", "compare", "inspect", "hypotheses", "claims", "explore", "publish", "pull",
     "treebanks", "cache", "log", "ui",
 )  # fmt: skip
 INFO_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")

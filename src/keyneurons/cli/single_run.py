@@ -1,4 +1,4 @@
-"""The commands that read finished runs: ``inspect``, ``hypotheses`` and ``explore``."""
+"""The commands that read finished runs: ``inspect``, ``hypotheses``, ``claims`` and ``explore``."""
 
 from __future__ import annotations
 
@@ -36,6 +36,17 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     hypotheses.add_argument("overrides", nargs="*", default=[], help="tracking.uri=...")
     hypotheses.set_defaults(function=_hypotheses)
 
+    claims = commands.add_parser(
+        "claims",
+        help="put published claims beside what runs measured",
+        description="Write a page that puts published claims beside what runs of one model and treebank measured.",
+        usage="keyneurons claims [-h] RUN [RUN ...] [tracking.uri=...]",
+    )
+    claims.add_argument(
+        "overrides", nargs="+", metavar="RUN", help="MLflow ids of runs or sweeps, or folders of runs under outputs/"
+    )
+    claims.set_defaults(function=_claims)
+
     explore = commands.add_parser(
         "explore",
         help="lesion neurons on a local page",
@@ -65,6 +76,13 @@ def _hypotheses(options: argparse.Namespace) -> None:
     from keyneurons.config.compose import checked
 
     run_hypotheses(options.run, options.overrides, checked)
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from keyneurons.cli.claims import run_claims
+    from keyneurons.config.compose import checked
+
+    run_claims(options.overrides, checked)
 
 
 def _explore(options: argparse.Namespace) -> None:
