@@ -51,7 +51,7 @@ def test_without_runs_nothing_can_be_told():
     rows = judge([])
     assert [each.claim for each in rows] == list(CLAIMS.values())
     assert {each.verdict for each in rows} == {"cannot be told"}
-    assert all(each.reason == f"needs a run such as {each.claim.command}" for each in rows)
+    assert all(each.reason == f"needs a run of this model and treebank, such as {each.claim.command}" for each in rows)
 
 
 def test_a_union_beside_that_of_random_sets():

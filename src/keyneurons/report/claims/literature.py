@@ -91,4 +91,11 @@ def judged(
 
 def unmeasured(name: str) -> Judged:
     """The claim of a name, which no run measured."""
-    return judged(name, "cannot be told", "not measured", "", f"needs a run such as {CLAIMS[name].command}", ())
+    return judged(
+        name,
+        "cannot be told",
+        "not measured",
+        "",
+        f"needs a run of this model and treebank, such as {CLAIMS[name].command}",
+        (),
+    )
