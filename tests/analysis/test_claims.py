@@ -11,6 +11,7 @@ from keyneurons.analysis.claims import (
     OPEN,
     class_contrast,
     exceeds,
+    expected_coefficient,
     expected_union,
     first_of_later_layers,
     null_holds,
@@ -113,6 +114,12 @@ def test_the_expected_union_of_random_sets():
     ]
     assert expected == pytest.approx(np.mean(unions), abs=0.1)
     assert expected_union(NeuronSets("mlp", (0,), 12, {"A": tags["A"][:3]})) == pytest.approx(3)
+
+
+def test_the_expected_overlap_of_random_sets():
+    """Of sets of 2, 4 and no neurons of 20, two share 2 * 4 / 20 = .4, a fifth of the smaller."""
+    own = {tag: tuple(KeyNeuron(0, i, 1.0) for i in range(n)) for tag, n in (("A", 2), ("B", 4), ("C", 0))}
+    assert expected_coefficient(NeuronSets("mlp", (0,), 20, own)) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(("n_layers", "first"), [(3, 1), (18, 6), (30, 10), (32, 11)])

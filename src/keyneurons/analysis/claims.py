@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from keyneurons.analysis.overlap import neurons_by_layer
+from keyneurons.analysis.overlap import mean_off_diagonal, neurons_by_layer, overlap
 from keyneurons.records import NeuronSets
 
 Verdict = Literal["holds", "does not hold", "cannot be told"]
@@ -100,6 +100,19 @@ def expected_union(sets: NeuronSets) -> float:
     """Expected size of the union if every tag had as many random neurons in every layer."""
     sizes = np.array([neurons_by_layer(sets, tag) for tag in sets])
     return float((sets.neurons_per_layer * (1 - (1 - sizes / sets.neurons_per_layer).prod(axis=0))).sum())
+
+
+def expected_coefficient(sets: NeuronSets) -> float:
+    """Expected mean overlap coefficient of two tags with as many random neurons in every layer.
+
+    Raises:
+        ValueError: fewer than two tags have neurons.
+    """
+    pairs = overlap(sets)
+    sizes = pairs.count.diagonal()
+    smaller = np.minimum.outer(sizes, sizes).astype(float)
+    smaller[smaller == 0] = np.nan
+    return mean_off_diagonal(pairs.expected / smaller)
 
 
 def first_of_later_layers(n_layers: int) -> int:

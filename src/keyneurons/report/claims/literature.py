@@ -1,4 +1,4 @@
-"""The claims, as they are known to this project; a source is named only if it was read."""
+"""The claims and their sources, as far as this project knows them."""
 
 from __future__ import annotations
 

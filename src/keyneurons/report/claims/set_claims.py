@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from keyneurons.analysis.claims import expected_union, first_of_later_layers, share_exceeds, within
+from keyneurons.analysis.claims import (
+    expected_coefficient,
+    expected_union,
+    first_of_later_layers,
+    share_exceeds,
+    within,
+)
 from keyneurons.metrics import ALPHA, MEAN_COEFFICIENT, UNION_SHARE
 from keyneurons.report.claims.literature import OVERLAP, PAPER_SHARE, UNION, judged, unmeasured
 from keyneurons.report.claims.records import Judged, MeasuredRun
@@ -37,7 +43,7 @@ def overlap_claim(runs: Sequence[MeasuredRun]) -> Judged:
     if not single:
         return unmeasured("overlap")
     shares = [run.metrics[MEAN_COEFFICIENT] for run in single]
-    chance = [int(run.key["top_k"]) / run.sets.neurons_per_layer for run in single]
+    chance = [expected_coefficient(run.sets) for run in single]
     return judged(
         "overlap",
         within(shares, *OVERLAP),
