@@ -62,7 +62,7 @@ def run_edit(request: Request, out: Path, compose: Callable[[Sequence[str]], Con
         write_edited(found.read.model, found.read.site, edits, folder)
         write_json(folder / "edit.json", card.facts())
         write_text(folder / "README.md", card.markdown())
-    change = "held at their mean" if request.factor is None else f"times {request.factor:g}"
+    change = "held at their mean" if request.factor is None else f"multiplied by {request.factor:g}"
     number = sum(map(len, neurons.values()))
     return f"{number} key neurons of {request.tag} are {change} in the model in {out}"
 

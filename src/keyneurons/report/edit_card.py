@@ -44,7 +44,7 @@ class EditCard:
         """The card."""
         key, neurons = self.key, self.key["tags"][self.tag]
         model = inline(key["model"]["id"])
-        change = "held at their mean over the train words" if self.factor is None else f"times {self.factor:g}"
+        change = "held at their mean over the train words" if self.factor is None else f"multiplied by {self.factor:g}"
         rows = [(str(rank), f"{key['site']}.{n['layer']}.{n['neuron']}") for rank, n in enumerate(neurons, 1)]
         facts = [
             ("model", f"{key['model']['id']}, revision {key['model']['revision']}"),
