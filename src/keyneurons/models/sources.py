@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.folders import INDEX, TOKENIZER_FILES, WEIGHTS, ModelFolder, require_weights
+from keyneurons.models.revisions import step_of
 from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
 from keyneurons.progress import stage
 
@@ -111,7 +112,11 @@ class HubModel:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A folder with config, safetensors and tokenizer; its revision is a digest of the weights."""
+    """A folder with config, safetensors and tokenizer; its revision is a digest of the weights.
+
+    Its id is the folder's name. That of a checkpoint, such as ``step_00064``, includes the name of
+    the folder above: ``my_training/step_00064``.
+    """
 
     folder: Path
     cache: Path
@@ -131,7 +136,7 @@ class LocalModel:
         record, digests = self._digests(folder, names)
         revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
         remedy = f"restore it, or delete {record} to accept the file as it is"
-        return ModelFolder(folder, folder.name, revision, digests, remedy)
+        return ModelFolder(folder, _id_of(folder), revision, digests, remedy)
 
     def fetch_config(self) -> ModelFolder:
         """The folder itself, with or without weights.
@@ -142,7 +147,7 @@ class LocalModel:
         folder = self.folder.expanduser().resolve()
         if not (folder / "config.json").is_file() or list(folder.glob(WEIGHTS)):
             return self.fetch()
-        return ModelFolder(folder, folder.name, "without weights")
+        return ModelFolder(folder, _id_of(folder), "without weights")
 
     def _digests(self, folder: Path, names: list[str]) -> tuple[Path, dict[str, str]]:
         """A record named after sizes and times of the files, and the digests of these files."""
@@ -155,6 +160,10 @@ class LocalModel:
             with suppress(OSError):  # the cache may be read-only
                 write_json(record, digests)
         return record, digests
+
+
+def _id_of(folder: Path) -> str:
+    return folder.name if step_of(folder.name) is None else f"{folder.parent.name}/{folder.name}"
 
 
 def _read_digests(record: Path, names: list[str]) -> dict[str, str] | None:

@@ -92,7 +92,7 @@ def _curves(comparison: RunComparison) -> list[dict[str, Any]]:
 
 def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
     group = comparison.groups[i]
-    facts: dict[str, Any] = {"name": str(group.bound), "runs": comparison.labels(group), "compared": False}
+    facts: dict[str, Any] = {"name": str(group.lineage), "runs": comparison.labels(group), "compared": False}
     if group.agreement is None or group.consensus is None:
         return facts
     pairs = _pairs(comparison, group)
@@ -101,7 +101,7 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
             "tag": tag,
             "neurons": len(own),
             "expected": by_chance(group.consensus.expected[tag]),
-            "names": [(f"{group.bound.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
+            "names": [(f"{group.lineage.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
             "more": max(0, len(own) - MOST_NEURONS),
         }
         for tag, own in group.consensus.tags.items()

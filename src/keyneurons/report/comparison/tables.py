@@ -112,9 +112,9 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
         for i, group in enumerate(comparison.groups, start=1):
             if group.agreement is not None:
                 number = f"_{i}" if len(comparison.groups) > 1 else ""
-                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.bound))
+                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.lineage))
                 save(matrices, folder / f"agreement{number}")
-                save(tally_figure(group.tally, str(group.bound)), folder / f"consensus{number}")
+                save(tally_figure(group.tally, str(group.lineage)), folder / f"consensus{number}")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
@@ -122,7 +122,7 @@ def consensus_paths(comparison: RunComparison) -> dict[int, str]:
     several = [i for i, group in enumerate(comparison.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    bounds = {i: shortened(str(comparison.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    bounds = {i: shortened(str(comparison.groups[i].lineage).rpartition("/")[2], 60) for i in several}
     names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     suffixes = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
     return {i: f"consensus/{name}{suffixes[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
@@ -177,7 +177,10 @@ def _verdict(comparison: RunComparison, counts: Significance) -> dict[str, Any]:
 
 
 def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"bound": asdict(group.bound), "runs": list(group.sets)}
+    facts: dict[str, Any] = {
+        "bound": {**asdict(group.lineage), "revisions": list(group.revisions)},
+        "runs": list(group.sets),
+    }
     if (means := mean_agreement(group)) is not None:
         facts |= dict(zip(("mean_jaccard", "mean_expected_jaccard", "pairs"), means, strict=True))
     if group.consensus is not None:
