@@ -64,6 +64,7 @@ class OpenSweep:
     def compare(self) -> str:
         """Compare the finished runs and return a message for the user."""
         from keyneurons.report.comparison.significance import significance_sentence
+        from keyneurons.report.comparison.trajectories import in_words
         from keyneurons.sweeps.comparison import ARTIFACTS, PAGE, compare_sweep
 
         if self.parent is None:
@@ -76,7 +77,8 @@ class OpenSweep:
         if comparison is None:
             return ""
         where = f"comparison: {folder / PAGE}, also in run {self.parent}"
-        return "\n".join(line for line in (significance_sentence(comparison.rows), where) if line)
+        lines = (significance_sentence(comparison.rows), *map(in_words, comparison.trajectories), where)
+        return "\n".join(line for line in lines if line)
 
     def close(self) -> None:
         """Close the parent run: FINISHED if every job has a finished run, else KILLED or FAILED.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,20 @@ from keyneurons.report.comparison.figures import agreement_matrices, tally_figur
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
+from keyneurons.report.comparison.trajectories import (
+    NEURONS_HEAD,
+    TABLE_HEAD,
+    OverSteps,
+    neuron_rows,
+    table_rows,
+    trajectories,
+)
+from keyneurons.report.comparison.trajectory_figures import tags_figure, trajectory_figure
 from keyneurons.report.figure_style import FigureOptions, styled
 from keyneurons.report.panels import X, panels
 
 FORMAT = 1
+MOST_TRAJECTORIES = 12  # with figures; the tables have all
 CURVES: tuple[tuple[X, str, str], ...] = (
     ("top_k", ACCURACY, "accuracy_by_top_k"),
     ("top_k", ADVANTAGE, "advantage_by_top_k"),
@@ -62,6 +73,11 @@ class RunComparison:
         """Whether some row is the mean of several runs."""
         return any(row.replicates for row in self.rows)
 
+    @cached_property
+    def trajectories(self) -> tuple[OverSteps, ...]:
+        """The runs of several revisions of one model, in the order of their steps."""
+        return trajectories(self.runs, self.groups)
+
     def row(self, run: str) -> RunRow:
         """The row with the id of a run, the first one of a configuration."""
         return next(row for row in self.rows if row.id == run)
@@ -86,6 +102,10 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
         write_table(folder / "consensus.csv", head, [row for g in compared for row in consensus_rows(comparison, g)])
     for group, path in consensus_paths(comparison).items():
         write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
+    if over_steps := comparison.trajectories:
+        write_table(folder / "trajectory.csv", TABLE_HEAD, [row for each in over_steps for row in table_rows(each)])
+        neurons = [row for each in over_steps for row in neuron_rows(each)]
+        write_table(folder / "trajectory_neurons.csv", NEURONS_HEAD, neurons)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -115,6 +135,9 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
                 matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.lineage))
                 save(matrices, folder / f"agreement{number}")
                 save(tally_figure(group.tally, str(group.lineage)), folder / f"consensus{number}")
+        for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
+            save(trajectory_figure(each), folder / f"trajectory_{i}")
+            save(tags_figure(each), folder / f"trajectory_tags_{i}")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
@@ -141,6 +164,10 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
         "verdicts": [_verdict(comparison, each) for each in significances(comparison.rows)],
         "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
+        "trajectories": [
+            {"name": each.title, "steps": dict(zip(each.steps, (row.id for row in each.rows), strict=True))}
+            for each in comparison.trajectories
+        ],
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
     }
 
