@@ -72,9 +72,9 @@ class HubModel:
             # some repositories have a second copy of the weights, in folders or under this name
             path = self._snapshot(["*.json", WEIGHTS, *TOKENIZER_FILES], ["*/*", "consolidated*"])
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(
-                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: {reason}"
+                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: "
+                f"{_reason(error)}"
             ) from error
         require_weights(path)
         # the hub's cache names a large file after its digest
@@ -94,7 +94,7 @@ class HubModel:
             if (path / "config.json").is_file():
                 return ModelFolder(path, self.id, path.name)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0].partition(". ")[0]
+            reason = _reason(error).partition(". ")[0]
         raise FileNotFoundError(
             f"the config.json of {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched "
             f"({reason}); a plan needs this file alone: put it into a folder and use model=local model.folder=FOLDER"
@@ -160,6 +160,15 @@ class LocalModel:
             with suppress(OSError):  # the cache may be read-only
                 write_json(record, digests)
         return record, digests
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of the hub; pages of proxies and mirrors are named as such."""
+    if isinstance(error, json.JSONDecodeError):
+        from huggingface_hub.constants import ENDPOINT
+
+        return f"{ENDPOINT} answered with a page instead of JSON; check HF_ENDPOINT, or the proxy in between"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _id_of(folder: Path) -> str:

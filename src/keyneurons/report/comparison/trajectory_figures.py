@@ -60,7 +60,8 @@ def trajectory_figure(each: OverSteps) -> Figure:
     for axes in (accuracy, overlap, turnover):
         if axes is not accuracy:
             axes.plot([], [], "--", color=CONTROL, linewidth=0.9, label="random sets of these sizes")
-        axes.legend(fontsize=0.9 * font_size("small"))
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 0.17)} if axes is accuracy else {"loc": "best"}
+        axes.legend(fontsize=0.9 * font_size("small"), **place)
     return figure
 
 
@@ -104,7 +105,7 @@ def _map(axes: Axes, values: Float[ndarray, "tags steps"], row: float) -> Any:
     for i, j in np.ndindex(values.shape):
         if fits and not np.isnan(values[i, j]):
             colour = "white" if values[i, j] > 0.6 else "black"
-            axes.text(j, i, without_zero(values[i, j], 2), ha="center", va="center", fontsize=size, color=colour)
+            axes.text(j, i, without_zero(float(values[i, j]), 2), ha="center", va="center", fontsize=size, color=colour)
     return image
 
 
