@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 
 from keyneurons.activations.reader import ActivationReader
@@ -24,6 +25,12 @@ class Lineage:
     site: Site
     neurons_per_layer: int
     tag_column: str
+
+    @property
+    def n_layers(self) -> int | None:
+        """Number of blocks of the model; None if its architecture does not say."""
+        match = re.search(r"num_hidden_layers=([0-9]+)", self.architecture)
+        return None if match is None else int(match[1])
 
     def __str__(self) -> str:
         return f"{describe_model(self.model, self.random_weights)}, {self.site}"

@@ -63,6 +63,7 @@ class OpenSweep:
 
     def compare(self) -> str:
         """Compare the finished runs and return a message for the user."""
+        from keyneurons.report.comparison import depths as by_depth
         from keyneurons.report.comparison.significance import significance_sentence
         from keyneurons.report.comparison.trajectories import in_words
         from keyneurons.sweeps.comparison import ARTIFACTS, PAGE, compare_sweep
@@ -77,7 +78,8 @@ class OpenSweep:
         if comparison is None:
             return ""
         where = f"comparison: {folder / PAGE}, also in run {self.parent}"
-        lines = (significance_sentence(comparison.rows), *map(in_words, comparison.trajectories), where)
+        depth = by_depth.in_words(comparison.depths) if comparison.depths else ""
+        lines = (significance_sentence(comparison.rows), *map(in_words, comparison.trajectories), depth, where)
         return "\n".join(line for line in lines if line)
 
     def close(self) -> None:

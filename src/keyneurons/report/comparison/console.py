@@ -10,6 +10,7 @@ from rich.text import Text
 
 from keyneurons.artifacts.run_sets import explain_revisions
 from keyneurons.metrics import ACCURACY, WORTH
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import columns_of
 from keyneurons.report.comparison.configurations import NOTE
@@ -81,6 +82,8 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
     if len(comparison.rows) > 1:
         yield CAUTION
     yield from map(in_words, comparison.trajectories)
+    if comparison.depths:
+        yield by_depth.in_words(comparison.depths)
     if (revisions := explain_revisions(comparison.groups)) is not None:
         yield revisions
     for reason, names in comparison.left_out.items():

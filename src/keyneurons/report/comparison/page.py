@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.artifacts.run_sets import SetGroup, explain_revisions
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.charts import MOST_RUNS, OVERVIEW, methods_of, page_data
 from keyneurons.report.comparison.columns import Column, columns_of, heads
@@ -61,6 +62,7 @@ def page(comparison: RunComparison, figures: Path | None = None) -> str:
         rows=[_row(comparison, row, columns) for row in comparison.rows],
         curves=_curves(comparison),
         trajectories=list(_trajectories(comparison, figures)),
+        depths=_depths(comparison, figures),
         not_compared=comparison.not_compared,
         revisions=explain_revisions(comparison.groups),
         groups=[_group(comparison, i) for i in range(len(comparison.groups))],
@@ -73,6 +75,14 @@ def _trajectories(comparison: RunComparison, figures: Path | None) -> Iterator[d
     for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
         names = [] if figures is None else [f"trajectory_{i}", f"trajectory_tags_{i}"]
         yield {**section(each), "images": [data_uri(figures / f"{name}.png") for name in names if figures is not None]}
+
+
+def _depths(comparison: RunComparison, figures: Path | None) -> dict[str, Any]:
+    """The section on relative depth; empty unless several models are compared."""
+    if not comparison.depths:
+        return {}
+    images = [] if figures is None else [data_uri(figures / f"{name}.png") for name in ("depth", "depth_tags")]
+    return {**by_depth.section(comparison.depths), "images": images}
 
 
 def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
 from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.columns import csv_metrics
 from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.depth_figures import depth_figure, depth_tags_figure
 from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
@@ -78,6 +80,11 @@ class RunComparison:
         """The runs of several revisions of one model, in the order of their steps."""
         return trajectories(self.runs, self.groups)
 
+    @cached_property
+    def depths(self) -> tuple[by_depth.OverDepth, ...]:
+        """The runs of several models on single layers, by model."""
+        return by_depth.depths(self.rows, self.groups)
+
     def row(self, run: str) -> RunRow:
         """The row with the id of a run, the first one of a configuration."""
         return next(row for row in self.rows if row.id == run)
@@ -106,6 +113,9 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
         write_table(folder / "trajectory.csv", TABLE_HEAD, [row for each in over_steps for row in table_rows(each)])
         neurons = [row for each in over_steps for row in neuron_rows(each)]
         write_table(folder / "trajectory_neurons.csv", NEURONS_HEAD, neurons)
+    if comparison.depths:
+        rows = [row for each in comparison.depths for row in by_depth.table_rows(each)]
+        write_table(folder / "depth.csv", by_depth.TABLE_HEAD, rows)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -138,6 +148,9 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
         for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
             save(trajectory_figure(each), folder / f"trajectory_{i}")
             save(tags_figure(each), folder / f"trajectory_tags_{i}")
+        if comparison.depths:
+            save(depth_figure(comparison.depths), folder / "depth")
+            save(depth_tags_figure(comparison.depths), folder / "depth_tags")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
