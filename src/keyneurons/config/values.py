@@ -215,7 +215,9 @@ def tags_value(value: Any) -> int | tuple[str, ...] | Literal["all"]:
 TagChoice = Annotated[int | tuple[str, ...] | Literal["all"], BeforeValidator(tags_value)]
 
 
-Layer = Annotated[int | float | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)]
+Layer = Annotated[
+    int | Annotated[Float, Field(ge=0, lt=1)] | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)
+]
 
 
 def resolve_layers(layer: int | float | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
