@@ -129,55 +129,66 @@ def learning_rate(step: int, steps: int, most: float) -> float:
     return most * min(1.0, step / warm) * (0.55 + 0.45 * math.cos(math.pi * done))
 
 
-def train(path: Path, folder: Path, steps: int, seed: int, size: Size | None = None) -> list[Path]:
-    """Train and return the folders of the checkpoints, ``step_00000`` first.
+def one_step(model: Any, optimizer: torch.optim.Optimizer, batch: torch.Tensor, rate: float) -> float:
+    """Train on a batch and return its loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss = model(input_ids=batch, labels=batch).loss
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return float(loss.detach())
+
+
+def check(folder: Path, steps: int) -> None:
+    """Check the options.
 
     Raises:
-        ValueError: the text is missing or too short, the folder has files, or ``steps`` is below 1.
+        ValueError: the folder has files, or ``steps`` is below 1.
     """
-    size = size or Size()
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not an empty folder; choose another --folder")
-    sentences = read_sentences(path)
+
+
+def train(path: Path, folder: Path, steps: int, seed: int, size: Size | None = None) -> list[Path]:
+    """Train and return the folders of the checkpoints, ``step_00000`` first.
+
+    The BPE is made from all sentences, held-out ones included.
+
+    Raises:
+        ValueError: the text is missing or too short, the folder has files, or ``steps`` is below 1.
+    """
+    check(folder, steps)
+    size, sentences = size or Size(), read_sentences(path)
     tokenizer = train_tokenizer(sentences, size.vocabulary)
-    streams = [
-        token_stream(tokenizer, [text for i, text in enumerate(sentences) if (i % HELD_OUT == HELD_OUT - 1) is held])
-        for held in (False, True)
-    ]
-    model = new_model(tokenizer, size, seed)
+    is_held_out = [i % HELD_OUT == HELD_OUT - 1 for i in range(len(sentences))]
+    seen, held_out = (
+        token_stream(tokenizer, [text for text, held in zip(sentences, is_held_out, strict=True) if held is which])
+        for which in (False, True)
+    )
+    model, source = new_model(tokenizer, size, seed), batches(seen, size, seed)
     transformers_logging.disable_progress_bar()
     optimizer = torch.optim.AdamW(model.parameters(), lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
     folder.mkdir(parents=True, exist_ok=True)
     kept, losses, made = kept_steps(steps), list[float](), list[Path]()
-    with (folder / "training.csv").open("w", encoding="utf-8", newline="") as file:
+    with (folder / "training.csv").open("w", encoding="utf-8", newline="") as file, tqdm(total=steps) as progress:
         rows = csv.writer(file)
         rows.writerow(["step", "loss", "held_out_loss"])
-        source, progress = batches(streams[0], size, seed), tqdm(total=steps, unit="step")
         for step in range(steps + 1):
             if step > 0:
-                batch = next(source)
-                for group in optimizer.param_groups:
-                    group["lr"] = learning_rate(step, steps, size.learning_rate)
-                loss = model(input_ids=batch, labels=batch).loss
-                optimizer.zero_grad()
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                losses.append(float(loss.detach()))
+                losses.append(one_step(model, optimizer, next(source), learning_rate(step, steps, size.learning_rate)))
                 progress.update()
             if step in kept:
                 made.append(folder / f"step_{step:05d}")
                 model.save_pretrained(made[-1])
                 tokenizer.save_pretrained(made[-1])
-                held = held_out_loss(model, streams[1], size)
-                mean = sum(losses) / len(losses) if losses else math.nan
-                rows.writerow([step, f"{mean:.4f}", f"{held:.4f}"])
-                file.flush()
-                progress.set_postfix_str(f"held-out loss {held:.2f}")
+                loss = held_out_loss(model, held_out, size)
+                rows.writerow([step, f"{sum(losses) / len(losses):.4f}" if losses else "", f"{loss:.4f}"])
+                progress.set_postfix_str(f"held-out loss {loss:.2f}")
                 losses.clear()
-        progress.close()
     return made
 
 
