@@ -111,7 +111,8 @@ def _check(column: str, counts: Counts, names: Sequence[str]) -> None:
         if missing := [name for name in names if not counts[split][name]]:
             raise ValueError(
                 f"no word in {split} has the tag {', '.join(missing)} of column {column!r}: "
-                f"raise min_words_per_tag, list only the other tags in tags, or add sentences to {split}"
+                f"raise min_words_per_tag, add sentences to {split}, or list only the other tags: "
+                f"tags=[{','.join(name for name in names if counts[split][name])}]"
             )
 
 

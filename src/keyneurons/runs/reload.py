@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
@@ -22,7 +22,10 @@ from keyneurons.runs.finished import Run, find_runs
 from keyneurons.runs.folders import find_run
 from keyneurons.tracking import TrackingRefused
 
-PLACES = ("model.folder", *(f"dataset.{name}" for name in ("folder", "file", "train", "dev", "test", "path")))
+PLACES = (
+    "model.folder",
+    *(f"dataset.{name}" for name in ("folder", "test_folder", "file", "train", "dev", "test", "path")),
+)
 """Keys of files that another machine may have elsewhere; their content is checked by its digest."""
 LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=", *(f"{key}=" for key in PLACES))
 
@@ -96,7 +99,8 @@ def _with_places(config: Config, places: Sequence[str]) -> Config:
         key, _, value = text.partition("=")
         section, _, name = key.partition(".")
         part = getattr(config, section)
-        if name not in type(part).model_fields:
+        field = type(part).model_fields.get(name)
+        if field is None or Path not in (field.annotation, *get_args(field.annotation)):
             raise ValueError(f"{key} does not apply to this run: its {section}.source is {part.source}")
         changed = part.model_copy(update={name: Path(value.strip("'\"")).expanduser()})
         config = config.model_copy(update={section: changed})
