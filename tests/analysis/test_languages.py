@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, hypergeom
 
-from keyneurons.analysis.languages import compare_languages, matching_p_value
+from keyneurons.analysis.languages import compare_languages, matching_p_value, shared_with
 from keyneurons.records import KeyNeuron, NeuronSets
 
 
@@ -36,6 +36,7 @@ def test_a_hand_count() -> None:
     assert pair.p_value == pytest.approx(hypergeom.sf(1, 12, 3, 3))
     adjusted = false_discovery_control([p.p_value for p in found.by_tag])
     assert [p.p_adjusted for p in found.by_tag] == pytest.approx(adjusted)
+    assert not compare_languages({"a": LANGUAGES["French"], "b": LANGUAGES["Nothing"]}).by_tag
     first = found.pairs[0]
     assert (first.tags, first.same_tag, first.other_tag) == (2, (2 / 4 + 2 / 4) / 2, (0 + 1 / 5) / 2)
     counts = np.arange(4)
@@ -79,15 +80,24 @@ def test_the_pairing_of_tags_has_its_error_rate_and_finds_a_planted_match() -> N
     assert matching_p_value(planted, 199, seed=0) < 0.01
 
 
+def test_sets_beside_other_neurons() -> None:
+    others = [KeyNeuron(3, n, 1.0) for n in (0, 1, 9, 10)]
+    found = {(p.first, p.tag): p for p in shared_with(LANGUAGES, others, "script")}
+    assert [found["English", tag].shared for tag in ("NOUN", "VERB", "X")] == [2, 0, 0]
+    noun = found["English", "NOUN"]
+    assert (noun.second, noun.expected, noun.jaccard) == ("script", 3 * 4 / 12, 2 / 5)
+    assert noun.p_value == pytest.approx(hypergeom.sf(1, 12, 4, 3))
+    assert noun.p_adjusted == pytest.approx(false_discovery_control([p.p_value for p in found.values()])[0])
+
+
 @pytest.mark.parametrize(
     ("sets", "message"),
     [
-        ({"a": sets_of(N=[1]), "b": sets_of(V=[1])}, r"^no two languages have a common tag \(a: N; b: V\)$"),
         ({"a": sets_of(N=[1])}, r"^languages are compared on the same layers, got \[\(3,\)\]$"),
         ({"a": sets_of(N=[1]), "b": sets_of(layers=(3, 4), N=[1])}, r"on the same layers, got \[\(3,\), \(3, 4\)\]"),
         ({"a": sets_of(N=[1]), "b": sets_of(width=9, N=[1])}, "must share site and width"),
     ],
-    ids=["no common tag", "one", "other layers", "other width"],
+    ids=["one", "other layers", "other width"],
 )
 def test_what_cannot_be_compared_is_refused(sets: dict[str, NeuronSets], message: str) -> None:
     with pytest.raises(ValueError, match=message):

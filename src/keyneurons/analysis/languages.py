@@ -15,7 +15,7 @@ from keyneurons.analysis.multiple_tests import adjusted_p_values
 from keyneurons.analysis.overlap import chance_of_at_least, neurons_by_layer
 from keyneurons.analysis.set_agreement import check_alike
 from keyneurons.analysis.stability import expected_jaccard
-from keyneurons.records import NeuronSets
+from keyneurons.records import KeyNeuron, NeuronSets
 
 PERMUTATIONS = 9999
 
@@ -110,33 +110,48 @@ def compare_languages(sets: Mapping[str, NeuronSets], *, permutations: int = PER
         The comparison; tags and pairs are in alphabetical order and in that of ``sets``.
 
     Raises:
-        ValueError: If there are fewer than two languages, they differ in site, width or layers, or
-            no two have a common tag.
+        ValueError: If there are fewer than two languages, or they differ in site, width or layers.
     """
     check_alike(sets)
     if len(sets) < 2 or len({own.layers for own in sets.values()}) > 1:
         raise ValueError(f"languages are compared on the same layers, got {[own.layers for own in sets.values()]}")
     tags = sorted(set().union(*sets.values()))
     having = {tag: tuple(name for name, own in sets.items() if tag in own) for tag in tags}
-    if all(len(names) < 2 for names in having.values()):
-        each = "; ".join(f"{name}: {', '.join(own) or 'none'}" for name, own in sets.items())
-        raise ValueError(f"no two languages have a common tag ({each})")
     by_tag = [_tag_pair(sets, tag, *pair) for tag in tags for pair in combinations(having[tag], 2)]
-    tested = {i: each.p_value for i, each in enumerate(by_tag) if each.p_adjusted is not None}
-    adjusted = adjusted_p_values(tested)
     pairs = [_language_pair(sets, pair, permutations, seed) for pair in combinations(sets, 2)]
     over_pairs = adjusted_p_values({i: each.p_value for i, each in enumerate(pairs) if each.p_value is not None})
     return Languages(
         tuple(sets),
         having,
-        tuple(replace(each, p_adjusted=adjusted.get(i)) for i, each in enumerate(by_tag)),
+        _adjusted(by_tag),
         tuple(replace(each, p_adjusted=over_pairs.get(i)) for i, each in enumerate(pairs)),
         tuple(core for tag in tags if len(having[tag]) > 1 for core in _cores(sets, tag)),
     )
 
 
+def shared_with(sets: Mapping[str, NeuronSets], neurons: Sequence[KeyNeuron], name: str) -> tuple[TagPair, ...]:
+    """The set of every tag and language beside some other neurons, such as those of script.
+
+    Args:
+        sets: The key neurons by language.
+        neurons: The other neurons, each once.
+        name: Their name, ``second`` of every pair.
+    """
+    pairs = []
+    for language, own in sets.items():
+        others = {language: own, name: replace(own, tags=dict.fromkeys(own, tuple(neurons)))}
+        pairs += [_tag_pair(others, tag, language, name) for tag in own]
+    return _adjusted(pairs)
+
+
+def _adjusted(pairs: Sequence[TagPair]) -> tuple[TagPair, ...]:
+    """Adjust the p-values of the pairs of sets that both have neurons."""
+    adjusted = adjusted_p_values({i: each.p_value for i, each in enumerate(pairs) if each.p_adjusted is not None})
+    return tuple(replace(each, p_adjusted=adjusted.get(i)) for i, each in enumerate(pairs))
+
+
 def _tag_pair(sets: Mapping[str, NeuronSets], tag: str, first: str, second: str) -> TagPair:
-    """A tag in two languages; an untestable one has no adjusted p-value."""
+    """A tag in two languages; an untestable pair has no adjusted p-value."""
     a, b = (set(sets[name].columns(tag)) for name in (first, second))
     by_layer = np.array([neurons_by_layer(sets[name], tag) for name in (first, second)])
     width, shared = sets[first].neurons_per_layer, len(a & b)

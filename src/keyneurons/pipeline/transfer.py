@@ -145,7 +145,7 @@ def _cells(
     seen = set(source.labels.splits["train"].types)
     new = np.array([each not in seen for each in words.types], dtype=bool)
     bootstrap = SentenceBootstrap.of(sentence_of_rows(target.treebank.splits["test"], words.rows), resamples, seed)
-    scale = Standardiser.fit(values["train"].split(PIECE))
+    scale = Standardiser.fit(torch.split(values["train"], PIECE))
     for standardised in ("source", "target"):
         correct = []
         for probe in probes:

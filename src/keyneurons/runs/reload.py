@@ -63,10 +63,20 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     places = [override for override in overrides if override.partition("=")[0] in PLACES]
     requested = compose([override for override in overrides if override not in places])
     run = find_run(which, build_store(requested.tracking))
-    key, config = run.key_neurons(), _with_places(run.config(), places)
+    config = _with_places(run.config(), places)
     config = config.model_copy(update={"cache": requested.cache})
     if any(override.startswith("model.device=") for override in overrides):
         config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
+    return rebuilt(run, config)
+
+
+def rebuilt(run: Run, config: Config) -> Rebuilt:
+    """Reload the model and the data of a run with its configuration.
+
+    Raises:
+        ValueError: if model or data are missing or have changed since the run.
+    """
+    key = run.key_neurons()
     with _naming_run("model", run):
         read = build_reader(config)
         # raises for a different revision, tokenizer or width

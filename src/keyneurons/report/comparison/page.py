@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from keyneurons.artifacts.run_sets import SetGroup
@@ -13,12 +14,14 @@ from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.curves import MOST_PANELS
 from keyneurons.report.comparison.factors import FIRST, short
+from keyneurons.report.comparison.language_tables import language_facts
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, RunComparison, consensus_paths
-from keyneurons.report.pages import PLOTLY, inline_json, render
+from keyneurons.report.comparison.tables import CURVES, RunComparison, consensus_paths, numbered_names
+from keyneurons.report.pages import PLOTLY, data_uri, inline_json, render
 from keyneurons.report.panels import panels
+from keyneurons.report.phrases import by_chance
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
 CURVE_TITLES = {
@@ -30,8 +33,8 @@ CURVE_TITLES = {
 }
 
 
-def page(comparison: RunComparison) -> str:
-    """Render the page as HTML."""
+def page(comparison: RunComparison, figures: Path | None = None) -> str:
+    """Render the page as HTML; ``figures`` is the folder of the figures that it embeds, if any."""
     columns, data = columns_of(comparison.rows), page_data(comparison)
     return render(
         "compare.html",
@@ -56,8 +59,18 @@ def page(comparison: RunComparison) -> str:
         not_compared=comparison.not_compared,
         groups=[_group(comparison, i) for i in range(len(comparison.groups))],
         left_out=comparison.left_out,
+        languages=_languages(comparison, figures),
         texts=len({file["dataset"]["digest"] for file in comparison.files.values()}),
     )
+
+
+def _languages(comparison: RunComparison, figures: Path | None) -> list[dict[str, Any]]:
+    names = numbered_names("languages", len(comparison.languages))
+    images = [None if figures is None else figures / f"{name}.png" for name in names]
+    return [
+        {**language_facts(group), "overlap": "" if image is None else data_uri(image)}
+        for group, image in zip(comparison.languages, images, strict=True)
+    ]
 
 
 def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:
@@ -123,13 +136,6 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
         "least": "more than half" if comparison.share is None else f"at least {comparison.share:.0%}",
         "file": consensus_paths(comparison)[i],
     }
-
-
-def by_chance(expected: float) -> str:
-    """Format an expected number of neurons."""
-    if 0 < expected < 0.01:
-        return "< 0.01"
-    return f"{expected:.0f}" if expected >= 100 else f"{expected:.2f}"
 
 
 def _pairs(comparison: RunComparison, group: SetGroup) -> list[tuple[str, str, str, str]]:

@@ -19,6 +19,9 @@ from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE
 from keyneurons.report.comparison.columns import csv_metrics
 from keyneurons.report.comparison.curves import curves
 from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
+from keyneurons.report.comparison.language_figures import overlap_of_languages, transfer_of_languages
+from keyneurons.report.comparison.language_tables import write_language_tables
+from keyneurons.report.comparison.languages import LanguageGroup
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
@@ -43,7 +46,8 @@ class RunComparison:
     configuration. Best runs are those of ``rows``. ``source`` describes the origin of the runs.
     ``left_out`` has the excluded runs by reason. ``not_compared`` is the reason for comparing sets
     within groups only, if so. ``share`` is the share of runs that makes a consensus, None for a
-    majority. ``files`` has the ``key_neurons.json`` of every run.
+    majority. ``files`` has the ``key_neurons.json`` of every run. ``languages`` are the rows that
+    differ in their treebank only.
     """
 
     title: str
@@ -56,6 +60,7 @@ class RunComparison:
     left_out: Mapping[str, tuple[str, ...]]
     share: float | None
     files: Mapping[str, Mapping[str, Any]]
+    languages: tuple[LanguageGroup, ...] = ()
 
     @property
     def has_replicates(self) -> bool:
@@ -86,6 +91,7 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
         write_table(folder / "consensus.csv", head, [row for g in compared for row in consensus_rows(comparison, g)])
     for group, path in consensus_paths(comparison).items():
         write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
+    write_language_tables(comparison.languages, folder)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -115,6 +121,18 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
                 matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.bound))
                 save(matrices, folder / f"agreement{number}")
                 save(tally_figure(group.tally, str(group.bound)), folder / f"consensus{number}")
+        several = len(comparison.languages)
+        for own, name, transfer in zip(
+            comparison.languages, numbered_names("languages", several), numbered_names("transfer", several), strict=True
+        ):
+            save(overlap_of_languages(own), folder / name)
+            if own.transfer is not None:
+                save(transfer_of_languages(own), folder / transfer)
+
+
+def numbered_names(name: str, n: int) -> list[str]:
+    """The name of each of n files: numbered from 1 if there are several."""
+    return [name] if n == 1 else [f"{name}_{i}" for i in range(1, n + 1)]
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
@@ -142,6 +160,9 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
         "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
+        "languages": [
+            {"settings": own.title, "runs": dict(own.runs), "notes": list(own.notes)} for own in comparison.languages
+        ],
     }
 
 
