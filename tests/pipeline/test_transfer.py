@@ -19,8 +19,13 @@ from keyneurons.pipeline.transfer import Cell, LanguageText, Reference, Transfer
 from keyneurons.probe.fit import ProbeSettings
 from keyneurons.records import SPLITS, NeuronSets, Sentence, Treebank, Word
 
-SENTENCE = Sentence("s", "w" * 10, tuple(Word("w", i, i + 1, "X", None) for i in range(10)))
-TREEBANK = Treebank("planted", dict.fromkeys(SPLITS, (SENTENCE,) * 60))
+WORDS = tuple(Word("w", i, i + 1, "X", None) for i in range(10))
+
+
+def treebank(name: str) -> Treebank:
+    """Sixty sentences of ten words in each split, no two alike."""
+    splits = {split: tuple(Sentence("s", f"{name} {split} {i}", WORDS) for i in range(60)) for split in SPLITS}
+    return Treebank(name, splits)
 
 
 def language(name: str, strength: float = 3.0, seed: int = 0, shift: float = 0.0) -> LanguageText:
@@ -29,7 +34,9 @@ def language(name: str, strength: float = 3.0, seed: int = 0, shift: float = 0.0
     by_neuron = np.float16(shift) * (-1) ** np.arange(KEY_SETS.neurons_per_layer).astype(np.float16)
     arrays = {s: {layer: v + by_neuron for layer, v in own.items()} for s, own in activations.arrays.items()}
     splits = {s: replace(w, forms=tuple(f"{name}{f}" for f in w.forms)) for s, w in labels.splits.items()}
-    return LanguageText(name, TREEBANK, replace(labels, splits=splits), StoredActivations(arrays, "mlp"), KEY_SETS)
+    return LanguageText(
+        name, treebank(name), replace(labels, splits=splits), StoredActivations(arrays, "mlp"), KEY_SETS
+    )
 
 
 def train() -> Training:
@@ -96,6 +103,16 @@ def test_without_signal_there_is_no_transfer(measured: Transfer) -> None:
         assert none.accuracy == pytest.approx(1 / 3, abs=0.08)
         assert none.difference.low < 0 < none.difference.high
         assert none.majority == pytest.approx(1 / 3, abs=0.08)
+
+
+def test_sentences_of_the_source_are_no_test_sentences() -> None:
+    a, b = language("a"), language("b")
+    leak = {**b.treebank.splits, "test": (*a.treebank.splits["train"][:2], *b.treebank.splits["test"][2:])}
+    kept = replace(b, treebank=Treebank("b", leak)).without_sentences_of(a)
+    assert kept.labels.splits["test"].rows.tolist() == list(range(20, 600))
+    whole = replace(b, treebank=Treebank("b", {**leak, "test": a.treebank.splits["train"]}))
+    with pytest.raises(ValueError, match=r"^all test sentences of b are train sentences of a$"):
+        whole.without_sentences_of(a)
 
 
 def test_only_the_tags_of_all_languages_are_used() -> None:

@@ -127,9 +127,8 @@ def sweep_params(hydra: DictConfig, overrides: Sequence[str]) -> list[str]:
     """
     params = dict(hydra.sweeper.get("params") or {})
     for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in overrides}:
-        raise ValueError(
-            f"the experiment sweeps over {key} itself; change its values with 'hydra.sweeper.params.{key}=\"...\"'"
-        )
+        change = f'params={{{key}:"..."}}' if "." in key else f'params.{key}="..."'
+        raise ValueError(f"the experiment sweeps over {key} itself; change its values with 'hydra.sweeper.{change}'")
     return [f"{key}={value}" for key, value in params.items()]
 
 

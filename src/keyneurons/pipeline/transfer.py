@@ -42,6 +42,20 @@ class LanguageText:
         sets = replace(self.sets, tags={name: self.sets.tags[name] for name in names})
         return replace(self, labels=of_tags(self.labels, names), sets=sets)
 
+    def without_sentences_of(self, source: LanguageText) -> LanguageText:
+        """The language without the test words of sentences in the train split of another.
+
+        Raises:
+            ValueError: If none are left.
+        """
+        known = {sentence.text for sentence in source.treebank.splits["train"]}
+        leaked = np.array([sentence.text in known for sentence in self.treebank.splits["test"]])
+        test = self.labels.splits["test"]
+        kept = ~leaked[sentence_of_rows(self.treebank.splits["test"], test.rows)]
+        if not kept.any():
+            raise ValueError(f"all test sentences of {self.name} are train sentences of {source.name}")
+        return replace(self, labels=replace(self.labels, splits={**self.labels.splits, "test": test.of(kept)}))
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -86,7 +100,8 @@ def measure_transfer(
 ) -> Transfer:
     """Train a probe on the key neurons of every language and test it on every language.
 
-    Only words of the tags that all languages have are used, and the key neurons of these tags.
+    Only words of the tags that all languages have are used, and the key neurons of these tags. Test
+    sentences that are train sentences of the source are left out.
 
     Args:
         texts: The languages, of the same model, site and layers.
@@ -114,7 +129,8 @@ def measure_transfer(
         for source in own:
             probes = _probes(source, train, random_sets, seed)
             for target in own:
-                cells += _cells(source, target, probes, resamples, seed)
+                tested = target if target is source else target.without_sentences_of(source)
+                cells += _cells(source, tested, probes, resamples, seed)
                 progress.advance()
     return Transfer(tuple(text.name for text in texts), tags, tuple(_adjusted(cells)))
 

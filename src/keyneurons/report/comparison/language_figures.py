@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,16 +19,14 @@ REFERENCES = {"source": "as trained", "target": "standardised on the target"}
 
 
 def overlap_of_languages(group: LanguageGroup) -> Figure:
-    """Jaccard of two languages: sets of the same tag, sets of other tags, random sets."""
+    """Jaccard of two languages: sets of the same tag, and sets of other tags."""
     names = list(group.runs)
-    matrices = {
-        "same tag": _matrix(group, "same_tag"),
-        "other tags": _matrix(group, "other_tag"),
-        "random sets of the same sizes": _matrix(group, "random"),
-    }
+    matrices = {"same tag": _matrix(group, "same_tag"), "other tags": _matrix(group, "other_tag")}
     values = [each[~np.isnan(each)] for each in matrices.values()]
     most = max((float(own.max()) for own in values if own.size), default=1.0) or 1.0
-    title = f"{group.title}\nKey neurons of two languages".strip()
+    random = [pair.random for pair in group.sets.pairs if pair.random is not None]
+    chance = f" (random sets of the same sizes: {fmean(random):.3f})" if random else ""
+    title = f"{group.title}\nKey neurons of two languages{chance}".strip()
     return heatmaps(matrices, names, title, Scale("Jaccard, mean over the tags", 0.0, most))
 
 
