@@ -18,6 +18,7 @@ from keyneurons.records import KeyNeuron, NeuronSets
 from keyneurons.report.comparison.language_figures import overlap_of_languages, transfer_of_languages
 from keyneurons.report.comparison.language_tables import language_facts, write_language_tables
 from keyneurons.report.comparison.languages import LanguageGroup, language_groups
+from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.tables import RunComparison
 
 TREEBANKS = ("UD_English-EWT", "UD_French-GSD", "UD_Japanese-GSD")
@@ -98,6 +99,7 @@ def test_scripts_missing_tags_and_no_common_tag_are_noted() -> None:
     within, between = (2 / 4 + 2 / 4) / 2, np.mean([(1 / 5 + 0) / 2, (1 / 5 + 0) / 2])
     assert scripts.endswith(f"{between:.3f} between scripts (2 pairs), {within:.3f} within one (1 pair).")
     assert all(note in printed(of_treebanks()) for note in group.notes)
+    assert "- Treebanks differ in script (English EWT Latn" in markdown(of_treebanks())
     assert not of_treebanks(names=TREEBANKS[:2]).languages[0].notes[1:]
     runs = [run(t, asked("f", 10, **{"dataset.treebank": t})) for t in TREEBANKS[:2]]
     found = comparison(runs, [sets(NOUN=[1]), sets(VERB=[1])])
