@@ -95,7 +95,7 @@ def _choose(
     rare = {tag: counts["train"][tag] for tag in requested if counts["train"][tag] < min_words}
     if tags is not None and rare:
         raise ValueError(
-            f"too few words in train for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
+            f"too few training words for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
             f"lower it, or remove them from tags"
         )
     return tuple(tag for tag in requested if tag not in rare), rare
