@@ -26,8 +26,8 @@ def label(
 
     Args:
         treebank: The tagged sentences.
-        column: A column as in :func:`keyneurons.data.columns.column_of`; words without a value are
-            not labelled.
+        column: A column as in ``keyneurons.data.columns.column_of``; words without a value are not
+            labelled.
         tags: The tags to use; None uses every tag that is frequent enough.
         min_words_per_tag: The least number of train words of a tag. A rarer tag is excluded; if it
             is listed in ``tags``, the function raises.
