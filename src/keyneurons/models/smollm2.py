@@ -45,12 +45,16 @@ def smollm2_folder(cache: Path) -> Path:
     with FileLock(f"{folder}.lock"):
         if (folder / DIGESTS).is_file():
             return folder
-        text = f"fetching SmolLM2-135M (98 MB, once) and converting it to safetensors in {folder}"
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work, stage(text):
-            _fetch_gguf(Path(work))
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+            with stage("fetching SmolLM2-135M (98 MB, once)"):
+                _fetch_gguf(Path(work))
             converted = Path(work) / "converted"
             # the progress bar of the GGUF reader cannot be disabled
-            with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                stage("converting SmolLM2-135M to safetensors"),
+                quiet_transformers(),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 _convert(Path(work), converted)
             for file in converted.iterdir():
                 open_to_umask(file)  # safetensors makes files readable by their owner only
