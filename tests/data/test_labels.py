@@ -78,7 +78,7 @@ REFUSED = {
     "rare": (
         ["NOUN", "INTJ"],
         2,
-        r"too few words in train for INTJ \(1\) of column 'upos': min_words_per_tag=2; lower",
+        r"too few training words for INTJ \(1\) of column 'upos': min_words_per_tag=2; lower",
     ),
     "single": (
         ["NOUN"],

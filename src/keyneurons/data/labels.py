@@ -26,8 +26,8 @@ def label(
 
     Args:
         treebank: The tagged sentences.
-        column: A column as in :func:`keyneurons.data.columns.column_of`; words without a value are
-            not labelled.
+        column: A column as in ``keyneurons.data.columns.column_of``; words without a value are not
+            labelled.
         tags: The tags to use; None uses every tag that is frequent enough.
         min_words_per_tag: The least number of train words of a tag. A rarer tag is excluded; if it
             is listed in ``tags``, the function raises.
@@ -104,7 +104,7 @@ def _choose(
     rare = {tag: counts["train"][tag] for tag in requested if counts["train"][tag] < min_words}
     if tags is not None and rare:
         raise ValueError(
-            f"too few words in train for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
+            f"too few training words for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
             f"lower it, or remove them from tags"
         )
     return tuple(tag for tag in requested if tag not in rare), rare

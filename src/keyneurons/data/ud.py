@@ -174,7 +174,7 @@ class UniversalDependencies:
         """The text of a downloaded file.
 
         Raises:
-            ValueError: If it is no treebank but, say, the page of a proxy.
+            ValueError: If it is not a treebank but, say, the page of a proxy.
         """
         try:
             text = data.decode()
