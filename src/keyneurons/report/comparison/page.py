@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from keyneurons.artifacts.run_sets import SetGroup
+from keyneurons.artifacts.run_sets import SetGroup, explain_revisions
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.charts import MOST_RUNS, OVERVIEW, methods_of, page_data
 from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.curves import MOST_PANELS
 from keyneurons.report.comparison.factors import FIRST, short
+from keyneurons.report.comparison.language_tables import language_facts
 from keyneurons.report.comparison.run_table import RunRow
+from keyneurons.report.comparison.saved_figures import CURVES, MOST_TRAJECTORIES, numbered_names
 from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, RunComparison, consensus_paths
-from keyneurons.report.pages import PLOTLY, inline_json, render
+from keyneurons.report.comparison.tables import RunComparison, consensus_paths
+from keyneurons.report.comparison.trajectories import section
+from keyneurons.report.pages import PLOTLY, data_uri, inline_json, render
 from keyneurons.report.panels import panels
+from keyneurons.report.phrases import by_chance
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
 CURVE_TITLES = {
@@ -30,8 +36,14 @@ CURVE_TITLES = {
 }
 
 
-def page(comparison: RunComparison) -> str:
-    """Render the page as HTML."""
+def page(comparison: RunComparison, figures: Path | None = None) -> str:
+    """Render the page as HTML.
+
+    Args:
+        comparison: the comparison.
+        figures: folder of the figures that the page embeds: those over steps, by depth and across
+            languages.
+    """
     columns, data = columns_of(comparison.rows), page_data(comparison)
     return render(
         "compare.html",
@@ -53,11 +65,38 @@ def page(comparison: RunComparison) -> str:
         columns=heads(columns),
         rows=[_row(comparison, row, columns) for row in comparison.rows],
         curves=_curves(comparison),
+        trajectories=list(_trajectories(comparison, figures)),
+        depths=_depths(comparison, figures),
         not_compared=comparison.not_compared,
+        revisions=explain_revisions(comparison.groups),
         groups=[_group(comparison, i) for i in range(len(comparison.groups))],
         left_out=comparison.left_out,
+        languages=_languages(comparison, figures),
         texts=len({file["dataset"]["digest"] for file in comparison.files.values()}),
     )
+
+
+def _trajectories(comparison: RunComparison, figures: Path | None) -> Iterator[dict[str, Any]]:
+    for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
+        names = [] if figures is None else [f"trajectory_{i}", f"trajectory_tags_{i}"]
+        yield {**section(each), "images": [data_uri(figures / f"{name}.png") for name in names if figures is not None]}
+
+
+def _depths(comparison: RunComparison, figures: Path | None) -> dict[str, Any]:
+    """The section on relative depth; empty unless several models are compared."""
+    if not comparison.depths:
+        return {}
+    images = [] if figures is None else [data_uri(figures / f"{name}.png") for name in ("depth", "depth_tags")]
+    return {**by_depth.section(comparison.depths), "images": images}
+
+
+def _languages(comparison: RunComparison, figures: Path | None) -> list[dict[str, Any]]:
+    names = numbered_names("languages", len(comparison.languages))
+    images = [None if figures is None else figures / f"{name}.png" for name in names]
+    return [
+        {**language_facts(group), "overlap": "" if image is None else data_uri(image)}
+        for group, image in zip(comparison.languages, images, strict=True)
+    ]
 
 
 def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:
@@ -92,7 +131,7 @@ def _curves(comparison: RunComparison) -> list[dict[str, Any]]:
 
 def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
     group = comparison.groups[i]
-    facts: dict[str, Any] = {"name": str(group.bound), "runs": comparison.labels(group), "compared": False}
+    facts: dict[str, Any] = {"name": str(group.lineage), "runs": comparison.labels(group), "compared": False}
     if group.agreement is None or group.consensus is None:
         return facts
     pairs = _pairs(comparison, group)
@@ -101,7 +140,7 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
             "tag": tag,
             "neurons": len(own),
             "expected": by_chance(group.consensus.expected[tag]),
-            "names": [(f"{group.bound.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
+            "names": [(f"{group.lineage.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
             "more": max(0, len(own) - MOST_NEURONS),
         }
         for tag, own in group.consensus.tags.items()
@@ -123,13 +162,6 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
         "least": "more than half" if comparison.share is None else f"at least {comparison.share:.0%}",
         "file": consensus_paths(comparison)[i],
     }
-
-
-def by_chance(expected: float) -> str:
-    """Format an expected number of neurons."""
-    if 0 < expected < 0.01:
-        return "< 0.01"
-    return f"{expected:.0f}" if expected >= 100 else f"{expected:.2f}"
 
 
 def _pairs(comparison: RunComparison, group: SetGroup) -> list[tuple[str, str, str, str]]:

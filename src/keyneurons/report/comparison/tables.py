@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,24 @@ from keyneurons.artifacts.run_sets import SetGroup, write_consensus
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
-from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.metrics import ACCURACY, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.columns import csv_metrics
-from keyneurons.report.comparison.curves import curves
-from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
+from keyneurons.report.comparison.language_tables import write_language_tables
+from keyneurons.report.comparison.languages import LanguageGroup
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
-from keyneurons.report.figure_style import FigureOptions, styled
-from keyneurons.report.panels import X, panels
+from keyneurons.report.comparison.trajectories import (
+    NEURONS_HEAD,
+    TABLE_HEAD,
+    OverSteps,
+    neuron_rows,
+    table_rows,
+    trajectories,
+)
 
 FORMAT = 1
-CURVES: tuple[tuple[X, str, str], ...] = (
-    ("top_k", ACCURACY, "accuracy_by_top_k"),
-    ("top_k", ADVANTAGE, "advantage_by_top_k"),
-    ("layer", ACCURACY, "accuracy_by_layer"),
-    ("layer", ADVANTAGE, "advantage_by_layer"),
-    ("union_size", ACCURACY, "accuracy_by_union_size"),
-)
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class RunComparison:
     configuration. Best runs are those of ``rows``. ``source`` describes the origin of the runs.
     ``left_out`` has the excluded runs by reason. ``not_compared`` is the reason for comparing sets
     within groups only, if so. ``share`` is the share of runs that makes a consensus, None for a
-    majority. ``files`` has the ``key_neurons.json`` of every run.
+    majority. ``files`` has the ``key_neurons.json`` of every run. ``languages`` are the rows that
+    differ in their treebank only.
     """
 
     title: str
@@ -56,11 +58,22 @@ class RunComparison:
     left_out: Mapping[str, tuple[str, ...]]
     share: float | None
     files: Mapping[str, Mapping[str, Any]]
+    languages: tuple[LanguageGroup, ...] = ()
 
     @property
     def has_replicates(self) -> bool:
         """Whether some row is the mean of several runs."""
         return any(row.replicates for row in self.rows)
+
+    @cached_property
+    def trajectories(self) -> tuple[OverSteps, ...]:
+        """The runs of several revisions of one model, in the order of their steps."""
+        return trajectories(self.runs, self.groups)
+
+    @cached_property
+    def depths(self) -> tuple[by_depth.OverDepth, ...]:
+        """The runs of several models on single layers, by model."""
+        return by_depth.depths(self.rows, self.groups)
 
     def row(self, run: str) -> RunRow:
         """The row with the id of a run, the first one of a configuration."""
@@ -86,6 +99,14 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
         write_table(folder / "consensus.csv", head, [row for g in compared for row in consensus_rows(comparison, g)])
     for group, path in consensus_paths(comparison).items():
         write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
+    if over_steps := comparison.trajectories:
+        write_table(folder / "trajectory.csv", TABLE_HEAD, [row for each in over_steps for row in table_rows(each)])
+        neurons = [row for each in over_steps for row in neuron_rows(each)]
+        write_table(folder / "trajectory_neurons.csv", NEURONS_HEAD, neurons)
+    if comparison.depths:
+        rows = [row for each in comparison.depths for row in by_depth.table_rows(each)]
+        write_table(folder / "depth.csv", by_depth.TABLE_HEAD, rows)
+    write_language_tables(comparison.languages, folder)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -99,30 +120,12 @@ def _write_rows(path: Path, rows: Sequence[RunRow], first: Mapping[str, Callable
     write_table(path, [*first, *rows[0].factors, *columns], cells)
 
 
-def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> None:
-    """Draw the curves, and the agreement and consensus of every group of several runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    title = ", ".join(
-        comparison.source[key] for key in ("model", "dataset", "site", "layer") if key in comparison.source
-    )
-    with styled(options) as save:
-        for x, metric, name in CURVES:
-            if shown := panels(comparison.rows, x, metric):
-                save(curves(shown, x, metric, title), folder / name)
-        for i, group in enumerate(comparison.groups, start=1):
-            if group.agreement is not None:
-                number = f"_{i}" if len(comparison.groups) > 1 else ""
-                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.bound))
-                save(matrices, folder / f"agreement{number}")
-                save(tally_figure(group.tally, str(group.bound)), folder / f"consensus{number}")
-
-
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
     """Relative path of the consensus file of each group of several runs, by index of the group."""
     several = [i for i, group in enumerate(comparison.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    bounds = {i: shortened(str(comparison.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    bounds = {i: shortened(str(comparison.groups[i].lineage).rpartition("/")[2], 60) for i in several}
     names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     suffixes = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
     return {i: f"consensus/{name}{suffixes[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
@@ -141,7 +144,14 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
         "verdicts": [_verdict(comparison, each) for each in significances(comparison.rows)],
         "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
+        "trajectories": [
+            {"name": each.title, "steps": dict(zip(each.steps, (row.id for row in each.rows), strict=True))}
+            for each in comparison.trajectories
+        ],
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
+        "languages": [
+            {"settings": own.title, "runs": dict(own.runs), "notes": list(own.notes)} for own in comparison.languages
+        ],
     }
 
 
@@ -177,7 +187,10 @@ def _verdict(comparison: RunComparison, counts: Significance) -> dict[str, Any]:
 
 
 def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"bound": asdict(group.bound), "runs": list(group.sets)}
+    facts: dict[str, Any] = {
+        "bound": {**asdict(group.lineage), "revisions": list(group.revisions)},
+        "runs": list(group.sets),
+    }
     if (means := mean_agreement(group)) is not None:
         facts |= dict(zip(("mean_jaccard", "mean_expected_jaccard", "pairs"), means, strict=True))
     if group.consensus is not None:

@@ -1,0 +1,1 @@
+"""Published claims beside what runs of one model on one treebank measured."""
