@@ -9,8 +9,10 @@ SWEEP is the MLflow id of a sweep; Chromium must be installed.
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
+from urllib.parse import parse_qs, quote
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -18,6 +20,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1600, "height": 900}
 PATIENCE = 120_000  # ms
 SETTLED = 4_000  # ms until charts are drawn
+PICTURES = "new Set([...document.querySelectorAll('img')].filter((i) => i.naturalWidth > 300).map((i) => i.src)).size"
 
 
 def main() -> None:
@@ -38,12 +41,24 @@ def main() -> None:
         page.locator(".js-plotly-plot").nth(2).wait_for()
         save(page, options.folder / "charts.png")
         page.goto(f"{options.address}/#/experiments/1/runs/{options.sweep}")
-        page.get_by_role("link", name="charts of these runs").wait_for()
-        save(page, options.folder / "sweep.png")
+        every = str(page.get_by_role("link", name="their figures").get_attribute("href"))
+        page.goto(f"{options.address}/{of_two_runs(every)}")
+        page.get_by_text("overlap.png", exact=True).first.click()
+        page.wait_for_function(f"{PICTURES} === 2")
+        page.mouse.wheel(0, 10_000)
+        save(page, options.folder / "figures.png")
         page.goto(f"{options.address}/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=ARTIFACT")
         page.get_by_text("ADJ #1", exact=True).wait_for()
         save(page, options.folder / "table.png")
         browser.close()
+
+
+def of_two_runs(link: str) -> str:
+    """The link to the compare page of a sweep's first and last run."""
+    path, _, query = link.partition("?")
+    fields = parse_qs(query)
+    runs = json.loads(fields["runs"][0])
+    return f"{path}?runs={quote(json.dumps([runs[0], runs[-1]]))}&experiments={quote(fields['experiments'][0])}"
 
 
 def save(page: Page, path: Path) -> None:

@@ -6,16 +6,20 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unittest import mock
 
 import pytest
 from models import save_tiny_model
 from new_stores import copied_databases
 from user import KEYNEURONS, Command, Ended, Place, write_treebank
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +38,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def _fast_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with copied_databases(tmp_path_factory.mktemp("stores")):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _blank_figures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Saves half a second of each run in this process, except in modules marked ``figures``."""
+    if request.node.get_closest_marker("figures"):
+        yield
+    else:
+        with mock.patch("keyneurons.report.drawing.save", save_blank):
+            yield
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +105,13 @@ def call(
     monkeypatch.chdir(tmp_path)
     with same_log_handlers():
         yield run
+
+
+def save_blank(figure: Figure, path: Path, *, formats: Iterable[str] = ()) -> Path:
+    """Stands in for ``save`` of ``report.drawing``; writes empty files."""
+    for file_format in {"png", *formats}:
+        path.with_name(f"{path.name}.{file_format}").touch()
+    return path.with_name(f"{path.name}.png")
 
 
 def status_of(arguments: Sequence[str], environment: dict[str, str]) -> int:

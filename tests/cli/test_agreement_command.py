@@ -11,6 +11,8 @@ from user import Command, Place, artifacts_of, output_folders, runs_in
 
 from keyneurons.config.paths import conf_folder
 
+pytestmark = pytest.mark.figures
+
 METHODS = ["correlation", "f_test", "random", "mutual_information"]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from user import QUICK, Command, Place, client_of, output_folders, runs_in
 
+pytestmark = pytest.mark.figures
+
 ODD = {"NOUN": "[red]$^$", "VERB": "<b>a|b</b>", "DET": ":x:/", "PRON": "名詞-一般"}
 
 

@@ -11,6 +11,8 @@ from user import artifacts_of, client_of, output_folders, runs_in
 
 from keyneurons.models.language_model import LanguageModel
 
+pytestmark = pytest.mark.figures
+
 QUICK = ["selection.words_per_tag=6", "selection.min_context=1", "selection.share=0.1"]
 INTEGRALS = ["selection=integrated_gradients", "selection.steps=4", *QUICK]
 

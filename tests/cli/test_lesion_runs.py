@@ -14,6 +14,8 @@ from keyneurons.config.compose import checked
 from keyneurons.pipeline import experiment
 from keyneurons.sweeps.jobs import check_jobs
 
+pytestmark = pytest.mark.figures
+
 FEW = ["lesion.sets=3", "lesion.further_sets=0", "lesion.sentences=9", "lesion.bootstraps=20", "reliability.halves=0"]
 
 

@@ -33,6 +33,8 @@ from keyneurons.metrics import GRAMMAR
 from keyneurons.records import SPLITS
 from keyneurons.tracking import view
 
+pytestmark = pytest.mark.figures
+
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
 FIGURES = ["accuracy", "confusion", "overlap", "per_tag_f1", "figures/stability"]
 METRICS = {

@@ -17,7 +17,7 @@ from keyneurons.selection.scoring import Driver
 from keyneurons.selection.significance import benjamini_hochberg, max_statistic_p_values, survivors
 
 DATA_SETS, ALPHA, PERMUTATIONS = 200, 0.05, 99  # the minimum p is 1/100, which is below .05 over four tags
-FEWER = 60
+FEWER = 40
 FREQUENCIES = np.array([0.4, 0.38, 0.2, 0.02])
 NEURONS, HEAVY, SAME_AGAIN = 50, 5, 0.2
 RARE, MARKING = 3, 20  # the rarest tag, and the neuron that marks it when planted

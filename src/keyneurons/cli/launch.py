@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,33 +36,42 @@ def launch(line: CommandLine) -> None:
         from keyneurons.cli.sweep import resume
 
         resume(line)
-    elif line.multirun or (folder := _folder(line)) is None:
+    elif line.multirun:
         from keyneurons.cli.sweep import sweep
 
         sweep(line)
     else:
-        _run(line, folder)
+        _run_or_sweep(line)
 
 
-def _folder(line: CommandLine) -> Path | None:
-    """The folder of a single run; None if the configuration sets ``hydra.mode`` to MULTIRUN."""
+def _run_or_sweep(line: CommandLine) -> None:
+    """Do a single run, or the sweep of a configuration that sets ``hydra.mode`` to MULTIRUN."""
     from hydra.types import RunMode
 
     from keyneurons.config.compose import base_config, composing
 
     with composing(line.config_dir):
         hydra = base_config(line.overrides, line.config_name).hydra
-        return None if hydra.mode == RunMode.MULTIRUN else Path(hydra.run.dir).absolute()
+        if hydra.mode != RunMode.MULTIRUN:
+            return _run(line, Path(hydra.run.dir).absolute())
+
+    from keyneurons.cli.sweep import sweep
+
+    return sweep(line)
 
 
 def _run(line: CommandLine, folder: Path) -> None:
-    """Do a single run in a folder."""
+    """Do a single run in a folder, inside ``composing``.
+
+    Hydra's own main function would compose the configuration twice more.
+    """
+    from keyneurons.config.compose import run
     from keyneurons.config.overrides import override
     from keyneurons.runs.refused import removed_if_refused
 
     task = Task(None)
-    with removed_if_refused(folder):
-        run_hydra(task, [*line.arguments, override("hydra.run.dir", str(folder))])
+    with removed_if_refused(folder), _folder_named():
+        run(task, [*line.overrides, override("hydra.run.dir", str(folder))], line.config_name)
         for error in task.errors.values():
             raise error
 
@@ -81,16 +91,25 @@ def run_hydra(task: Task, arguments: Sequence[str]) -> None:
     from keyneurons.config.paths import conf_folder
 
     sys.argv[1:] = arguments
-    try:
+    with _folder_named():
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(task)()
+
+
+@contextmanager
+def _folder_named() -> Generator[None]:
+    """Add Hydra's output folder to an error without a file name, as on a full disk.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        OSError: with the folder's name.
+    """
+    try:
+        yield
     except OSError as error:
-        _add_folder(error)
+        if error.errno is not None and error.filename is None:
+            frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
+            folders = [str(names["output_dir"]) for names in frames if "output_dir" in names]
+            error.filename = folders[-1] if folders else None
         raise
-
-
-def _add_folder(error: OSError) -> None:
-    """Add Hydra's output folder to an error without a file name, as on a full disk."""
-    if error.errno is not None and error.filename is None:
-        frames = [frame.f_locals for frame, _ in traceback.walk_tb(error.__traceback__)]
-        folders = [str(names["output_dir"]) for names in frames if "output_dir" in names]
-        error.filename = folders[-1] if folders else None

@@ -1,8 +1,9 @@
-"""The commands that read finished runs: ``inspect``, ``hypotheses``, ``claims`` and ``explore``."""
+"""The commands that read single finished runs, and ``claims``, which reads several."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keyneurons.cli.arguments import port, say
@@ -47,6 +48,20 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     )
     claims.set_defaults(function=_claims)
 
+    edit = commands.add_parser(
+        "edit",
+        help="write a copy of the model with edited key neurons",
+        description="Write a copy of a run's model in which the key neurons of a tag are scaled or constant.",
+    )
+    edit.add_argument("run", help=RUN)
+    edit.add_argument("overrides", nargs="*", default=[], help=OVERRIDES)
+    edit.add_argument("--tag", required=True, help="tag whose key neurons are edited: NOUN")
+    change = edit.add_mutually_exclusive_group(required=True)
+    change.add_argument("--factor", type=float, help="factor of their activations: 0 for a lesion, 2 to double them")
+    change.add_argument("--mean", action="store_true", help="hold them at their mean over the train words")
+    edit.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder of the edited model")
+    edit.set_defaults(function=_edit)
+
     explore = commands.add_parser(
         "explore",
         help="lesion neurons on a local page",
@@ -83,6 +98,14 @@ def _claims(options: argparse.Namespace) -> None:
     from keyneurons.config.compose import checked
 
     run_claims(options.overrides, checked)
+
+
+def _edit(options: argparse.Namespace) -> None:
+    from keyneurons.cli.edit import Request, run_edit
+    from keyneurons.config.compose import checked
+
+    factor = None if options.mean else options.factor
+    say(run_edit(Request(options.run, options.tag, factor, options.overrides), options.out, checked))
 
 
 def _explore(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,19 @@ def base_config(overrides: Sequence[str], name: str) -> DictConfig:
     base = hydra.compose_config(name, list(overrides), run_mode=mode, validate_sweep_overrides=False)
     check_no_secrets(OmegaConf.to_container(base, resolve=False))
     return base
+
+
+def run(task: Callable[[DictConfig], None], overrides: Sequence[str], name: str) -> None:
+    """Compose the configuration of a single run and call its task as Hydra does, in ``composing``.
+
+    Args:
+        task: The function that Hydra calls.
+        overrides: All overrides.
+        name: Name of the primary configuration.
+    """
+    hydra = GlobalHydra.instance().hydra
+    assert hydra is not None
+    hydra.run(name, task, list(overrides))
 
 
 def composed(overrides: Sequence[str]) -> DictConfig:

@@ -28,6 +28,16 @@ LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=", *(f"{key}=" for key i
 
 
 @dataclass(frozen=True)
+class ReloadedModel:
+    """A run with its key neurons, its configuration and the reader of its model."""
+
+    run: Run
+    key: Mapping[str, Any]
+    config: Config
+    read: ActivationReader
+
+
+@dataclass(frozen=True)
 class Rebuilt:
     """A run with its key neurons, reader, treebank, labels and seed."""
 
@@ -37,6 +47,30 @@ class Rebuilt:
     treebank: Treebank
     labels: Labels
     seed: int
+
+
+def reload_model(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> ReloadedModel:
+    """Find a run and reload its model; arguments and errors are those of ``rebuild``.
+
+    Raises:
+        ValueError: if there is no such run, another key is overridden, or the model has changed
+            since the run.
+    """
+    if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
+        raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
+    places = [override for override in overrides if override.partition("=")[0] in PLACES]
+    requested = compose([override for override in overrides if override not in places])
+    run = find_run(which, build_store(requested.tracking))
+    key, config = run.key_neurons(), _with_places(run.config(), places)
+    config = config.model_copy(update={"cache": requested.cache})
+    if any(override.startswith("model.device=") for override in overrides):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
+    with _naming_run("model", run):
+        read = build_reader(config)
+        # raises for a different revision, tokenizer or width
+        read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
+        _check_agreement(run, key, config, read)
+    return ReloadedModel(run, key, config, read)
 
 
 def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
@@ -55,20 +89,8 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         ValueError: if there is no such run, another key is overridden, or model or data have
             changed since the run.
     """
-    if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
-        raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
-    places = [override for override in overrides if override.partition("=")[0] in PLACES]
-    requested = compose([override for override in overrides if override not in places])
-    run = find_run(which, build_store(requested.tracking))
-    key, config = run.key_neurons(), _with_places(run.config(), places)
-    config = config.model_copy(update={"cache": requested.cache})
-    if any(override.startswith("model.device=") for override in overrides):
-        config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
-    with _naming_run("model", run):
-        read = build_reader(config)
-        # raises for a different revision, tokenizer or width
-        read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
-        _check_agreement(run, key, config, read)
+    found = reload_model(which, overrides, compose)
+    run, key, config, read = found.run, found.key, found.config, found.read
     with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
