@@ -13,7 +13,7 @@ def whole() -> dict[str, Any]:
     neuron = {"p_value": 0.25, "p_adjusted": 1.0, "effect": None}
     return {
         "format": 1,
-        "model": {"id": "m", "revision": "sha256-1", "tokenizer": "t", "random_weights": None},
+        "model": {"id": "m", "revision": "sha256-1", "architecture": "a", "tokenizer": "t", "random_weights": None},
         "dataset": {"id": "d", "digest": "0"},
         "tag_column": "upos",
         "site": "mlp",

@@ -109,7 +109,7 @@ def laws_broken(file: Any) -> Iterator[str]:
         yield "read_at"
     if file["site"] not in ("residual", "mlp", "mlp_gate", "attention"):
         yield "site"
-    if not _are_texts(file["model"], "id", "revision", "tokenizer", "random_weights"):
+    if not _are_texts(file["model"], "id", "revision", "architecture", "tokenizer", "random_weights"):
         yield "model"
     if not _are_texts(file["dataset"], "id", "digest"):
         yield "dataset"

@@ -163,7 +163,7 @@ def test_only_common_layers_are_compared_and_said_to_be(call: Command, kept: Kep
 
 NOT_COMPARABLE = {
     "site": ({"site": "mlp_gate"}, "neurons of different site are not comparable (A has mlp, B has mlp_gate)"),
-    "model": ({"model": {"revision": "x"}}, "neurons of different revision are not comparable"),
+    "model": ({"model": {"architecture": "x"}}, "neurons of different architecture are not comparable"),
     "tags": ({"tags": {"X": []}}, "the runs have no tag in common: DET, NOUN, PRON, VERB against X"),
     "layers": ({"layers": [5], "tags": {"DET": []}}, "the runs have no layer in common: 2 against 5"),
 }

@@ -34,6 +34,8 @@ MANDATORY = {
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
 EXPERIMENTS = {
+    "checkpoints": {"model.id": "EleutherAI/pythia-160m", "layer": 6},
+    "models": {},
     "ewt_prototype": {
         "site": "residual",
         "layer": 9,
@@ -67,7 +69,7 @@ EXPERIMENTS = {
     "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
     "seeds": {"seed": 0},
 }
-SWEEPS = {"claims": 6, "layer_sweep": 6, "method_comparison": 12, "seeds": 5}
+SWEEPS = {"checkpoints": 8, "claims": 6, "layer_sweep": 6, "method_comparison": 12, "models": 12, "seeds": 5}
 
 
 def composed(*overrides: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from user import QUICK, Command, Place, client_of, runs_in
 
 import keyneurons
+from keyneurons.models.sources import HubModel
 
 
 def tiny(place: Place, *without: str) -> list[str]:
@@ -64,6 +65,19 @@ def test_an_experiment_that_is_a_sweep(
     assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parent.info.run_id}
     key = jobs[0][0]
     assert sorted((key, run.data.params[key]) for run in children) == sorted(jobs)
+
+
+def test_models_are_swept_at_relative_depths(call: Command, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HubModel, "_snapshot", lambda *_: place.llama)
+    changes = ["hydra.sweeper.params.model='gpt2,pythia_160m'", "hydra.sweeper.params.layer='0.0,0.6'"]
+    ended = call("experiment=models", *place.data, "top_k=3", "trainer=cpu", *QUICK, *changes)
+    assert ended.status == 0, ended.err
+    assert "By relative depth (layer / layers of the model), accuracy peaks at 0." in ended.out
+    runs = [run for run in runs_in(Path.cwd()) if "mlflow.parentRunId" in run.data.tags]
+    assert {run.data.params["layer"]: run.data.tags["layer"] for run in runs} == {"0.0": "0", "0.6": "2"}
+    assert runs[0].info.run_name == "mlp at 0.0 k3 correlation model=gpt2"
+    [figures] = Path.cwd().glob("outputs/*/*-sweep/comparison/figures")
+    assert {"depth.png", "depth_tags.png"} <= {path.name for path in figures.iterdir()}
 
 
 def test_an_experiment_that_is_a_sweep_is_resumed(call: Command, place: Place) -> None:

@@ -28,7 +28,8 @@ def folder(here: Command, place: Place, tmp_path_factory) -> Path:
 def test_scaled_neurons(here: Command, place: Place, folder: Path) -> None:
     run, out = runs_in(folder)[0], folder / "scaled"
     ended = here(folder, "edit", run.info.run_id, "--tag", "NOUN", "--factor", "0", "--out", "scaled")
-    assert (ended.status, ended.out) == (0, "3 key neurons of NOUN are multiplied by 0 in the model in scaled\n"), ended.err
+    assert ended.status == 0, ended.err
+    assert ended.out == "3 key neurons of NOUN are multiplied by 0 in the model in scaled\n"
     key = json.loads((artifacts_of(run) / "key_neurons.json").read_text())
     neurons = [each["neuron"] for each in key["tags"]["NOUN"]]
     before, after = load_file(place.llama / "model.safetensors"), load_file(out / "model.safetensors")

@@ -165,7 +165,7 @@ def test_sets_of_different_models_are_not_compared_and_the_models_named(
     ended = call("compare", "experiment=keyneurons")
     assert ended.status == 0, ended.err
     told = " ".join(ended.out.split())
-    assert "Neurons of different model and revision and tokenizer and neurons_per_layer are not comparable" in told
+    assert "Neurons of different model and architecture and tokenizer and neurons_per_layer are not comparable" in told
     assert "llama, mlp (2); bert, mlp (1). They differ in model (llama, bert)" in told
     assert "keyneurons compare \"filter=tags.model = 'llama'\"" in told
 

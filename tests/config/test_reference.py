@@ -82,7 +82,7 @@ def test_every_option_stands_in_it(whole: Reference) -> None:
         ("threshold.alpha", "0 < number < 1"),
         ("mass", "0 <= number <= 1 | null"),
         ("site", "residual | mlp | mlp_gate | attention"),
-        ("layer", "integer | list of integer | all"),
+        ("layer", "integer | 0 <= number < 1 | list of integer | all"),
         ("model.source", "package | hub | local"),
         ("dataset.source", "starter | ud | conllu | text"),
         ("dataset.tags", "list of text | null"),

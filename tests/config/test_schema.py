@@ -16,6 +16,7 @@ from keyneurons.config.validation import validate
 from keyneurons.config.values import resolve_layers
 
 WIDTH = "report.width: should be one or two (columns of a paper), or a number of inches from 2 to 20"
+LAYER = "layer: must be a block number, a list of block numbers, a relative depth (0.0 to below 1.0), or all"
 BATCH = "activations.batch_tokens: should be auto or an integer above 0"
 
 
@@ -45,9 +46,18 @@ def changed(defaults: Any, **changes: Any) -> Config:
         ({"surprise": 1}, "surprise: unknown key"),
         ({"model__surprise": 1}, "model.surprise: unknown key"),
         ({"dataset__surprise": 1}, "dataset.surprise: unknown key"),
-        ({"layer": True}, "layer: must be a block number, a list of block numbers, or all, got True"),
-        ({"layer": [1, "x"]}, "layer: must be a block number, a list of block numbers, or all, got [1, 'x']"),
-        ({"layer": None}, "layer: must be a block number, a list of block numbers, or all, got None"),
+        (
+            {"layer": True},
+            f"{LAYER}, got True",
+        ),
+        (
+            {"layer": [1, "x"]},
+            f"{LAYER}, got [1, 'x']",
+        ),
+        (
+            {"layer": None},
+            f"{LAYER}, got None",
+        ),
         ({"scope": "tag"}, "scope: should be 'layer' or 'model', got 'tag'"),
         ({"model__device": "cuda:x"}, "model.device: should be auto, cpu, cuda or cuda:NUMBER, got 'cuda:x'"),
         ({"dataset__tags": "NOUN"}, "dataset.tags: should be a list, such as [A,B], got 'NOUN'"),
@@ -109,6 +119,10 @@ def test_relative_places_count_from_the_folder_of_the_command(
         (-1, (3,)),
         (-4, (0,)),
         ("all", (0, 1, 2, 3)),
+        (0.0, (0,)),
+        (0.5, (2,)),
+        (0.74, (2,)),
+        (0.99, (3,)),
         ((2, 0), (0, 2)),
         ((1, -3, 1), (1,)),
         ((-1, 0), (0, 3)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import huggingface_hub.constants
@@ -62,6 +63,17 @@ def test_a_hub_model_that_cannot_be_had_is_one_line(tmp_path, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"model 'some/one' \(revision main\) is not in the hub cache") as error:
         HubModel("some/one").fetch()
     assert "\n" not in str(error.value)
+
+
+def test_a_mirror_that_answers_with_a_page_is_one_line(monkeypatch):
+    def page(*_, **__):
+        return json.loads("<html>\n<body>Access denied</body></html>")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", page)
+    for fetch in (HubModel("some/one", "step1").fetch, HubModel("some/one", "step1").fetch_config):
+        with pytest.raises(FileNotFoundError, match="answered with a page instead of JSON; check HF_ENDPOINT") as error:
+            fetch()
+        assert "\n" not in str(error.value)
 
 
 def test_a_hub_model_that_is_here_is_named_by_its_commit(tiny_folder, tmp_path, monkeypatch):

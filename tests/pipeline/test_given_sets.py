@@ -15,7 +15,7 @@ from keyneurons.pipeline.scored_words import ScoredWords
 from keyneurons.records import KeyNeuron, NeuronSets
 from keyneurons.selection.rules import Rule
 
-ORIGIN = Origin("somewhere", "correlation", "starter", "upos", "f00", "b4r")
+ORIGIN = Origin("somewhere", "r1", "correlation", "starter", "upos", "f00", "b4r")
 TAGS = {
     "ADJ": (KeyNeuron(4, 1, 0.2), KeyNeuron(2, 7, -0.9), KeyNeuron(4, 0, -0.5), KeyNeuron(2, 3, 0.5)),
     "NOUN": (KeyNeuron(2, 0, 1.0),),

@@ -1,20 +1,48 @@
-"""The model, site and tag column that neuron sets are bound to."""
+"""The model, site and tag column that neuron sets are bound to, and the model's lineage."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.models.permuted import describe_model
+from keyneurons.models.revisions import without_step
 from keyneurons.records import Site
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """What the revisions of a model share; sets of one lineage are comparable.
+
+    ``model`` is the model's id, without the step for a checkpoint in a folder.
+    """
+
+    model: str
+    architecture: str
+    tokenizer: str
+    random_weights: int | None
+    site: Site
+    neurons_per_layer: int
+    tag_column: str
+
+    @property
+    def n_layers(self) -> int | None:
+        """Number of blocks of the model; None if its architecture does not say."""
+        match = re.search(r"num_hidden_layers=([0-9]+)", self.architecture)
+        return None if match is None else int(match[1])
+
+    def __str__(self) -> str:
+        return f"{describe_model(self.model, self.random_weights)}, {self.site}"
+
+
+@dataclass(frozen=True)
 class Binding:
-    """Model, site and tag column of neuron sets; only sets with equal bindings are comparable."""
+    """Model revision, site and tag column of neuron sets."""
 
     model: str
     revision: str
+    architecture: str
     tokenizer: str
     random_weights: int | None
     site: Site
@@ -28,6 +56,7 @@ class Binding:
         return cls(
             model.files.id,
             model.files.revision,
+            model.architecture,
             model.tokenizer_digest,
             model.random_weights,
             read.site,
@@ -35,5 +64,8 @@ class Binding:
             tag_column,
         )
 
-    def __str__(self) -> str:
-        return f"{describe_model(self.model, self.random_weights)}, {self.site}"
+    @property
+    def lineage(self) -> Lineage:
+        """What this revision shares with the others of its model."""
+        shared = {field.name: getattr(self, field.name) for field in fields(Lineage)}
+        return Lineage(**{**shared, "model": without_step(self.model)})

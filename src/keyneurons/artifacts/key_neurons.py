@@ -18,7 +18,13 @@ from keyneurons.records import KeyNeuron, NeuronSets, Scope, Sign, Site, Thresho
 
 KEY_NEURONS_FILE = "key_neurons.json"
 FORMAT = 1
-MODEL = {"id": "model", "revision": "revision", "tokenizer": "tokenizer", "random_weights": "random_weights"}
+MODEL = {
+    "id": "model",
+    "revision": "revision",
+    "architecture": "architecture",
+    "tokenizer": "tokenizer",
+    "random_weights": "random_weights",
+}
 """Fields of ``Binding`` by the model's keys in the file."""
 
 Text = Annotated[str, Field(min_length=1)]
@@ -30,6 +36,7 @@ class Model(Strict):
 
     id: Text
     revision: Text
+    architecture: Text
     tokenizer: Text
     random_weights: NonNegativeInt | None
 
@@ -58,8 +65,9 @@ class Neuron(Strict):
 
 
 class Source(Strict):
-    """The selection of given sets: its method, dataset and tag column, and digests of the sets."""
+    """The selection of given sets: model revision, method, dataset and tag column; digests."""
 
+    revision: Text
     method: Text
     dataset: Text
     tag_column: Text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
-from keyneurons.artifacts.neuron_sets import read_neuron_sets
+from keyneurons.artifacts.neuron_sets import other_revision, read_neuron_sets
 from keyneurons.build.neuron_sets import key_neurons_file
 from keyneurons.config import schema
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
@@ -44,9 +44,11 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
             raise ValueError(f"lesion.prompts is not supported with mode={mode.mode}")
         texts = read_prompts(prompts.expanduser())
         generation = Generation(texts, new_tokens, temperature, config.seed)
-    sets = None
+    sets, revision = None, None
     if (neurons := options.pop("neurons")) is not None:
-        sets = read_neuron_sets(key_neurons_file(neurons, config.tracking), read, config.dataset.tag_column)
+        path = key_neurons_file(neurons, config.tracking)
+        sets = read_neuron_sets(path, read, config.dataset.tag_column, any_revision=True)
+        revision = other_revision(path, read)
     tokens = read.batch_tokens
     return LesionStudy(
         mode,
@@ -54,6 +56,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         batch_tokens=max(1, tokens // 4),
         pass_tokens=4 * tokens,
         neurons=sets,
+        neurons_revision=revision,
         pairs=pairs,
         generation=generation,
         **options,

@@ -33,7 +33,12 @@ def build_given_sets(which: str, config: schema.Config, read: ActivationReader) 
     path = key_neurons_file(which, config.tracking)
     file = read_key_neurons(path)
     _, sets = sets_in(file)
-    own = {"method": file["method"], "dataset": file["dataset"]["id"], "tag_column": file["tag_column"]}
+    own = {
+        "revision": file["model"]["revision"],
+        "method": file["method"],
+        "dataset": file["dataset"]["id"],
+        "tag_column": file["tag_column"],
+    }
     selected = file.get("source", own)  # given sets keep the selection that they come from
     origin = Origin(
         which, **{name: selected[name] for name in own}, digest=file_digest(path), neuron_sets=sets_digest(sets)

@@ -140,9 +140,8 @@ def sweep_params(hydra: DictConfig, overrides: Sequence[str]) -> list[str]:
     """
     params = dict(hydra.sweeper.get("params") or {})
     for key in params.keys() & {each.lstrip("+").partition("=")[0] for each in overrides}:
-        raise ValueError(
-            f"the experiment sweeps over {key} itself; change its values with 'hydra.sweeper.params.{key}=\"...\"'"
-        )
+        own = f'hydra.sweeper.params={{{key}: "..."}}' if "." in key else f'hydra.sweeper.params.{key}="..."'
+        raise ValueError(f"the experiment sweeps over {key} itself; change its values with '{own}'")
     return [f"{key}={value}" for key, value in params.items()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
+from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -181,17 +182,19 @@ def absolute_database(uri: str) -> str:
     return sqlite_address(sqlite_path(uri).absolute())
 
 
-def layer_value(value: Any) -> int | tuple[int, ...] | Literal["all"]:
-    """Validate a layer: a block number, a list of block numbers, or ``all``.
+def layer_value(value: Any) -> int | float | tuple[int, ...] | Literal["all"]:
+    """Validate a layer: a block number, a list of them, a relative depth, or ``all``.
 
     Raises:
         ValueError: If the value is anything else.
     """
+    if type(value) is float and 0 <= value < 1:
+        return value
     numbers = value if isinstance(value, list | tuple) else [value]
     if value == "all":
         return "all"
     if not numbers or any(type(number) is not int for number in numbers):
-        raise ValueError("must be a block number, a list of block numbers, or all")
+        raise ValueError("must be a block number, a list of block numbers, a relative depth (0.0 to below 1.0), or all")
     return value if isinstance(value, int) else tuple(numbers)
 
 
@@ -212,19 +215,23 @@ def tags_value(value: Any) -> int | tuple[str, ...] | Literal["all"]:
 TagChoice = Annotated[int | tuple[str, ...] | Literal["all"], BeforeValidator(tags_value)]
 
 
-Layer = Annotated[int | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)]
+Layer = Annotated[
+    int | Annotated[Float, Field(ge=0, lt=1)] | tuple[int, ...] | Literal["all"], BeforeValidator(layer_value)
+]
 
 
-def resolve_layers(layer: int | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
+def resolve_layers(layer: int | float | tuple[int, ...] | Literal["all"], n_layers: int) -> tuple[int, ...]:
     """List the selected blocks in ascending order without repetition.
 
-    Negative numbers count from the end.
+    Negative numbers count from the end. A relative depth d is block ``floor(d n)`` of n.
 
     Raises:
         ValueError: If the model does not have a layer.
     """
     if layer == "all":
         return tuple(range(n_layers))
+    if isinstance(layer, float):
+        return (int(Fraction(str(layer)) * n_layers),)
     selected = (layer,) if isinstance(layer, int) else layer
     if outside := [number for number in selected if not -n_layers <= number < n_layers]:
         raise ValueError(f"layer must lie in {-n_layers}..{n_layers - 1} or be 'all', got {outside[0]}")

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
+SIZES = (
+    "num_hidden_layers",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "vocab_size",
+)
+
 
 class LanguageModel:
     """A model for forward passes; config, tokenizer and weights are loaded on first use.
@@ -149,6 +158,12 @@ class LanguageModel:
                 f"the tokenizer in {self.files.path} produces token {token!r} (id {worst}) for {text[:40]!r}, but the "
                 f"model has embeddings for ids 0..{size - 1}: the tokenizer is another model's or has added tokens"
             )
+
+    @property
+    def architecture(self) -> str:
+        """Kind and sizes of the model: ``llama num_hidden_layers=30 hidden_size=576 ...``."""
+        sizes = {name: getattr(self.config, name, None) for name in SIZES}
+        return " ".join([self.config.model_type, *(f"{name}={size}" for name, size in sizes.items() if size)])
 
     @functools.cached_property
     def tokenizer_digest(self) -> str:

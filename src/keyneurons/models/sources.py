@@ -15,6 +15,7 @@ from keyneurons.digests import file_digest, json_digest
 from keyneurons.models.folders import INDEX, TOKENIZER_FILES, WEIGHTS, ModelFolder, require_weights
 from keyneurons.models.packaged import packaged_folder, recorded_digests
 from keyneurons.models.packages import PackagedModel
+from keyneurons.models.revisions import step_of
 from keyneurons.progress import stage
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -73,9 +74,9 @@ class HubModel:
             # some repositories have a second copy of the weights, in folders or under this name
             path = self._snapshot(["*.json", WEIGHTS, *TOKENIZER_FILES], ["*/*", "consolidated*"])
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
             raise FileNotFoundError(
-                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: {reason}"
+                f"model {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched: "
+                f"{_reason(error)}"
             ) from error
         require_weights(path)
         # the hub's cache names a large file after its digest
@@ -95,7 +96,7 @@ class HubModel:
             if (path / "config.json").is_file():
                 return ModelFolder(path, self.id, path.name)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0].partition(". ")[0]
+            reason = _reason(error).partition(". ")[0]
         raise FileNotFoundError(
             f"the config.json of {self.id!r} (revision {self.revision}) is not in the hub cache and cannot be fetched "
             f"({reason}); a plan needs this file alone: put it into a folder and use model=local model.folder=FOLDER"
@@ -113,7 +114,11 @@ class HubModel:
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A folder with config, safetensors and tokenizer; its revision is a digest of the weights."""
+    """A folder with config, safetensors and tokenizer; its revision is a digest of the weights.
+
+    Its id is the folder's name. That of a checkpoint, such as ``step_00064``, includes the name of
+    the folder above: ``my_training/step_00064``.
+    """
 
     folder: Path
     cache: Path
@@ -133,7 +138,7 @@ class LocalModel:
         record, digests = self._digests(folder, names)
         revision = f"sha256-{json_digest([digests[name] for name in names])[:12]}"
         remedy = f"restore it, or delete {record} to accept the file as it is"
-        return ModelFolder(folder, folder.name, revision, digests, remedy)
+        return ModelFolder(folder, _id_of(folder), revision, digests, remedy)
 
     def fetch_config(self) -> ModelFolder:
         """The folder itself, with or without weights.
@@ -144,7 +149,7 @@ class LocalModel:
         folder = self.folder.expanduser().resolve()
         if not (folder / "config.json").is_file() or list(folder.glob(WEIGHTS)):
             return self.fetch()
-        return ModelFolder(folder, folder.name, "without weights")
+        return ModelFolder(folder, _id_of(folder), "without weights")
 
     def _digests(self, folder: Path, names: list[str]) -> tuple[Path, dict[str, str]]:
         """A record named after sizes and times of the files, and the digests of these files."""
@@ -157,6 +162,19 @@ class LocalModel:
             with suppress(OSError):  # the cache may be read-only
                 write_json(record, digests)
         return record, digests
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error of the hub; pages of proxies and mirrors are named as such."""
+    if isinstance(error, json.JSONDecodeError):
+        from huggingface_hub.constants import ENDPOINT
+
+        return f"{ENDPOINT} answered with a page instead of JSON; check HF_ENDPOINT, or the proxy in between"
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _id_of(folder: Path) -> str:
+    return folder.name if step_of(folder.name) is None else f"{folder.parent.name}/{folder.name}"
 
 
 def _read_digests(record: Path, names: list[str]) -> dict[str, str] | None:

@@ -13,12 +13,13 @@ from keyneurons.selection.rules import Rule
 class Origin:
     """Where given sets come from.
 
-    ``name`` is the file or run as configured. ``method``, ``dataset`` and ``tag_column`` are those
-    of the run that selected the sets. ``digest`` is the file's, ``neuron_sets`` that of its sets,
-    as in the tag of the same name of the run that wrote the file.
+    ``name`` is the file or run as configured. ``revision`` (of the model), ``method``, ``dataset``
+    and ``tag_column`` are those of the run that selected the sets. ``digest`` is the file's,
+    ``neuron_sets`` that of its sets, as in the tag of the same name of the run that wrote the file.
     """
 
     name: str
+    revision: str
     method: str
     dataset: str
     tag_column: str

@@ -48,6 +48,7 @@ def origin_tags(selection: Selection | GivenSets) -> dict[str, str]:
         return {}
     origin = selection.origin
     return {
+        "source_revision": origin.revision,
         "source_method": origin.method,
         "source_dataset": origin.dataset,
         "source_digest": origin.digest,

@@ -24,7 +24,8 @@ def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = 
     seed = config.model.random_weights
     weights = "" if seed is None else f" {describe_weights(seed)}"
     more = "".join(f" {key}={_value(config, choices, key)}" for key in swept if key not in NAMED)
-    name = f"{config.site}.{layers} k{config.top_k} {choices['selection']}{weights}{more}"
+    place = f"{config.site} at {layers}" if isinstance(layers, float) else f"{config.site}.{layers}"
+    name = f"{place} k{config.top_k} {choices['selection']}{weights}{more}"
     return shortened(" ".join(name.split()), LONGEST_NAME)
 
 

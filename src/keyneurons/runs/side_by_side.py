@@ -10,7 +10,7 @@ from pathlib import Path
 from keyneurons.analysis.overlap import overlap
 from keyneurons.analysis.run_differences import Predictions, run_differences
 from keyneurons.analysis.shared_sets import Runs, SharedSets, shared_sets
-from keyneurons.artifacts.bound import Binding
+from keyneurons.artifacts.bound import Lineage
 from keyneurons.artifacts.key_neurons import local_key_neurons, read_key_neurons, sets_in
 from keyneurons.artifacts.metrics import METRICS_FILE, read_metrics
 from keyneurons.artifacts.predictions import PREDICTIONS_FILE, read_predictions
@@ -41,7 +41,7 @@ def compare_side_by_side(which: Sequence[str], store: Store) -> SideBySide:
         if sides[a].id == sides[b].id:
             raise ValueError(f"{which[a]} and {which[b]} are the same run; compare takes different runs")
     files = [sets_in(side.file) for side in sides]
-    sets, reason = _shared([bound for bound, _ in files], [own for _, own in files])
+    sets, reason = _shared([bound.lineage for bound, _ in files], [own for _, own in files])
     tags = tuple(sorted(set.intersection(*(set(own) for _, own in files))))
     with stage("comparing the runs"):
         overlaps = tuple(overlap(_only(own, tags)) for _, own in files) if tags else ()
@@ -51,9 +51,9 @@ def compare_side_by_side(which: Sequence[str], store: Store) -> SideBySide:
     return SideBySide(sides, sets, reason, tags, overlaps, differences)
 
 
-def _shared(bounds: Sequence[Binding], sets: Sequence[NeuronSets]) -> tuple[SharedSets | None, str]:
+def _shared(bounds: Sequence[Lineage], sets: Sequence[NeuronSets]) -> tuple[SharedSets | None, str]:
     """The comparison of the sets, or None with the reason why they are not comparable."""
-    for name in (field.name for field in fields(Binding) if field.name != "tag_column"):
+    for name in (field.name for field in fields(Lineage) if field.name != "tag_column"):
         values = [getattr(bound, name) for bound in bounds]
         if len(set(values)) > 1:
             given = ", ".join(f"{letter} has {value}" for letter, value in zip(LETTERS, values, strict=False))

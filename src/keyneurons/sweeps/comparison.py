@@ -91,7 +91,7 @@ def write_comparison(comparison: RunComparison, folder: Path, options: FigureOpt
     with stage("tables and figures of the comparison"):
         write_tables(comparison, folder)
         draw(comparison, folder / "figures", options)
-        write_text(folder / PAGE, page(comparison))
+        write_text(folder / PAGE, page(comparison, folder / "figures"))
     return folder / PAGE
 
 

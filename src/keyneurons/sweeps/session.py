@@ -63,7 +63,9 @@ class OpenSweep:
 
     def compare(self) -> str:
         """Compare the finished runs and return a message for the user."""
+        from keyneurons.report.comparison import depths as by_depth
         from keyneurons.report.comparison.significance import significance_sentence
+        from keyneurons.report.comparison.trajectories import in_words
         from keyneurons.sweeps.comparison import ARTIFACTS, PAGE, compare_sweep
 
         if self.parent is None:
@@ -76,7 +78,9 @@ class OpenSweep:
         if comparison is None:
             return ""
         where = f"comparison: {folder / PAGE}, also in run {self.parent}"
-        return "\n".join(line for line in (significance_sentence(comparison.rows), where) if line)
+        depth = by_depth.in_words(comparison.depths) if comparison.depths else ""
+        lines = (significance_sentence(comparison.rows), *map(in_words, comparison.trajectories), depth, where)
+        return "\n".join(line for line in lines if line)
 
     def close(self) -> None:
         """Close the parent run: FINISHED if every job has a finished run, else KILLED or FAILED.

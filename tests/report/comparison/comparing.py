@@ -55,7 +55,7 @@ def asked(method: str, k: int, layer: int = 8, **more: str) -> dict[str, str]:
 
 
 def file(*neurons: int, site: str = "mlp", tag: str = "NOUN", layer: int = 8, **model: Any) -> dict[str, Any]:
-    bound = {"id": "toy", "revision": "r", "tokenizer": "t", "random_weights": None, **model}
+    bound = {"id": "toy", "revision": "r", "architecture": "a", "tokenizer": "t", "random_weights": None, **model}
     own = [{"layer": layer, "neuron": n, "score": 0.5} for n in neurons]
     return {
         "format": 1,

@@ -92,7 +92,7 @@ def test_the_consensus_is_a_file_of_key_neurons(tmp_path: Path) -> None:
     found = comparison(runs, [file(1, 2), file(1, 3), file(1, 2)])
     write_tables(found, tmp_path)
     bound, sets = sets_in(read_key_neurons(tmp_path / "consensus" / "key_neurons.json"))
-    assert bound == found.groups[0].bound
+    assert bound.lineage == found.groups[0].lineage
     assert [(n.neuron, n.score) for n in sets.tags["NOUN"]] == [(1, 1.0), (2, pytest.approx(2 / 3))]
 
 

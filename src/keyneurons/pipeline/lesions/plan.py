@@ -30,8 +30,9 @@ class LesionStudy:
     ``exceedances`` sets hurt them as much as the key neurons do. The study measures the first
     ``sentences`` of ``split``. In ``later_layers``, a probe predicts the tags from the residual
     stream. With ``tag_mass``, the probability of all tokens that begin words of the correct tag is
-    measured. ``neurons`` replace the run's own sets. ``pairs`` are minimal pairs to judge,
-    ``generation`` has prompts to continue.
+    measured. ``neurons`` replace the run's own sets; ``neurons_revision`` is their revision of the
+    model, if it is not the lesioned one. ``pairs`` are minimal pairs to judge, ``generation`` has
+    prompts to continue.
     """
 
     lesion: Lesion
@@ -52,6 +53,7 @@ class LesionStudy:
     later_layers: tuple[int, ...] = ()
     tag_mass: bool = False
     neurons: NeuronSets | None = None
+    neurons_revision: str | None = None
     pairs: tuple[MinimalPair, ...] = ()
     generation: Generation | None = None
 

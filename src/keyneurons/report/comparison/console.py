@@ -8,13 +8,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keyneurons.artifacts.run_sets import explain_revisions
 from keyneurons.metrics import ACCURACY, WORTH
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.columns import columns_of
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.factors import FIRST, short
 from keyneurons.report.comparison.significance import noun_of, significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
+from keyneurons.report.comparison.trajectories import in_words
 from keyneurons.report.run.console import show_wide
 
 MOST_SHOWN = 20
@@ -78,6 +81,11 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
         yield sentence
     if len(comparison.rows) > 1:
         yield CAUTION
+    yield from map(in_words, comparison.trajectories)
+    if comparison.depths:
+        yield by_depth.in_words(comparison.depths)
+    if (revisions := explain_revisions(comparison.groups)) is not None:
+        yield revisions
     for reason, names in comparison.left_out.items():
         yield f"Excluded, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
     if comparison.not_compared is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from keyneurons.models.permuted import describe_weights
+from keyneurons.models.revisions import step_of
 
 FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
 NOT_FACTORS = ("tracking.", "cache", "hydra.", "report.")
@@ -84,8 +85,8 @@ def number(text: str) -> int | None:
 
 
 def sortable(value: str) -> tuple[bool, float, str]:
-    """Sort key: numbers in numerical order, before all other text."""
+    """Sort key: numbers in numerical order, before all other text; checkpoints by their step."""
     try:
         return (False, float(value), "")
     except ValueError:
-        return (True, 0.0, value)
+        return (True, float(step_of(value) or 0), value)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
-from keyneurons.artifacts.run_sets import SetGroup
+from keyneurons.artifacts.run_sets import SetGroup, explain_revisions
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.best_table import BEST_FOR, CAUTION, ONE_RANKING_NOTE, best_note, best_table
 from keyneurons.report.comparison.charts import MOST_RUNS, OVERVIEW, methods_of, page_data
 from keyneurons.report.comparison.columns import Column, columns_of, heads
@@ -16,8 +18,9 @@ from keyneurons.report.comparison.factors import FIRST, short
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, RunComparison, consensus_paths
-from keyneurons.report.pages import PLOTLY, inline_json, render
+from keyneurons.report.comparison.tables import CURVES, MOST_TRAJECTORIES, RunComparison, consensus_paths
+from keyneurons.report.comparison.trajectories import section
+from keyneurons.report.pages import PLOTLY, data_uri, inline_json, render
 from keyneurons.report.panels import panels
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
@@ -30,8 +33,13 @@ CURVE_TITLES = {
 }
 
 
-def page(comparison: RunComparison) -> str:
-    """Render the page as HTML."""
+def page(comparison: RunComparison, figures: Path | None = None) -> str:
+    """Render the page as HTML.
+
+    Args:
+        comparison: the comparison.
+        figures: folder of its figures; those over steps are part of the page.
+    """
     columns, data = columns_of(comparison.rows), page_data(comparison)
     return render(
         "compare.html",
@@ -53,11 +61,28 @@ def page(comparison: RunComparison) -> str:
         columns=heads(columns),
         rows=[_row(comparison, row, columns) for row in comparison.rows],
         curves=_curves(comparison),
+        trajectories=list(_trajectories(comparison, figures)),
+        depths=_depths(comparison, figures),
         not_compared=comparison.not_compared,
+        revisions=explain_revisions(comparison.groups),
         groups=[_group(comparison, i) for i in range(len(comparison.groups))],
         left_out=comparison.left_out,
         texts=len({file["dataset"]["digest"] for file in comparison.files.values()}),
     )
+
+
+def _trajectories(comparison: RunComparison, figures: Path | None) -> Iterator[dict[str, Any]]:
+    for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
+        names = [] if figures is None else [f"trajectory_{i}", f"trajectory_tags_{i}"]
+        yield {**section(each), "images": [data_uri(figures / f"{name}.png") for name in names if figures is not None]}
+
+
+def _depths(comparison: RunComparison, figures: Path | None) -> dict[str, Any]:
+    """The section on relative depth; empty unless several models are compared."""
+    if not comparison.depths:
+        return {}
+    images = [] if figures is None else [data_uri(figures / f"{name}.png") for name in ("depth", "depth_tags")]
+    return {**by_depth.section(comparison.depths), "images": images}
 
 
 def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:
@@ -92,7 +117,7 @@ def _curves(comparison: RunComparison) -> list[dict[str, Any]]:
 
 def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
     group = comparison.groups[i]
-    facts: dict[str, Any] = {"name": str(group.bound), "runs": comparison.labels(group), "compared": False}
+    facts: dict[str, Any] = {"name": str(group.lineage), "runs": comparison.labels(group), "compared": False}
     if group.agreement is None or group.consensus is None:
         return facts
     pairs = _pairs(comparison, group)
@@ -101,7 +126,7 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
             "tag": tag,
             "neurons": len(own),
             "expected": by_chance(group.consensus.expected[tag]),
-            "names": [(f"{group.bound.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
+            "names": [(f"{group.lineage.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
             "more": max(0, len(own) - MOST_NEURONS),
         }
         for tag, own in group.consensus.tags.items()

@@ -41,7 +41,7 @@ def agreement_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[
         for j, b in enumerate(agreement.runs[i + 1 :], start=i + 1):
             if math.isnan(agreement.jaccard[i, j]):
                 continue
-            pair = [str(group.bound), a, b, labels[i], labels[j]]
+            pair = [str(group.lineage), a, b, labels[i], labels[j]]
             yield [*pair, "mean of tags", "", "", "", float(agreement.jaccard[i, j]), float(agreement.expected[i, j])]
             for t, tag in enumerate(agreement.tags):
                 if not math.isnan(agreement.jaccard_by_tag[t, i, j]):
@@ -55,4 +55,4 @@ def consensus_rows(comparison: RunComparison, group: SetGroup) -> Iterator[list[
     for each in group.found:
         counts = each.runs, each.of, each.share, each.expected
         agreed = each.runs >= runs_needed(each.of, comparison.share)
-        yield [str(group.bound), each.tag, each.layer, each.neuron, *counts, agreed]
+        yield [str(group.lineage), each.tag, each.layer, each.neuron, *counts, agreed]

@@ -94,6 +94,10 @@ class SideBySide:
         if self.sets is None:
             yield f"The sets are not compared: {self.not_comparable}."
         else:
+            revisions = [side.file["model"]["revision"] for side in self.sides]
+            if len(set(revisions)) > 1:
+                each = ", ".join(f"{name} {value}" for name, value in zip(self.letters, revisions, strict=True))
+                yield f"The sets are of different revisions of one model: {each}."
             for name, layers in zip(self.letters, self.sets.other_layers, strict=True):
                 if layers:
                     yield f"Layer {', '.join(map(str, layers))} of {name} is not read by all runs: not compared."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,28 @@ from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
 from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.columns import csv_metrics
 from keyneurons.report.comparison.curves import curves
+from keyneurons.report.comparison.depth_figures import depth_figure, depth_tags_figure
 from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
+from keyneurons.report.comparison.trajectories import (
+    NEURONS_HEAD,
+    TABLE_HEAD,
+    OverSteps,
+    neuron_rows,
+    table_rows,
+    trajectories,
+)
+from keyneurons.report.comparison.trajectory_figures import tags_figure, trajectory_figure
 from keyneurons.report.figure_style import FigureOptions, styled
 from keyneurons.report.panels import X, panels
 
 FORMAT = 1
+MOST_TRAJECTORIES = 12  # with figures; the tables have all
 CURVES: tuple[tuple[X, str, str], ...] = (
     ("top_k", ACCURACY, "accuracy_by_top_k"),
     ("top_k", ADVANTAGE, "advantage_by_top_k"),
@@ -62,6 +75,16 @@ class RunComparison:
         """Whether some row is the mean of several runs."""
         return any(row.replicates for row in self.rows)
 
+    @cached_property
+    def trajectories(self) -> tuple[OverSteps, ...]:
+        """The runs of several revisions of one model, in the order of their steps."""
+        return trajectories(self.runs, self.groups)
+
+    @cached_property
+    def depths(self) -> tuple[by_depth.OverDepth, ...]:
+        """The runs of several models on single layers, by model."""
+        return by_depth.depths(self.rows, self.groups)
+
     def row(self, run: str) -> RunRow:
         """The row with the id of a run, the first one of a configuration."""
         return next(row for row in self.rows if row.id == run)
@@ -86,6 +109,13 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
         write_table(folder / "consensus.csv", head, [row for g in compared for row in consensus_rows(comparison, g)])
     for group, path in consensus_paths(comparison).items():
         write_consensus(folder / path, comparison.groups[group], comparison.files, comparison.share)
+    if over_steps := comparison.trajectories:
+        write_table(folder / "trajectory.csv", TABLE_HEAD, [row for each in over_steps for row in table_rows(each)])
+        neurons = [row for each in over_steps for row in neuron_rows(each)]
+        write_table(folder / "trajectory_neurons.csv", NEURONS_HEAD, neurons)
+    if comparison.depths:
+        rows = [row for each in comparison.depths for row in by_depth.table_rows(each)]
+        write_table(folder / "depth.csv", by_depth.TABLE_HEAD, rows)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -112,9 +142,15 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
         for i, group in enumerate(comparison.groups, start=1):
             if group.agreement is not None:
                 number = f"_{i}" if len(comparison.groups) > 1 else ""
-                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.bound))
+                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.lineage))
                 save(matrices, folder / f"agreement{number}")
-                save(tally_figure(group.tally, str(group.bound)), folder / f"consensus{number}")
+                save(tally_figure(group.tally, str(group.lineage)), folder / f"consensus{number}")
+        for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
+            save(trajectory_figure(each), folder / f"trajectory_{i}")
+            save(tags_figure(each), folder / f"trajectory_tags_{i}")
+        if comparison.depths:
+            save(depth_figure(comparison.depths), folder / "depth")
+            save(depth_tags_figure(comparison.depths), folder / "depth_tags")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
@@ -122,7 +158,7 @@ def consensus_paths(comparison: RunComparison) -> dict[int, str]:
     several = [i for i, group in enumerate(comparison.groups) if group.consensus is not None]
     if len(several) == 1:
         return {several[0]: "consensus/key_neurons.json"}
-    bounds = {i: shortened(str(comparison.groups[i].bound).rpartition("/")[2], 60) for i in several}
+    bounds = {i: shortened(str(comparison.groups[i].lineage).rpartition("/")[2], 60) for i in several}
     names = {i: re.sub(r"[^\w.-]+", "_", bound) for i, bound in bounds.items()}
     suffixes = {i: f"_{i + 1}" if list(names.values()).count(name) > 1 else "" for i, name in names.items()}
     return {i: f"consensus/{name}{suffixes[i]}/{KEY_NEURONS_FILE}" for i, name in names.items()}
@@ -141,6 +177,10 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
         "verdicts": [_verdict(comparison, each) for each in significances(comparison.rows)],
         "not_ranked": [row.id for row in comparison.rows if row.one_ranking],
         "not_compared": comparison.not_compared,
+        "trajectories": [
+            {"name": each.title, "steps": dict(zip(each.steps, (row.id for row in each.rows), strict=True))}
+            for each in comparison.trajectories
+        ],
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
     }
 
@@ -177,7 +217,10 @@ def _verdict(comparison: RunComparison, counts: Significance) -> dict[str, Any]:
 
 
 def _group_facts(group: SetGroup, path: str | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"bound": asdict(group.bound), "runs": list(group.sets)}
+    facts: dict[str, Any] = {
+        "bound": {**asdict(group.lineage), "revisions": list(group.revisions)},
+        "runs": list(group.sets),
+    }
     if (means := mean_agreement(group)) is not None:
         facts |= dict(zip(("mean_jaccard", "mean_expected_jaccard", "pairs"), means, strict=True))
     if group.consensus is not None:

@@ -27,6 +27,8 @@ def given_facts(result: Result) -> Iterator[str]:
         f"the sets were selected by {origin.method} on {origin.dataset} (tags from {origin.tag_column}), not in this "
         "run; their stability is not measured"
     )
+    if (revision := result.experiment.read.model.files.revision) != origin.revision:
+        yield f"the sets are of revision {origin.revision} of the model; this run reads revision {revision}"
     if dropped := selection.dropped(names):
         yield f"given sets not used (tags absent or excluded in this text): {', '.join(dropped)}"
     if missing := [tag for tag in names if tag not in selection.sets.tags]:

@@ -65,6 +65,8 @@ def lesion_rows(result: LesionResult) -> tuple[tuple[str, ...], list[tuple[str, 
 
 def lesion_facts(result: LesionResult) -> Iterator[str]:
     """Further lines of the summary."""
+    if result.study.neurons_revision is not None:
+        yield f"the lesioned sets are of revision {result.study.neurons_revision} of the model, not of the lesioned one"
     if result.without:
         yield f"not lesioned (no key neurons): {', '.join(result.without)}"
     if result.omitted:
