@@ -4,7 +4,8 @@ BIN := $(VENV)/bin
 # stamps of the installed dependencies: of a run, and of the tests
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# -qq: errors only
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 # folders of tests that start no process and load no model
 FAST := $(addprefix tests/,analysis artifacts config data docs plan probe report selection)
@@ -55,17 +56,20 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/report.py
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
 
 $(RUN): | $(BIN)/python
 $(RUN): pyproject.toml constraints.txt
-	$(PIP) -e .
-	touch $@
+	@echo "Installing keyneurons and its dependencies (a few minutes)"
+	@$(PIP) -e .
+	@touch $@
 
 $(DEV): | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt
-	$(PIP) -e ".[dev]"
-	touch $@ $(RUN)
+	@echo "Installing keyneurons, its dependencies and the tools of the tests (a few minutes)"
+	@$(PIP) -e ".[dev]"
+	@touch $@ $(RUN)
 
 clean:
 	rm -rf $(VENV) build dist

@@ -4,9 +4,8 @@ Run with ``python benchmarks/null.py TREEBANK_FOLDER`` or, with activations that
 saved (``--save FILE``), ``python benchmarks/null.py FILE.npz``; ``--help`` lists the options. The
 activations are those of the default model on the first 500 train sentences of UD English EWT
 (feed-forward neurons of one layer): the first sentences and a sample of the neurons for the nulls,
-all for the last columns. A permutation test ends as soon as nothing can be selected any more,
-whatever the remaining permutations, and no more than ``ENOUGH`` data sets are drawn where most
-select something.
+all for the last columns. A permutation test stops once the remaining permutations cannot make
+anything significant, and no more than ``ENOUGH`` data sets are drawn where most select something.
 
 The nulls are: a random tag per word; a random tag per word type (which neurons that respond to
 single words do carry); for every sentence the tags of another one of like length; the tags of the

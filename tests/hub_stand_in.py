@@ -18,7 +18,7 @@ TOKEN = "hf_good"
 
 @dataclass
 class Hub:
-    """Repositories by name: the files of every commit, oldest first; the first has none of ours."""
+    """Repositories by name: the files of every commit, oldest first; the first has no sets."""
 
     address: str = ""
     repos: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)

@@ -62,7 +62,7 @@ def _code(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    return text.replace("|", r"\|").replace("<", r"\<")
+    return text.replace("|", r"\|").replace("<", "&lt;")
 
 
 if __name__ == "__main__":

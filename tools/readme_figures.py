@@ -72,6 +72,7 @@ def measure(folder: Path) -> dict[str, str]:
         "form": of("control/word_form/test_accuracy"),
         "advantage": of("probe/advantage"),
         "over_variance": of("control/top_variance/difference"),
+        "z": f"{metrics['control/random/z']:.1f}",
         **seconds(),
         "default": cut(output),
         "sweep": significance(swept),
@@ -82,10 +83,14 @@ def measure(folder: Path) -> dict[str, str]:
 
 
 def seconds() -> dict[str, str]:
-    """Seconds of the default run with an empty and with a full cache of activations."""
+    """Seconds of the default run with an empty and a full cache of activations, and of a sweep."""
     rows = json.loads((ROOT / "benchmarks" / "results" / "run.json").read_text("utf-8"))["rows"]
     of = {row[0]: f"{float(row[2]):.0f}" for row in rows}
-    return {"cold": of["default run, empty cache"], "warm": of["default run, cached activations"]}
+    return {
+        "cold": of["default run, empty cache"],
+        "warm": of["default run, cached activations"],
+        "swept": of["sweep of 18 cached jobs, basic"],
+    }
 
 
 def call(folder: Path, *arguments: str) -> str:

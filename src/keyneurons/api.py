@@ -149,7 +149,7 @@ def find_runs(*overrides: str, **which: str) -> tuple[Run, ...]:
     """Find runs by sweep (``sweep=ID``), MLflow experiment (``experiment=NAME``) or ``filter``.
 
     Args:
-        overrides: Overrides of the store, as for :func:`load_run`.
+        overrides: Overrides of the store, as for ``load_run``.
         which: Exactly one of ``sweep``, ``experiment`` and ``filter`` (MLflow's search syntax).
 
     Returns:

@@ -29,6 +29,9 @@ PaperWidth = Literal["one", "two"]
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 
-TAG_COLUMNS = ("upos", "xpos", "deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth")
+TAG_COLUMNS = (
+    *("upos", "xpos", "script"),
+    *("deprel", "deprel.main", "head.upos", "head.direction", "head.distance", "depth"),
+)
 """Columns of labels besides the features, ``feats.NAME``; several are joined by ``+``."""
 FEATURE_COLUMN, JOIN = "feats.", "+"

@@ -54,8 +54,8 @@ class Treebank:
     ``shared_spans`` counts words of multi-word ranges whose forms do not spell the surface, so that
     they share its span. ``duplicates_dropped`` counts, by split, sentences dropped because an
     earlier split has the same text. ``unreadable_dropped`` counts words dropped because the
-    tokenizer has no token for them. ``pooled`` names the released files of a treebank that lacks
-    one; they were split by sentence.
+    tokenizer has no token for them. ``pooled`` names the released files of each treebank
+    that lacks one, by its id; they were split by sentence.
     """
 
     id: str
@@ -63,7 +63,7 @@ class Treebank:
     shared_spans: int = 0
     duplicates_dropped: Mapping[Split, int] = field(default_factory=dict)
     unreadable_dropped: int = 0
-    pooled: tuple[Split, ...] = ()
+    pooled: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
 
     def n_words(self, split: Split) -> int:
         """Number of words in a split."""

@@ -233,7 +233,7 @@ WRONG: list[tuple[list[str], str]] = [
     (["experiment=keyneurons", "share=nan"], "share must lie above 0 and be at most 1, got 'nan'"),
     (
         ["experiment=keyneurons", "top_k=3"],
-        "compare takes only experiment=, share=, tracking.uri= and report.*, got top_k=3",
+        "compare takes only experiment=, share=, transfer=true, tracking.uri= and report.*, got top_k=3",
     ),
     (["sweep=outputs/2026-01-01"], "has no run 'outputs/2026-01-01'"),
     (["sweep=\u00e9"], "has no run '\u00e9'"),

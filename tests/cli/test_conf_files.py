@@ -68,8 +68,17 @@ EXPERIMENTS = {
     "claims": {"site": "residual", "top_k": 14, "per_tag.random_sets": 1},
     "method_comparison": {"selection._target_": "keyneurons.selection.methods.correlation.Correlation"},
     "seeds": {"seed": 0},
+    "languages": {"dataset.treebank": "UD_English-EWT", "dataset.max_sentences.train": 700},
 }
-SWEEPS = {"checkpoints": 8, "claims": 6, "layer_sweep": 6, "method_comparison": 12, "models": 12, "seeds": 5}
+SWEEPS = {
+    "checkpoints": 8,
+    "claims": 6,
+    "languages": 5,
+    "layer_sweep": 6,
+    "method_comparison": 12,
+    "models": 12,
+    "seeds": 5,
+}
 
 
 def composed(*overrides: str) -> Any:
@@ -127,10 +136,13 @@ def test_only_these_experiments_are_sweeps() -> None:
 
 @pytest.mark.parametrize("group", ["dataset", "lesion", "model", "trainer", "tracking"])
 def test_a_key_that_options_share_stands_once(group: str) -> None:
-    """Only datasets of a single file have the keys of a split."""
+    """Only datasets of a single file have the keys of a split; ``test`` is a file or a treebank."""
     texts = [yaml.safe_load(path.read_text("utf-8")) for path in (CONF / group).glob("*.yaml")]
     stated = [(key, str(value)) for plain in texts for key, value in plain.items() if key != "defaults"]
-    assert {pair for pair in stated if stated.count(pair) > 1} <= {("fractions", "[0.7, 0.15, 0.15]")}
+    assert {pair for pair in stated if stated.count(pair) > 1} <= {
+        ("fractions", "[0.7, 0.15, 0.15]"),
+        ("test", "None"),
+    }
 
 
 @pytest.mark.parametrize("group", ["dataset", "model", "trainer", "tracking"])

@@ -448,7 +448,7 @@ def test_a_dataset_repository_of_the_hub(command: Command, published: Published,
 
 
 @pytest.mark.slow
-def test_a_hub_that_is_away(command: Command, published: Published, tmp_path: Path) -> None:
+def test_an_unreachable_hub(command: Command, published: Published, tmp_path: Path) -> None:
     away = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hf"), "HF_TOKEN": TOKEN}
     for offline in ("0", "1"):
         for arguments in (["publish", str(published.run), "hf://me/sets"], ["pull", "hf://me/sets"]):

@@ -192,7 +192,7 @@ def test_a_store_that_others_write_names_no_folder_of_mine(call: Command, place:
 def test_a_damaged_record_is_told(call: Command, text: str) -> None:
     Path("received").mkdir()
     Path("received", "sweep.json").write_text(text, "utf-8")
-    assert "received is no sweep's folder: it has no readable sweep.json" in call("-m", "resume=received").error
+    assert "received is not the folder of a sweep: it has no readable sweep.json" in call("-m", "resume=received").error
 
 
 def test_submitit_finds_no_pickles_of_others(call: Command, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

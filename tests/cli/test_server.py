@@ -160,7 +160,7 @@ def test_an_installation_without_the_page(call: Command, monkeypatch: pytest.Mon
     assert ended.error.endswith("install it again (pip install -e .)")
 
 
-def test_the_ui_of_a_server_that_is_away(call: Command) -> None:
+def test_the_ui_of_an_unreachable_server(call: Command) -> None:
     ended = call("ui", "tracking=server", "tracking.uri=http://127.0.0.1:9")
     assert ended.status == 1
     assert ended.error == "keyneurons: error: the tracking server http://127.0.0.1:9 is unreachable"

@@ -47,4 +47,7 @@ def test_a_treebank_with_one_file_is_split_and_it_is_said(call: Command, place: 
     data = ["dataset=ud", "dataset.treebank=UD_Turkish-PUD", "dataset.folder=data"]
     ended = call(*model, *QUICK, *data)
     assert (ended.status, ended.err) == (0, "")
-    assert "the treebank has no split of its own (only test): its sentences were split at random" in ended.out
+    assert "ud_turkish_pud has only a test file: its sentences were split at random" in ended.out
+    [folder] = Path("outputs").glob("*/*")
+    refused = call("inspect", str(folder), "--tag", "NOUN", "dataset.test=data")  # a treebank, no place of a file
+    assert "dataset.test does not apply to this run: its dataset.source is ud" in refused.error

@@ -30,6 +30,7 @@ TREE = """\
 BY_HAND = {
     "upos": "DET ADJ NOUN ADP PRON NOUN AUX AUX VERB",
     "xpos": "DT JJ NNS IN PRP$ NN VBP VBN VBG",
+    "script": "Latin Latin Latin Latin Latin Latin Latin Latin Latin",
     "feats.Number": "_ _ Plur _ Sing Sing Plur _ _",
     "deprel": "det amod nsubj case nmod:poss nmod aux aux root",
     "deprel.main": "det amod nsubj case nmod nmod aux aux root",

@@ -51,7 +51,7 @@ def test_files_are_downloaded_once_and_checked_afterwards(served: tuple[Path, st
     folder, mirror = served
     source = UniversalDependencies(NAME, tmp_path / "cache", mirror=mirror)
     first = source.load()
-    assert (first.id, first.pooled) == ("ud_french_gsd", ())
+    assert (first.id, first.pooled) == ("ud_french_gsd", {})
     assert [first.splits[split][0].text for split in SPLITS] == ["trainé", "devé", "testé"]
     kept = tmp_path / "cache" / "datasets" / "ud_french_gsd-2.16"
     assert sorted(path.name for path in kept.iterdir()) == sorted([DIGESTS, *FILES.values()])
@@ -73,24 +73,47 @@ def test_a_treebank_with_test_alone_is_split_by_sentence(served: tuple[Path, str
     (folder / FILES["test"]).write_text(rows(*(f"w{i}" for i in range(20))))
     source = UniversalDependencies(NAME, tmp_path / "cache", mirror=mirror, fractions=(0.5, 0.25, 0.25), seed=3)
     split = source.load()
-    assert split.pooled == ("test",)
+    assert split.pooled == {"ud_french_gsd": ("test",)}
     assert [len(split.splits[s]) for s in SPLITS] == [10, 5, 5]
     texts = [sentence.text for s in SPLITS for sentence in split.splits[s]]
     assert sorted(texts) == sorted(f"w{i}" for i in range(20))
     assert source.load() == split
     capped = cap(drop_duplicates(split), {"train": 4}, {})
-    assert (len(capped.splits["train"]), capped.pooled) == (4, ("test",))
+    assert (len(capped.splits["train"]), capped.pooled) == (4, split.pooled)
 
 
 def test_files_that_a_folder_lacks_are_made_up_for_by_splitting(served: tuple[Path, str], tmp_path: Path) -> None:
     folder, _ = served
     (folder / FILES["train"]).unlink()
     (folder / FILES["dev"]).write_text(rows(*"abcdefgh"))
-    assert UniversalDependencies(NAME, tmp_path, folder).load().pooled == ("dev", "test")
+    assert UniversalDependencies(NAME, tmp_path, folder).load().pooled == {"ud_french_gsd": ("dev", "test")}
     (folder / FILES["dev"]).unlink()
     (folder / FILES["test"]).unlink()
     with pytest.raises(ValueError, match=r"lacks fr_gsd-ud-train.conllu, .*: set dataset\.folder=FOLDER with fr_gsd"):
         UniversalDependencies(NAME, tmp_path, folder).load()
+
+
+def test_dev_and_test_may_be_those_of_another_treebank(served: tuple[Path, str], tmp_path: Path) -> None:
+    folder, mirror = served
+    (folder / FILES["train"]).write_text(rows("shared", "one", "two"))
+    other = folder.parents[1] / "UD_Japanese-GSD" / "r2.16"
+    other.mkdir(parents=True)
+    (other / "ja_gsd-ud-test.conllu").write_text(rows("shared", *(f"w{i}" for i in range(19))))
+    source = UniversalDependencies(NAME, tmp_path / "cache", mirror=mirror, test="UD_Japanese-GSD")
+    alone = UniversalDependencies("UD_Japanese-GSD", tmp_path / "cache", mirror=mirror).load()
+    bank = source.load()
+    assert bank.splits["train"] == UniversalDependencies(NAME, tmp_path / "cache", mirror=mirror).load().splits["train"]
+    assert [bank.splits[s] for s in ("dev", "test")] == [alone.splits[s] for s in ("dev", "test")]
+    assert (bank.id, bank.pooled) == ("ud_french_gsd, tested on ud_japanese_gsd", {"ud_japanese_gsd": ("test",)})
+    leaked = sum(sentence.text == "shared" for s in ("dev", "test") for sentence in bank.splits[s])
+    assert sum(drop_duplicates(bank).duplicates_dropped.values()) == leaked
+    local = UniversalDependencies(NAME, tmp_path, folder, test="UD_Japanese-GSD", test_folder=other).load()
+    assert local == bank
+    for wrong in ({"test": NAME}, {"test_folder": other}):
+        with pytest.raises(ValueError, match=r"dataset\.test must be another treebank than UD_French-GSD, got"):
+            UniversalDependencies(NAME, tmp_path, folder, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"lacks ja_gsd-ud-train.conllu"):
+        UniversalDependencies(NAME, tmp_path, folder, test="UD_Japanese-GSD")
 
 
 def test_known_files_are_all_needed_and_have_known_digests(served: tuple[Path, str], tmp_path: Path) -> None:

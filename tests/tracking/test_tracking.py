@@ -195,7 +195,7 @@ def test_a_folder_without_results_is_not_sent(store: Store, finished: Path) -> N
     assert not (finished.parent / "runs").exists()
 
 
-def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_server_stops_nothing(away: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = write_config(tmp_path / "run")
     with open_run(away, folder, FACTS) as run:
         write_results(folder)
@@ -206,7 +206,7 @@ def test_a_server_that_is_away_stops_nothing(away: Store, tmp_path: Path, caplog
     assert not (folder / "mlflow_run.json").exists()
 
 
-def test_a_server_that_goes_away_during_the_run_stops_nothing(store: Store, away: Store, tmp_path: Path) -> None:
+def test_a_server_lost_during_the_run_stops_nothing(store: Store, away: Store, tmp_path: Path) -> None:
     folder = write_config(tmp_path / "run")
     with open_run(store, folder, FACTS) as run:
         write_results(folder)

@@ -128,7 +128,7 @@ def consensus(sets: Mapping[str, NeuronSets], share: float | None = None) -> Con
 
 
 def runs_needed(runs: int, share: float | None) -> int:
-    """Number of runs that must select a neuron: at least two, since one run is no agreement."""
+    """Number of runs that must select a neuron: at least two, since one run cannot agree."""
     return max(2, runs // 2 + 1 if share is None else math.ceil(share * runs - 1e-9))
 
 

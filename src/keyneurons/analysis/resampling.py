@@ -96,7 +96,7 @@ def exchange_of_like_length(is_start: Bool[ndarray, " words"], rng: np.random.Ge
     A group holds all sentences of one length, or of the next longer lengths too until it has
     ``LEAST_ALIKE``. Words of sentences of unequal length correspond by their relative position, so
     that the first and the last do: all words of a sentence still come from one other sentence, and
-    words in the middle of the other are left out or repeated.
+    words in the middle of the other are dropped or repeated.
 
     Args:
         is_start: Whether each word starts a sentence.

@@ -31,7 +31,7 @@ def read_frame(path: Path) -> DataFrame:
         The table.
 
     Raises:
-        ValueError: if the file is no table.
+        ValueError: if the file is not a table.
     """
     from pandas import DataFrame, Index
 

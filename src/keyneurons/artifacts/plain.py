@@ -23,7 +23,7 @@ class Strict(BaseModel):
 
 
 class Versioned(Strict):
-    """A file with the number of its format; another one is told before any other misfit."""
+    """A file with its format number, which is checked before anything else."""
 
     supported: ClassVar[int]
     format: int

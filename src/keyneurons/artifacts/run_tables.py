@@ -81,7 +81,7 @@ def key_neurons_table(sets: NeuronSets) -> Table:
 
 
 def aligned_key_neurons(sets: NeuronSets, max_rows: int = MAX_ROWS) -> Table:
-    """The key neurons by tag and rank; the weakest of each tag are left out of a long table."""
+    """The key neurons by tag and rank; the weakest of each tag are omitted from a long table."""
     most = max(map(len, sets.tags.values()), default=0)
     if sum(map(len, sets.tags.values())) > max_rows:
         most = max_rows // len(sets.tags)
@@ -95,7 +95,7 @@ def aligned_key_neurons(sets: NeuronSets, max_rows: int = MAX_ROWS) -> Table:
 
 
 def overlap_table(overlap: Overlap, max_rows: int = MAX_ROWS) -> Table:
-    """The pairs of tags; those of the largest p-values are left out of a long table."""
+    """The pairs of tags; those of the largest p-values are omitted from a long table."""
     tags = overlap.tags
     pairs = [(i, j) for i in range(len(tags)) for j in range(i + 1, len(tags))]
     if len(pairs) > max_rows:

@@ -23,12 +23,12 @@ def read_sweep_file(folder: Path) -> SweepFile:
     """What a sweep's folder says of it.
 
     Raises:
-        ValueError: it is no sweep's folder, or its file is damaged.
+        ValueError: it is not the folder of a sweep, or its file is damaged.
     """
     try:
         return validate(SweepFile, read_json(folder / SWEEP_FILE), folder / SWEEP_FILE)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{folder} is no sweep's folder: it has no readable {SWEEP_FILE}") from error
+        raise ValueError(f"{folder} is not the folder of a sweep: it has no readable {SWEEP_FILE}") from error
 
 
 def write_sweep_file(folder: Path, facts: SweepFile) -> None:

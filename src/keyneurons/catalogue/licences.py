@@ -17,7 +17,7 @@ STARTER = "Apache-2.0"
 
 
 def check_licence(licence: str) -> str:
-    """Reject text that is no identifier of a licence.
+    """Reject text that is not the identifier of a licence.
 
     Raises:
         ValueError: if it is none.

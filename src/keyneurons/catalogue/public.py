@@ -19,7 +19,7 @@ def public_config(config: Mapping[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in config.items() if name not in {"tracking", "cache"}}
     public: dict[str, Any] = _without_paths(own)
     if public["dataset"]["source"] == "ud":
-        public["dataset"]["folder"] = None  # downloads the release, whose digest is checked
+        public["dataset"] |= {"folder": None, "test_folder": None}  # downloads the release, whose digest is checked
     return {**public, "tracking": {**config["tracking"], **STORE}, "cache": CACHE}
 
 

@@ -109,7 +109,7 @@ def _present(run: Run, name: str) -> Path | None:
 
 
 def _regular(path: Path) -> Path:
-    """The path of a file that is no link, which could publish a file from elsewhere.
+    """The path of a file that is not a link, which could publish a file from elsewhere.
 
     Raises:
         ValueError: if it is a link or a special file.

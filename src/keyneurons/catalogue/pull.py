@@ -38,7 +38,7 @@ class FolderSource:
         """List the files of a folder.
 
         Raises:
-            ValueError: if it is no folder, or contains a link or a special file.
+            ValueError: if it is not a folder, or contains a link or a special file.
         """
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder")
@@ -64,7 +64,7 @@ def pull(source: str, destination: str | None = None) -> Path:
         The folder.
 
     Raises:
-        ValueError: if the source is no valid publication, or the destination has files.
+        ValueError: if the source is not a valid publication, or the destination has files.
     """
     place = parse_place(source)
     opened: Source = FolderSource.open(Path(source).expanduser()) if place is None else HubSource.open(place)

@@ -85,7 +85,8 @@ def _parsers() -> Mapping[str, argparse.ArgumentParser]:
         nargs="+",
         metavar="RUN RUN [RUN ...] | sweep=ID | experiment=NAME | filter=...",
         help="two or more runs (run ids, folders under outputs/ or key_neurons.json files), or many runs at once; "
-        "share=... (of the runs that select a neuron of the consensus), tracking.uri=...",
+        "share=... (of the runs that select a neuron of the consensus), transfer=true (of probes between languages), "
+        "tracking.uri=...",
     )
     compare.set_defaults(function=_compare)
 

@@ -20,10 +20,11 @@ from keyneurons.report.comparison.side_by_side_tables import show_side_by_side
 from keyneurons.report.figure_style import styled
 from keyneurons.runs.finished import find_runs
 from keyneurons.runs.side_by_side import compare_side_by_side
-from keyneurons.sweeps.comparison import compare_runs, log_comparison, source_of, write_comparison
+from keyneurons.sweeps.comparison import compare_runs, log_comparison, source_of, with_transfer, write_comparison
 from keyneurons.terminal import terminal
 
 WHICH = ("sweep", "experiment", "filter")
+TRANSFER = ("transfer=true", "transfer=false")
 FORMS = (
     "RUN RUN [RUN ...] (run ids, folders or key_neurons.json files) or one of sweep=ID, experiment=NAME and filter=..."
 )
@@ -36,17 +37,21 @@ def run_compare(overrides: Sequence[str], compose: Callable[[Sequence[str]], Con
 
     Args:
         overrides: the runs to compare, ``share=`` (of the runs that select a neuron of the
-            consensus) and overrides of ``tracking`` and ``report``.
+            consensus), ``transfer=true`` (of probes between languages) and overrides of
+            ``tracking`` and ``report``.
         compose: returns the validated configuration with some overrides.
     """
     if named := [each for each in overrides if "=" not in each or Path(each).exists()]:
         _compare_named(named, [each for each in overrides if each not in named], compose)
         return
-    which, value, share, rest = parse_overrides(overrides)
+    transfer = "transfer=true" in overrides
+    which, value, share, rest = parse_overrides([each for each in overrides if each not in TRANSFER])
     config = compose(rest)
     store, figures = build_store(config.tracking), build_figures(config.report)
     runs = find_runs(store, **{which: value})
     comparison = compare_runs(runs, source_of(store, which, value), share)
+    if transfer:
+        comparison = with_transfer(comparison, runs)
     folder = output_folder("compare")
     page = write_comparison(comparison, folder, figures)
     console = terminal()
@@ -108,5 +113,6 @@ def parse_overrides(overrides: Sequence[str]) -> tuple[str, str, float | None, l
         raise ValueError(f"share must lie above 0 and be at most 1, got {shares[-1]!r}")
     rest = [override for override, (name, _, _) in zip(overrides, pairs, strict=True) if name not in (*WHICH, "share")]
     if other := [override for override in rest if not override.startswith(("tracking", "report."))]:
-        raise ValueError(f"compare takes only {which[0][0]}=, share=, tracking.uri= and report.*, got {other[0]}")
+        legal = f"{which[0][0]}=, share=, transfer=true, tracking.uri= and report.*"
+        raise ValueError(f"compare takes only {legal}, got {other[0]}")
     return *which[0], share, rest

@@ -16,7 +16,8 @@ from keyneurons.models.permuted import describe_model
 from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
 from keyneurons.report.neuron.method_scores import KeptScores, scores_by_method
 from keyneurons.report.neuron.page import InspectedNeuron, Inspection, KeyOf, page
-from keyneurons.runs.reload import Rebuilt, kept_scores, rebuild
+from keyneurons.runs.kept_scores import kept_scores
+from keyneurons.runs.reload import Rebuilt, rebuild
 
 MOST_NEURONS = 10
 CHECKED = "p_value", "p_adjusted", "correlation", "partial", "vanishes"

@@ -43,6 +43,7 @@ def serve(store: Store, port: int | None, *, browser: bool, say: Callable[[str],
         open_later(address, f"{address}/health")
     # the job runner starts nine more processes, for features that need a model provider
     os.environ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")  # deprecations inside MLflow
     os.execv(sys.executable, command)
 
 
@@ -53,7 +54,9 @@ def _server_command(store: Store, port: int) -> list[str]:
     command += ["--backend-store-uri", for_mlflow(store.uri), "--host", "127.0.0.1", "--port", str(port)]
     if store.artifacts is not None:
         command += ["--default-artifact-root", store.artifacts.as_uri()]
-    return [*command, "--allowed-hosts", here, "--workers", "1"]
+    # the lifespan of MLflow's app only cleans up its assistant, and logs a traceback at Ctrl-C
+    quiet = "--lifespan off --log-level warning"
+    return [*command, "--allowed-hosts", here, "--workers", "1", "--uvicorn-opts", quiet]
 
 
 def free_port(port: int | None) -> int:

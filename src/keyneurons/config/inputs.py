@@ -57,6 +57,8 @@ class UDDataset(Dataset):
     treebank: Annotated[str, AfterValidator(check_treebank)]
     release: Annotated[str, Field(pattern=r"^\d+\.\d+$")]
     folder: Path | None
+    test: Annotated[str, AfterValidator(check_treebank)] | None
+    test_folder: Path | None
     mirror: Annotated[str, AfterValidator(web_address)]
     fractions: Fractions
 

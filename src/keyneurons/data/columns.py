@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from keyneurons.choices import FEATURE_COLUMN, JOIN
+from keyneurons.data.scripts import script_of
 from keyneurons.records import Sentence, Word
 
 Column = Callable[[Sentence], Sequence[str | None]]
@@ -21,10 +22,11 @@ def column_of(name: str) -> Column:
     """The labels that a column name stands for.
 
     Args:
-        name: ``upos``, ``xpos``, ``feats.NAME``, ``deprel`` (with its subtype), ``deprel.main``,
-            ``head.upos`` (of the word's head), ``head.direction`` (the head is to the ``left`` or
-            to the ``right``), ``head.distance`` (in words: 1, 2, 3-4, 5-9, 10+) or ``depth`` (edges
-            to the root: 0 to 4, 5+). Several joined by ``+`` label the words that have all of them.
+        name: ``upos``, ``xpos``, ``script`` (of the letters of a word), ``feats.NAME``, ``deprel``
+            (with its subtype), ``deprel.main``, ``head.upos`` (of the word's head),
+            ``head.direction`` (the head is to the ``left`` or to the ``right``), ``head.distance``
+            (in words: 1, 2, 3-4, 5-9, 10+) or ``depth`` (edges to the root: 0 to 4, 5+). Several
+            joined by ``+`` label the words that have all of them.
 
     Returns:
         A function of a sentence. The root has the ``head.upos`` and ``head.direction`` root and no
@@ -117,8 +119,9 @@ def _depth_bin(depth: int | None) -> str | None:
 OF_WORDS: Mapping[str, Callable[[Word], str | None]] = {
     "upos": lambda word: word.upos,
     "xpos": lambda word: word.xpos,
+    "script": lambda word: script_of(word.form),
 }
-"""Columns of a word's own tags."""
+"""Columns of the word alone: its tags and its script."""
 
 OF_TREES: Mapping[str, Column] = {
     "deprel": lambda sentence: [word.deprel for word in sentence.words],

@@ -26,8 +26,8 @@ def label(
 
     Args:
         treebank: The tagged sentences.
-        column: A column as in :func:`keyneurons.data.columns.column_of`; words without a value are
-            not labelled.
+        column: A column as in ``keyneurons.data.columns.column_of``; words without a value are not
+            labelled.
         tags: The tags to use; None uses every tag that is frequent enough.
         min_words_per_tag: The least number of train words of a tag. A rarer tag is excluded; if it
             is listed in ``tags``, the function raises.
@@ -64,6 +64,15 @@ def balanced(labels: Labels, words: int, seed: int) -> Labels:
     return replace(labels, splits={**labels.splits, "train": train.of(kept)})
 
 
+def of_tags(labels: Labels, names: Sequence[str]) -> Labels:
+    """The words of some of the tags, which must be in alphabetical order."""
+    number = np.full(len(labels.names), -1)
+    number[[labels.names.index(name) for name in names]] = np.arange(len(names))
+    kept = {split: words.of(number[words.tags] >= 0) for split, words in labels.splits.items()}
+    splits = {split: replace(words, tags=number[words.tags]) for split, words in kept.items()}
+    return Labels(labels.column, tuple(names), splits, labels.left_out)
+
+
 def _tagged(sentences: Sequence[Sentence], tags_of: Column, first_words: bool) -> list[tuple[int, str, Word]]:
     """List the row, tag and word of every tagged word."""
     tagged = [
@@ -95,7 +104,7 @@ def _choose(
     rare = {tag: counts["train"][tag] for tag in requested if counts["train"][tag] < min_words}
     if tags is not None and rare:
         raise ValueError(
-            f"too few words in train for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
+            f"too few training words for {_count_list(rare)} of column {column!r}: min_words_per_tag={min_words}; "
             f"lower it, or remove them from tags"
         )
     return tuple(tag for tag in requested if tag not in rare), rare
@@ -111,7 +120,8 @@ def _check(column: str, counts: Counts, names: Sequence[str]) -> None:
         if missing := [name for name in names if not counts[split][name]]:
             raise ValueError(
                 f"no word in {split} has the tag {', '.join(missing)} of column {column!r}: "
-                f"raise min_words_per_tag, list only the other tags in tags, or add sentences to {split}"
+                f"raise min_words_per_tag, add sentences to {split}, or list only the other tags: "
+                f"tags=[{','.join(name for name in names if counts[split][name])}]"
             )
 
 

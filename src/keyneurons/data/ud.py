@@ -41,20 +41,26 @@ class UniversalDependencies:
     """A treebank of a release, read from ``folder``, or downloaded once from ``mirror``.
 
     Some treebanks lack a split. Their files are pooled and split by sentence, by ``fractions`` and
-    ``seed``. ``folder`` must have a file of the treebank.
+    ``seed``. ``folder`` must have a file of the treebank. With ``test``, another treebank, dev and
+    test are those of that treebank, from ``test_folder`` or the same place.
     """
 
     treebank: str
     cache: Path
     folder: Path | None = None
+    test: str | None = None
+    test_folder: Path | None = None
     release: str = RELEASE
     mirror: str = MIRROR
     fractions: Sequence[float] = DEFAULT_FRACTIONS
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.test == self.treebank or (self.test is None and self.test_folder is not None):
+            raise ValueError(f"dataset.test must be another treebank than {self.treebank}, got {self.test}")
         if self.folder is not None:
             self._local(Path(self.folder))
+        self._tested()  # checks its folder
 
     @property
     def id(self) -> str:
@@ -72,17 +78,28 @@ class UniversalDependencies:
 
         Returns:
             The treebank as released, including its duplicates.
-
-        Raises:
-            ValueError: If a download fails, or a downloaded file is not the one that is known or
-                was downloaded before.
         """
+        own, tested = self._load(), self._tested()
+        if tested is None:
+            return own
+        other = tested.load()
+        splits = {split: (own if split == "train" else other).splits[split] for split in SPLITS}
+        bank = make_treebank(f"{own.id}, tested on {other.id}", splits)
+        return replace(bank, pooled={**own.pooled, **other.pooled})
+
+    def _tested(self) -> UniversalDependencies | None:
+        """The treebank that dev and test are from, if it is another one."""
+        if self.test is None:
+            return None
+        return replace(self, treebank=self.test, folder=self.test_folder or self.folder, test=None, test_folder=None)
+
+    def _load(self) -> Treebank:
         files = self._downloaded() if self.folder is None else self._local(Path(self.folder))
         if len(files) == len(SPLITS):
             return read_splits(self.id, files)
         sentences = [sentence for path in files.values() for sentence in read_conllu(path).sentences]
         pooled = make_treebank(self.id, split_sentences(sentences, self.fractions, self.seed))
-        return replace(pooled, pooled=tuple(files))
+        return replace(pooled, pooled={self.id: tuple(files)})
 
     def _local(self, folder: Path) -> dict[Split, Path]:
         files = {split: folder / name for split, name in self.files.items()}
@@ -93,6 +110,12 @@ class UniversalDependencies:
         return there
 
     def _downloaded(self) -> dict[Split, Path]:
+        """The files in the cache, downloaded if they are missing.
+
+        Raises:
+            ValueError: If a download fails, or a downloaded file is not the one that is known or
+                was downloaded before.
+        """
         folder = Path(self.cache) / "datasets" / f"{self.id}-{self.release}"
         record = folder / DIGESTS
         digests = dict(self._expected) or (json.loads(record.read_text("utf-8")) if record.is_file() else {})
@@ -151,7 +174,7 @@ class UniversalDependencies:
         """The text of a downloaded file.
 
         Raises:
-            ValueError: If it is no treebank but, say, the page of a proxy.
+            ValueError: If it is not a treebank but, say, the page of a proxy.
         """
         try:
             text = data.decode()

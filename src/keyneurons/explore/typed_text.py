@@ -24,7 +24,7 @@ _MEMBER = {"L": "w", "N": "w", "M": "m", "Cf": "m", "Z": " ", "Cc": " ", "Cn": "
 
 @dataclass(frozen=True)
 class TypedText:
-    """The lines of a typed text as sentences, with what was cut or left out."""
+    """The lines of a typed text as sentences, with what was cut or skipped."""
 
     sentences: tuple[Sentence, ...]
     notes: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
         room: Number of tokens that the model takes.
 
     Returns:
-        The sentences, and a note for everything that was cut or left out.
+        The sentences, and a note for everything that was cut or skipped.
 
     Raises:
         ValueError: The text has no word that the tokenizer has a token for.
@@ -71,7 +71,7 @@ def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
         raise ValueError(f"The tokenizer cannot read this text: {error}.") from error
     n_unread = sum(len(each.words) for each in sentences) - sum(map(len, readable))
     if n_unread:
-        notes.append(f"The tokenizer has no token for {n_unread} of the words; they are left out.")
+        notes.append(f"The tokenizer has no token for {n_unread} of the words; they are skipped.")
     sentences = [replace(each, words=words) for each, words in zip(sentences, readable, strict=True) if words]
     if not sentences:
         raise ValueError("The tokenizer can read none of these characters." if n_unread else "Type a sentence.")

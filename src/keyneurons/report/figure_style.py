@@ -74,7 +74,7 @@ def read_style(path: Path) -> dict[str, Any]:
     """The settings of a stylesheet.
 
     Raises:
-        ValueError: If the file is missing, or is no stylesheet; one line with the reason.
+        ValueError: If the file is missing, or is not a stylesheet; one line with the reason.
     """
     from matplotlib import rc_params_from_file
 

@@ -24,3 +24,10 @@ def listed(names: Sequence[str]) -> str:
 def describe_layers(layers: Sequence[int]) -> str:
     """Short description of layers: ``layer 8``, or their number if more than eight."""
     return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
+
+
+def by_chance(expected: float) -> str:
+    """Format an expected number of neurons."""
+    if 0 < expected < 0.01:
+        return "< 0.01"
+    return f"{expected:.0f}" if expected >= 100 else f"{expected:.2f}"

@@ -93,7 +93,7 @@ class Run:
         """A CSV file of the run, such as ``key_neurons.csv``, with tags as they were written.
 
         Raises:
-            ValueError: if the run has no such file, or it is no table.
+            ValueError: if the run has no such file, or it is not a table.
         """
         return read_frame(self.file(name))
 

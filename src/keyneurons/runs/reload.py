@@ -6,23 +6,23 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
-from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.build.dataset import build_dataset
 from keyneurons.build.reader import build_reader
 from keyneurons.build.tracking import build_store
 from keyneurons.config.schema import Config
 from keyneurons.records import Labels, Treebank
-from keyneurons.report.neuron.method_scores import KeptScores
-from keyneurons.runs.finished import Run, find_runs
+from keyneurons.runs.finished import Run
 from keyneurons.runs.folders import find_run
-from keyneurons.tracking import TrackingRefused
 
-PLACES = ("model.folder", *(f"dataset.{name}" for name in ("folder", "file", "train", "dev", "test", "path")))
+PLACES = (
+    "model.folder",
+    *(f"dataset.{name}" for name in ("folder", "test_folder", "file", "train", "dev", "test", "path")),
+)
 """Keys of files that another machine may have elsewhere; their content is checked by its digest."""
 LEGAL_OVERRIDES = ("tracking.", "cache=", "model.device=", *(f"{key}=" for key in PLACES))
 
@@ -50,27 +50,8 @@ class Rebuilt:
 
 
 def reload_model(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> ReloadedModel:
-    """Find a run and reload its model; arguments and errors are those of ``rebuild``.
-
-    Raises:
-        ValueError: if there is no such run, another key is overridden, or the model has changed
-            since the run.
-    """
-    if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
-        raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
-    places = [override for override in overrides if override.partition("=")[0] in PLACES]
-    requested = compose([override for override in overrides if override not in places])
-    run = find_run(which, build_store(requested.tracking))
-    key, config = run.key_neurons(), _with_places(run.config(), places)
-    config = config.model_copy(update={"cache": requested.cache})
-    if any(override.startswith("model.device=") for override in overrides):
-        config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
-    with _naming_run("model", run):
-        read = build_reader(config)
-        # raises for a different revision, tokenizer or width
-        read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
-        _check_agreement(run, key, config, read)
-    return ReloadedModel(run, key, config, read)
+    """Find a run and reload its model; arguments and errors are those of ``rebuild``."""
+    return _model_of(*_found(which, overrides, compose))
 
 
 def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> Rebuilt:
@@ -89,8 +70,17 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
         ValueError: if there is no such run, another key is overridden, or model or data have
             changed since the run.
     """
-    found = reload_model(which, overrides, compose)
-    run, key, config, read = found.run, found.key, found.config, found.read
+    return rebuilt(*_found(which, overrides, compose))
+
+
+def rebuilt(run: Run, config: Config) -> Rebuilt:
+    """Reload the model and the data of a run with its configuration.
+
+    Raises:
+        ValueError: if model or data are missing or have changed since the run.
+    """
+    found = _model_of(run, config)
+    key, read = found.key, found.read
     with _naming_run("data", run):
         dataset = build_dataset(config.dataset, config.cache.expanduser(), config.seed)
         treebank = dataset.load(read)
@@ -108,6 +98,39 @@ def rebuild(which: str, overrides: Sequence[str], compose: Callable[[Sequence[st
     return Rebuilt(run, key, read, treebank, labels, config.seed)
 
 
+def _found(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> tuple[Run, Config]:
+    """A run and its configuration with the overrides.
+
+    Raises:
+        ValueError: if there is no such run, or another key is overridden.
+    """
+    if other := [override for override in overrides if not override.startswith(LEGAL_OVERRIDES)]:
+        raise ValueError(f"overrides must be of {', '.join(LEGAL_OVERRIDES)} (the run sets the rest), got {other[0]}")
+    places = [override for override in overrides if override.partition("=")[0] in PLACES]
+    requested = compose([override for override in overrides if override not in places])
+    run = find_run(which, build_store(requested.tracking))
+    config = _with_places(run.config(), places)
+    config = config.model_copy(update={"cache": requested.cache})
+    if any(override.startswith("model.device=") for override in overrides):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"device": requested.model.device})})
+    return run, config
+
+
+def _model_of(run: Run, config: Config) -> ReloadedModel:
+    """Reload the model of a run.
+
+    Raises:
+        ValueError: if it is missing or has changed since the run.
+    """
+    key = run.key_neurons()
+    with _naming_run("model", run):
+        read = build_reader(config)
+        # raises for a different revision, tokenizer or width
+        read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
+        _check_agreement(run, key, config, read)
+    return ReloadedModel(run, key, config, read)
+
+
 def _with_places(config: Config, places: Sequence[str]) -> Config:
     """The configuration with other places of its files.
 
@@ -118,7 +141,8 @@ def _with_places(config: Config, places: Sequence[str]) -> Config:
         key, _, value = text.partition("=")
         section, _, name = key.partition(".")
         part = getattr(config, section)
-        if name not in type(part).model_fields:
+        field = type(part).model_fields.get(name)
+        if field is None or Path not in (field.annotation, *get_args(field.annotation)):
             raise ValueError(f"{key} does not apply to this run: its {section}.source is {part.source}")
         changed = part.model_copy(update={name: Path(value.strip("'\"")).expanduser()})
         config = config.model_copy(update={section: changed})
@@ -150,78 +174,3 @@ def _naming_run(what: str, run: Run) -> Generator[None]:
         yield
     except (OSError, ValueError) as error:
         raise ValueError(f"the {what} of run {run.name} ({run.id}) cannot be reloaded: {error}") from error
-
-
-def kept_scores(rebuilt: Rebuilt, layers: Sequence[int]) -> tuple[list[KeptScores], list[str]]:
-    """The scores of the run and of all other runs on the same neurons and words.
-
-    Args:
-        rebuilt: the run.
-        layers: the layers whose scores are needed.
-
-    Returns:
-        The scores, and a warning for each other run with damaged files.
-
-    Raises:
-        ValueError: if the scores of the run itself are damaged.
-        OSError: if they cannot be read.
-    """
-    kept, damaged = [], []
-    for run in [rebuilt.run, *_comparable_runs(rebuilt)]:
-        try:
-            kept += _scores_of(run, rebuilt, layers)
-        except (OSError, ValueError) as error:
-            if run is rebuilt.run:
-                raise
-            damaged.append(f"skipped run {run.name} ({run.id}): {error}")
-    return kept, damaged
-
-
-def _scores_of(run: Run, rebuilt: Rebuilt, layers: Sequence[int]) -> list[KeptScores]:
-    """The scores of a run; empty if it has no scores, or scores of other neurons or words.
-
-    Raises:
-        ValueError: if the scores are damaged, or do not match the key neurons.
-        OSError: if they cannot be read.
-    """
-    try:
-        path = run.file(SCORES_FILE)
-    except ValueError:  # runs of `agreement` have no scores
-        return []
-    key = rebuilt.key if run is rebuilt.run else run.key_neurons()
-    if _scored_inputs(key) != _scored_inputs(rebuilt.key):
-        return []
-    scores = open_scores(path)
-    contents = (scores.site, scores.neurons, sorted(scores.tags), sorted(scores.layers))
-    if contents != (key["site"], key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
-        raise ValueError(f"{path} and key_neurons.json differ in site, layers, neurons or tags")
-    for layer in set(layers) & scores.layers.keys():
-        scores.layer(layer)
-    return [KeptScores(run.name, run.id, key["method"], scores, run is rebuilt.run)]
-
-
-def _scored_inputs(key: Mapping[str, Any]) -> dict[str, Any]:
-    """The properties that comparable scores share."""
-    return {name: key[name] for name in ("model", "dataset", "tag_column", "site", "read_at", "neurons_per_layer")}
-
-
-def _comparable_runs(rebuilt: Rebuilt) -> list[Run]:
-    """The other finished runs of the same model, data and site.
-
-    Raises:
-        TrackingRefused: if the store rejects the search.
-    """
-    site, read_at = rebuilt.key["site"], rebuilt.key["read_at"]
-    condition = f"attributes.status = 'FINISHED' and params.site = '{site}' and params.read_at = '{read_at}'"
-    try:
-        runs = find_runs(rebuilt.run.store, filter=condition)
-    except TrackingRefused:
-        raise
-    except ValueError:  # the store of a run in a folder may not exist or be empty
-        return []
-    shared = {name: rebuilt.run.tags.get(name) for name in ("model", "model_revision", "dataset")}
-    return [
-        run
-        for run in runs
-        if run.id != rebuilt.run.id and all(run.tags.get(name) == value for name, value in shared.items())
-    ]

@@ -24,7 +24,7 @@ from keyneurons.tracking import Store, TrackingRefused, params_of
 
 
 def compare_side_by_side(which: Sequence[str], store: Store) -> SideBySide:
-    """Compare several runs; sets of other models or sites are left out, not refused.
+    """Compare several runs; sets of other models or sites are excluded, without an error.
 
     Args:
         which: an MLflow run id, a folder of a run or a ``key_neurons.json`` for each.

@@ -48,7 +48,7 @@ class Tagger:
     def __call__(self, sentences: Sequence[Sentence]) -> list[Tagged]:
         """Tag the words of some sentences.
 
-        With ``read_at=prediction`` the first word of a sentence is left out, as it is in the run.
+        With ``read_at=prediction`` the first word of a sentence is excluded, as in the run.
 
         Raises:
             ValueError: a word has no token, or a sentence is too long for the model.

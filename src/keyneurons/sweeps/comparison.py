@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,16 @@ from keyneurons.artifacts.run_sets import explain_groups, group_sets
 from keyneurons.atomic_files import write_text
 from keyneurons.progress import stage
 from keyneurons.report.comparison.configurations import configurations
+from keyneurons.report.comparison.languages import language_groups
 from keyneurons.report.comparison.note import markdown
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import FinishedRun, run_rows
-from keyneurons.report.comparison.tables import RunComparison, draw, write_tables
+from keyneurons.report.comparison.saved_figures import draw
+from keyneurons.report.comparison.tables import RunComparison, write_tables
 from keyneurons.report.figure_style import FigureOptions
 from keyneurons.report.phrases import counted
 from keyneurons.runs.finished import Run, UnusableRun, find_runs, load_run
+from keyneurons.runs.transfer import transfer_between
 from keyneurons.tracking import Store, describe, log_best
 from keyneurons.version import __version__
 
@@ -82,7 +86,25 @@ def compare_runs(runs: Sequence[Run], source: Mapping[str, str], share: float | 
         left_out={reason: tuple(names) for reason, names in excluded.items()},
         share=share,
         files=files,
+        languages=language_groups(rows, {run.id: run.params for run, _ in kept}, files),
     )
+
+
+def with_transfer(comparison: RunComparison, runs: Sequence[Run]) -> RunComparison:
+    """The comparison with the transfer of probes between the languages of every group.
+
+    Raises:
+        ValueError: if no runs differ in their treebank only, the data of one cannot be reloaded, or
+            the languages have too few tags in common.
+    """
+    if not comparison.languages:
+        raise ValueError("transfer=true needs runs that differ in their treebank only, of the same model and site")
+    by_id = {run.id: run for run in runs}
+    measured = []
+    for group in comparison.languages:
+        transfer, of_script = transfer_between({name: by_id[run] for name, run in group.runs.items()})
+        measured.append(replace(group, transfer=transfer, of_script=of_script))
+    return replace(comparison, languages=tuple(measured))
 
 
 def write_comparison(comparison: RunComparison, folder: Path, options: FigureOptions) -> Path:

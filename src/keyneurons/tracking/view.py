@@ -79,7 +79,7 @@ def saved_view() -> str:
 def sweep_view(parent: str, axes: Sequence[str]) -> tuple[str, str]:
     """The tag and the value of the view of a sweep's runs.
 
-    It is no saved view, since the UI lists 40 of them at most.
+    It is not a saved view, since the UI lists 40 of them at most.
 
     Args:
         parent: id of the sweep's run.

@@ -13,7 +13,8 @@ from keyneurons.analysis.set_agreement import SetAgreement
 from keyneurons.report.comparison.charts import MOST_RUNS, page_data
 from keyneurons.report.comparison.page import page
 from keyneurons.report.comparison.run_table import run_rows
-from keyneurons.report.comparison.tables import CURVES, RunComparison
+from keyneurons.report.comparison.saved_figures import CURVES
+from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.pages import inline_json
 
 

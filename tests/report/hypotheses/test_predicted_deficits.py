@@ -52,7 +52,7 @@ def test_an_effect_is_a_deficit_with_its_size_and_that_of_other_words() -> None:
     ("difference", "claim"),
     [
         ((0.03, -0.01, 0.07), "a deficit specific to DET is not detected"),
-        ((-0.05, -0.09, -0.01), "the other words are affected more, so this is no deficit of DET"),
+        ((-0.05, -0.09, -0.01), "the other words are affected more, so this is not a deficit of DET"),
     ],
     ids=["unspecific", "reversed"],
 )

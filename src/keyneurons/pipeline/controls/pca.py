@@ -22,7 +22,7 @@ class PrincipalComponents:
 
     The components are fitted on the train words of one layer at a time, without tags, on
     standardised activations, as the probe sees them: otherwise a few neurons of huge variance would
-    be the components. Neurons that are constant in train are left out. For the exact and the
+    be the components. Neurons that are constant in train are excluded. For the exact and the
     approximate solution see ``principal_axes``. Memory: one layer of all splits in float32, twice.
     """
 

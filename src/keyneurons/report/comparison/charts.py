@@ -13,7 +13,8 @@ from keyneurons.metrics import ACCURACY, RANDOM, RANDOM_SPREAD, at_sizes, high, 
 from keyneurons.report.comparison.columns import columns_of
 from keyneurons.report.comparison.curves import LABEL_FREE, MOST_PANELS, X_LABELS, Y_LABELS
 from keyneurons.report.comparison.run_table import RunRow
-from keyneurons.report.comparison.tables import CURVES, RunComparison
+from keyneurons.report.comparison.saved_figures import CURVES
+from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.panels import Panel, X, panels
 
 MOST_RUNS = 200  # in a heatmap

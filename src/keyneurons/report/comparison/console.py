@@ -15,6 +15,8 @@ from keyneurons.report.comparison.best_table import CAUTION, ONE_RANKING_NOTE, b
 from keyneurons.report.comparison.columns import columns_of
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.factors import FIRST, short
+from keyneurons.report.comparison.language_tables import language_facts
+from keyneurons.report.comparison.languages import LanguageGroup
 from keyneurons.report.comparison.significance import noun_of, significance_sentence
 from keyneurons.report.comparison.tables import RunComparison
 from keyneurons.report.comparison.trajectories import in_words
@@ -32,6 +34,8 @@ def show_comparison(comparison: RunComparison, console: Console) -> None:
     _show_runs(comparison, console)
     console.print()
     _show_best(comparison, console)
+    for group in comparison.languages:
+        _show_languages(group, console)
     for note in _notes(comparison):
         console.print(Text(note), soft_wrap=True)
 
@@ -71,6 +75,30 @@ def _show_best(comparison: RunComparison, console: Console) -> None:
     show_wide(table, console)
 
 
+def _show_languages(group: LanguageGroup, console: Console) -> None:
+    """Print what every two languages share, and the transfer between them."""
+    facts = language_facts(group)
+    console.print()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in (f"languages {group.title}".rstrip(), "script"):
+        table.add_column(Text(name), no_wrap=True)
+    for name in ("tags", "Jaccard, same tag", "other tags", "random sets", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for pair in facts["pairs"]:
+        table.add_row(*map(Text, [pair["names"], pair["script"], str(pair["tags"]), *pair["values"], pair["p"]]))
+    show_wide(table, console)
+    for matrix in facts["transfer"]:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column(f"transfer, standardised on the {matrix['standardised']}", no_wrap=True)
+        for name in matrix["names"]:
+            table.add_column(Text(name), justify="right", no_wrap=True)
+        for source, cells in matrix["rows"]:
+            table.add_row(Text(source), *(Text(f"{c['accuracy']} ({c['random']}){c['mark']}") for c in cells))
+        console.print()
+        show_wide(table, console)
+    console.print()
+
+
 def _notes(comparison: RunComparison) -> Iterator[str]:
     if comparison.has_replicates:
         yield NOTE
@@ -90,3 +118,5 @@ def _notes(comparison: RunComparison) -> Iterator[str]:
         yield f"Excluded, {reason}: {', '.join(names[:5])}{' ...' * (len(names) > 5)}"
     if comparison.not_compared is not None:
         yield comparison.not_compared
+    for group in comparison.languages:
+        yield from group.notes

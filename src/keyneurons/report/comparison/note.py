@@ -25,5 +25,6 @@ def markdown(comparison: RunComparison) -> str:
     facts = [best_note(comparison), significance_sentence(comparison.rows)]
     facts += [NOTE] if comparison.has_replicates else []
     facts += [ONE_RANKING_NOTE] if any(row.one_ranking for row in comparison.rows) else []
+    facts += [note for group in comparison.languages for note in group.notes]
     facts += [f"{name}: {value}" for name, value in comparison.source.items() if name != "sweep"]
     return "\n".join([*lines, "", *(f"- {block(fact)}" for fact in facts if fact)]) + "\n"

@@ -15,13 +15,16 @@ from keyneurons.report.comparison.columns import Column, columns_of, heads
 from keyneurons.report.comparison.configurations import NOTE
 from keyneurons.report.comparison.curves import MOST_PANELS
 from keyneurons.report.comparison.factors import FIRST, short
+from keyneurons.report.comparison.language_tables import language_facts
 from keyneurons.report.comparison.run_table import RunRow
+from keyneurons.report.comparison.saved_figures import CURVES, MOST_TRAJECTORIES, numbered_names
 from keyneurons.report.comparison.set_tables import mean_agreement
 from keyneurons.report.comparison.significance import significances
-from keyneurons.report.comparison.tables import CURVES, MOST_TRAJECTORIES, RunComparison, consensus_paths
+from keyneurons.report.comparison.tables import RunComparison, consensus_paths
 from keyneurons.report.comparison.trajectories import section
 from keyneurons.report.pages import PLOTLY, data_uri, inline_json, render
 from keyneurons.report.panels import panels
+from keyneurons.report.phrases import by_chance
 
 MOST_PAIRS, MOST_NEURONS = 40, 12
 CURVE_TITLES = {
@@ -38,7 +41,8 @@ def page(comparison: RunComparison, figures: Path | None = None) -> str:
 
     Args:
         comparison: the comparison.
-        figures: folder of its figures; those over steps are part of the page.
+        figures: folder of the figures that the page embeds: those over steps, by depth and across
+            languages.
     """
     columns, data = columns_of(comparison.rows), page_data(comparison)
     return render(
@@ -67,6 +71,7 @@ def page(comparison: RunComparison, figures: Path | None = None) -> str:
         revisions=explain_revisions(comparison.groups),
         groups=[_group(comparison, i) for i in range(len(comparison.groups))],
         left_out=comparison.left_out,
+        languages=_languages(comparison, figures),
         texts=len({file["dataset"]["digest"] for file in comparison.files.values()}),
     )
 
@@ -83,6 +88,15 @@ def _depths(comparison: RunComparison, figures: Path | None) -> dict[str, Any]:
         return {}
     images = [] if figures is None else [data_uri(figures / f"{name}.png") for name in ("depth", "depth_tags")]
     return {**by_depth.section(comparison.depths), "images": images}
+
+
+def _languages(comparison: RunComparison, figures: Path | None) -> list[dict[str, Any]]:
+    names = numbered_names("languages", len(comparison.languages))
+    images = [None if figures is None else figures / f"{name}.png" for name in names]
+    return [
+        {**language_facts(group), "overlap": "" if image is None else data_uri(image)}
+        for group, image in zip(comparison.languages, images, strict=True)
+    ]
 
 
 def _row(comparison: RunComparison, row: RunRow, columns: Sequence[Column]) -> dict[str, Any]:
@@ -148,13 +162,6 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
         "least": "more than half" if comparison.share is None else f"at least {comparison.share:.0%}",
         "file": consensus_paths(comparison)[i],
     }
-
-
-def by_chance(expected: float) -> str:
-    """Format an expected number of neurons."""
-    if 0 < expected < 0.01:
-        return "< 0.01"
-    return f"{expected:.0f}" if expected >= 100 else f"{expected:.2f}"
 
 
 def _pairs(comparison: RunComparison, group: SetGroup) -> list[tuple[str, str, str, str]]:

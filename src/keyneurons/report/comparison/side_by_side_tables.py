@@ -13,8 +13,8 @@ from rich.text import Text
 from keyneurons.analysis.run_differences import Contrast
 from keyneurons.analysis.shared_sets import Counts, Runs, Shared, SharedNeuron
 from keyneurons.metrics import ALPHA
-from keyneurons.report.comparison.page import by_chance
 from keyneurons.report.comparison.side_by_side import SideBySide
+from keyneurons.report.phrases import by_chance
 from keyneurons.report.run.console import show_wide
 
 EXPLAINED = (

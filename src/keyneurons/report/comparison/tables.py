@@ -16,12 +16,11 @@ from keyneurons.artifacts.run_sets import SetGroup, write_consensus
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import write_json
 from keyneurons.metric_names import shortened
-from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
+from keyneurons.metrics import ACCURACY, DEV_ACCURACY, RANDOM_P_VALUE, SPECIAL
 from keyneurons.report.comparison import depths as by_depth
 from keyneurons.report.comparison.columns import csv_metrics
-from keyneurons.report.comparison.curves import curves
-from keyneurons.report.comparison.depth_figures import depth_figure, depth_tags_figure
-from keyneurons.report.comparison.figures import agreement_matrices, tally_figure
+from keyneurons.report.comparison.language_tables import write_language_tables
+from keyneurons.report.comparison.languages import LanguageGroup
 from keyneurons.report.comparison.run_table import RunRow
 from keyneurons.report.comparison.set_tables import agreement_rows, consensus_rows, mean_agreement
 from keyneurons.report.comparison.significance import Significance, significances
@@ -33,19 +32,8 @@ from keyneurons.report.comparison.trajectories import (
     table_rows,
     trajectories,
 )
-from keyneurons.report.comparison.trajectory_figures import tags_figure, trajectory_figure
-from keyneurons.report.figure_style import FigureOptions, styled
-from keyneurons.report.panels import X, panels
 
 FORMAT = 1
-MOST_TRAJECTORIES = 12  # with figures; the tables have all
-CURVES: tuple[tuple[X, str, str], ...] = (
-    ("top_k", ACCURACY, "accuracy_by_top_k"),
-    ("top_k", ADVANTAGE, "advantage_by_top_k"),
-    ("layer", ACCURACY, "accuracy_by_layer"),
-    ("layer", ADVANTAGE, "advantage_by_layer"),
-    ("union_size", ACCURACY, "accuracy_by_union_size"),
-)
 
 
 @dataclass(frozen=True)
@@ -56,7 +44,8 @@ class RunComparison:
     configuration. Best runs are those of ``rows``. ``source`` describes the origin of the runs.
     ``left_out`` has the excluded runs by reason. ``not_compared`` is the reason for comparing sets
     within groups only, if so. ``share`` is the share of runs that makes a consensus, None for a
-    majority. ``files`` has the ``key_neurons.json`` of every run.
+    majority. ``files`` has the ``key_neurons.json`` of every run. ``languages`` are the rows that
+    differ in their treebank only.
     """
 
     title: str
@@ -69,6 +58,7 @@ class RunComparison:
     left_out: Mapping[str, tuple[str, ...]]
     share: float | None
     files: Mapping[str, Mapping[str, Any]]
+    languages: tuple[LanguageGroup, ...] = ()
 
     @property
     def has_replicates(self) -> bool:
@@ -116,6 +106,7 @@ def write_tables(comparison: RunComparison, folder: Path) -> None:
     if comparison.depths:
         rows = [row for each in comparison.depths for row in by_depth.table_rows(each)]
         write_table(folder / "depth.csv", by_depth.TABLE_HEAD, rows)
+    write_language_tables(comparison.languages, folder)
     write_json(folder / "comparison.json", answers(comparison))
 
 
@@ -127,30 +118,6 @@ def _write_rows(path: Path, rows: Sequence[RunRow], first: Mapping[str, Callable
         for row in rows
     ]
     write_table(path, [*first, *rows[0].factors, *columns], cells)
-
-
-def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> None:
-    """Draw the curves, and the agreement and consensus of every group of several runs."""
-    folder.mkdir(parents=True, exist_ok=True)
-    title = ", ".join(
-        comparison.source[key] for key in ("model", "dataset", "site", "layer") if key in comparison.source
-    )
-    with styled(options) as save:
-        for x, metric, name in CURVES:
-            if shown := panels(comparison.rows, x, metric):
-                save(curves(shown, x, metric, title), folder / name)
-        for i, group in enumerate(comparison.groups, start=1):
-            if group.agreement is not None:
-                number = f"_{i}" if len(comparison.groups) > 1 else ""
-                matrices = agreement_matrices(group.agreement, comparison.labels(group), str(group.lineage))
-                save(matrices, folder / f"agreement{number}")
-                save(tally_figure(group.tally, str(group.lineage)), folder / f"consensus{number}")
-        for i, each in enumerate(comparison.trajectories[:MOST_TRAJECTORIES], start=1):
-            save(trajectory_figure(each), folder / f"trajectory_{i}")
-            save(tags_figure(each), folder / f"trajectory_tags_{i}")
-        if comparison.depths:
-            save(depth_figure(comparison.depths), folder / "depth")
-            save(depth_tags_figure(comparison.depths), folder / "depth_tags")
 
 
 def consensus_paths(comparison: RunComparison) -> dict[int, str]:
@@ -182,6 +149,9 @@ def answers(comparison: RunComparison) -> dict[str, Any]:
             for each in comparison.trajectories
         ],
         "groups": [_group_facts(group, paths.get(i)) for i, group in enumerate(comparison.groups)],
+        "languages": [
+            {"settings": own.title, "runs": dict(own.runs), "notes": list(own.notes)} for own in comparison.languages
+        ],
     }
 
 

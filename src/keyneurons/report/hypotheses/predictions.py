@@ -89,7 +89,7 @@ def _deficit(tag: str, effect: LesionEffect, study: Study) -> str:
     specific = (
         f"{tag} words are affected more"
         if difference.low > 0
-        else f"the other words are affected more, so this is no deficit of {tag}"
+        else f"the other words are affected more, so this is not a deficit of {tag}"
         if difference.high < 0
         else f"a deficit specific to {tag} is not detected"
     )

@@ -145,9 +145,8 @@ def _facts(result: Result) -> tuple[str, ...]:
     facts = [f"{treebank.id}: {words} words in train / dev / test, tags from {labels.column}"]
     if result.experiment.read.read_at == "prediction":
         facts.append("read where the word is predicted; first words of sentences are excluded (only BOS precedes them)")
-    if treebank.pooled:
-        files = " and ".join(treebank.pooled)
-        facts.append(f"the treebank has no split of its own (only {files}): its sentences were split at random")
+    for name, files in treebank.pooled.items():
+        facts.append(f"{name} has only a {' and a '.join(files)} file: its sentences were split at random")
     if labels.left_out:
         facts.append(
             "excluded tags (too few training words): " + ", ".join(f"{t} ({n})" for t, n in labels.left_out.items())

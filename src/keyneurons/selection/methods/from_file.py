@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class FromFile:
     """Names given neuron sets: a ``key_neurons.json``, the folder of a run, or an MLflow run id.
 
-    It is no scorer: neurons outside the sets have no scores, so nothing can be selected again.
+    It is not a scorer: neurons outside the sets have no scores, so nothing can be selected again.
     """
 
     path: str
