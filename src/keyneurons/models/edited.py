@@ -25,7 +25,7 @@ from keyneurons.models.weights import reading_model
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
-COPIED = ("*.json", *TOKENIZER_FILES, "*.jinja", "LICENSE*", "NOTICE*")
+COPIED = ("*.json", *TOKENIZER_FILES, "*.jinja", "LICENSE*", "NOTICE*", "*TERMS*")
 BIAS_OPTIONS: Mapping[Site, str] = {"mlp": "mlp_bias", "attention": "attention_bias"}
 """Options of some configs that give the projection of a site a bias."""
 
