@@ -20,7 +20,7 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIZE = {"width": 1600, "height": 900}
 PATIENCE = 120_000  # ms
 SETTLED = 4_000  # ms until charts are drawn
-PICTURES = "new Set([...document.querySelectorAll('img')].filter((i) => i.naturalWidth > 300).map((i) => i.src)).size"
+PICTURES = "[...document.querySelectorAll('img')].filter((i) => i.naturalWidth > 300)"
 
 
 def main() -> None:
@@ -44,8 +44,8 @@ def main() -> None:
         every = str(page.get_by_role("link", name="their figures").get_attribute("href"))
         page.goto(f"{options.address}/{of_two_runs(every)}")
         page.get_by_text("overlap.png", exact=True).first.click()
-        page.wait_for_function(f"{PICTURES} === 2")
-        page.mouse.wheel(0, 10_000)
+        page.wait_for_function(f"new Set({PICTURES}.map((i) => i.src)).size === 2")
+        page.evaluate(f"{PICTURES}[0].scrollIntoView({{block: 'center'}})")
         save(page, options.folder / "figures.png")
         page.goto(f"{options.address}/#/experiments/1/runs?workflowType=machine_learning&compareRunsMode=ARTIFACT")
         page.get_by_text("ADJ #1", exact=True).wait_for()
