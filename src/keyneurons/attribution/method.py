@@ -9,7 +9,7 @@ from typing import Literal
 from keyneurons.attribution.completeness import Completeness
 from keyneurons.attribution.gradients import Target
 from keyneurons.attribution.integral import Quadrature, Rule
-from keyneurons.attribution.paths import AttributionPath, GradientPath, JointPath, LayerPath
+from keyneurons.attribution.paths import AttributionPath, GradientPath, JointPath, LayerPath, RelevancePath
 from keyneurons.records import Scope
 from keyneurons.selection.methods.frequency import Frequency, FrequencyTest, MeanAttribution
 from keyneurons.selection.moment_scorer import MomentScorer
@@ -142,3 +142,18 @@ class GradientXActivation(Attribution):
     def along(self) -> AttributionPath:
         """The point at which the gradient is computed."""
         return GradientPath()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelevancePropagation(Attribution):
+    """Relevance of neurons for word predictions (RelP, arXiv:2508.21258), in one pass.
+
+    Gradient times activation in a model whose gradients are linear: attention patterns and the
+    denominators of norms are constant, an activation function multiplies by the ratio of its output
+    and input, and each factor of a gate product receives half of the relevance.
+    """
+
+    @property
+    def along(self) -> AttributionPath:
+        """The point at which relevance is computed."""
+        return RelevancePath()

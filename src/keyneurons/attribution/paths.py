@@ -1,10 +1,10 @@
-"""The three attribution paths: layer by layer, all layers jointly, and a single gradient."""
+"""Attribution paths: layer by layer, all layers jointly, one gradient, and relevance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from keyneurons.attribution.gradients import Differentiator, Gradients
 from keyneurons.attribution.integral import Attributions, Quadrature, integrate
+from keyneurons.attribution.linearised import check_linearisable, linearised
 from keyneurons.attribution.recording import Recording
 
 Baseline = Mapping[int, Float[Tensor, " neurons"]]
@@ -141,6 +142,33 @@ class GradientPath:
         wide = {layer: gradient[:, 0].to(_wide(gradient)) for layer, gradient in gradients.items()}
         differences = _differences(recording.activations, baseline)
         return Attributions({layer: differences[layer] * gradient for layer, gradient in wide.items()}, None)
+
+
+@dataclass(frozen=True)
+class RelevancePath:
+    """Gradient times activation minus baseline in a linearised model; one pass for all layers."""
+
+    copies = 1
+    together = True
+    joint = False
+
+    def __call__(
+        self,
+        differentiate: Differentiator,
+        recording: Recording,
+        tokens: Int[Tensor, " words"],
+        baseline: Baseline,
+        copies_at_once: int,
+    ) -> Attributions:
+        """Relevance of every neuron by RelP's rules (arXiv:2508.21258).
+
+        Raises:
+            ValueError: The rules are unknown for the model's architecture.
+        """
+        base: Any = differentiate.predictor.base
+        check_linearisable(differentiate.family, base.config.model_type)
+        with linearised(base, differentiate.family, recording.calls[0].keys.shape[3]):
+            return GradientPath()(differentiate, recording, tokens, baseline, copies_at_once)
 
 
 class _Line:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import nn
 
@@ -22,7 +22,10 @@ class Family:
     function whose *output* is read, ``norm`` the layer between the last block and the
     language-model head. A causal family predicts the next token, so ``read_at=prediction`` is
     possible. ``unread`` names modules of the base model that no site depends on, so a checkpoint
-    may lack them.
+    may lack them. ``query_key`` names the projections to queries and keys; if they are fused with
+    the values, ``fused`` is the order of the outputs: all queries, keys and values in turn
+    (``thirds``), or those of each head (``heads``). In a ``gated`` family the input of ``mlp`` is a
+    product with the output of ``mlp_gate``.
     """
 
     blocks: str
@@ -32,20 +35,41 @@ class Family:
     norm: str | None = None
     causal: bool = True
     unread: tuple[str, ...] = ()
+    query_key: tuple[str, ...] = ()
+    fused: Literal["thirds", "heads"] | None = None
+    gated: bool = False
 
 
 NEEDED = tuple(field.name for field in fields(Family) if field.default is MISSING)
 MODULES = get_args(ModuleName)
 """Keys of ``model.modules`` for an unknown architecture: the required ones, and all of them."""
 
-LLAMA = Family(blocks="layers", mlp="mlp.down_proj", mlp_gate="mlp.act_fn", attention="self_attn.o_proj", norm="norm")
-GPT2 = Family(blocks="h", mlp="mlp.c_proj", mlp_gate="mlp.act", attention="attn.c_proj", norm="ln_f")
+LLAMA = Family(
+    blocks="layers",
+    mlp="mlp.down_proj",
+    mlp_gate="mlp.act_fn",
+    attention="self_attn.o_proj",
+    norm="norm",
+    query_key=("self_attn.q_proj", "self_attn.k_proj"),
+    gated=True,
+)
+GPT2 = Family(
+    blocks="h",
+    mlp="mlp.c_proj",
+    mlp_gate="mlp.act",
+    attention="attn.c_proj",
+    norm="ln_f",
+    query_key=("attn.c_attn",),
+    fused="thirds",
+)
 GPT_NEOX = Family(
     blocks="layers",
     mlp="mlp.dense_4h_to_h",
     mlp_gate="mlp.act",
     attention="attention.dense",
     norm="final_layer_norm",
+    query_key=("attention.query_key_value",),
+    fused="heads",
 )
 BERT = Family(
     blocks="encoder.layer",
