@@ -36,7 +36,7 @@ def test_languages_are_compared_with_transfer(call: Command, place: Place) -> No
     page = (table.parent / "report.html").read_text(encoding="utf-8")
     assert 'id="languages"' in page
     refused = call("experiment=languages", "dataset.treebank=UD_French-GSD")
-    assert """change its values with 'hydra.sweeper.params={dataset.treebank:"..."}'""" in refused.error
+    assert """change its values with 'hydra.sweeper.params={dataset.treebank: "..."}'""" in refused.error
     single = call("compare", "filter=params.`dataset.treebank` = 'UD_French-GSD'", "transfer=true")
     assert single.status == 1
     assert "transfer=true needs runs that differ in their treebank only" in single.error

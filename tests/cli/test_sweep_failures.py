@@ -183,7 +183,7 @@ def test_what_is_asked_wrongly_of_a_sweep_is_told_in_one_line(call: Command, kep
             "compare",
             f"sweep={kept.parent}",
             "top_k=3",
-        ): "compare takes only sweep=, share=, tracking.uri= and report.*, got top_k=3",
+        ): "compare takes only sweep=, share=, transfer=true, tracking.uri= and report.*, got top_k=3",
         ("compare", "experiment=keyneurons", "tracking.foo=1"): "unknown key 'tracking.foo'; tracking has ",
         ("compare", f"filter=attributes.run_id = '{failed}'"): f"; status FAILED: mine ({failed[:8]}))",
         ("inspect", failed, "--tag", "NOUN"): f"run mine ({failed}) has no key_neurons.json in ",

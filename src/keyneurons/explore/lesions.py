@@ -81,7 +81,7 @@ class IntactText:
     typed: TypedText
     encoded: tuple[Encoded, ...]
     rows: tuple[Rows, ...]
-    predicting: tuple[Float[Tensor, "1 pieces hidden"], ...]
+    predicting: tuple[Float[Tensor, "1 _pieces hidden"], ...]
     starts: tuple[Mapping[int, Start], ...]
     measured: tuple[int, ...]
     ids: tuple[int, ...]

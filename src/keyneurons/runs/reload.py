@@ -109,6 +109,7 @@ def _found(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str
     places = [override for override in overrides if override.partition("=")[0] in PLACES]
     requested = compose([override for override in overrides if override not in places])
     run = find_run(which, build_store(requested.tracking))
+    run.file(KEY_NEURONS_FILE)  # raises for a sweep, or a run that failed
     config = _with_places(run.config(), places)
     config = config.model_copy(update={"cache": requested.cache})
     if any(override.startswith("model.device=") for override in overrides):
