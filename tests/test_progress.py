@@ -107,8 +107,8 @@ def test_nested_stages_are_shown_together(lines, monkeypatch):
     terminal = on_terminal(monkeypatch)
     with stage("layers", total=2, after=SHORT) as outer:
         for _ in range(2):
-            with stage("words", after=SHORT):
-                time.sleep(4 * SHORT)
+            with stage("words", after=3 * SHORT):
+                time.sleep(6 * SHORT)
             outer.advance()
     assert lines() == ["layers: 0 of 2", "words", "words"]
     assert "\n" in terminal.getvalue()  # the inner bar is on a line of its own

@@ -52,7 +52,7 @@ def alone(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["own", "torchrun"])
+@pytest.mark.parametrize("launcher", ["own", pytest.param("torchrun", marks=pytest.mark.long)])
 def test_two_processes_read_each_word_once_and_the_same(folder: Path, alone: dict[str, bytes], launcher: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -82,6 +82,7 @@ def test_interrupted_they_go_on_where_each_stopped(folder: Path, alone: dict[str
     assert sum(steps(folder, "killed")) == len(sentences())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_what_is_wrong_in_a_process_is_told_as_if_it_were_here(folder: Path) -> None:
     done = read(folder, "wrong", 2, more=["overflow"])

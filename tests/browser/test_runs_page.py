@@ -62,6 +62,7 @@ def test_a_users_own_columns_stay(page: Page, address: str) -> None:
     expect(header(page, "probe/advantage")).to_have_count(0)
 
 
+@pytest.mark.long
 def test_mlflows_own_server_lists_the_view_and_keeps_it_once_saved(page: Page, plain_server: str) -> None:
     page.set_viewport_size({"width": 2400, "height": 900})  # its assistant covers a part of the table
     runs = f"{plain_server}/#/experiments/1/runs?workflowType=machine_learning"

@@ -12,6 +12,7 @@ from user import Place, runs_in
 SEARCH = Path(__file__).parents[2] / "examples" / "search_with_optuna.py"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_asks_and_tells(environment: dict[str, str], place: Place, tmp_path: Path) -> None:
     pytest.importorskip("optuna")

@@ -45,6 +45,7 @@ def without_reselection(metrics: dict) -> dict:
     return {name: value for name, value in metrics.items() if not name.startswith(again)}
 
 
+@pytest.mark.long
 def test_the_console_script_finds_what_the_run_of_the_file_found(command: Command, place: Place, tmp_path: Path):
     own = [*place.small, "reliability.halves=0"]
     assert command(tmp_path, *own).status == 0

@@ -25,6 +25,7 @@ def peak_memory(command: list[str]) -> int:
     return most
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no /proc")
 @pytest.mark.parametrize("layers", ["all"])

@@ -85,6 +85,7 @@ def test_jobs_larger_than_every_node_do_not_wait(nodes: Nodes) -> None:
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_workers_fill_the_cache_as_one_process(
     nodes: Nodes, place: Place, tmp_path: Path, command: Command, here: Command

@@ -56,6 +56,7 @@ def test_jobs_in_one_process_score_once(
     assert times_scored(Path.cwd()) == times + 1
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_jobs_in_processes_of_their_own_score_each(command: Command, place: Place, code: Path, tmp_path: Path) -> None:
     paths = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -60,6 +60,7 @@ def open_folder() -> Generator[Path]:
 
 @pytest.mark.slow
 @needs_postgres
+@pytest.mark.long
 def test_two_sweeps_write_at_once_and_nothing_is_lost_or_mixed(
     environment: dict[str, str], place: Place, tmp_path: Path, open_folder: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_no_path_of_a_machine_is_in_the_catalogue(folder: Path) -> None:
         assert not re.search(r"(?<![\w.])/(tmp|home|root|work|Users|mnt)/", path.read_text("utf-8", "replace")), path
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not RELEASE.is_dir(), reason="the EWT release is not available")
 def test_no_sentence_of_the_treebank_is_in_the_catalogue() -> None:
