@@ -25,7 +25,8 @@ os.environ.update(
     OMP_WAIT_POLICY="PASSIVE",
     TOKENIZERS_PARALLELISM="false",
 )
-install_import_hook("keyneurons", "beartype.beartype")
+ON_ARRAYS = "activations analysis attribution data explore lesion models pipeline probe records selection"
+install_import_hook([f"keyneurons.{package}" for package in ON_ARRAYS.split()], "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)

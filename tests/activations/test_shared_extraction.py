@@ -68,6 +68,7 @@ def test_two_processes_read_each_word_once_and_the_same(folder: Path, alone: dic
     assert len(left) == 1  # the entry, without partial arrays
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_interrupted_they_go_on_where_each_stopped(folder: Path, alone: dict[str, bytes]) -> None:
     (folder / "killed-stop").touch()

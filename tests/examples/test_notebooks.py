@@ -13,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
 TUTORIALS = (EXAMPLES.parent / "docs" / "tutorials.md").read_text("utf-8")
-SHORT = ("first_run.ipynb", "your_own_treebank.ipynb")
+SHORT = ("first_run.ipynb",)
 LESSON = "brain_lesions_and_language_models.ipynb"
 
 EXECUTE = """
