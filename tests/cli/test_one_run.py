@@ -36,7 +36,7 @@ from keyneurons.tracking import view
 pytestmark = pytest.mark.figures
 
 TAGS = ["DET", "NOUN", "PRON", "VERB"]
-FIGURES = ["accuracy", "confusion", "overlap", "per_tag_f1", "figures/stability"]
+FIGURES = ["accuracy", "overlap", "per_tag_f1", "figures/confusion", "figures/stability"]
 METRICS = {
     "probe/test_accuracy",
     "probe/test_macro_f1",

@@ -314,7 +314,7 @@ def test_the_console_shows_the_verdict_whole_whatever_its_width(tmp_path: Path, 
 def test_figures_are_drawn_and_layers_only_where_there_are_several(tmp_path: Path) -> None:
     draw_figures(result(tmp_path), tmp_path, FigureOptions())
     drawn = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png")}
-    assert drawn == {"overlap.png", "confusion.png", "accuracy.png", "per_tag_f1.png"}
+    assert drawn == {"overlap.png", "accuracy.png", "per_tag_f1.png", "figures/confusion.png"}
 
 
 def test_the_worth_is_a_fact_and_a_figure(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-ROOT_FIGURES = ("overlap", "confusion", "accuracy", "per_tag_f1")
+ROOT_FIGURES = ("overlap", "accuracy", "per_tag_f1")
 MARGIN = 0.6  # inches beside the bars of a chart
 
 
@@ -45,7 +45,7 @@ def draw_figures(result: Result, folder: Path, options: FigureOptions) -> None:
     """Draw overlap, confusion, accuracies (also by size and by layer), F1 by tag, lesions, etc.
 
     A run without key neurons has no figures, except those of single layers and of lesions. The
-    figures that every other run has are in ``folder`` itself: MLflow's compare page lists no
+    figures by which runs are compared are in ``folder`` itself: MLflow's compare page lists no
     subfolders.
 
     Args:
