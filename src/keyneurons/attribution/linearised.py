@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from keyneurons.models.families import Family, block_modules, submodule
-
-FusedSplit = Callable[[Tensor], Tensor]
 
 
 def check_linearisable(family: Family, model_type: str) -> None:

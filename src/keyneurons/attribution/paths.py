@@ -145,12 +145,8 @@ class GradientPath:
 
 
 @dataclass(frozen=True)
-class RelevancePath:
-    """Gradient times activation minus baseline in a linearised model; one pass for all layers."""
-
-    copies = 1
-    together = True
-    joint = False
+class RelevancePath(GradientPath):
+    """The same in a linearised model."""
 
     def __call__(
         self,
@@ -168,7 +164,7 @@ class RelevancePath:
         base: Any = differentiate.predictor.base
         check_linearisable(differentiate.family, base.config.model_type)
         with linearised(base, differentiate.family, recording.calls[0].keys.shape[3]):
-            return GradientPath()(differentiate, recording, tokens, baseline, copies_at_once)
+            return super().__call__(differentiate, recording, tokens, baseline, copies_at_once)
 
 
 class _Line:

@@ -63,7 +63,7 @@ def _run_or_sweep(line: CommandLine) -> None:
 def _run(line: CommandLine, folder: Path) -> None:
     """Do a single run in a folder, inside ``composing``.
 
-    Hydra's own main function would compose the configuration twice more.
+    Hydra's main function would compose the configuration once more.
     """
     from keyneurons.config.compose import run
     from keyneurons.config.overrides import override
