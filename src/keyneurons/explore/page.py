@@ -138,8 +138,11 @@ class _Page:
         then_answer(gr.on([*changed, self.tokens.release], lambda: "", None, self.notes, **once))
         then_answer(self.run.input(self._of_run, [self.run, self.tag], [self.tag, self.neuron], **once))
         then_answer(self.tag.input(self._of_tag, [self.run, self.tag], self.neuron, **once))
+        # Set in the browser: the first tab is selected when the page opens too, and an answer of
+        # the server to that could come after the view of the address.
         for view, tab in self.tab_of.items():
-            then_answer(tab.select(lambda view=view: view, None, self.view, **once))
+            tab.select(None, None, self.view, js=f"() => '{view}'", **common)
+        then_answer(self.view.change(None, None, None, js="() => []", **once))
         self.off.click(lambda: 0, None, self.factor, **common)
         self.double.click(lambda: 2, None, self.factor, **common)
 

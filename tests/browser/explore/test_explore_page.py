@@ -169,6 +169,21 @@ def test_tabs_are_in_the_address(visit):
     assert state(seen.page)["view"] == "neurons"
 
 
+@pytest.mark.parametrize("view", ["lesion", "neurons"])
+def test_a_page_opened_at_a_view_asks_for_no_other(browser, explored, view):
+    """The first tab, selected when a page opens, once came after the view of the address."""
+    asked = []
+    context = browser.new_context()
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request) if "queue/join" in request.url else None)
+    page.goto(f"{explored.address}/{query(view=view, text='the dog')}")
+    page.wait_for_selector({"lesion": "#kn-continued", "neurons": "#neurons table"}[view])
+    states = [data for data in (request.post_data_json["data"] for request in asked) if data]
+    context.close()
+    assert states
+    assert {data[-1] for data in states} == {view}
+
+
 @pytest.mark.parametrize(
     ("values", "note"),
     [
