@@ -57,7 +57,7 @@ def _scaled(columns: Sequence[int], factor: float, run: LoadedRun) -> Condition:
     layers = sorted({column // width for column in columns})
     own = {i: torch.tensor(sorted(column % width for column in columns if column // width == i)) for i in layers}
     neurons = {run.sets.layers[i]: each for i, each in own.items()}
-    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)))
+    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)), run.read.basis)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.basis.basis import NEURONS, Basis
 from keyneurons.lesion.conditions import Condition, Replacement
 
 
@@ -114,12 +115,13 @@ class Means:
 class Lesion:
     """Turns sets of neurons into conditions; ``mode`` is a key of ``MODES``.
 
-    ``factor`` and ``to`` are options of some modes.
+    ``factor`` and ``to`` are options of some modes; ``basis`` is that of the neurons.
     """
 
     mode: str
     factor: float = 0.0
     to: str | None = None
+    basis: Basis = NEURONS
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -156,7 +158,7 @@ class Lesion:
             to_mean = None if to is None else to[here]
             inputs = LesionInputs(means.overall[here], means.of_tag[tag][here], to_mean, self.factor)
             change[layer] = MODES[self.mode].replacement(inputs)
-        return Condition(neurons, change)
+        return Condition(neurons, change, self.basis)
 
     def _by_layer(
         self, columns: Int[ndarray, " lesioned"] | Sequence[int], means: Means

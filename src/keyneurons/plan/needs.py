@@ -76,7 +76,7 @@ class Needs(PlannedRun):
         if self.method.attribution is not None:
             own, label = budget, "attribution (activations.memory_mb)"
         elif traits.views:
-            own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
+            own = moments_bytes(self.read.units, self._layers, tags, self._item, VALUES_AT_ONCE)
             label, remedies = "sums by tag", [*self._fewer_layers_plain()]
             if self.config.threshold.kind == "permutation":
                 own, label = own + budget, "sums by tag and permutations (activations.memory_mb)"
