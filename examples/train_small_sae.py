@@ -66,7 +66,7 @@ def train(train_words: Tensor, dev_words: Tensor, settings: Settings, title: str
     mean = kept.mean(dim=0)
     scale = float((kept - mean).square().mean().sqrt())
     x = (kept - mean) / scale
-    first = x[torch.randint(len(x), (settings.latents,), generator=generator)]
+    first = torch.randn(settings.latents, x.shape[1], generator=generator)
     decoder = torch.nn.Parameter(torch.nn.functional.normalize(first, dim=1))
     encoder = torch.nn.Parameter(decoder.detach().T.clone())
     bias, offset = (torch.nn.Parameter(torch.zeros(n)) for n in (settings.latents, x.shape[1]))
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--k", type=int, default=32, help="latents that are active on a word")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=1024, help="words of a step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args())
     overrides, folder = options.pop("overrides"), options.pop("folder")

@@ -73,6 +73,7 @@ EXPERIMENTS = {
     "languages": {"dataset.treebank": "UD_English-EWT", "dataset.max_sentences.train": 700},
 }
 SWEEPS = {
+    "bases": 6,
     "checkpoints": 8,
     "claims": 6,
     "languages": 5,
