@@ -17,6 +17,7 @@ from keyneurons.basis.pca import UNFITTED, Covariance, pca
 from keyneurons.basis.rotation import rotation
 from keyneurons.pipeline.activations import read_activations
 from keyneurons.pipeline.basis import with_fitted_basis
+from keyneurons.pipeline.stored_rows import StoredRows
 from keyneurons.records import LabelledWords, Labels, Treebank
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.l1_probe import L1Probe
@@ -46,6 +47,16 @@ def test_the_identity_gives_the_results_of_neurons_bit_for_bit(method) -> None:
     values = values_of()
     units = linear(torch.eye(WIDTH)).stored(4, values)
     assert torch.equal(scores(units, method), scores(values.astype(np.float32), method))
+
+
+def test_probes_read_the_activations_of_neurons_from_the_identity() -> None:
+    values, rows, columns = values_of(), np.array([8, 3, 3]), np.array([0, 7, 30, 47])
+    both = [StoredRows([make(values), make(values_of(seed=1))], rows, columns).all() for make in (np.float32, units_of)]
+    assert torch.equal(*both)
+
+
+def units_of(values: np.ndarray):
+    return linear(torch.eye(WIDTH)).stored(4, values)
 
 
 def test_a_rotation_undone_gives_the_scores_of_neurons() -> None:

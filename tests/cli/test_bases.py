@@ -14,6 +14,7 @@ import torch
 from autoencoders import random_sae, save_sae, without_threshold
 from user import QUICK, Command, Place, artifacts_of, output_folders, results_of, runs_in
 
+from keyneurons.artifacts.basis import read_components
 from keyneurons.runs.tagger import load_tagger, split_words
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_small_sae.py"
@@ -96,6 +97,17 @@ def test_components_of_a_run_are_used_again(swept: Path, here: Command, place: P
     assert again.data.metrics["probe/test_accuracy"] == first.data.metrics["probe/test_accuracy"]
 
 
+def test_a_publication_has_the_components_of_its_sets(swept: Path, here: Command, place: Place) -> None:
+    run = run_of(swept, "pca")
+    ended = here(swept, "publish", run.info.run_id, "sets", "licence=CC0-1.0", "model_licence=MIT")
+    assert ended.status == 0, ended.err
+    card = (swept / "sets" / "README.md").read_text()
+    assert "keyneurons selection=from_file selection.path=sets layer=2 basis=pca basis.file=sets" in card
+    assert "basis.safetensors" in card
+    components = read_components(swept / "sets", "residual", 32, (2,))
+    assert components.digest == json.loads((swept / "sets" / "key_neurons.json").read_text())["basis"]["digest"]
+
+
 def test_runs_are_reloaded_with_their_basis(swept: Path, here: Command, place: Place) -> None:
     run = run_of(swept, "pca")
     number = json.loads((artifacts_of(run) / "key_neurons.json").read_text())["tags"]["NOUN"][0]["neuron"]
@@ -138,6 +150,13 @@ def test_latents_are_selected_probed_and_lesioned(call: Command, place: Place, s
     assert (key["basis"]["name"], key["neurons_per_layer"]) == ("sae", 80)
     assert run.data.metrics["probe/test_accuracy"] > run.data.metrics["control/majority/test_accuracy"]
     assert any(name.startswith("lesion/zero/change/") and value != 0 for name, value in results_of(run).items())
+
+
+def test_a_plan_counts_units(call: Command, place: Place, sae: Path) -> None:
+    ended = call("plan", *small(place), "basis=sae", f"basis.file={sae}")
+    assert ended.status == 0, ended.err
+    assert "words x 80 neurons" in ended.out
+    assert "memory excludes latents that are not 0" in ended.out
 
 
 @pytest.mark.parametrize(
