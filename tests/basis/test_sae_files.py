@@ -230,3 +230,20 @@ def test_files_of_several_layers(tmp_path: Path) -> None:
 def test_without_a_network_the_hub_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"a/params.npz of some/sae \(revision main\) is not in the hub cache"):
         SAESource("a/params.npz", id="some/sae").fetch((4,), PLACE)
+
+
+def test_a_file_of_the_hub_comes_with_its_settings_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_sae(tmp_path / "layer_4" / "sae.safetensors", without_threshold(random_sae()), STANDARD)
+    asked = []
+
+    def snapshot(repository: str, *, revision: str, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    named = SAESource("layer_{layer}/sae.safetensors", id="some/sae", revision="v1")
+    assert named.fetch((4,), PLACE).units(6) == 9
+    patterns = [f"layer_4/{name}" for name in ("sae.safetensors", "cfg.json", "config.json")]
+    assert asked == [("some/sae", "v1", patterns)]
+    with pytest.raises(FileNotFoundError, match=r"some/sae \(revision v1\) has no file layer_5/sae.safetensors"):
+        named.fetch((5,), PLACE)
