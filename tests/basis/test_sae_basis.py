@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from autoencoders import random_sae, relu, save_sae, topk, without_threshold
+from planting import case
 
 from keyneurons.basis.sae import Autoencoder, Autoencoders
 from keyneurons.basis.sae_files import read_autoencoder
 from keyneurons.basis.sparse import SparseUnits
 from keyneurons.lesion.conditions import apply_conditions
 from keyneurons.lesion.modes import Lesion, Means
+from keyneurons.pipeline.controls.control import NotApplicable
+from keyneurons.pipeline.controls.pca import PrincipalComponents
+from keyneurons.pipeline.controls.random_rotation import RandomRotation
 from keyneurons.selection.methods.correlation import Correlation
 from keyneurons.selection.methods.mutual_information import MutualInformation
 from keyneurons.selection.scoring import Driver
@@ -126,3 +131,22 @@ def test_latents_that_exceed_the_memory_are_refused(tmp_path, monkeypatch) -> No
     assert isinstance(units, SparseUnits)
     with pytest.raises(ValueError, match=r"of 9 latents are active on a word, and those of 200 words need"):
         units.read(np.arange(2), None)
+
+
+@pytest.mark.parametrize("control", [PrincipalComponents(), RandomRotation(1)], ids=lambda each: type(each).__name__)
+def test_a_control_of_more_units_than_fit_is_not_measured(monkeypatch, control) -> None:
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1000))
+    with pytest.raises(NotApplicable, match="30 neurons of a layer need"):
+        control(case())
+
+
+def test_donors_of_a_lesion_are_units(tmp_path) -> None:
+    basis, x = basis_of(random_sae(), tmp_path), torch.from_numpy(words().astype(np.float32)).view(1, 20, 10, 6)
+    condition = Lesion("resample", basis=basis).condition(
+        [3, 4], 0, ["A"], Means((LAYER,), torch.zeros(9), torch.zeros(1, 9))
+    )
+    donated = torch.rand(20, 10, 9)
+    moved = apply_conditions([condition], LAYER, x, donated=donated) - x
+    before = torch.from_numpy(relu(x.numpy(), random_sae()))[..., 3:5]
+    expected = (donated[..., 3:5] - before) @ torch.from_numpy(random_sae()["W_dec"][3:5])
+    torch.testing.assert_close(moved, expected, atol=1e-4, rtol=1e-4)
