@@ -131,7 +131,7 @@ class LesionResult:
                 values[f"{prefix}/generated_share/{tag}"] = own
                 values[f"{prefix}/{first}/generated_share/{tag}"] = control
         if self.pairs is not None:
-            values |= self.pairs.metrics(prefix, first)
+            values |= self.pairs.metrics(self.study.lesion.mode, first)
         return values | self.families[first].diagonal_metrics("lesion")
 
 
