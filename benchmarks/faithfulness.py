@@ -18,11 +18,11 @@ from scipy.stats import pearsonr, spearmanr
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.attribution.ablation import COPIES, AblationPath
 from keyneurons.attribution.gradients import Differentiator
 from keyneurons.attribution.method import Attribution, GradientXActivation, IntegratedGradients, RelevancePropagation
 from keyneurons.attribution.passes import Attributor
 from keyneurons.attribution.reader import AttributionReader
-from keyneurons.attribution.recording import Recording
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel
@@ -31,28 +31,12 @@ from keyneurons.models.sources import FromPackages
 
 CACHE = Path("~/.cache/keyneurons").expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV")
-COPIES, WORDS_AT_ONCE, HEAD_ROWS = 25, 4, 512
+WORDS_AT_ONCE, HEAD_ROWS = 4, 512
 METHODS: dict[str, Attribution] = {
     "gradient_x_activation": GradientXActivation(target="log_probability"),
     "relp": RelevancePropagation(target="log_probability"),
     "integrated_gradients": IntegratedGradients(target="log_probability"),
 }
-
-
-def effects(
-    differentiate: Differentiator, recording: Recording, tokens: torch.Tensor, layer: int, neurons: np.ndarray
-) -> np.ndarray:
-    """Effect of every neuron on every word, ``[words, neurons]``, in nats."""
-    intact = differentiate.recorded(recording, tokens)[:, None]
-    measured = []
-    for some in np.array_split(neurons, max(1, len(neurons) // COPIES)):
-        copies = recording.activations[layer][:, None].repeat(1, len(some), 1)
-        copies[:, range(len(some)), some] = 0
-        with torch.no_grad():
-            final = differentiate.run(recording, slice(None), {layer: copies}, len(some))[0].detach()
-            after = differentiate.predictor.log_probability(final.flatten(0, 1), tokens.repeat_interleave(len(some)))
-        measured.append(intact - after.view(len(tokens), -1))
-    return torch.cat(measured, dim=1).numpy()
 
 
 def main() -> None:
@@ -73,6 +57,7 @@ def main() -> None:
     targets, _ = sampler.sample(sentences, words, labels.names, 0)
     encoded = sampler.encoded(sentences)
     neurons = np.random.default_rng(0).choice(model.width("mlp"), options.neurons, replace=False)
+    ablate = AblationPath(dict.fromkeys(layers, tuple(neurons.tolist())))
 
     found: dict[str, dict[int, list[np.ndarray]]] = {name: {layer: [] for layer in layers} for name in METHODS}
     measured: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
@@ -89,8 +74,9 @@ def main() -> None:
             for layer in layers:
                 found[name][layer].append(attributions[layer][:, neurons].numpy())
         start = time.process_time()
+        effects = ablate(differentiate, recording, tokens, zero, COPIES).by_layer
         for layer in layers:
-            measured[layer].append(effects(differentiate, recording, tokens, layer, neurons))
+            measured[layer].append(effects[layer][:, neurons].numpy())
         seconds["ablation"] += time.process_time() - start
 
     rows = []

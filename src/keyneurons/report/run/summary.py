@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keyneurons.attribution.ablation import AblationEffect
 from keyneurons.metrics import SAMPLED_WORDS, UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
@@ -208,6 +209,12 @@ def _attribution_facts(result: Result) -> Iterator[str]:
     if attribute is None:
         return
     each = result.metrics["attribution/words"] / len(result.text.labels.names)
+    if isinstance(method := attribute.method, AblationEffect):
+        yield (
+            f"ablations of the {method.candidates} strongest neurons per tag and layer by {type(method.by).__name__}, "
+            f"measured on {each:.0f} train words per tag"
+        )
+        return
     yield f"attributions of {each:.0f} train words per tag, at the position that predicts them"
     if result.key_neurons.words.residuals:
         name, worst = max(result.key_neurons.words.residuals.items(), key=lambda named: named[1])
