@@ -16,9 +16,10 @@ from importlib import resources
 from pathlib import Path
 
 from keyneurons.data.reading import read_text
+from keyneurons.metric_names import metric_name
 
 PACKAGED_LANGUAGE = "eng"
-LONGEST_LABEL = 80  # characters of a phenomenon or language, which are parts of metric names
+LONGEST_LABEL = 80  # characters of a phenomenon or language in the names of metrics
 
 _LANGUAGES = ("lang", "language")
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
@@ -190,8 +191,8 @@ def _label(path: Path, number: int, row: Mapping[str, object], names: Sequence[s
     """
     name = next((name for name in names if name in row), None)
     label = "" if name is None else _field(path, number, row, name)
-    if len(label) > LONGEST_LABEL:
-        raise ValueError(f"{path}:{number}: {name} is longer than {LONGEST_LABEL} characters")
+    if len(metric_name(label)) > LONGEST_LABEL:
+        raise ValueError(f"{path}:{number}: {name} is longer than {LONGEST_LABEL} characters in the name of a metric")
     return label
 
 

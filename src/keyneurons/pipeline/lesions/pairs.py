@@ -121,5 +121,7 @@ def group_pairs(
         return PairGroup(language, phenomenon, int(chosen.sum()), float(accuracy[0]), effects)
 
     labels = [(pair.language, pair.phenomenon) for pair in pairs]
-    groups = tuple(group(*label, np.array([other == label for other in labels])) for label in sorted(set(labels)))
+    number = {label: i for i, label in enumerate(sorted(set(labels)))}
+    numbers = np.array([number[label] for label in labels])
+    groups = tuple(group(*label, numbers == i) for label, i in number.items())
     return group("", "all", np.ones(len(pairs), dtype=bool)), groups
