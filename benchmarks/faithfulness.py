@@ -1,6 +1,6 @@
 """Correlation of attributions with the measured effects of lesions of single neurons.
 
-Run with ``python benchmarks/faithfulness.py [--words 40] [--neurons 100] [--layers 4,14,24]``.
+Run with ``python benchmarks/faithfulness.py [--words 200] [--neurons 300] [--layers 4,14,24]``.
 Words of the starter treebank; random feed-forward neurons of each layer. The effect of a neuron is
 the log-probability of the word minus that with the neuron at zero where the word is predicted.
 """
@@ -41,8 +41,8 @@ METHODS: dict[str, Attribution] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--words", type=int, default=40)
-    parser.add_argument("--neurons", type=int, default=100)
+    parser.add_argument("--words", type=int, default=200)
+    parser.add_argument("--neurons", type=int, default=300)
     parser.add_argument("--layers", default="4,14,24")
     options = parser.parse_args()
     layers = tuple(map(int, options.layers.split(",")))
