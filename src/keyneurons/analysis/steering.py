@@ -64,13 +64,15 @@ class Sums:
 class Beside:
     """A measure under a change of key neurons, and of control sets: their mean, the difference.
 
-    ``p_value`` is two-sided, as in ``exchangeable_p_value``.
+    ``p_value`` is two-sided, as in ``exchangeable_p_value``; ``of_sets`` has the values of the
+    single control sets.
     """
 
     key: Estimate
     sets: Estimate
     difference: Estimate
     p_value: float
+    of_sets: tuple[float, ...]
 
 
 def beside_sets(sums: Sums, *, draws: int, seed: int) -> Beside:
@@ -105,6 +107,7 @@ def beside_sets(sums: Sums, *, draws: int, seed: int) -> Beside:
         Estimate.of(mean, means),
         Estimate.of(key - mean, resampled[:, 0] - means),
         exchangeable_p_value(key, controls),
+        tuple(controls.tolist()),
     )
 
 

@@ -37,6 +37,7 @@ class BesideFacts(Strict):
     sets: EstimateFacts
     difference: EstimateFacts
     p_value: Annotated[float, Field(ge=0, le=1)]
+    of_sets: Annotated[list[float], Field(min_length=2)]
 
 
 class DoseFacts(Strict):

@@ -18,7 +18,7 @@ PANEL = 1.5  # height in inches
 
 
 def figure_of_steering(result: SteeringResult, title: str) -> Figure:
-    """One panel for each measure, with 95 % intervals; the dotted line is the intact model."""
+    """One panel for each measure, with every control set; the dotted line is the intact model."""
     columns = 3 if figure_width() > 4 else 2
     rows = -(-len(result.intact) // columns)
     figure = new_figure(rows * PANEL, title)
@@ -37,18 +37,23 @@ def figure_of_steering(result: SteeringResult, title: str) -> Figure:
 def _panel(axes: Axes, result: SteeringResult, name: str) -> None:
     convert = perplexity if name == BITS else _unchanged
     factors = sorted(result.doses)
-    key = [convert(result.doses[factor][name].key) for factor in factors]
-    sets = [convert(result.doses[factor][name].sets) for factor in factors]
-    for estimates, colour, label in ((sets, CONTROL, "control sets"), (key, KEY, "key neurons")):
-        values, low, high = zip(*((each.value, each.low, each.high) for each in estimates), strict=True)
-        axes.plot(factors, values, ".-", color=colour, label=f"{label} (95 % interval)")
-        axes.fill_between(factors, low, high, color=colour, alpha=0.25, lw=0)
+    measures = [result.doses[factor][name] for factor in factors]
+    key = [convert(each.key) for each in measures]
+    single = [[convert(Estimate(value, value, value)).value for value in each.of_sets] for each in measures]
+    axes.plot(factors, single, color=CONTROL, lw=0.6, alpha=0.6, label="single control sets")
+    axes.plot(
+        factors, [convert(each.sets).value for each in measures], ".-", color=CONTROL, label="mean of control sets"
+    )
+    axes.plot(factors, [each.value for each in key], ".-", color=KEY, label="key neurons (95 % interval)")
+    axes.fill_between(factors, [each.low for each in key], [each.high for each in key], color=KEY, alpha=0.2, lw=0)
     intact = convert(result.intact[name]).value
     axes.axhline(intact, color="black", lw=0.6, ls=":", label="intact model")
     axes.set_title(LABELS[PERPLEXITY if name == BITS else name], loc="left", fontsize="small")
     axes.set_xticks(factors, [f"{factor:g}" for factor in factors])
-    if name == BITS and max(each.value for each in (*key, *sets)) > 10 * intact:
+    if name == BITS and max(*(each.value for each in key), *(value for row in single for value in row)) > 10 * intact:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
 
 
 def _unchanged(estimate: Estimate) -> Estimate:
