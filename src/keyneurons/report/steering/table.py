@@ -64,7 +64,8 @@ def _row(name: str, factor: float, beside: Beside) -> tuple[str, ...]:
     if name == BITS:
         shown, key, sets = PERPLEXITY, perplexity(key), perplexity(sets)
     decimals = 1 if shown == PERPLEXITY else 3
-    change = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    value, low, high = (f"{round(each, 3) + 0.0:+.3f}" for each in (difference.value, difference.low, difference.high))
+    change = f"{value} ({low} to {high})"  # without -0
     return LABELS[shown], f"{factor:g}", _span(key, decimals), _span(sets, decimals), change, f"{beside.p_value:.3f}"
 
 
