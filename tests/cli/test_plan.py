@@ -63,7 +63,7 @@ def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     from keyneurons import plan
 
     monkeypatch.setattr(plan, "measure", lambda *_: Speed(None, "not measured"))
-    monkeypatch.setattr(plan, "work_after_passes", lambda *_: ())
+    monkeypatch.setattr(plan, "work_after_passes", lambda *_, **__: ())
 
 
 def config_alone(folder: Path, **changes: object) -> Path:
@@ -170,6 +170,17 @@ def test_a_large_model_takes_seconds_and_no_memory(
     assert need(on_gpu, "GPU memory for extraction").available is None
     assert not need(on_gpu, "GPU memory for extraction").fits
     assert need(on_gpu, "memory for extraction").needed > 15e9  # transformers loads before it moves
+
+
+@pytest.mark.parametrize("overrides", [["trainer=gpu"], ["model.device=cuda"], ["model.device=cpu", "trainer=gpu"]])
+def test_a_gpu_that_is_not_here_is_planned_for_without_times(
+    config_of: Callable[..., Config], overrides: list[str]
+) -> None:
+    with here(AMPLE), mock.patch("torch.cuda.is_available", return_value=False):
+        plan = make_plan(config_of(*overrides))
+    scoring, probes = plan.stages
+    assert scoring.endswith("; time not measured")
+    assert "; time not measured; results in the cache" in probes
 
 
 def test_what_does_not_fit_comes_with_ways_that_the_configuration_takes(

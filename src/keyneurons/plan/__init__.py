@@ -59,8 +59,8 @@ def make_plan(config: schema.Config) -> Plan:
         ValueError: the run would raise it.
         FileNotFoundError: the model's config is missing and cannot be fetched.
     """
-    accelerator = config.trainer.model_dump().get("accelerator")
-    planned = PlannedModel.of(config.model, config.cache.expanduser(), gpu_wanted=accelerator in {"gpu", "cuda"})
+    gpu_wanted = config.trainer.model_dump().get("accelerator") in {"gpu", "cuda"}
+    planned = PlannedModel.of(config.model, config.cache.expanduser(), gpu_wanted=gpu_wanted)
     read = make_reader(config, planned.model, Processes())
     method = build_method(config, config.selection.target.rpartition(".")[2])
     _check(config, planned, read, method)
@@ -70,6 +70,7 @@ def make_plan(config: schema.Config) -> Plan:
     splits = _splits(config, read, text, passes, missing)
     largest = Passes(*(max(getattr(p, name) for p in passes.values()) for name in Passes.__dataclass_fields__))
     machine = Machine.current(config.cache.expanduser())
+    has_devices = bool(machine.gpus) or not (planned.on_gpu or gpu_wanted)
     extracts = any(split.flops for split in splits)
     predicts = method.attribution is not None or config.lesion is not None
     needs = Needs(config, planned, read, shape, text, method, machine, largest, extracts or predicts, not predicts)
@@ -83,7 +84,7 @@ def make_plan(config: schema.Config) -> Plan:
         needs.all(sum(split.cache_bytes for split in splits)),
         speed.flops_per_second,
         speed.description,
-        work_after_passes(config, method, needs.sizes, text.labelled["train"]),
+        work_after_passes(config, method, needs.sizes, text.labelled["train"], timed=has_devices),
         (*_lesions(config, read, text, shape, speed), *_notes(config, method, read, text)),
     )
 

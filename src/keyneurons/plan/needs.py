@@ -125,7 +125,7 @@ class Needs(PlannedRun):
         remedies += [*self._fewer_layers_plain(), "dataset.max_words.train=N: less text", *self._cache_first(own)]
         needs = [_need("memory for probes", sizes, self.machine.memory, remedies)]
         if self.planned.on_gpu and config.trainer.model_dump().get("accelerator", "auto") != "cpu":
-            room = max(budget, (self._gpu or 2**63) // 2)
+            room = max(budget, (self._gpu or 0) // 2)
             own = probe_bytes(*inputs, batch_words=batch, budget=room)
             sizes = {"weights": self._weights, f"{columns:,} neurons": own, f"{number:,} probes": training}
             needs.append(_need("GPU memory for probes", sizes, self._gpu, [*remedies, "trainer=cpu"]))

@@ -8,26 +8,30 @@ from keyneurons.plan.probes import EPOCHS, RunSizes, measure_probes, planned_pro
 from keyneurons.plan.report import format_time
 from keyneurons.plan.scoring import measure_scoring, scorings
 
-
-def work_after_passes(config: schema.Config, method: Method, sizes: RunSizes, train_words: int) -> tuple[str, str]:
-    """Scoring and probes in one line each, timed by short trials on this machine."""
-    return _scoring(config, method, sizes, train_words), _probes(config, sizes, train_words)
+UNTIMED = "; time not measured"
 
 
-def _scoring(config: schema.Config, method: Method, sizes: RunSizes, words: int) -> str:
+def work_after_passes(
+    config: schema.Config, method: Method, sizes: RunSizes, train_words: int, *, timed: bool
+) -> tuple[str, str]:
+    """Scoring and probes in one line each; ``timed`` by short trials on this machine."""
+    return _scoring(config, method, sizes, train_words, timed), _probes(config, sizes, train_words, timed)
+
+
+def _scoring(config: schema.Config, method: Method, sizes: RunSizes, words: int, timed: bool) -> str:
     number = scorings(config, method)
-    text = f"scoring: {number:,} x {words:,} words x {sizes.neurons:,} neurons"
-    if (per_value := measure_scoring(config, method, sizes.tags)) is None:
-        return f"{text}; time not measured"
-    return f"{text}, about {format_time(number * per_value * words * sizes.neurons)}"
+    per_value = measure_scoring(config, method, sizes.tags) if timed else None
+    time = UNTIMED if per_value is None else f", about {format_time(number * per_value * words * sizes.neurons)}"
+    return f"scoring: {number:,} x {words:,} words x {sizes.neurons:,} neurons{time}"
 
 
-def _probes(config: schema.Config, sizes: RunSizes, words: int) -> str:
+def _probes(config: schema.Config, sizes: RunSizes, words: int, timed: bool) -> str:
     probes = planned_probes(config, sizes)
-    seconds = measure_probes(config, sizes).seconds(probes, words)
+    speed = measure_probes(config, sizes) if timed else None
+    time = UNTIMED if speed is None else f", about {format_time(speed.seconds(probes, words))} at {EPOCHS} epochs"
     largest = sorted(probes, key=lambda each: -each.number)[:3]
     most = ", ".join(f"{each.number:,} of {each.neurons:,} neurons for {each.purpose}" for each in largest)
     return (
-        f"probes: at most {sum(each.number for each in probes):,} ({most}, ...), about {format_time(seconds)} at "
-        f"{EPOCHS} epochs; results in the cache are not computed again"
+        f"probes: at most {sum(each.number for each in probes):,} ({most}, ...){time}; "
+        "results in the cache are not computed again"
     )

@@ -33,6 +33,8 @@ def depth_figure(found: Sequence[OverDepth]) -> Figure:
         axes.set_ylabel(OF_ALL_TAGS[name])
         axes.grid(axis="y", color=PALE, linewidth=0.7)
         axes.set_xlim(-0.03, 1)
+        if name == ACCURACY:
+            axes.set_ylim(top=1)  # after its lines, since it fixes the lower end too
     for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     for axes in grid[-1]:
