@@ -153,6 +153,11 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
     done = call(*place.small, "lesion=scale", *few, "lesion.temperature=0.7")
     assert done.status == 0, done.err
     assert "share of the tag in 2 generated texts:" in done.out
+    assert "topic drift in 2 generated texts:" in done.out
+    metrics = runs_in(tmp_path)[0].data.metrics
+    for name in ("share", "known", "bits", "distance", "drift"):
+        assert 0 < metrics[f"lesion/scale/lowest/generated_{name}_p_value/NOUN"] <= 1
+        assert f"lesion/scale/generated_{name}/NOUN" in metrics
     text = (output_folders(tmp_path)[0] / "generated.md").read_text("utf-8")
     assert [line for line in text.splitlines() if line.startswith("### ")] == ["### the dog", "### she sees"]
     assert text.count("| intact |") == 2
