@@ -34,9 +34,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
             f"got {outside[0]}"
         )
     mode = Lesion(*(options.pop(name) for name in ("mode", "factor", "to")))
-    pairs: tuple[MinimalPair, ...] = ()
-    if (source := options.pop("pairs")) is not None:
-        pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
+    pairs = _pairs(options.pop("pairs"), options.pop("pair_languages"))
     prompts, new_tokens, temperature = (options.pop(name) for name in ("prompts", "new_tokens", "temperature"))
     generation = None
     if prompts is not None:
@@ -60,3 +58,18 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         generation=generation,
         **options,
     )
+
+
+def _pairs(source: str | Path | None, languages: tuple[str, ...] | None) -> tuple[MinimalPair, ...]:
+    """The minimal pairs of some languages.
+
+    Raises:
+        ValueError: languages are given without pairs, or the pairs cannot be read.
+    """
+    if source is None:
+        if languages is not None:
+            raise ValueError("lesion.pair_languages needs lesion.pairs")
+        return ()
+    if source == "packaged":
+        return packaged_minimal_pairs(languages)
+    return read_minimal_pairs(Path(source).expanduser(), languages)

@@ -129,7 +129,7 @@ class LesionResult:
         if self.generated is not None:
             values |= self.generated.metrics(prefix, first)
         if self.pairs is not None:
-            values |= self.pairs.metrics(prefix, first)
+            values |= self.pairs.metrics(self.study.lesion.mode, first)
         return values | self.families[first].diagonal_metrics("lesion")
 
 

@@ -14,6 +14,7 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.report.markup import block, table
 from keyneurons.report.phrases import counted
+from keyneurons.report.run.pairs import pair_facts
 from keyneurons.report.steering.measures import LABELS
 
 FEW_WORDS = 50  # tags with fewer measured words are listed
@@ -97,12 +98,8 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
             for tag, effect in readout.families[first].items()
         )
         yield f"{READOUTS.get(name, name.replace('_', ' '))}: {by_tag}"
-    if (pairs := result.pairs) is not None:
-        by_tag = ", ".join(
-            f"{tag} {pairs.accuracy[tag]:.3f} ({result.study.families[0]} sets {pairs.controls[tag]:.3f})"
-            for tag in result.tags
-        )
-        yield f"minimal pairs judged correctly: {pairs.accuracy['intact']:.3f} intact; under lesions {by_tag}"
+    if result.pairs is not None:
+        yield from pair_facts(result.pairs, result.study)
     if (written := result.generated) is not None:
         yield from _generated(written, first)
     for share, changes in result.doses.items():
