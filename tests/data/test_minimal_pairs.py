@@ -228,7 +228,7 @@ def test_file_of_the_package_names_the_tag_of_every_pair(pairs: tuple[MinimalPai
     text = (resources.files("keyneurons.data") / "minimal_pairs.csv").read_text(encoding="utf-8")
     header, *rows = csv.reader(text.splitlines(), strict=True)
     assert header == HEADER.split(",")
-    assert [MinimalPair(*row[:3]) for row in rows] == list(pairs)
+    assert [MinimalPair(*row[:3], "eng") for row in rows] == list(pairs)
     assert {row[3] for row in rows} <= TAGS
 
 
@@ -236,3 +236,52 @@ def test_pairs_of_the_package_are_found_from_another_folder(tmp_path: Path, pair
     code = "from keyneurons.data.minimal_pairs import packaged_minimal_pairs; print(len(packaged_minimal_pairs()))"
     found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert int(found.stdout) == len(pairs)
+
+
+# Some fields of MultiBLiMP's own files.
+MULTIBLIMP = (
+    "sen\tverb\tphenomenon\twrong_sen\nZij loopt.\tloopt\tSV-P\tZij loop.\nWij lopen.\tlopen\tSV-#\tWij loopt.\n"
+)
+
+
+def test_multiblimp_by_folder_file_or_field(tmp_path: Path) -> None:
+    (tmp_path / "nld").mkdir()
+    (tmp_path / "nld" / "data.tsv").write_text(MULTIBLIMP, encoding="utf-8")
+    (tmp_path / "README.md").write_text("not read", encoding="utf-8")
+    (tmp_path / "de.tsv").write_text("\tsen\twrong_sen\n0\tSie geht.\tSie gehe.\n", encoding="utf-8")
+    line = {"sen": "They go.", "wrong_sen": "They goes.", "phenomenon": "SV-#", "lang": "eng"}
+    written(tmp_path, "zz.jsonl", json.dumps(line))
+    dutch = (
+        MinimalPair("Zij loopt.", "Zij loop.", "SV-P", "nld"),
+        MinimalPair("Wij lopen.", "Wij loopt.", "SV-#", "nld"),
+    )
+    german, english = (
+        MinimalPair("Sie geht.", "Sie gehe.", "all", "de"),
+        MinimalPair("They go.", "They goes.", "SV-#", "eng"),
+    )
+    assert read_minimal_pairs(tmp_path) == (german, *dutch, english)
+    assert read_minimal_pairs(tmp_path / "nld" / "data.tsv") == dutch
+    assert read_minimal_pairs(tmp_path, ("nld", "eng")) == (*dutch, english)
+    with pytest.raises(ValueError, match=r": no pairs of the language fra; the languages are de, eng, nld$"):
+        read_minimal_pairs(tmp_path, ("de", "fra"))
+
+
+def test_blimp_has_no_language(tmp_path: Path) -> None:
+    path = written(tmp_path, "toy.jsonl", json.dumps(BLIMP))
+    assert read_minimal_pairs(path)[0].language == ""
+    with pytest.raises(ValueError, match=r"no pairs of the language eng; no field is named lang or language$"):
+        read_minimal_pairs(path, ("eng",))
+    assert {pair.language for pair in packaged_minimal_pairs(("eng",))} == {"eng"}
+
+
+def test_a_folder_without_pairs_and_broken_files_in_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r": no \.csv, \.tsv or \.jsonl file in this folder$"):
+        read_minimal_pairs(tmp_path)
+    path = written(tmp_path, "nld.tsv", "sen\tphenomenon", "a\tb")
+    with pytest.raises(ValueError, match=r"nld\.tsv:1: no field wrong_sen; the fields are 'sen', 'phenomenon'$"):
+        read_minimal_pairs(tmp_path)
+    path.write_text(f"sen\twrong_sen\tphenomenon\na\tb\t{'x' * 81}\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"nld\.tsv:2: phenomenon is longer than 80 characters in the name of a metric$"
+    ):
+        read_minimal_pairs(tmp_path)

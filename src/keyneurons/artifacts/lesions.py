@@ -13,10 +13,14 @@ from keyneurons.analysis.dissociation import Dissociation
 from keyneurons.artifacts.plain import Strict, read_json, validate
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json
+from keyneurons.pipeline.lesions.pairs import Pairs
 from keyneurons.pipeline.lesions.results import LesionResult
 
 LESION_FILE = "lesion.json"
 EFFECTS = ("change", "control_mean", "control_std", "p_value", "sets", "effect_size", "detectable")
+PAIRS = (
+    "language", "phenomenon", "pairs", "tag", "intact", "lesioned", "family", "control_mean", "control_std", "p_value",
+)  # fmt: skip
 READINGS = ("intact", "lesioned", "family", "control", "control_std", "p_value", "effect_size")
 
 Interval = Annotated[list[float], Field(min_length=2, max_length=2)]
@@ -105,12 +109,22 @@ def write_lesions(folder: Path, result: LesionResult) -> None:
         write_table(folder / "lesion_readings.csv", ("reading", "tag", *READINGS), list(_reading_rows(result)))
     if result.pairs is not None:
         write_json(folder / "lesion_pairs.json", asdict(result.pairs))
+        write_table(folder / "lesion_pairs.csv", PAIRS, list(_pair_rows(result, result.pairs)))
 
 
 def _effect_rows(result: LesionResult) -> Iterator[list[object]]:
     for family, effects in result.families.items():
         for tag, effect in effects.effects.items():
             yield [tag, family, *(getattr(effect, name) for name in EFFECTS)]
+
+
+def _pair_rows(result: LesionResult, pairs: Pairs) -> Iterator[list[object]]:
+    """All pairs first, then each language and phenomenon."""
+    family = result.study.families[0]
+    for group in (pairs.every, *pairs.groups):
+        for tag, effect in group.effects.items():
+            row: list[object] = [group.language, group.phenomenon, group.pairs, tag, group.intact, effect.lesioned]
+            yield [*row, family, effect.control_mean, effect.control_std, effect.p_value]
 
 
 def _reading_rows(result: LesionResult) -> Iterator[list[object]]:

@@ -91,9 +91,7 @@ def write_run_sets(
         origin = asdict(experiment.selection.origin)
         settings["source"] = {name: value for name, value in origin.items() if name != "name"}
     if experiment.attribute is not None:
-        method = experiment.attribute.method
-        attribution = {"kind": type(method).__name__, **asdict(method)}
-        settings = {"scored_at": "prediction", "attribution": attribution, **settings}
+        settings = {"scored_at": "prediction", "attribution": experiment.attribute.method.record(), **settings}
     write_key_neurons(
         path,
         Binding.of(experiment.read, column),

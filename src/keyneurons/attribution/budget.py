@@ -80,7 +80,7 @@ def _saved_bytes(path: AttributionPath, differentiate: Differentiator, recording
     word = slice(0, 1)
     layers = list(recording.activations) if path.together else [min(recording.activations)]
     own = {layer: recording.activations[layer][word][:, None].repeat(1, copies, 1) for layer in layers}
-    with torch.autograd.graph.saved_tensors_hooks(save, lambda value: value):
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(save, lambda value: value):
         differentiate.run(recording, word, dict.fromkeys(layers) if path.copies == 1 else own, copies)
     weights = {weight.untyped_storage().data_ptr() for weight in differentiate.predictor.base.parameters()}
     saved = sum(storage.nbytes() for address, storage in storages.items() if address not in weights)

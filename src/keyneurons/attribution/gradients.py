@@ -44,10 +44,7 @@ class Differentiator:
 
     def recorded(self, recording: Recording, tokens: Int[Tensor, " words"]) -> Float[Tensor, " words"]:
         """The target of every word in the recorded pass."""
-        with torch.no_grad():
-            parts = self._parts(recording.final, tokens)
-            log_probabilities = torch.cat([self.predictor.log_probability(hidden, token) for hidden, token in parts])
-        return log_probabilities if self.target == "log_probability" else log_probabilities.exp()
+        return self._targets(recording.final, tokens)
 
     def __call__(
         self,
@@ -70,10 +67,19 @@ class Differentiator:
             The targets, and their gradients with respect to the activations of the layers in
             ``substitutes``.
         """
-        final, activations = self.run(recording, words, substitutes, copies)
+        with torch.enable_grad():
+            final, activations = self.run(recording, words, substitutes, copies)
         target, slope = self._head(final.detach().flatten(0, 1), tokens[words].repeat_interleave(copies))
         gradients = torch.autograd.grad(final, [activations[layer] for layer in substitutes], slope.view_as(final))
         return Gradients(target.view(-1, copies), dict(zip(substitutes, gradients, strict=True)))
+
+    @torch.no_grad()
+    def changed(
+        self, recording: Recording, tokens: Int[Tensor, " words"], substitutes: Substitutes, copies: int
+    ) -> Float[Tensor, "words copies"]:
+        """The target of every word with substituted activations; arguments as in the call."""
+        final = self.run(recording, slice(None), substitutes, copies)[0]
+        return self._targets(final.flatten(0, 1), tokens.repeat_interleave(copies)).view(-1, copies)
 
     def run(
         self, recording: Recording, words: slice, substitutes: Substitutes, copies: int
@@ -81,7 +87,8 @@ class Differentiator:
         """Run the blocks from the lowest layer of ``substitutes``; arguments as in the call.
 
         Returns:
-            The output of the last norm and the activations of the layers, in one autograd graph.
+            The output of the last norm and the activations of the layers, in one autograd graph if
+            gradients are enabled.
         """
         activations: dict[int, Tensor] = {}
 
@@ -89,7 +96,7 @@ class Differentiator:
             def through(value: Tensor) -> Tensor:
                 replacement = substitutes[layer]
                 activations[layer] = value if replacement is None else replacement
-                if not activations[layer].requires_grad:
+                if torch.is_grad_enabled() and not activations[layer].requires_grad:
                     activations[layer] = activations[layer].detach().requires_grad_()
                 return activations[layer]
 
@@ -98,15 +105,18 @@ class Differentiator:
         base = self.predictor.base
         blocks = block_modules(base, self.family)
         first = min(substitutes)
-        with (
-            torch.enable_grad(),
-            hook_site(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}),
-        ):
+        with hook_site(base, self.family, self.site, {layer: substitute(layer) for layer in substitutes}):
             hidden = recording.inputs[first][words][:, None].expand(-1, copies, -1)
             for number in range(first, len(blocks)):
                 hidden = recording.run(blocks[number], number, words, hidden)
             final: Tensor = self.predictor.norm(hidden)
         return final, activations
+
+    @torch.no_grad()
+    def _targets(self, final: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        parts = self._parts(final, tokens)
+        log_probabilities = torch.cat([self.predictor.log_probability(hidden, token) for hidden, token in parts])
+        return log_probabilities if self.target == "log_probability" else log_probabilities.exp()
 
     def _head(
         self, final: Float[Tensor, "rows hidden"], tokens: Int[Tensor, " rows"]

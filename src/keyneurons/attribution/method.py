@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from keyneurons.attribution.completeness import Completeness
 from keyneurons.attribution.gradients import Target
@@ -14,18 +14,67 @@ from keyneurons.records import Scope
 from keyneurons.selection.methods.frequency import Frequency, FrequencyTest, MeanAttribution
 from keyneurons.selection.moment_scorer import MomentScorer
 
+Reference = Literal["zero", "mean"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attribution(ABC):
-    """Options of attribution: the attributed words, the target, and the ranking of neurons.
+    """Attributes word predictions to neurons; options of the attributed words.
 
     Args:
-        target: the probability of the word's first token, or its natural logarithm.
-        baseline: the reference activation of a neuron: zero, or its mean over the training words.
         words_per_tag: maximum number of words per tag, drawn at random from train; every tag gets
             the same number.
         min_context: minimum number of words before a word in its sentence.
         min_probability: excludes words to which the model assigns a lower probability.
+    """
+
+    words_per_tag: int = 50
+    min_context: int = 5
+    min_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("words_per_tag", "min_context"):
+            check_whole(name, getattr(self, name))
+        check_number("min_probability", self.min_probability)
+        if not 0 <= self.min_probability < 1:
+            raise ValueError(f"min_probability must lie in 0..1, 1 excluded, got {self.min_probability}")
+
+    @property
+    @abstractmethod
+    def target(self) -> Target:
+        """The attributed output of the model."""
+
+    @property
+    @abstractmethod
+    def baseline(self) -> Reference:
+        """The reference activation of a neuron."""
+
+    @property
+    @abstractmethod
+    def scorer(self) -> MomentScorer:
+        """The scorer that ranks neurons by their attributions."""
+
+    @property
+    @abstractmethod
+    def along(self) -> AttributionPath:
+        """The path along which attributions are computed."""
+
+    def completeness(self) -> Completeness | None:
+        """The check that attributions sum to the change of the target; None if not applicable."""
+        return None
+
+    def record(self) -> dict[str, Any]:
+        """The kind of the method and its options, for records of a run."""
+        return {"kind": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientMethod(Attribution):
+    """Attributes by gradients; options of the target and of the ranking of neurons.
+
+    Args:
+        target: the probability of the word's first token, or its natural logarithm.
+        baseline: the reference activation of a neuron: zero, or its mean over the training words.
         rank_by: how often a neuron is among the strongest of a tag's words, or its mean
             attribution, which ignores the options below.
         share: share of neurons that count as the strongest of a word.
@@ -38,10 +87,7 @@ class Attribution(ABC):
     """
 
     target: Target = "probability"
-    baseline: Literal["zero", "mean"] = "zero"
-    words_per_tag: int = 50
-    min_context: int = 5
-    min_probability: float = 0.0
+    baseline: Reference = "zero"
     rank_by: Literal["frequency", "mean"] = "frequency"
     share: float = 0.05
     share_scope: Scope = "layer"
@@ -50,6 +96,7 @@ class Attribution(ABC):
     min_cramers_v: float = 0.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         legal = {
             "target": ("probability", "log_probability"),
             "baseline": ("zero", "mean"),
@@ -59,15 +106,10 @@ class Attribution(ABC):
         for name, values in legal.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} must be {' or '.join(values)}, got {getattr(self, name)!r}")
-        for name in ("words_per_tag", "min_context"):
-            check_whole(name, getattr(self, name))
-        for name in ("min_probability", "share", "min_cramers_v"):
-            if type(getattr(self, name)) not in {int, float}:
-                raise ValueError(f"{name} must be a number, got {getattr(self, name)!r}")
+        for name in ("share", "min_cramers_v"):
+            check_number(name, getattr(self, name))
         if type(self.signed) is not bool:
             raise ValueError(f"signed must be true or false, got {self.signed!r}")
-        if not 0 <= self.min_probability < 1:
-            raise ValueError(f"min_probability must lie in 0..1, 1 excluded, got {self.min_probability}")
         if self.rank_by == "mean" and self.min_cramers_v > 0:
             raise ValueError("min_cramers_v needs rank_by=frequency")
         _ = self.scorer
@@ -80,15 +122,6 @@ class Attribution(ABC):
         across = self.share_scope == "model"
         return Frequency(self.share, across, self.signed, self.test, self.min_cramers_v)
 
-    @property
-    @abstractmethod
-    def along(self) -> AttributionPath:
-        """The path along which attributions are computed."""
-
-    def completeness(self) -> Completeness | None:
-        """The check that attributions sum to the change of the target; None if not applicable."""
-        return None
-
 
 def check_whole(name: str, value: object) -> None:
     """Raise if a value is not a whole number of at least 1.
@@ -100,8 +133,18 @@ def check_whole(name: str, value: object) -> None:
         raise ValueError(f"{name} must be a whole number and at least 1, got {value!r}")
 
 
+def check_number(name: str, value: object) -> None:
+    """Raise if a value is not a number.
+
+    Raises:
+        ValueError: If the value is not a number.
+    """
+    if type(value) not in {int, float}:
+        raise ValueError(f"{name} must be a number, got {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
-class IntegratedGradients(Attribution):
+class IntegratedGradients(GradientMethod):
     """Integrated gradients of word predictions (Sundararajan et al. 2017, Dai et al. 2022).
 
     ``path`` scales one layer at a time or all layers jointly. The integral takes ``steps``
@@ -135,7 +178,7 @@ class IntegratedGradients(Attribution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientXActivation(Attribution):
+class GradientXActivation(GradientMethod):
     """Gradient of word predictions times activation minus baseline: a single step, no integral."""
 
     @property
@@ -145,7 +188,7 @@ class GradientXActivation(Attribution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelevancePropagation(Attribution):
+class RelevancePropagation(GradientMethod):
     """Relevance of neurons for word predictions (RelP, arXiv:2508.21258), in one pass.
 
     Gradient times activation in a model whose gradients are linear: attention patterns and the

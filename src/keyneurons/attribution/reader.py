@@ -17,6 +17,7 @@ from keyneurons.activations.reader import ActivationReader
 from keyneurons.arrays import Stored, read_array
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.passes import Attributor
+from keyneurons.attribution.paths import AttributionPath
 from keyneurons.attribution.targets import Targets, balanced, predictable
 from keyneurons.digests import json_digest
 from keyneurons.records import LabelledWords, Sentence
@@ -31,16 +32,22 @@ class AttributionReader:
     ``read`` reads activations of the same model at the positions that predict words;
     ``memory_bytes`` is the budget of a batch. Arrays are float32, one per layer: the attributions
     of all its neurons and, for integrals, a last column with the change of the target to which they
-    sum.
+    sum. ``path`` replaces the method's own path.
     """
 
     read: ActivationReader
     method: Attribution
     memory_bytes: int
+    path: AttributionPath | None = None
 
     def __post_init__(self) -> None:
         if self.read.read_at != "prediction":
             raise ValueError(f"attribution needs read_at=prediction, got read_at={self.read.read_at}")
+
+    @property
+    def along(self) -> AttributionPath:
+        """The path along which attributions are computed."""
+        return self.method.along if self.path is None else self.path
 
     def sample(
         self, sentences: Sequence[Sentence], words: LabelledWords, names: Sequence[str], seed: int
@@ -94,7 +101,7 @@ class AttributionReader:
             arrays = entry.load_all(site, layers)
             if missing := [layer for layer in layers if arrays[layer] is None]:
                 # layers that are scaled jointly are attributed jointly
-                missing_layers = list(layers) if self.method.along.joint else missing
+                missing_layers = list(layers) if self.along.joint else missing
                 encoded, baseline = self.encoded(sentences), self._baseline(sentences, words)
                 plan = self._attributor.plan(encoded, targets, missing_layers)
                 shape = (len(targets.rows), self._columns)
@@ -126,7 +133,7 @@ class AttributionReader:
 
         The key of a joint path includes all its layers.
         """
-        along = self.method.along
+        along = self.along
         facts = {"path": type(along).__name__, **asdict(along)}  # type: ignore[call-overload]
         facts |= {"target": self.method.target, "baseline": self.method.baseline, "words": _digest(targets)}
         if self.method.baseline == "mean":
@@ -137,11 +144,11 @@ class AttributionReader:
 
     @property
     def _attributor(self) -> Attributor:
-        return Attributor(self.read.model, self.read.site, self.method.along, self.method.target, self.memory_bytes)
+        return Attributor(self.read.model, self.read.site, self.along, self.method.target, self.memory_bytes)
 
     @property
     def _columns(self) -> int:
-        return self.read.model.width(self.read.site) + (self.method.along.copies > 1)
+        return self.read.model.width(self.read.site) + (self.method.completeness() is not None)
 
     def encoded(self, sentences: Sequence[Sentence]) -> list[Encoded]:
         """Token ids of every sentence, and the first and last token of every word."""

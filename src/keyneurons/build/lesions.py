@@ -9,7 +9,8 @@ from keyneurons.artifacts.neuron_sets import other_revision, read_neuron_sets
 from keyneurons.build.neuron_sets import key_neurons_file
 from keyneurons.config import schema
 from keyneurons.data.minimal_pairs import MinimalPair, packaged_minimal_pairs, read_minimal_pairs
-from keyneurons.lesion.generation import Generation, read_prompts
+from keyneurons.data.prompts import read_prompts
+from keyneurons.lesion.generation import Generation, Sampling
 from keyneurons.lesion.modes import Lesion
 from keyneurons.pipeline.lesions.plan import LesionStudy
 
@@ -23,8 +24,7 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
     """
     if config.activations.store is not True:
         raise ValueError("lesions need stored activations: activations.store=true")
-    if not read.model.family.causal:
-        raise ValueError(f"{read.model.files.id} ({read.model.config.model_type}) does not predict the next token")
+    read.model.check_causal()
     read.model.needs_head = True
     options = {name: getattr(lesion, name) for name in schema.Lesion.model_fields}
     lowest, n_layers = min(read.layers), read.model.n_layers
@@ -34,16 +34,13 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
             f"got {outside[0]}"
         )
     mode = Lesion(*(options.pop(name) for name in ("mode", "factor", "to")))
-    pairs: tuple[MinimalPair, ...] = ()
-    if (source := options.pop("pairs")) is not None:
-        pairs = packaged_minimal_pairs() if source == "packaged" else read_minimal_pairs(Path(source).expanduser())
+    pairs = _pairs(options.pop("pairs"), options.pop("pair_languages"))
     prompts, new_tokens, temperature = (options.pop(name) for name in ("prompts", "new_tokens", "temperature"))
     generation = None
     if prompts is not None:
         if mode.needs_donors:
             raise ValueError(f"lesion.prompts is not supported with mode={mode.mode}")
-        texts = read_prompts(prompts.expanduser())
-        generation = Generation(texts, new_tokens, temperature, config.seed)
+        generation = Generation(read_prompts(prompts), Sampling(new_tokens, temperature), config.seed)
     sets, revision = None, None
     if (neurons := options.pop("neurons")) is not None:
         path = key_neurons_file(neurons, config.tracking)
@@ -61,3 +58,18 @@ def build_lesions(config: schema.Config, lesion: schema.Lesion, read: Activation
         generation=generation,
         **options,
     )
+
+
+def _pairs(source: str | Path | None, languages: tuple[str, ...] | None) -> tuple[MinimalPair, ...]:
+    """The minimal pairs of some languages.
+
+    Raises:
+        ValueError: languages are given without pairs, or the pairs cannot be read.
+    """
+    if source is None:
+        if languages is not None:
+            raise ValueError("lesion.pair_languages needs lesion.pairs")
+        return ()
+    if source == "packaged":
+        return packaged_minimal_pairs(languages)
+    return read_minimal_pairs(Path(source).expanduser(), languages)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.attribution.ablation import AblationEffect
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.build.components import instantiate_component
@@ -125,11 +126,11 @@ def check_basis(read: ActivationReader, method: Method) -> None:
     """Check that the method can score units of the basis.
 
     Raises:
-        ValueError: it scores the contributions of neurons to predictions.
+        ValueError: it scores the effects of neurons on predictions.
     """
     if method.attribution is not None and read.basis_key:
         raise ValueError(
-            f"selection={method.name} follows gradients to the neurons of the model; it needs basis=neurons, "
+            f"selection={method.name} scores effects of neurons inside the model; it needs basis=neurons, "
             f"got basis={read.basis.name}"
         )
 
@@ -140,6 +141,8 @@ def _check_threshold(threshold: schema.Threshold, name: str, traits: Traits) -> 
     Raises:
         ValueError: it does not.
     """
+    if threshold.kind != "none" and not traits.permutable and not traits.tested:
+        raise ValueError(f"selection={name} has no p-values; use threshold.kind=none")
     if threshold.kind == "permutation" and not traits.permutable:
         raise ValueError(
             f"threshold.kind=permutation does not suit selection={name}, which has its own test; use threshold.kind=fdr"
@@ -177,6 +180,8 @@ def _check_moments(config: schema.Config, method: Method) -> None:
     Raises:
         ValueError: the method or another option needs the activations of all neurons.
     """
+    if isinstance(method.attribution, AblationEffect):
+        raise ValueError(f"selection={method.name} stores the measured effects: activations.store=true")
     traits, has_values = method.traits, config.sample_words is not None
     if traits is not None and not has_values:
         if not traits.views:
@@ -209,6 +214,10 @@ def build_attribution(config: schema.Config, method: Method, read: ActivationRea
         return None
     if attribution.along.joint and config.site == "residual" and len(read.layers) > 1:
         raise ValueError("path=joint cannot scale the residual stream of several layers; use path=layer")
+    if isinstance(attribution, AblationEffect) and attribution.candidates > (width := read.model.width(config.site)):
+        raise ValueError(
+            f"selection.candidates must lie in 1..{width} (the neurons of a layer), got {attribution.candidates}"
+        )
     if attribution.baseline == "mean" and config.activations.store is not True:
         raise ValueError("selection.baseline=mean needs activations.store=true")
     memory = config.activations.memory_mb * 2**20

@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 COMMANDS = (
-    "plan", "fetch", "extract", "agreement", "compare", "inspect", "hypotheses", "claims", "edit", "explore", "publish",
-    "pull", "treebanks", "cache", "log", "ui",
+    "plan", "fetch", "extract", "agreement", "compare", "inspect", "hypotheses", "claims", "edit", "steer", "explore",
+    "publish", "pull", "treebanks", "cache", "log", "ui",
 )  # fmt: skip
 INFO_FLAGS = ("help", "hydra_help", "cfg", "info", "shell_completion", "experimental_rerun")
 """Flags of Hydra that start neither a run nor a sweep."""

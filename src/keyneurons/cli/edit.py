@@ -17,7 +17,7 @@ from keyneurons.models.edited import Edit, write_edited
 from keyneurons.pipeline.activations import read_activations
 from keyneurons.progress import stage
 from keyneurons.report.edit_card import EditCard
-from keyneurons.runs.reload import Rebuilt, ReloadedModel, rebuild, reload_model
+from keyneurons.runs.reload import Rebuilt, ReloadedModel, key_neurons_of, rebuild, reload_model
 
 
 @dataclass(frozen=True)
@@ -72,18 +72,10 @@ def run_edit(request: Request, out: Path, compose: Callable[[Sequence[str]], Con
 
 
 def _neurons(found: Rebuilt | ReloadedModel, tag: str) -> dict[int, list[int]]:
-    """The key neurons of a tag by layer.
-
-    Raises:
-        ValueError: the run has no such tag, or the tag no key neurons.
-    """
-    tags = found.key["tags"]
-    if tag not in tags:
-        raise ValueError(f"run {found.run.name} ({found.run.id}) has no tag {tag!r}; it has {', '.join(tags)}")
-    if not tags[tag]:
-        raise ValueError(f"tag {tag} has no key neurons in run {found.run.name} ({found.run.id})")
-    layers = sorted({each["layer"] for each in tags[tag]})
-    return {layer: [each["neuron"] for each in tags[tag] if each["layer"] == layer] for layer in layers}
+    """The key neurons of a tag by layer."""
+    neurons = key_neurons_of(found.run, found.key, tag)
+    layers = sorted({each["layer"] for each in neurons})
+    return {layer: [each["neuron"] for each in neurons if each["layer"] == layer] for layer in layers}
 
 
 def _means(found: Rebuilt, neurons: dict[int, list[int]]) -> dict[int, torch.Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keyneurons.cli.arguments import port, say
+from keyneurons.choices import STEERING_FAMILIES
+from keyneurons.cli.arguments import factors, port, positive, say, temperature
 
 if TYPE_CHECKING:
     from argparse import _SubParsersAction
@@ -62,6 +64,8 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     edit.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="new folder of the edited model")
     edit.set_defaults(function=_edit)
 
+    _add_steer(commands)
+
     explore = commands.add_parser(
         "explore",
         help="lesion neurons on a local page",
@@ -74,6 +78,43 @@ def add_parsers(commands: _SubParsersAction[Any]) -> None:
     explore.add_argument("--port", type=port, default=7860, help="port on 127.0.0.1 (default: %(default)s)")
     explore.add_argument("--no-browser", action="store_true", help="do not open the page in a browser")
     explore.set_defaults(function=_explore)
+
+
+def _add_steer(commands: _SubParsersAction[Any]) -> None:
+    steer = commands.add_parser(
+        "steer",
+        help="measure texts of a model with scaled key neurons",
+        description="Multiply the key neurons of a tag by some factors while the model continues prompts, and measure "
+        "the texts beside those of control sets.",
+    )
+    steer.add_argument("run", help=RUN)
+    steer.add_argument("overrides", nargs="*", default=[], help=OVERRIDES)
+    steer.add_argument("--tag", required=True, help="tag whose key neurons are scaled: PROPN")
+    steer.add_argument(
+        "--factor",
+        dest="factors",
+        type=factors,
+        required=True,
+        metavar="FACTORS",
+        help="factors: 0,1,2,4 (or --factor=-1,0,1)",
+    )
+    prompts = "default, formal or informal (packaged, English), or a file with one prompt per line"
+    steer.add_argument("--prompts", default="default", help=f"{prompts}; %(default)s if missing")
+    steer.add_argument("--seeds", type=positive, help="texts of each prompt (default: 2, or 1 at temperature 0)")
+    steer.add_argument("--new-tokens", type=positive, default=30, help="tokens of each text (default: %(default)s)")
+    steer.add_argument(
+        "--temperature", type=temperature, default=0.7, help="0 is greedy decoding (default: %(default)s)"
+    )
+    steer.add_argument("--sets", type=positive, default=5, help="number of control sets (default: %(default)s)")
+    steer.add_argument(
+        "--family", choices=STEERING_FAMILIES, default="random", help="family of control sets (default: %(default)s)"
+    )
+    steer.add_argument(
+        "--pairs", default="packaged", help="minimal pairs: packaged (English), a file in BLiMP's format, or none"
+    )
+    steer.add_argument("--stanza", metavar="LANGUAGE", help="also tag the texts with Stanza's models of a language: en")
+    steer.add_argument("--out", type=Path, metavar="FOLDER", help="new folder of the results (default: in outputs/)")
+    steer.set_defaults(function=_steer)
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -106,6 +147,14 @@ def _edit(options: argparse.Namespace) -> None:
 
     factor = None if options.mean else options.factor
     say(run_edit(Request(options.run, options.tag, factor, options.overrides), options.out, checked))
+
+
+def _steer(options: argparse.Namespace) -> None:
+    from keyneurons.cli.steer import Request, run_steer
+    from keyneurons.config.compose import checked
+
+    request = Request(**{each.name: getattr(options, each.name) for each in fields(Request)})
+    run_steer(request, options.out, checked)
 
 
 def _explore(options: argparse.Namespace) -> None:

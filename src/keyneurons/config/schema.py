@@ -164,6 +164,7 @@ class Lesion(Section):
     later_layers: tuple[int, ...]
     tag_mass: bool
     pairs: Literal["packaged"] | Path | None
+    pair_languages: Annotated[tuple[str, ...], Field(min_length=1)] | None
     prompts: Path | None
     new_tokens: PositiveInt
     temperature: NonNegativeFloat

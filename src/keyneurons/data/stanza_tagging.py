@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from keyneurons.digests import file_digest
+from keyneurons.records import Sentence, Word
 
 _MODEL_FOLDERS = ("tokenize", "mwt", "pos", "pretrain", "forward_charlm", "backward_charlm")
 _LOCAL = ("tokenize_model_path", "pos_model_path")
@@ -114,6 +115,30 @@ def _no_resources(models: StanzaModels, folder: Path) -> dict[str, str]:
     empty = folder / "resources.json"
     empty.write_text("{}", encoding="utf-8")
     return {"resources_filepath": str(empty)}
+
+
+def sentences_of(text: str, document: Any) -> list[Sentence]:
+    """The sentences of a tagged Stanza document of ``text``, with spans in the whole text.
+
+    The words of a multi-word token share its span.
+    """
+    return [
+        Sentence(
+            str(number),
+            text,
+            tuple(
+                Word(word.text, token.start_char, token.end_char, word.upos, word.xpos, _features(word.feats))
+                for token in sentence.tokens
+                for word in token.words
+            ),
+        )
+        for number, sentence in enumerate(document.sentences, start=1)
+    ]
+
+
+def _features(text: str | None) -> dict[str, str]:
+    pairs = (feature.partition("=") for feature in (text or "").split("|") if feature)
+    return {name: value for name, _, value in pairs}
 
 
 def as_conllu(name: str, text: str, document: Any) -> str:

@@ -17,8 +17,8 @@ from keyneurons.analysis.controls import matched_random_sets
 from keyneurons.explore.loading import LoadedRun
 from keyneurons.explore.typed_text import TypedText
 from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.generation import continuations_under
-from keyneurons.lesion.modes import scale_by
+from keyneurons.lesion.generation import Prompt, Sampling, continuations, decoded
+from keyneurons.lesion.modes import scale_neurons
 from keyneurons.lesion.passes import Passes, Start
 from keyneurons.lesion.rows import Rows, Words
 
@@ -46,18 +46,14 @@ class Change:
         own = run.sets.columns(self.tag)
         width, layers = run.sets.neurons_per_layer, run.sets.layers
         drawn = matched_random_sets(own, width, len(layers), 1, self.draw)[0].tolist()
-        scaled = {name: _scaled(columns, self.factor, run) for name, columns in ((KEY, own), (RANDOM, drawn))}
-        return {INTACT: Condition({}, {})} | scaled
-
-
-def _scaled(columns: Sequence[int], factor: float, run: LoadedRun) -> Condition:
-    if factor == 1:
-        return Condition({}, {})
-    width = run.sets.neurons_per_layer
-    layers = sorted({column // width for column in columns})
-    own = {i: torch.tensor(sorted(column % width for column in columns if column // width == i)) for i in layers}
-    neurons = {run.sets.layers[i]: each for i, each in own.items()}
-    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)), run.read.basis)
+        intact = Condition({}, {})
+        if self.factor == 1:
+            return dict.fromkeys((INTACT, KEY, RANDOM), intact)
+        scaled = {
+            name: scale_neurons(columns, self.factor, layers, width, run.read.basis)
+            for name, columns in ((KEY, own), (RANDOM, drawn))
+        }
+        return {INTACT: intact} | scaled
 
 
 @dataclass(frozen=True)
@@ -142,4 +138,7 @@ def predict(run: LoadedRun, text: IntactText, conditions: Sequence[Condition]) -
 
 def continued(run: LoadedRun, text: IntactText, conditions: Sequence[Condition], n_tokens: int) -> tuple[str, ...]:
     """Greedy continuations of the last line under some conditions."""
-    return continuations_under(run.read.model, run.read.site, conditions, text.ids, n_tokens)
+    model, most = run.read.model, len(conditions) * (len(text.ids) + n_tokens)
+    greedy = Sampling(n_tokens, temperature=0.0)
+    found = continuations(model, run.read.site, conditions, [Prompt(text.ids, 0)], greedy, batch_tokens=most)
+    return tuple(decoded(model, ids[0]) for ids in found)

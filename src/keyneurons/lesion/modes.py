@@ -74,6 +74,28 @@ def scale_by(factor: float) -> Replacement:
     return lambda values, _: values * factor
 
 
+def scale_neurons(
+    columns: Sequence[int], factor: float, layers: Sequence[int], width: int, basis: Basis = NEURONS
+) -> Condition:
+    """The condition that multiplies some neurons by a factor at every position.
+
+    Args:
+        columns: columns of the neurons, with layers concatenated.
+        factor: the factor.
+        layers: the layers.
+        width: number of neurons of a layer.
+        basis: what the neurons are units of.
+
+    Returns:
+        The condition.
+    """
+    by_layer: dict[int, list[int]] = {}
+    for column in sorted(columns):
+        by_layer.setdefault(layers[column // width], []).append(column % width)
+    neurons = {layer: torch.tensor(own) for layer, own in by_layer.items()}
+    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)), basis)
+
+
 def translate(inputs: LesionInputs) -> Replacement:
     """Shift activations from the mean of one tag to that of another (Antverg & Belinkov 2022).
 

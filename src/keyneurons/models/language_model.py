@@ -184,6 +184,15 @@ class LanguageModel:
 
         return text_model(self._load(AutoModel)).eval()
 
+    def check_causal(self) -> None:
+        """Check that the model predicts the next token.
+
+        Raises:
+            ValueError: it does not.
+        """
+        if not self.family.causal:
+            raise ValueError(f"{self.files.id} ({self.config.model_type}) does not predict the next token")
+
     @functools.cached_property
     def predictor(self) -> Predictor:
         """The base model with its language-model head; ``network`` shares the base model with it.
@@ -193,9 +202,9 @@ class LanguageModel:
         """
         from transformers import AutoModelForCausalLM
 
-        if not self.family.causal or self.family.norm is None:
-            why = "lacks model.modules.norm, its last norm" if self.family.causal else "does not predict the next token"
-            raise ValueError(f"{self.files.id} ({self.config.model_type}) {why}")
+        self.check_causal()
+        if self.family.norm is None:
+            raise ValueError(f"{self.files.id} ({self.config.model_type}) lacks model.modules.norm, its last norm")
         self.needs_head = True
         self.__dict__.pop("network", None)
         model = self._load(AutoModelForCausalLM).eval().requires_grad_(False)

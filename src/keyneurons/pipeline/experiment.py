@@ -8,9 +8,11 @@ from functools import cached_property
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.overlap import Overlap, overlap
+from keyneurons.attribution.ablation import AblationEffect
 from keyneurons.attribution.reader import AttributionReader
 from keyneurons.choices import Store
 from keyneurons.data.word_features import sentence_of_rows
+from keyneurons.pipeline.ablated_words import ablated_words
 from keyneurons.pipeline.activations import Activations, read_activations
 from keyneurons.pipeline.basis import with_fitted_basis
 from keyneurons.pipeline.controls.control import Case
@@ -69,6 +71,8 @@ class Experiment:
         """The train words with the values that the scorer uses."""
         if self.attribute is None:
             return activated_words(activations, labels, text.treebank, self.sample_words, self.seed)
+        if isinstance(method := self.attribute.method, AblationEffect):
+            return ablated_words(self.attribute, method, labels, text.treebank, activations, seed=self.seed)
         return attributed_words(self.attribute, labels, text.treebank, store=self.store is True, seed=self.seed)
 
     def activations(self, text: LabelledText) -> Activations:

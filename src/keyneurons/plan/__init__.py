@@ -9,6 +9,7 @@ from dataclasses import replace
 from keyneurons.activations.entry import MANIFEST_BYTES, array_bytes
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.attribution.ablation import AblationEffect
 from keyneurons.basis.sae import Autoencoders
 from keyneurons.basis.sparse import BYTES_BY_VALUE
 from keyneurons.build.lesions import build_lesions
@@ -24,6 +25,7 @@ from keyneurons.build.selection import (
 from keyneurons.choices import ReadAt
 from keyneurons.config import schema
 from keyneurons.models.permuted import describe_weights
+from keyneurons.plan.ablation import describe_ablation
 from keyneurons.plan.costs import Passes, Shape, forward_flops
 from keyneurons.plan.lesions import describe_lesions
 from keyneurons.plan.machine import Machine
@@ -86,7 +88,8 @@ def make_plan(config: schema.Config) -> Plan:
     predicts = method.attribution is not None or config.lesion is not None
     needs = Needs(config, planned, read, shape, text, method, machine, largest, extracts or predicts, not predicts)
     speed = Speed(None, "0: all activations are cached")
-    if extracts or config.lesion is not None:
+    ablates = isinstance(method.attribution, AblationEffect)
+    if extracts or ablates or config.lesion is not None:
         speed = measure(planned, read, needs.fits)
     return Plan(
         f"Plan of a run: {planned.model.files.id}, {config.site}, {describe_layers(read.layers)}, {text.treebank.id}",
@@ -96,7 +99,7 @@ def make_plan(config: schema.Config) -> Plan:
         speed.flops_per_second,
         speed.description,
         work_after_passes(config, method, needs.sizes, text.labelled["train"], timed=has_devices),
-        (*_lesions(config, read, text, shape, speed), *_notes(config, method, read, text)),
+        (*_lesions(config, read, method, text, shape, speed), *_notes(config, method, read, text)),
     )
 
 
@@ -192,8 +195,10 @@ def _describe_cache(read: ActivationReader, missing: Missing) -> list[str]:
 
 
 def _lesions(
-    config: schema.Config, read: ActivationReader, text: PlannedText, shape: Shape, speed: Speed
+    config: schema.Config, read: ActivationReader, method: Method, text: PlannedText, shape: Shape, speed: Speed
 ) -> Iterator[str]:
+    if isinstance(method.attribution, AblationEffect):
+        yield describe_ablation(method.attribution, read, text.n_tags, shape, speed)
     if config.lesion is not None:
         yield describe_lesions(config.lesion, read, text, shape, speed)
 
@@ -212,7 +217,7 @@ def _notes(config: schema.Config, method: Method, read: ActivationReader, text: 
         yield f"memory excludes latents that are not 0, {size}{how}; time excludes their encoding"
     if shared := _shared(config):
         yield f"{shared} share the passes: memory is per process, time is for all devices together"
-    if method.attribution is not None:
+    if method.attribution is not None and not isinstance(method.attribution, AblationEffect):
         yield "not planned: attribution passes (forward and backward, with the head) and their arrays in the cache"
     if config.layer_by_layer.concepts:
         yield "not planned: concept directions of layer_by_layer.concepts"

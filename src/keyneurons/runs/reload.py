@@ -100,6 +100,21 @@ def rebuilt(run: Run, config: Config) -> Rebuilt:
     return Rebuilt(run, key, read, treebank, labels, config.seed)
 
 
+def key_neurons_of(run: Run, key: Mapping[str, Any], tag: str) -> list[dict[str, Any]]:
+    """The key neurons of a tag in the contents of a run's ``key_neurons.json``.
+
+    Raises:
+        ValueError: the run has no such tag, or the tag no key neurons.
+    """
+    tags = key["tags"]
+    if tag not in tags:
+        raise ValueError(f"run {run.name} ({run.id}) has no tag {tag!r}; it has {', '.join(tags)}")
+    if not tags[tag]:
+        raise ValueError(f"tag {tag} has no key neurons in run {run.name} ({run.id})")
+    neurons: list[dict[str, Any]] = tags[tag]
+    return neurons
+
+
 def _found(which: str, overrides: Sequence[str], compose: Callable[[Sequence[str]], Config]) -> tuple[Run, Config]:
     """A run and its configuration with the overrides.
 

@@ -1,6 +1,7 @@
 """The interface to MLflow: the store, runs, sweeps, and sending of finished runs."""
 
 from keyneurons.metric_names import metric_name
+from keyneurons.tracking.children import log_child
 from keyneurons.tracking.client import TrackingRefused, TrackingUnavailable
 from keyneurons.tracking.model import write_model
 from keyneurons.tracking.page import app_name
@@ -20,6 +21,7 @@ __all__ = [
     "close_parent",
     "describe",
     "log_best",
+    "log_child",
     "log_folder",
     "log_swept",
     "metric_name",

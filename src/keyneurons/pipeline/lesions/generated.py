@@ -1,85 +1,82 @@
-"""Tags of the text that a model generates under lesions of key neurons."""
+"""Text that a model generates under lesions of key neurons, with the measures of steering."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.analysis.sentence_bootstrap import Estimate
+from keyneurons.analysis.steering import Beside, beside_sets
 from keyneurons.lesion.conditions import Condition
-from keyneurons.lesion.generation import Generation, continuations
-from keyneurons.progress import stage
-from keyneurons.records import LabelledWords
+from keyneurons.lesion.generation import Generation
+from keyneurons.pipeline.lesions.plan import Plan
+from keyneurons.pipeline.steering.measures import INTACT, SHARE, measures_of
+from keyneurons.pipeline.steering.taggers import by_lexicon
+from keyneurons.pipeline.steering.texts import generate
 
 
 @dataclass(frozen=True)
 class Generated:
-    """Generated texts and shares of tags: intact, under each lesion, under one control each.
+    """Generated texts and their measures: intact, under each tag's lesion, under control sets.
 
-    ``intact`` and the values of ``lesioned`` and ``controls`` are continuations, one per prompt.
-    ``shares`` (intact, lesioned, control) are shares of the tag among the generated words known
-    from train; the tag of a word is its most frequent tag in train.
+    ``intact`` and the values of ``lesioned`` and ``controls`` (the first control set) are
+    continuations, one per prompt. ``intact_measures`` and ``measures`` are by tag and name, as in
+    ``pipeline.steering.measures``; the control sets are those of the first family that all tags
+    have.
     """
 
     prompts: tuple[str, ...]
     intact: tuple[str, ...]
     lesioned: Mapping[str, tuple[str, ...]]
     controls: Mapping[str, tuple[str, ...]]
-    shares: Mapping[str, tuple[float, float, float]]
+    intact_measures: Mapping[str, Mapping[str, Estimate]]
+    measures: Mapping[str, Mapping[str, Beside]]
+
+    def metrics(self, prefix: str, family: str) -> dict[str, float]:
+        """The measures by tag: intact, under its lesion, under its control sets, with a p-value."""
+        values = {}
+        for tag, measures in self.measures.items():
+            values[f"lesion/intact/generated_{SHARE}/{tag}"] = self.intact_measures[tag][SHARE].value
+            for name, beside in measures.items():
+                values[f"{prefix}/generated_{name}/{tag}"] = beside.key.value
+                values[f"{prefix}/{family}/generated_{name}/{tag}"] = beside.sets.value
+                values[f"{prefix}/{family}/generated_{name}_p_value/{tag}"] = beside.p_value
+        return values
 
 
-def generate(
-    read: ActivationReader,
-    generation: Generation,
-    names: Sequence[str],
-    key_lesions: Sequence[Condition],
-    controls: Sequence[Condition],
-    lexicon: Mapping[str, str],
+def generate_under_lesions(
+    read: ActivationReader, generation: Generation, plan: Plan, lexicon: Mapping[str, str], seed: int
 ) -> Generated:
-    """Continue prompts with the intact model, under each tag's lesion, and under one control each.
+    """Continue prompts with the intact model, under each tag's lesion, and under its control sets.
 
     Args:
         read: Reader of the model's activations.
         generation: The prompts and the settings of generation.
-        names: The tags.
-        key_lesions: The lesion of each tag's key neurons.
-        controls: The lesion of one control set for each tag.
+        plan: The lesions of the key neurons and of the control sets of the first family.
         lexicon: The most frequent tag of each lower-cased word.
+        seed: Seed of the bootstrap.
 
     Returns:
-        The texts and the shares of the tags.
+        The texts and their measures.
     """
-    conditions = [Condition({}, {}), *key_lesions, *controls]
-    total = len(conditions) * len(generation.prompts)
-    with stage("generated texts", total=total, unit="texts") as progress:
-        texts = [
-            continuations(read.model, read.site, read.bos_id(), c, generation, progress.advance) for c in conditions
-        ]
-    lesioned, controlled = texts[1 : 1 + len(names)], texts[1 + len(names) :]
-    shares = {
-        name: (_share(texts[0], name, lexicon), _share(own, name, lexicon), _share(other, name, lexicon))
-        for name, own, other in zip(names, lesioned, controlled, strict=True)
-    }
+    n, sets = len(plan.names), plan.study.sets
+    texts = generate(read, generation, [Condition({}, {}), *plan.key_lesions, *plan.control_lesions])
+    taggers, options = {SHARE: by_lexicon(lexicon)}, {"draws": plan.study.bootstraps, "seed": seed}
+    rows = {tag: [1 + i, *range(1 + n + i * sets, 1 + n + (i + 1) * sets)] for i, tag in enumerate(plan.names)}
+
+    def intact(tag: str) -> dict[str, Estimate]:
+        sums = measures_of(texts, [INTACT], tag, taggers)
+        return {name: each.estimates(**options)[0] for name, each in sums.items()}
+
+    def beside(tag: str, own: Sequence[int]) -> dict[str, Beside]:
+        return {name: beside_sets(each, **options) for name, each in measures_of(texts, own, tag, taggers).items()}
+
     return Generated(
         generation.prompts,
-        texts[0],
-        dict(zip(names, lesioned, strict=True)),
-        dict(zip(names, controlled, strict=True)),
-        shares,
+        texts.texts[INTACT],
+        {tag: texts.texts[own[0]] for tag, own in rows.items()},
+        {tag: texts.texts[own[1]] for tag, own in rows.items()},
+        {tag: intact(tag) for tag in rows},
+        {tag: beside(tag, own) for tag, own in rows.items()},
     )
-
-
-def lexicon_of(words: LabelledWords, names: Sequence[str]) -> dict[str, str]:
-    """The most frequent tag of every form; ties go to the first of ``names``."""
-    counts: dict[str, np.ndarray] = {}
-    for form, tag in zip(words.types, words.tags.tolist(), strict=True):
-        counts.setdefault(form, np.zeros(len(names), dtype=np.int64))[tag] += 1
-    return {form: names[int(count.argmax())] for form, count in counts.items()}
-
-
-def _share(texts: Sequence[str], name: str, lexicon: Mapping[str, str]) -> float:
-    tags = [lexicon[word] for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()) if word in lexicon]
-    return tags.count(name) / len(tags) if tags else 0.0

@@ -16,6 +16,7 @@ from keyneurons.data.minimal_pairs import MinimalPair
 from keyneurons.lesion.conditions import Condition
 from keyneurons.lesion.generation import Generation
 from keyneurons.lesion.modes import Lesion, Means
+from keyneurons.metric_names import check_name, metric_name
 from keyneurons.records import NeuronSets, Split
 
 
@@ -61,12 +62,15 @@ class LesionStudy:
         """Check that the tags to lesion and the target of a translation are among the tags.
 
         Raises:
-            ValueError: One is not.
+            ValueError: One is not, or a tag is too long for the metrics of minimal pairs.
         """
         listed = self.tags if isinstance(self.tags, tuple) else ()
         for key, tag in [("to", self.lesion.to), *(("tags", tag) for tag in listed)]:
             if tag is not None and tag not in names:
                 raise ValueError(f"lesion.{key} must be one of {', '.join(names)}, got {tag}")
+        for language, phenomenon in sorted({(pair.language, pair.phenomenon) for pair in self.pairs}):
+            prefix = f"lesion/pairs/{self.lesion.mode}/{self.families[0]}/p_value"
+            check_name(metric_name(f"{prefix}/{max(names, key=len)}/{language}-{phenomenon}"))
 
     def chosen_tags(self, counts: Mapping[str, int]) -> tuple[str, ...]:
         """The tags to lesion, given the number of measured words of each possible tag.

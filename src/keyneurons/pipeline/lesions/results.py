@@ -127,11 +127,9 @@ class LesionResult:
         for name, readout in self.readouts.items():
             values |= readout.metrics(prefix, name)
         if self.generated is not None:
-            for tag, (_, own, control) in self.generated.shares.items():
-                values[f"{prefix}/generated_share/{tag}"] = own
-                values[f"{prefix}/{first}/generated_share/{tag}"] = control
+            values |= self.generated.metrics(prefix, first)
         if self.pairs is not None:
-            values |= self.pairs.metrics(prefix, first)
+            values |= self.pairs.metrics(self.study.lesion.mode, first)
         return values | self.families[first].diagonal_metrics("lesion")
 
 

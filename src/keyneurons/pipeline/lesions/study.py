@@ -15,7 +15,7 @@ from keyneurons.pipeline.activations import Activations, StoredActivations
 from keyneurons.pipeline.dataset import LabelledText
 from keyneurons.pipeline.key_neurons import KeyNeurons
 from keyneurons.pipeline.lesions.control_sets import draw_sets, mismatch, neuron_statistics
-from keyneurons.pipeline.lesions.generated import generate, lexicon_of
+from keyneurons.pipeline.lesions.generated import generate_under_lesions
 from keyneurons.pipeline.lesions.measuring import Measuring
 from keyneurons.pipeline.lesions.pairs import judge_pairs
 from keyneurons.pipeline.lesions.plan import LesionStudy, Plan
@@ -23,6 +23,7 @@ from keyneurons.pipeline.lesions.readouts import ProbeOf, gold_tags, later_probe
 from keyneurons.pipeline.lesions.results import LesionResult, lesion_result
 from keyneurons.pipeline.lesions.words import MeasuredWords, words_to_measure
 from keyneurons.pipeline.probes import TrainedProbe
+from keyneurons.pipeline.steering.taggers import lexicon_of
 from keyneurons.records import Labels, Treebank
 from keyneurons.selection.scoring import Driver
 
@@ -89,8 +90,7 @@ def study_lesions(
         result = replace(result, pairs=judge_pairs(plan, surprisal, read))
     if study.generation is not None:
         lexicon = lexicon_of(labels.splits["train"], labels.names)
-        first_controls = plan.control_lesions[:: study.sets]
-        generated = generate(read, study.generation, names, plan.key_lesions, first_controls, lexicon)
+        generated = generate_under_lesions(read, study.generation, plan, lexicon, seed)
         result = replace(result, generated=generated)
     return result
 

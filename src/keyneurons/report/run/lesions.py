@@ -14,6 +14,8 @@ from keyneurons.pipeline.lesions.generated import Generated
 from keyneurons.pipeline.lesions.results import LesionResult
 from keyneurons.report.markup import block, table
 from keyneurons.report.phrases import counted
+from keyneurons.report.run.pairs import pair_facts
+from keyneurons.report.steering.measures import LABELS
 
 FEW_WORDS = 50  # tags with fewer measured words are listed
 READOUTS = {"tag_mass": "probability that a word of the correct tag comes next"}
@@ -96,19 +98,25 @@ def lesion_facts(result: LesionResult) -> Iterator[str]:
             for tag, effect in readout.families[first].items()
         )
         yield f"{READOUTS.get(name, name.replace('_', ' '))}: {by_tag}"
-    if (pairs := result.pairs) is not None:
-        by_tag = ", ".join(
-            f"{tag} {pairs.accuracy[tag]:.3f} ({result.study.families[0]} sets {pairs.controls[tag]:.3f})"
-            for tag in result.tags
-        )
-        yield f"minimal pairs judged correctly: {pairs.accuracy['intact']:.3f} intact; under lesions {by_tag}"
+    if result.pairs is not None:
+        yield from pair_facts(result.pairs, result.study)
     if (written := result.generated) is not None:
-        by_tag = ", ".join(f"{t} {a:.2f} -> {b:.2f} (control {c:.2f})" for t, (a, b, c) in written.shares.items())
-        yield f"share of the tag in {counted(len(written.prompts), 'generated text')}: {by_tag}"
+        yield from _generated(written, first)
     for share, changes in result.doses.items():
         if share < 1:
             mean = float(np.mean(list(changes.values())))
             yield f"lesion of the strongest {share:.0%} of each set: {mean:+.3f} bits on own words"
+
+
+def _generated(written: Generated, family: str) -> Iterator[str]:
+    """A line for each measure of the generated texts."""
+    for name in next(iter(written.measures.values())):
+        by_tag = []
+        for tag, measures in written.measures.items():
+            intact, beside = written.intact_measures[tag][name].value, measures[name]
+            sets = f"{family} sets {beside.sets.value:.2f}, p {beside.p_value:.3f}"
+            by_tag.append(f"{tag} {intact:.2f} -> {beside.key.value:.2f} ({sets})")
+        yield f"{LABELS[name]} in {counted(len(written.prompts), 'generated text')}: {', '.join(by_tag)}"
 
 
 def _tags(result: LesionResult) -> str:

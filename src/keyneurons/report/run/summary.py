@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from keyneurons.attribution.ablation import AblationEffect
 from keyneurons.metrics import SAMPLED_WORDS, UNION_SHARE, UNION_SIZE
 from keyneurons.pipeline.evidence import Evidence
 from keyneurons.pipeline.experiment import Result
@@ -14,6 +15,7 @@ from keyneurons.report.phrases import CONTROLLED_FOR, counted
 from keyneurons.report.run.given_sets import given_facts
 from keyneurons.report.run.layers import layer_facts
 from keyneurons.report.run.lesions import lesion_facts, lesion_rows, lesion_verdict
+from keyneurons.report.run.pairs import pair_rows
 from keyneurons.report.run.title import run_title
 from keyneurons.report.run.verdict import answer_rows, sentence
 from keyneurons.report.run.worth import worth_sentence
@@ -32,7 +34,8 @@ class Summary:
 
     ``columns`` is the head of the table of tags and ``tags`` its rows; ``-`` marks missing values.
     ``accuracies`` is the table of the key neurons and their controls, ``answers`` that of the
-    questions of the verdict, ``lesions`` that of lesions, head first; empty without lesions.
+    questions of the verdict, ``lesions`` that of lesions and ``pairs`` that of minimal pairs, head
+    first; empty without lesions or pairs.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Summary:
     accuracies: tuple[tuple[str, ...], ...]
     answers: tuple[tuple[str, str, str, str], ...]
     lesions: tuple[tuple[str, ...], ...]
+    pairs: tuple[tuple[str, ...], ...]
     verdict: str
     lesion_verdict: str
 
@@ -52,12 +56,16 @@ def summarise(result: Result) -> Summary:
     columns = {"tag": [*result.text.labels.names], **_tag_columns(result)}
     rows = tuple(zip(*columns.values(), strict=True))
     lesions: tuple[tuple[str, ...], ...] = ()
+    pairs: tuple[tuple[str, ...], ...] = ()
     said, of_lesions = verdict(result), ""
     if result.lesions is not None:
         head, by_tag = lesion_rows(result.lesions)
         lesions, of_lesions = (head, *by_tag), lesion_verdict(result.lesions)
+        if result.lesions.pairs is not None:
+            pairs = pair_rows(result.lesions.pairs, result.lesions.study.families[0])
     answers = answer_rows(result.verdict, result.evidence) if result.verdict is not None else ()
-    return Summary(title, _facts(result), tuple(columns), rows, _accuracies(result), answers, lesions, said, of_lesions)
+    accuracies = _accuracies(result)
+    return Summary(title, _facts(result), tuple(columns), rows, accuracies, answers, lesions, pairs, said, of_lesions)
 
 
 def verdict(result: Result) -> str:
@@ -81,6 +89,8 @@ def markdown(summary: Summary) -> str:
     if summary.lesions:
         lines += ["", *table(summary.lesions[0], summary.lesions[1:])]
     lines += ["", *(f"- {block(fact)}" for fact in summary.facts)]
+    if summary.pairs:
+        lines += ["", *table(summary.pairs[0], summary.pairs[1:])]
     return "\n".join(lines) + "\n"
 
 
@@ -177,7 +187,7 @@ def _facts(result: Result) -> tuple[str, ...]:
         *_attribution_facts(result),
         *_reliability_facts(result),
         *layer_facts(result),
-        *_lesion_facts(result),
+        *(() if result.lesions is None else lesion_facts(result.lesions)),
     )
 
 
@@ -194,16 +204,17 @@ def _not_measured(result: Result) -> Iterator[str]:
         yield "not measured: worth in random neurons: the activations of all neurons are not stored"
 
 
-def _lesion_facts(result: Result) -> Iterator[str]:
-    if result.lesions is not None:
-        yield from lesion_facts(result.lesions)
-
-
 def _attribution_facts(result: Result) -> Iterator[str]:
     attribute = result.experiment.attribute
     if attribute is None:
         return
     each = result.metrics["attribution/words"] / len(result.text.labels.names)
+    if isinstance(method := attribute.method, AblationEffect):
+        yield (
+            f"ablations of the {method.candidates} strongest neurons per tag and layer by {type(method.by).__name__}, "
+            f"measured on {each:.0f} train words per tag"
+        )
+        return
     yield f"attributions of {each:.0f} train words per tag, at the position that predicts them"
     if result.key_neurons.words.residuals:
         name, worst = max(result.key_neurons.words.residuals.items(), key=lambda named: named[1])

@@ -1,0 +1,1 @@
+"""Texts generated under changed neurons, and what is measured on them."""

@@ -1,0 +1,1 @@
+"""Reports of steering: table, figure, texts."""
