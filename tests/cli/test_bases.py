@@ -124,6 +124,14 @@ def test_runs_are_reloaded_with_their_basis(swept: Path, here: Command, place: P
     assert not (swept / "edited").exists()
 
 
+def test_units_are_steered_along_their_directions(swept: Path, here: Command, place: Place) -> None:
+    few = ["--sets", "2", "--new-tokens", "4", "--pairs", "none", "--out", "steered"]
+    run = run_of(swept, "rotation")
+    ended = here(swept, "steer", run.info.run_id, "--tag", "NOUN", "--factor", "0", *few, f"cache={place.cache}")
+    assert ended.status == 0, ended.err
+    assert (swept / "steered").is_dir()
+
+
 def test_the_tagging_model_reads_units(swept: Path, here: Command, place: Place) -> None:
     ended = here(swept, *small(place), "basis=pca")
     assert ended.status == 0, ended.err
