@@ -25,7 +25,7 @@ os.environ.update(
     OMP_WAIT_POLICY="PASSIVE",
     TOKENIZERS_PARALLELISM="false",
 )
-ON_ARRAYS = "activations analysis attribution data explore lesion models pipeline probe records selection"
+ON_ARRAYS = "activations analysis arrays attribution basis data explore lesion models pipeline probe records selection"
 install_import_hook([f"keyneurons.{package}" for package in ON_ARRAYS.split()], "beartype.beartype")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -161,14 +161,27 @@ class KeyNeuron:
     effect: float | None = None
 
 
+def neuron_name(site: str, layer: int | str, neuron: int | str, basis: str = "neurons") -> str:
+    """Name of a neuron (``mlp.8.1464``) or a unit of another basis (``residual.8.sae.1042``)."""
+    return ".".join([site, str(layer), *([] if basis == "neurons" else [basis]), str(neuron)])
+
+
 @dataclass(frozen=True)
 class NeuronSets:
-    """The key neurons of every tag, strongest first; tags in alphabetical order."""
+    """The key neurons of every tag, strongest first; tags in alphabetical order.
+
+    They are units of ``basis``, of which the default is the neurons themselves.
+    """
 
     site: Site
     layers: tuple[int, ...]
     neurons_per_layer: int
     tags: Mapping[str, tuple[KeyNeuron, ...]]
+    basis: str = "neurons"
+
+    def name(self, layer: int | str, neuron: int | str) -> str:
+        """Name of one of the neurons."""
+        return neuron_name(self.site, layer, neuron, self.basis)
 
     def columns(self, tag: str) -> list[int]:
         """Positions of a tag's neurons among the neurons of all layers, concatenated."""
@@ -190,7 +203,7 @@ class NeuronSets:
     def of_layer(self, layer: int, tags: Iterable[str]) -> NeuronSets:
         """The neurons of one layer, for each of the given tags that has a set."""
         own = {tag: tuple(n for n in self.tags[tag] if n.layer == layer) for tag in tags if tag in self.tags}
-        return NeuronSets(self.site, (layer,), self.neurons_per_layer, own)
+        return replace(self, layers=(layer,), tags=own)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.tags)

@@ -22,7 +22,7 @@ from keyneurons.config.values import resolve_layers
 from keyneurons.sweeps.jobs import jobs_of
 
 CONF = conf_folder()
-GROUPS = ("model", "dataset", "selection", "control", "probe", "trainer", "tracking", "lesion")
+GROUPS = ("model", "dataset", "basis", "selection", "control", "probe", "trainer", "tracking", "lesion")
 OPTIONS = sorted((group, path.stem) for group in GROUPS for path in (CONF / group).glob("[!_]*.yaml"))
 MANDATORY = {
     ("model", "hub"): ["model.id=some/model"],
@@ -30,11 +30,13 @@ MANDATORY = {
     ("model", "local"): ["model.folder=/models/mine"],
     ("dataset", "text"): ["dataset.path=/texts"],
     ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],
+    ("basis", "sae"): ["basis.file=sae.safetensors"],
     ("selection", "from_file"): ["selection.path=key_neurons.json"],
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }
 EXPERIMENTS = {
     "checkpoints": {"model.id": "EleutherAI/pythia-160m", "layer": 6},
+    "bases": {"site": "residual", "dataset.max_sentences.train": 300},
     "models": {},
     "ewt_prototype": {
         "site": "residual",
@@ -71,6 +73,7 @@ EXPERIMENTS = {
     "languages": {"dataset.treebank": "UD_English-EWT", "dataset.max_sentences.train": 700},
 }
 SWEEPS = {
+    "bases": 6,
     "checkpoints": 8,
     "claims": 6,
     "languages": 5,

@@ -382,7 +382,10 @@ def test_files_that_contradict_one_another(store: Store, inspect: Callable[..., 
     narrow = {name: np.ascontiguousarray(value[:, :-1]) for name, value in whole.items()}
     for tensors, names in ((narrow, tags), (whole, [*tags[1:], "ZZZ"]), ({"mlp.3": whole["mlp.2"]}, tags)):
         save_file(tensors, path, metadata={**facts, "tags": json.dumps(names)})
-        check(lambda: inspect(str(folder), tag="NOUN"), f"{path} and key_neurons.json differ in site, layers, neurons")
+        check(
+            lambda: inspect(str(folder), tag="NOUN"),
+            f"{path} and key_neurons.json differ in site, basis, layers, neurons",
+        )
     save_file(whole, path, metadata={**facts, "tags": json.dumps(tags)})
     assert inspect(str(folder), tag="NOUN").skipped == []
     for old, new in (

@@ -22,9 +22,24 @@ LESION += ["lesion.neurons={0}/key_neurons.json"]
 FILES = [f"dataset.{split}={{0}}/{split}.conllu" for split in ("train", "dev", "test")]
 BASES = {
     "package": [*LESION, "dataset=conllu", *FILES, "dataset.file={0}/one.conllu"],
-    "hub": ["model=hub", "model.id=a/b", "dataset=text", "dataset.path={0}/texts", "dataset.stanza_folder={0}/stanza"],
-    "local": ["model=local", "model.folder={0}/model", "dataset=ud_english_ewt", "dataset.folder={0}/ewt"],
-    "starter": ["+selection.weights={0}/weights.npy", "+trainer.plan={0}/plan.txt", "layer_by_layer.read_at=[word]"],
+    "hub": [
+        "model=hub",
+        "basis=rotation",
+        "model.id=a/b",
+        "dataset=text",
+        "dataset.path={0}/texts",
+        "dataset.stanza_folder={0}/stanza",
+    ],
+    "local": [
+        *("model=local", "model.folder={0}/model", "dataset=ud_english_ewt", "dataset.folder={0}/ewt"),
+        *("basis=sae", "basis.file={0}/basis.safetensors"),
+    ],
+    "starter": [
+        "+selection.weights={0}/weights.npy",
+        "+trainer.plan={0}/plan.txt",
+        "layer_by_layer.read_at=[word]",
+        "basis=pca",
+    ],
 }
 """Together they cover every section of the schema, and a file for every key that takes one."""
 
@@ -34,7 +49,7 @@ Keys = tuple[str, ...]
 def write_files(folder: Path) -> Path:
     for name in ("pairs.csv", "prompts.txt", "key_neurons.json", "train.conllu", "dev.conllu", "test.conllu"):
         (folder / name).write_text(name)
-    for name in ("one.conllu", "weights.npy", "plan.txt"):
+    for name in ("basis.safetensors", "one.conllu", "weights.npy", "plan.txt"):
         (folder / name).write_text(name)
     for name in ("texts/a.txt", "texts/deep/b.txt", "stanza/en/pos/x.pt", "stanza/resources.json", "ewt/en.conllu"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

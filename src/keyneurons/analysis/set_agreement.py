@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -96,7 +96,7 @@ class _OfRun:
 
 
 def _of_run(own: NeuronSets, layers: tuple[int, ...]) -> _OfRun:
-    sets = NeuronSets(own.site, layers, own.neurons_per_layer, own.tags)
+    sets = replace(own, layers=layers)
     return _OfRun(frozenset(own.layers), sets, {tag: tuple(neurons_by_layer(sets, tag).tolist()) for tag in own})
 
 

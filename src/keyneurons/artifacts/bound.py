@@ -1,4 +1,4 @@
-"""The model, site and tag column that neuron sets are bound to, and the model's lineage."""
+"""The model, site, tag column and basis that neuron sets are bound to, and the model's lineage."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ import re
 from dataclasses import dataclass, fields
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.basis import basis
 from keyneurons.models.permuted import describe_model
 from keyneurons.models.revisions import without_step
 from keyneurons.records import Site
+
+
+@dataclass(frozen=True)
+class Units:
+    """The basis that neuron sets are units of: its name and digest."""
+
+    name: str
+    digest: str
+
+    def __str__(self) -> str:
+        return self.name if self.name == self.digest else f"{self.name} {self.digest}"
+
+
+NEURONS = Units(basis.NEURONS.name, basis.NEURONS.digest)
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class Lineage:
     site: Site
     neurons_per_layer: int
     tag_column: str
+    basis: Units = NEURONS
 
     @property
     def n_layers(self) -> int | None:
@@ -33,12 +49,13 @@ class Lineage:
         return None if match is None else int(match[1])
 
     def __str__(self) -> str:
-        return f"{describe_model(self.model, self.random_weights)}, {self.site}"
+        of_basis = "" if self.basis == NEURONS else f" {self.basis}"
+        return f"{describe_model(self.model, self.random_weights)}, {self.site}{of_basis}"
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Model revision, site and tag column of neuron sets."""
+    """Model revision, site, tag column and basis of neuron sets."""
 
     model: str
     revision: str
@@ -48,6 +65,7 @@ class Binding:
     site: Site
     neurons_per_layer: int
     tag_column: str
+    basis: Units = NEURONS
 
     @classmethod
     def of(cls, read: ActivationReader, tag_column: str) -> Binding:
@@ -60,8 +78,9 @@ class Binding:
             model.tokenizer_digest,
             model.random_weights,
             read.site,
-            model.width(read.site),
+            read.units,
             tag_column,
+            Units(read.basis.name, read.basis.digest),
         )
 
     @property

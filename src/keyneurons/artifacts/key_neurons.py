@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from keyneurons.analysis.confounds import Confounded
-from keyneurons.artifacts.bound import Binding
+from keyneurons.artifacts.bound import NEURONS, Binding, Units
 from keyneurons.artifacts.plain import Strict, Versioned, read_json, validate
 from keyneurons.atomic_files import write_json
 from keyneurons.data.word_features import CONFOUNDS
@@ -39,6 +39,13 @@ class Model(Strict):
     architecture: Text
     tokenizer: Text
     random_weights: NonNegativeInt | None
+
+
+class Basis(Strict):
+    """What the neurons are units of: the kind of the basis, and its digest."""
+
+    name: Text
+    digest: Text
 
 
 class Dataset(Strict):
@@ -76,7 +83,10 @@ class Source(Strict):
 
 
 class KeyNeurons(Versioned):
-    """The whole file; layers and neuron indices are checked against the layers and their width."""
+    """The whole file; layers and neuron indices are checked against the layers and their width.
+
+    Without a basis, the neurons are those of the model.
+    """
 
     supported = FORMAT
     model: Model
@@ -85,6 +95,7 @@ class KeyNeurons(Versioned):
     site: Site
     layers: Annotated[list[NonNegativeInt], Field(min_length=1)]
     neurons_per_layer: PositiveInt
+    basis: Basis | None = None
     read_at: Annotated[str, Field(pattern=r"^(word|prediction)(, (word|prediction))?$")]
     method: Text
     scored_at: str | None = None
@@ -155,7 +166,9 @@ def write_key_neurons(
     for tag, checks in (confounds or {}).items():
         neurons[tag] = [{**neuron, **_confounded(check)} for neuron, check in zip(neurons[tag], checks, strict=True)]
     head = {"format": FORMAT, "model": model, "dataset": dict(dataset), "tag_column": bound.tag_column}
-    site = {"site": bound.site, "layers": list(layers), "neurons_per_layer": bound.neurons_per_layer}
+    site: dict[str, Any] = {"site": bound.site, "layers": list(layers), "neurons_per_layer": bound.neurons_per_layer}
+    if bound.basis != NEURONS:
+        site["basis"] = asdict(bound.basis)
     write_json(path, {**head, **site, "read_at": read_at, "method": method, **settings, "tags": neurons})
 
 
@@ -195,11 +208,15 @@ def read_key_neurons(path: Path) -> dict[str, Any]:
 def sets_in(file: Mapping[str, Any]) -> tuple[Binding, NeuronSets]:
     """The neuron sets in the contents of a file, as ``read_key_neurons`` returns them."""
     shared = {name: file[name] for name in ("site", "neurons_per_layer", "tag_column")}
-    bound = Binding(**{field: file["model"][name] for name, field in MODEL.items()}, **shared)
+    basis = Units(**file["basis"]) if "basis" in file else NEURONS
+    bound = Binding(**{field: file["model"][name] for name, field in MODEL.items()}, **shared, basis=basis)
     tags = {
         tag: tuple(KeyNeuron(n["layer"], n["neuron"], n["score"]) for n in own) for tag, own in file["tags"].items()
     }
-    return bound, NeuronSets(bound.site, tuple(file["layers"]), bound.neurons_per_layer, dict(sorted(tags.items())))
+    sets = NeuronSets(
+        bound.site, tuple(file["layers"]), bound.neurons_per_layer, dict(sorted(tags.items())), basis.name
+    )
+    return bound, sets
 
 
 def _confounded(check: Confounded) -> dict[str, Any]:

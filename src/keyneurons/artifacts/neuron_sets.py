@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from keyneurons.activations.reader import ActivationReader
@@ -38,7 +38,7 @@ def read_neuron_sets(path: Path, read: ActivationReader, tag_column: str, *, any
         raise ValueError(
             f"{path} has neurons of layer {missing[0]}, which this run does not read; use layer={sorted(layers)}"
         )
-    return NeuronSets(read.site, read.layers, sets.neurons_per_layer, sets.tags)
+    return replace(sets, layers=read.layers)
 
 
 def read_given_sets(path: Path, read: ActivationReader) -> NeuronSets:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from keyneurons.artifacts.bound import NEURONS
 from keyneurons.atomic_files import check_regular, write_tensors
 from keyneurons.pipeline.probes import TrainedProbe
 from keyneurons.records import NeuronSets, Site
@@ -33,6 +34,8 @@ def write_probe(path: Path, probe: TrainedProbe, sets: NeuronSets, tags: Sequenc
     width = sets.neurons_per_layer
     places = ",".join(f"{sets.layers[c // width]}.{c % width}" for c in probe.columns.tolist())
     facts = {"tags": json.dumps(tags), "site": sets.site, "method": method, "neurons": places}
+    if sets.basis != NEURONS.name:
+        facts["basis"] = sets.basis
     write_tensors(path, {name: getattr(probe, name).contiguous() for name in TENSORS}, facts)
 
 
@@ -46,6 +49,7 @@ class ReadProbe:
     tags: tuple[str, ...]
     neurons: tuple[tuple[int, int], ...]
     probe: TrainedProbe
+    basis: str
 
 
 def read_probe(path: Path, site: Site) -> ReadProbe:
@@ -62,7 +66,8 @@ def read_probe(path: Path, site: Site) -> ReadProbe:
     try:
         with safe_open(path, framework="pt") as file:
             facts, tensors = file.metadata() or {}, {name: file.get_tensor(name) for name in TENSORS}
-        tags, places = json.loads(facts["tags"]), [_NEURON.fullmatch(text) for text in facts["neurons"].split(",")]
+        tags = json.loads(facts["tags"])
+        places = [_NEURON.fullmatch(text) for text in facts["neurons"].split(",")]
         neurons = tuple((int(place[1]), int(place[2])) for place in places if place is not None)
         if not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)) or len(neurons) < len(places):
             raise ValueError("tags or neurons are unreadable")
@@ -75,7 +80,7 @@ def read_probe(path: Path, site: Site) -> ReadProbe:
         raise ValueError(f"{path} is damaged: {error!r}") from error
     if facts["site"] != site:
         raise ValueError(f"{path} has neurons of {facts['site']}, expected {site}")
-    return ReadProbe(tuple(tags), neurons, TrainedProbe(np.arange(n), **tensors))
+    return ReadProbe(tuple(tags), neurons, TrainedProbe(np.arange(n), **tensors), facts.get("basis", NEURONS.name))
 
 
 def read_probe_of(sets: NeuronSets, tags: Sequence[str], path: Path) -> TrainedProbe:
@@ -98,6 +103,6 @@ def read_probe_of(sets: NeuronSets, tags: Sequence[str], path: Path) -> TrainedP
         for layer, neuron in own.neurons
         if layer in sets.layers
     ]
-    if own.tags != tuple(tags) or columns != sets.union():
-        raise ValueError(f"{path} and key_neurons.json differ in site, tags or neurons")
+    if (own.tags, own.basis) != (tuple(tags), sets.basis) or columns != sets.union():
+        raise ValueError(f"{path} and key_neurons.json differ in site, basis, tags or neurons")
     return replace(own.probe, columns=np.array(columns, dtype=np.int64))

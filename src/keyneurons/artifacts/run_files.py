@@ -9,6 +9,7 @@ from typing import Any
 
 from keyneurons.analysis.confounds import Confounded
 from keyneurons.analysis.run_differences import Predictions
+from keyneurons.artifacts.basis import BASIS_FILE, write_components
 from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, write_key_neurons
 from keyneurons.artifacts.layers import write_layers
@@ -21,6 +22,7 @@ from keyneurons.artifacts.redundancy import REDUNDANCY_FILE, write_redundancy
 from keyneurons.artifacts.run_tables import write_run_tables
 from keyneurons.artifacts.scores import SCORES_FILE, write_scores
 from keyneurons.artifacts.tables import write_matrix
+from keyneurons.basis.linear import Linear
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.digests import json_digest, texts_digest
 from keyneurons.pipeline.dataset import LabelledText
@@ -39,6 +41,7 @@ def write_run_files(result: Result, folder: Path) -> None:
     names, method = text.labels.names, result.experiment.method
     dataset, confounds = {"id": text.treebank.id, "digest": text.digest}, result.reliability.confounds
     write_run_sets(folder / KEY_NEURONS_FILE, result.experiment, dataset, text.labels.column, sets, confounds)
+    write_basis(folder, result.experiment)
     write_overlap(folder, result.overlap)
     write_run_tables(folder, sets, result.overlap, result.evidence, text.labels)
     if probed is not None:
@@ -49,13 +52,20 @@ def write_run_files(result: Result, folder: Path) -> None:
         write_redundancy(folder / REDUNDANCY_FILE, result.reliability.redundancy, sets)
     write_metrics(folder, result.metrics)
     if result.key_neurons.scores is not None:
-        write_scores(folder / SCORES_FILE, result.key_neurons.scores, names, method)
+        write_scores(folder / SCORES_FILE, result.key_neurons.scores, names, method, sets.basis)
     if curves := _curves(result):
         write_curves(folder, curves)
     for read_at, layers in result.layers.read_at.items():
         write_layers(folder, read_at, layers)
     if result.lesions is not None:
         write_lesions(folder, result.lesions)
+
+
+def write_basis(folder: Path, experiment: Experiment) -> None:
+    """Write the basis that an experiment has fitted, if any."""
+    basis = experiment.read.basis
+    if isinstance(basis, Linear) and basis.name == "pca":
+        write_components(folder / BASIS_FILE, basis, experiment.read.site)
 
 
 def write_run_sets(
@@ -98,7 +108,8 @@ def write_run_sets(
 def sets_digest(sets: NeuronSets) -> str:
     """Digest of the neurons selected for every tag, independent of scores and order."""
     tags = {tag: sorted((n.layer, n.neuron) for n in neurons) for tag, neurons in sets.tags.items()}
-    return json_digest([sets.site, tags])[:16]
+    place = [sets.site] if sets.basis == "neurons" else [sets.site, sets.basis]
+    return json_digest([*place, tags])[:16]
 
 
 def _predictions(text: LabelledText, probed: KeyNeuronsProbe) -> Predictions:

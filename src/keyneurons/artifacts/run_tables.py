@@ -88,7 +88,7 @@ def aligned_key_neurons(sets: NeuronSets, max_rows: int = MAX_ROWS) -> Table:
         log.info("%s has the %d strongest neurons of a tag, %s all", MLFLOW_TABLES[0], most, KEY_NEURONS_TABLE)
     strongest = replace(sets, tags={tag: neurons[:most] for tag, neurons in sets.tags.items()})
     rows = [
-        (f"{tag} #{rank}", f"{site}.{layer}.{neuron}", tag, rank, site, layer, neuron, *numbers)
+        (f"{tag} #{rank}", sets.name(str(layer), str(neuron)), tag, rank, site, layer, neuron, *numbers)
         for tag, rank, site, layer, neuron, *numbers in key_neurons_table(strongest).rows
     ]
     return Table(("tag and rank", "key neuron", *KEY_NEURON_COLUMNS), tuple(rows))

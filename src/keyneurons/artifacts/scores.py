@@ -14,6 +14,7 @@ from numpy import ndarray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from keyneurons.artifacts.bound import NEURONS
 from keyneurons.atomic_files import check_regular, write_tensors
 from keyneurons.records import Scores
 
@@ -21,26 +22,31 @@ SCORES_FILE = "scores.safetensors"
 _TENSOR = re.compile(r"(?P<site>\w+)\.(?P<layer>[0-9]+)(?P<p>\.p_value)?")
 
 
-def write_scores(path: Path, scores: Scores, tags: Sequence[str], method: str) -> None:
-    """Write the scores of all neurons, p-values if the method has them, tags and method name."""
+def write_scores(path: Path, scores: Scores, tags: Sequence[str], method: str, basis: str = NEURONS.name) -> None:
+    """Write the scores of all neurons, p-values if the method has them, tags, method and basis."""
     width, tensors = scores.neurons_per_layer, dict[str, Tensor]()
+    of_basis = {} if basis == NEURONS.name else {"basis": basis}
     for i, layer in enumerate(scores.layers):
         columns = slice(i * width, (i + 1) * width)
         tensors[f"{scores.site}.{layer}"] = scores.values[:, columns].contiguous()
         if scores.p_values is not None:
             tensors[f"{scores.site}.{layer}.p_value"] = scores.p_values[:, columns].contiguous()
-    write_tensors(path, tensors, {"tags": json.dumps(tags), "site": scores.site, "method": method})
+    write_tensors(path, tensors, {"tags": json.dumps(tags), "site": scores.site, "method": method, **of_basis})
 
 
 @dataclass(frozen=True)
 class ScoresFile:
-    """A file of scores with a valid header: its tags, and the tensor names by layer."""
+    """A file of scores with a valid header: its tags, and the tensor names by layer.
+
+    ``basis`` is the kind of units that are scored.
+    """
 
     path: Path
     site: str
     tags: tuple[str, ...]
     neurons: int
     layers: Mapping[int, str]
+    basis: str = NEURONS.name
 
     def layer(self, layer: int) -> Float[ndarray, "tags neurons"]:
         """The scores of a layer.
@@ -88,4 +94,4 @@ def open_scores(path: Path) -> ScoresFile:
             layers[int(parts["layer"])] = name
     if len(widths) != 1 or not layers:
         raise ValueError(f"{path} is damaged: its layers must have one width, got {sorted(widths)}")
-    return ScoresFile(path, site, tuple(tags), widths.pop(), layers)
+    return ScoresFile(path, site, tuple(tags), widths.pop(), layers, facts.get("basis", NEURONS.name))

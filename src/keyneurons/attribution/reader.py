@@ -14,6 +14,7 @@ from torch import Tensor
 
 from keyneurons.activations.alignment import Encoded
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.arrays import Stored, read_array
 from keyneurons.attribution.method import Attribution
 from keyneurons.attribution.passes import Attributor
 from keyneurons.attribution.paths import AttributionPath
@@ -179,9 +180,9 @@ def _digest(words: Targets) -> str:
     return json_digest([words.rows.tolist(), words.position.tolist(), words.token.tolist()])
 
 
-def _mean(array: Float[ndarray, "all_words neurons"], rows: Int[ndarray, " words"]) -> Float[ndarray, " neurons"]:
+def _mean(array: Float[Stored, "all_words neurons"], rows: Int[ndarray, " words"]) -> Float[ndarray, " neurons"]:
     """Mean of every neuron over some words, summed in float64."""
     total = np.zeros(array.shape[1])
     for first in range(0, len(rows), ROWS_AT_ONCE):
-        total += array[rows[first : first + ROWS_AT_ONCE]].sum(axis=0, dtype=np.float64)
+        total += read_array(array, rows[first : first + ROWS_AT_ONCE]).sum(axis=0, dtype=np.float64)
     return total / len(rows)

@@ -7,7 +7,7 @@ from keyneurons.build.figures import build_figures
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.probing import build_probing
 from keyneurons.build.reader import build_reader, check_layers, check_model
-from keyneurons.build.selection import build_attribution, build_method, build_selection, check_selection
+from keyneurons.build.selection import build_attribution, build_method, build_selection, check_basis, check_selection
 from keyneurons.config import schema
 from keyneurons.memo import Memo
 from keyneurons.pipeline.experiment import Experiment
@@ -38,6 +38,7 @@ def build_experiment(config: schema.Config, option: str, memo: Memo | None = Non
     probing = build_probing(config)
     read = build_reader(config)  # may convert or fetch a model, so after what is cheap to check
     check_model(config, read)
+    check_basis(read, method)
     check_layers(config, read)
     unseen_words = config.split == "unseen_words"
     return Experiment(

@@ -11,6 +11,7 @@ from keyneurons.activations.batch_size import tokens_per_batch
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.activations.store import ActivationStore
+from keyneurons.build.basis import build_basis
 from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
 from keyneurons.models.folders import ModelFolder
@@ -33,16 +34,18 @@ def build_reader(config: schema.Config) -> ActivationReader:
 
 def make_reader(config: schema.Config, model: LanguageModel, processes: Processes) -> ActivationReader:
     """The reader of a model's activations with the settings of a configuration."""
+    layers = resolve_layers(config.layer, model.n_layers)
     return ActivationReader(
         model=model,
         site=config.site,
-        layers=resolve_layers(config.layer, model.n_layers),
+        layers=layers,
         bos=config.model.bos,
         read_at=config.read_at,
         pooling=config.pooling,
         batch_tokens=tokens_per_batch(config.activations.batch_tokens, model),
         dtype=config.activations.dtype,
         store=ActivationStore(config.cache.expanduser() / "activations"),
+        basis=build_basis(config, model, layers),
         processes=processes,
     )
 
@@ -89,7 +92,7 @@ def check_model(config: schema.Config, read: ActivationReader) -> None:
             number of neurons.
     """
     _ = read.model.family, read.model.device
-    width = read.model.width(config.site)
+    width = read.units
     pool = width if config.scope == "layer" else width * len(read.layers)
     if config.top_k > pool:
         where = f"{config.site} of one layer" if config.scope == "layer" else f"{config.site} of these layers"

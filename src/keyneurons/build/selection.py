@@ -122,6 +122,19 @@ def _check_given(config: schema.Config) -> None:
         )
 
 
+def check_basis(read: ActivationReader, method: Method) -> None:
+    """Check that the method can score units of the basis.
+
+    Raises:
+        ValueError: it scores the effects of neurons on predictions.
+    """
+    if method.attribution is not None and read.basis_key:
+        raise ValueError(
+            f"selection={method.name} scores effects of neurons inside the model; it needs basis=neurons, "
+            f"got basis={read.basis.name}"
+        )
+
+
 def _check_threshold(threshold: schema.Threshold, name: str, traits: Traits) -> None:
     """Check that a method supports a threshold.
 

@@ -20,6 +20,7 @@ CONTENTS = {
     "key_neurons.json": "the sets with model, dataset and settings; the file that keyneurons reads",
     "key_neurons.csv": "the sets as a table: tag, rank, site, layer, neuron, score, p_value",
     "sets.safetensors": "the sets as tensors: `neurons/TAG` (layer, neuron) and `scores/TAG`, strongest first",
+    "basis.safetensors": "the principal components that the sets are units of",
     "metrics.json": "all metrics, with controls and 95 % intervals (`..._low`, `..._high`)",
     "curves.json": "metrics by layer or epoch",
     "overlap_count.csv": "key neurons shared by two tags",
@@ -34,8 +35,8 @@ USE = """\
 `keyneurons pull SOURCE sets` verifies all digests and writes the folder `sets`, which these commands take:
 
 ```
-keyneurons selection=from_file selection.path=sets {layer}
-keyneurons lesion=zero lesion.neurons=sets {layer}
+keyneurons selection=from_file selection.path=sets {layer}{basis}
+keyneurons lesion=zero lesion.neurons=sets {layer}{basis}
 keyneurons compare sets OTHER
 keyneurons inspect sets --tag TAG
 ```
@@ -67,16 +68,26 @@ class Card:
 
     def markdown(self) -> str:
         """The card with the header of a dataset card of the Hugging Face hub."""
-        layers = ",".join(map(str, self.key["layers"]))
+        layers, basis = ",".join(map(str, self.key["layers"])), self._basis_override()
         sections = {
             "Evidence": self.summary.partition("\n\n")[2].strip(),  # without its heading
             "Provenance": "\n".join(table(("", ""), self._provenance())),
             "Licences": "\n".join([*table(("", "licence"), self._licences()), "", NO_TEXT]),
             "Files": "\n".join(f"- `{name}`: {text}" for name, text in CONTENTS.items() if self._has(name)),
-            "Use": USE.format(layer=f"layer={layers}" if layers.isdigit() else f"layer=[{layers}]").rstrip(),
+            "Use": USE.format(
+                layer=f"layer={layers}" if layers.isdigit() else f"layer=[{layers}]", basis=basis
+            ).rstrip(),
         }
         head = f"---\n{write_yaml(self._header())}---\n\n# {inline(self.title)}\n\n{self._description()}\n"
         return "\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in sections.items())])
+
+    def _basis_override(self) -> str:
+        """The overrides of the basis; empty for neurons."""
+        name = self.key.get("basis", {}).get("name")
+        settings = {"pca": "basis.file=sets", "sae": "basis.file=FILE"}
+        if name == "rotation":
+            settings[name] = f"basis.seed={self.config['basis']['seed']}"
+        return "" if name is None else f" basis={name} {settings[name]}"
 
     def _header(self) -> dict[str, Any]:
         licence = {} if self.licences.sets is None else {"license": self.licences.sets.lower()}
@@ -107,6 +118,8 @@ class Card:
         for split, size in profile.items():
             yield f"{split} split", f"{counted(size.sentences, 'sentence')}, {counted(size.words, 'word')}"
         yield "neurons", f"{key['site']}, {describe_layers(key['layers'])}, {key['neurons_per_layer']} per layer"
+        if (basis := key.get("basis")) is not None:
+            yield "basis", f"{basis['name']}, digest {basis['digest']}"
         selection = self.config.get("selection") or {}
         settings = ", ".join(f"{name}={value}" for name, value in selection.items() if not name.startswith("_"))
         yield "method", key["method"] + (f" ({settings})" if settings else "")

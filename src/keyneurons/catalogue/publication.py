@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keyneurons.artifacts.basis import BASIS_FILE
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE, read_key_neurons, sets_in
 from keyneurons.artifacts.metrics import CURVES_FILE, METRICS_FILE, read_curves, read_metrics
 from keyneurons.artifacts.plain import read_json, read_yaml, write_yaml
@@ -24,7 +25,7 @@ from keyneurons.runs.finished import CONFIG, Run
 
 COPIED = (KEY_NEURONS_FILE, METRICS_FILE)
 REQUIRED = (CARD_FILE, *COPIED, TABLE_FILE, TENSORS_FILE, CONFIG, RUN_FILE)
-COPIED_IF_PRESENT = (CURVES_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
+COPIED_IF_PRESENT = (BASIS_FILE, CURVES_FILE, "overlap_count.csv", "overlap_p_value.csv", "lesion_effects.csv")
 FIGURES = "figures"
 SUFFIXES = (".png", ".svg", ".pdf")
 """Other files of a run stay behind: they may hold words of its text, or paths of its machine."""

@@ -63,7 +63,8 @@ def _tensors(file: Contents) -> dict[str, Tensor]:
 
 def _facts(file: Contents) -> dict[str, str]:
     """The metadata: a single entry, since safetensors writes several in any order."""
-    names = ("model", "dataset", "tag_column", "site", "layers", "neurons_per_layer", "method")
+    names = ["model", "dataset", "tag_column", "site", "layers", "neurons_per_layer", "method"]
+    names += ["basis"] if "basis" in file else []
     return {"key_neurons": json.dumps({**{name: file[name] for name in names}, "tags": list(file["tags"])})}
 
 

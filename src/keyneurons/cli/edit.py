@@ -50,6 +50,10 @@ def run_edit(request: Request, out: Path, compose: Callable[[Sequence[str]], Con
     check_new(out)
     load = rebuild if request.factor is None else reload_model
     found: Rebuilt | ReloadedModel = load(request.run, request.overrides, compose)
+    if "basis" in found.key:
+        raise ValueError(
+            f"edit needs neurons; run {found.run.name} ({found.run.id}) has units of basis={found.key['basis']['name']}"
+        )
     neurons = _neurons(found, request.tag)
     levels = _means(found, neurons) if isinstance(found, Rebuilt) else {}
     edits = {

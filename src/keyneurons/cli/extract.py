@@ -47,7 +47,7 @@ def _extract(jobs: Sequence[Job], options: RayOptions | None) -> Iterator[str]:
     places = together(jobs)
     for job in {(job.activation_fingerprint, job.config.site): job for job in jobs}.values():
         config, of_sites = job.config, places[job.activation_fingerprint]
-        read = replace(build_reader(config), layers=of_sites[config.site], prefetch=of_sites)
+        read = replace(build_reader(config).of_neurons(), layers=of_sites[config.site], prefetch=of_sites)
         if options is not None:
             read = replace(read, processes=_ray_workers(config, options))
         treebank = build_dataset(config.dataset, config.cache.expanduser(), config.seed).load(read)

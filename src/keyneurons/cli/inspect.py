@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.key_neurons import sets_in
 from keyneurons.atomic_files import write_text
 from keyneurons.config.paths import output_folder
 from keyneurons.config.schema import Config
@@ -39,7 +40,7 @@ def run_inspect(
     Args:
         run: MLflow id of a run, or its folder under ``outputs/``.
         tag: the tag; at most its ten strongest key neurons are shown.
-        neuron: a neuron as site.layer.number, in a layer of the run.
+        neuron: a neuron by its name, such as site.layer.number, in a layer of the run.
         overrides: overrides of ``tracking``, ``cache`` and ``model.device``; all other values are
             those of the run.
         compose: returns the validated configuration with some overrides.
@@ -82,19 +83,17 @@ def _key_neurons_of(tag: str, key: Mapping[str, Any]) -> list[tuple[int, int]]:
 
 
 def _parse_neuron(neuron: str, key: Mapping[str, Any], read: ActivationReader) -> list[tuple[int, int]]:
-    """Layer and number of a neuron given as site.layer.number.
+    """Layer and number of a neuron given by its name.
 
     Raises:
         ValueError: if the run has no such neuron.
     """
-    width = read.model.width(read.site)
-    layers = ", ".join(map(str, key["layers"]))
-    legal = f"--neuron must be {key['site']}.LAYER.NUMBER with LAYER in {layers} and NUMBER in 0..{width - 1}"
-    parts = re.fullmatch(r"(\w+)\.([0-9]+)\.([0-9]+)", neuron)
-    if parts is None or parts[1] != key["site"]:
-        raise ValueError(f"{legal}, got {neuron!r}")
-    layer, number = int(parts[2]), int(parts[3])
-    if layer not in key["layers"] or number >= width:
+    _, sets = sets_in(key)
+    shape, layers = sets.name("LAYER", "NUMBER"), ", ".join(map(str, key["layers"]))
+    legal = f"--neuron must be {shape} with LAYER in {layers} and NUMBER in 0..{read.units - 1}"
+    numbers = [part for part in neuron.split(".") if re.fullmatch("[0-9]{1,9}", part)]
+    layer, number = map(int, numbers) if len(numbers) == 2 else (-1, -1)
+    if neuron != sets.name(layer, number) or layer not in key["layers"] or number >= read.units:
         raise ValueError(f"{legal}, got {neuron!r}")
     return [(layer, number)]
 
@@ -121,11 +120,10 @@ def _inspect(
         facts=_facts(rebuilt, text),
         reading=_legend(rebuilt),
         tag=tag,
-        site=read.site,
+        sets=sets_in(rebuilt.key)[1],
         text=text,
         coloured=coloured_words(text, first_words=read.read_at == "word"),
         sampled=text.sample(seed=rebuilt.seed),
-        neurons_per_layer=read.model.width(read.site),
         neurons=inspected,
         store=f"experiment {store.experiment!r} of {store.uri}",
     )

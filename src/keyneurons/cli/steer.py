@@ -117,7 +117,7 @@ def _control_sets(found: Rebuilt, study: SteeringStudy, columns: list[int]) -> I
     """Control sets of the key neurons; activations are read only for families that match them."""
     read, labels = found.read, found.labels
     if study.family == "random":
-        return matched_random_sets(columns, read.model.width(read.site), len(read.layers), study.sets, study.seed)
+        return matched_random_sets(columns, read.units, len(read.layers), study.sets, study.seed)
     activations = read_activations(read, found.treebank, store=found.run.config().activations.store).stored()
     statistics = neuron_statistics(activations.source(labels, "layer", 2**29), labels, labels.names)
     return CONTROL_FAMILIES[study.family].draw(columns, statistics, None, study.sets, study.seed)

@@ -19,6 +19,7 @@ EXCLUDED = {  # keys that affect where or how fast a run is executed, not its re
     "report": None,
     "activations": {"batch_tokens": None, "memory_mb": None, "devices": None, "num_nodes": None},
     "trainer": {"accelerator": None},
+    "basis": {"file": None, "id": None, "revision": None},  # its digest covers them
     "model": {"device": None, "device_map": None, "folder": None},  # the model's identity covers the folder
 }
 
@@ -39,7 +40,9 @@ def content_digest(path: Path) -> str:
     return str(path)
 
 
-def fingerprint(config: Config, model: str, content: Content = content_digest, given_sets: str | None = None) -> str:
+def fingerprint(
+    config: Config, model: str, content: Content = content_digest, given_sets: str | None = None, basis: str = ""
+) -> str:
     """Compute the digest of all inputs that determine the results of a run.
 
     The inputs are the configuration, the content of the files named in it and the model's identity.
@@ -52,11 +55,12 @@ def fingerprint(config: Config, model: str, content: Content = content_digest, g
         model: The model's identity.
         content: Computes the digest of a file or folder.
         given_sets: The digest of the neuron sets at ``selection.path``, which may be a run id.
+        basis: The digest of the basis.
     """
     plain = _plain(config, EXCLUDED, content)
     if given_sets is not None:
         plain["selection"]["path"] = given_sets
-    return json_digest({"config": plain, "model": model, "tagger": _tagger(config)})[:16]
+    return json_digest({"config": plain, "model": model, "basis": basis, "tagger": _tagger(config)})[:16]
 
 
 def activation_fingerprint(config: Config, model: str, content: Content = content_digest) -> str:

@@ -117,3 +117,37 @@ class LocalModel(Model):
 
     source: Literal["local"]
     folder: Path
+
+
+class Basis(Section):
+    """Keys of every basis."""
+
+
+class NeuronsBasis(Basis):
+    """The neurons themselves."""
+
+    kind: Literal["neurons"]
+
+
+class RotationBasis(Basis):
+    """A random rotation of each layer."""
+
+    kind: Literal["rotation"]
+    seed: NonNegativeInt
+
+
+class PCABasis(Basis):
+    """Principal components."""
+
+    kind: Literal["pca"]
+    file: Path | None
+
+
+class SAEBasis(Basis):
+    """Latents of a sparse autoencoder."""
+
+    kind: Literal["sae"]
+    file: Path
+    id: str | None
+    revision: str
+    any_model: bool

@@ -30,7 +30,11 @@ from keyneurons.config.inputs import (
     ConlluDataset,
     HubModel,
     LocalModel,
+    NeuronsBasis,
     PackagedModel,
+    PCABasis,
+    RotationBasis,
+    SAEBasis,
     Section,
     StarterDataset,
     TextDataset,
@@ -183,6 +187,7 @@ class Config(Section):
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
     dataset: Annotated[StarterDataset | UDDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
+    basis: Annotated[NeuronsBasis | RotationBasis | PCABasis | SAEBasis, Field(discriminator="kind")]
     selection: Component
     control: Mapping[str, Component] = {}
     probe: Probe

@@ -50,7 +50,8 @@ class Change:
         if self.factor == 1:
             return dict.fromkeys((INTACT, KEY, RANDOM), intact)
         scaled = {
-            name: scale_neurons(columns, self.factor, layers, width) for name, columns in ((KEY, own), (RANDOM, drawn))
+            name: scale_neurons(columns, self.factor, layers, width, run.read.basis)
+            for name, columns in ((KEY, own), (RANDOM, drawn))
         }
         return {INTACT: intact} | scaled
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.analysis.controls import matched_random_sets
+from keyneurons.arrays import Stored
 from keyneurons.artifacts.bound import Binding
 from keyneurons.artifacts.key_neurons import sets_in
 from keyneurons.artifacts.probe import PROBE_FILE, read_probe_of
@@ -46,7 +46,7 @@ class LoadedRun:
     tags: tuple[str, ...]
     probes: tuple[NamedProbe, ...]
     dev: DevText
-    activations: Mapping[int, Float[ndarray, "dev_words neurons"]]
+    activations: Mapping[int, Float[Stored, "dev_words neurons"]]
     seed: int
 
     @property

@@ -22,7 +22,7 @@ class Profiled:
 
 def neuron_name(run: LoadedRun, neuron: KeyNeuron) -> str:
     """Name of a neuron as on the command line: site, layer and number."""
-    return f"{run.sets.site}.{neuron.layer}.{neuron.neuron}"
+    return run.sets.name(neuron.layer, neuron.neuron)
 
 
 def neurons_by_name(run: LoadedRun, tag: str) -> dict[str, KeyNeuron]:

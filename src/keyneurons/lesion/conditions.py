@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from keyneurons.basis.basis import NEURONS, Basis
+
 Replacement = Callable[
     [Float[Tensor, "sentences tokens changed"], Float[Tensor, "sentences tokens changed"] | None],
     Float[Tensor, "sentences tokens changed"],
@@ -18,10 +20,14 @@ Replacement = Callable[
 
 @dataclass(frozen=True)
 class Condition:
-    """By layer, the lesioned neurons and the replacement of their activations."""
+    """By layer, the lesioned neurons and the replacement of their activations.
+
+    Units of another ``basis`` are changed along their directions.
+    """
 
     neurons: Mapping[int, Int[Tensor, " changed"]]
     change: Mapping[int, Replacement]
+    basis: Basis = NEURONS
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -34,7 +40,7 @@ def apply_conditions(
     layer: int,
     value: Float[Tensor, "conditions sentences tokens neurons"],
     where: Bool[Tensor, "conditions sentences tokens"] | None = None,
-    donated: Float[Tensor, "sentences tokens neurons"] | None = None,
+    donated: Float[Tensor, "sentences tokens _units"] | None = None,
 ) -> Float[Tensor, "conditions sentences tokens neurons"]:
     """Activations of a layer under several conditions.
 
@@ -43,7 +49,8 @@ def apply_conditions(
         layer: the layer.
         value: the activations before the lesions.
         where: the positions to change; all positions by default.
-        donated: for each position of each sentence the activation of a donor word.
+        donated: for each position of each sentence the activation of a donor word, in units of the
+            basis.
 
     Returns:
         The new activations; all others are the same bit for bit.
@@ -53,9 +60,9 @@ def apply_conditions(
         if layer not in condition.neurons:
             continue
         neurons = condition.neurons[layer].to(value.device)
-        before = new[i][..., neurons]
+        before = condition.basis.encode(layer, new[i], neurons)
         after = condition.change[layer](before, None if donated is None else donated[..., neurons].to(before))
         if where is not None:
             after = torch.where(where[i, ..., None], after, before)
-        new[i][..., neurons] = after
+        condition.basis.change(layer, new[i], neurons, before, after)
     return new

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.basis.basis import NEURONS, Basis
 from keyneurons.lesion.conditions import Condition, Replacement
 
 
@@ -73,7 +74,9 @@ def scale_by(factor: float) -> Replacement:
     return lambda values, _: values * factor
 
 
-def scale_neurons(columns: Sequence[int], factor: float, layers: Sequence[int], width: int) -> Condition:
+def scale_neurons(
+    columns: Sequence[int], factor: float, layers: Sequence[int], width: int, basis: Basis = NEURONS
+) -> Condition:
     """The condition that multiplies some neurons by a factor at every position.
 
     Args:
@@ -81,6 +84,7 @@ def scale_neurons(columns: Sequence[int], factor: float, layers: Sequence[int], 
         factor: the factor.
         layers: the layers.
         width: number of neurons of a layer.
+        basis: what the neurons are units of.
 
     Returns:
         The condition.
@@ -89,7 +93,7 @@ def scale_neurons(columns: Sequence[int], factor: float, layers: Sequence[int], 
     for column in sorted(columns):
         by_layer.setdefault(layers[column // width], []).append(column % width)
     neurons = {layer: torch.tensor(own) for layer, own in by_layer.items()}
-    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)))
+    return Condition(neurons, dict.fromkeys(neurons, scale_by(factor)), basis)
 
 
 def translate(inputs: LesionInputs) -> Replacement:
@@ -133,12 +137,13 @@ class Means:
 class Lesion:
     """Turns sets of neurons into conditions; ``mode`` is a key of ``MODES``.
 
-    ``factor`` and ``to`` are options of some modes.
+    ``factor`` and ``to`` are options of some modes; ``basis`` is that of the neurons.
     """
 
     mode: str
     factor: float = 0.0
     to: str | None = None
+    basis: Basis = NEURONS
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -175,7 +180,7 @@ class Lesion:
             to_mean = None if to is None else to[here]
             inputs = LesionInputs(means.overall[here], means.of_tag[tag][here], to_mean, self.factor)
             change[layer] = MODES[self.mode].replacement(inputs)
-        return Condition(neurons, change)
+        return Condition(neurons, change, self.basis)
 
     def _by_layer(
         self, columns: Int[ndarray, " lesioned"] | Sequence[int], means: Means

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.arrays import Stored, basis_facts, cached_file
 from keyneurons.choices import Store
 from keyneurons.digests import json_digest
 from keyneurons.pipeline.columns import ColumnReader
@@ -81,7 +80,7 @@ class Activations(Scorable, Protocol):
 class StoredActivations:
     """Memory-mapped arrays by split and layer; scores are computed on ``device``."""
 
-    arrays: Mapping[Split, Mapping[int, Float[ndarray, "_words neurons"]]]
+    arrays: Mapping[Split, Mapping[int, Float[Stored, "_words neurons"]]]
     site: Site
     device: str = "cpu"
 
@@ -99,16 +98,17 @@ class StoredActivations:
         return cls(arrays, read.site, str(read.model.device))
 
     def identity(self) -> list[Any] | None:
-        """Site, and entry, name, shape, size and time of every file.
+        """Site, and entry, name, shape, size, time and basis of every file.
 
         Cache files are never modified, but a file can be replaced.
         """
         files: list[Any] = []
         for array in [array for layers in self.arrays.values() for array in layers.values()]:
-            if not isinstance(array, np.memmap) or array.filename is None or not os.path.exists(array.filename):
+            if (file := cached_file(array)) is None:
                 return None
-            state, path = os.stat(array.filename), Path(array.filename)
-            files.append([path.parent.name, path.name, array.shape, state.st_size, state.st_mtime_ns])
+            path, state = file
+            facts = [path.parent.name, path.name, array.shape, state.st_size, state.st_mtime_ns]
+            files.append([*facts, *basis_facts(array)])
         return [self.site, *files]
 
     def of_train(self, rows: Int[ndarray, " some"]) -> StoredActivations:
@@ -164,12 +164,14 @@ class SummedActivations:
     def identity(self) -> list[Any]:
         """Site, layers, and everything that the activations of each split depend on."""
         keys = [json_digest(self.read.key(self.single.treebank.splits[split])) for split in SPLITS]
-        return [self.read.site, list(self.read.layers), *keys]
+        return [self.read.site, list(self.read.layers), *keys, *self.read.basis_key]
 
     def of_train(self, rows: Int[ndarray, " some"]) -> StoredActivations:
         """The activations of all neurons on some train words, which are stored."""
         sentences = self.single.treebank.splits["train"]
-        return StoredActivations({"train": read_sample(self.read, sentences, rows)}, self.read.site, self.device)
+        raw = read_sample(self.read.of_neurons(), sentences, rows)
+        units = {layer: self.read.basis.stored(layer, array) for layer, array in raw.items()}
+        return StoredActivations({"train": units}, self.read.site, self.device)
 
     @property
     def device(self) -> str:
@@ -201,7 +203,7 @@ class SummedActivations:
 
     def named(self, columns: Int[ndarray, " columns"]) -> Int[ndarray, "columns 2"]:
         """Layer and neuron of positions in the concatenated layers."""
-        layer, neuron = np.divmod(columns, self.read.model.width(self.read.site))
+        layer, neuron = np.divmod(columns, self.read.units)
         named: ndarray = np.stack([np.array(self.read.layers)[layer], neuron], axis=1)
         return named
 

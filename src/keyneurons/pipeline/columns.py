@@ -48,7 +48,7 @@ class ColumnReader:
 
         Call ``require`` first.
         """
-        values = np.empty((self.treebank.n_words(split), len(wanted)), dtype=self.read.dtype)
+        values = np.empty((self.treebank.n_words(split), len(wanted)), dtype=self.read.units_dtype)
         for names, array in self._pieces(split, site):
             at = _find(names, wanted)
             values[:, at >= 0] = array[:, at[at >= 0]]
@@ -67,8 +67,8 @@ class ColumnReader:
         """The intact arrays of the cache; damaged ones are read again when they are needed."""
         if (split, site) not in self.pieces:
             entry = self._entry(split)
-            numbers = range(_first_free(entry, site))
-            names, arrays = (entry.load_all(series, numbers) for series in _series(site))
+            numbers = range(self._first_free(entry, site))
+            names, arrays = (entry.load_all(series, numbers) for series in self._series(site))
             pairs = [(names[i], arrays[i]) for i in numbers]
             intact = [(own, array) for own, array in pairs if own is not None and array is not None]
             self.pieces[split, site] = [(own.astype(np.int64), array) for own, array in intact]
@@ -81,18 +81,20 @@ class ColumnReader:
         with ExitStack() as writing:
             partials = {}
             for site, own in missing.items():
-                number = _first_free(entry, site)
-                name_series, series = _series(site)
+                number = self._first_free(entry, site)
+                name_series, series = self._series(site)
                 shape = n_words, len(own)
                 # the names come last: an array without names is ignored
                 names = writing.enter_context(entry.write(name_series, [number], own.shape, "float64", own.tolist()))
                 names.put(np.arange(len(own)), {number: own})
-                partial = writing.enter_context(entry.write(series, [number], shape, self.read.dtype, own.tolist()))
+                partial = writing.enter_context(
+                    entry.write(series, [number], shape, self.read.units_dtype, own.tolist())
+                )
                 partials[site] = number, partial
             for rows, by_site in self.read.stream(self.treebank.splits[split], split, places) if places else ():
                 for site, (number, partial) in partials.items():
                     own = missing[site]
-                    block = np.empty((len(rows), len(own)), dtype=self.read.dtype)
+                    block = np.empty((len(rows), len(own)), dtype=self.read.units_dtype)
                     for layer, values in by_site[site].items():
                         here = own[:, 0] == layer
                         neurons = torch.from_numpy(own[here, 1]).to(values.device)
@@ -104,17 +106,16 @@ class ColumnReader:
     def _entry(self, split: Split) -> Entry:
         return self.read.store.entry(self.read.key(self.treebank.splits[split]))
 
+    def _series(self, site: Site) -> tuple[str, str]:
+        """Names of the arrays with layer and neuron of the columns, and with their values."""
+        place = "-".join((site, *self.read.basis_key))
+        return f"names-{place}", f"columns-{place}"
 
-def _series(site: Site) -> tuple[str, str]:
-    """Names of the arrays with layer and neuron of the columns, and with their values."""
-    return f"names-{site}", f"columns-{site}"
-
-
-def _first_free(entry: Entry, site: Site) -> int:
-    number = 0
-    while any(entry.has(series, number) for series in _series(site)):
-        number += 1
-    return number
+    def _first_free(self, entry: Entry, site: Site) -> int:
+        number = 0
+        while any(entry.has(series, number) for series in self._series(site)):
+            number += 1
+        return number
 
 
 def _find(names: Int[ndarray, "known 2"], wanted: Int[ndarray, "_columns 2"]) -> Int[ndarray, " columns"]:

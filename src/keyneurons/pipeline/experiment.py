@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from keyneurons.activations.reader import ActivationReader
@@ -14,6 +14,7 @@ from keyneurons.choices import Store
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.ablated_words import ablated_words
 from keyneurons.pipeline.activations import Activations, read_activations
+from keyneurons.pipeline.basis import with_fitted_basis
 from keyneurons.pipeline.controls.control import Case
 from keyneurons.pipeline.dataset import Dataset, LabelledText, load_text
 from keyneurons.pipeline.evidence import Evidence
@@ -62,6 +63,10 @@ class Experiment:
         """Digest of the file of given sets; None if the run selects its key neurons itself."""
         return self.selection.origin.digest if isinstance(self.selection, GivenSets) else None
 
+    def on(self, text: LabelledText) -> Experiment:
+        """The experiment with a basis that fits the text."""
+        return replace(self, read=with_fitted_basis(self.read, text.treebank, self.store))
+
     def scored_words(self, text: LabelledText, labels: Labels, activations: Activations) -> ScoredWords:
         """The train words with the values that the scorer uses."""
         if self.attribute is None:
@@ -93,7 +98,8 @@ class Experiment:
 
     def key_neurons(self, text: LabelledText, labels: Labels, activations: Activations) -> KeyNeurons:
         """Select the key neurons on the train words of some labels."""
-        return find_key_neurons(self.selection, self.scored_words(text, labels, activations))
+        selected = find_key_neurons(self.selection, self.scored_words(text, labels, activations))
+        return replace(selected, sets=replace(selected.sets, basis=self.read.basis.name))
 
     def check(self, text: LabelledText) -> None:
         """Check early that the text has the words that later stages need.
@@ -144,9 +150,10 @@ def run_experiment(experiment: Experiment) -> Result:
         ValueError: The data, the activations or the scores are unsuitable; the message gives the
             reason.
     """
-    run, seed = experiment, experiment.seed
-    text = load_text(run.dataset, run.read)
-    run.check(text)
+    seed = experiment.seed
+    text = load_text(experiment.dataset, experiment.read)
+    experiment.check(text)
+    run = experiment.on(text)
     activations = run.activations(text)
 
     def probe(labels: Labels) -> Evidence:
@@ -170,7 +177,7 @@ def run_experiment(experiment: Experiment) -> Result:
             run.lesions, run.read, text, activations.stored(), key_neurons, run.probing.train.probe_of_all, seed
         )
     return Result(
-        experiment=experiment,
+        experiment=run,
         text=text,
         key_neurons=key_neurons,
         overlap=shared,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyneurons.records import KeyNeuron, NeuronSets
 from keyneurons.selection.rules import Rule
@@ -51,7 +51,7 @@ class GivenSets:
                 f"{', '.join(tag for tag in self.sets if self.sets.tags[tag]) or 'none'}; "
                 f"the text has {', '.join(names)}"
             )
-        return NeuronSets(self.sets.site, self.sets.layers, self.sets.neurons_per_layer, tags)
+        return replace(self.sets, tags=tags)
 
     def dropped(self, names: Sequence[str]) -> tuple[str, ...]:
         """The tags with a set that are not among these tags."""

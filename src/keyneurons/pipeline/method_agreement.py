@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keyneurons.analysis.agreement import Agreement, agreement
 from keyneurons.pipeline.dataset import LabelledText, load_text
@@ -42,12 +42,19 @@ def compare_methods(experiments: Mapping[str, Experiment]) -> MethodAgreement:
     selections = {name: _selection(name, each) for name, each in experiments.items()}
     first = next(iter(experiments.values()))
     text = load_text(first.dataset, first.read)
+    first = first.on(text)
+    experiments = {
+        name: replace(each, read=replace(each.read, basis=first.read.basis)) for name, each in experiments.items()
+    }
     activations = first.activations(text)
     words = {name: each.scored_words(text, text.labels, activations) for name, each in experiments.items()}
     by_activations = [name for name, each in experiments.items() if each.attribute is None]
     with naming_tags(text.labels.names):
         scores = scores_of_all(selections, by_activations, words)
-    sets = {name: key_neurons_by(scores[name], each, words[name]) for name, each in selections.items()}
+    basis = first.read.basis.name
+    sets = {
+        name: replace(key_neurons_by(scores[name], each, words[name]), basis=basis) for name, each in selections.items()
+    }
     measured = agreement({name: (scores[name], sets[name]) for name in experiments}, text.labels.names)
     return MethodAgreement(experiments, text, sets, measured)
 

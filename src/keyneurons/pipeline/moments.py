@@ -43,7 +43,8 @@ class MomentReader:
     @property
     def places(self) -> dict[Site, tuple[int, ...]]:
         """The layers of each site that a pass reads."""
-        places: dict[Site, set[int]] = {site: set(layers) for site, layers in self.read.prefetch.items()}
+        planned = {} if self.read.basis_key else self.read.prefetch  # of neurons
+        places: dict[Site, set[int]] = {site: set(layers) for site, layers in planned.items()}
         places.setdefault(self.read.site, set()).update(self.read.layers)
         return {site: tuple(sorted(layers)) for site, layers in places.items()}
 
@@ -65,11 +66,14 @@ class MomentReader:
 
     def identity(self) -> tuple[object, ...]:
         """Everything that the moments of a tagging depend on, except the tagging."""
-        return FORMAT, self._entry.folder.name, self.read.site, self.read.layers
+        return FORMAT, self._entry.folder.name, self.read.site, self.read.layers, *self.read.basis_key
 
     @property
     def _entry(self) -> Entry:
         return self.read.store.entry(self.read.key(self.treebank.splits["train"]))
+
+    def _series(self, site: Site, view: View, words: TaggedWords) -> str:
+        return series_of(site, view, words, self.read.basis_key)
 
     def _load(
         self, entry: Entry, taggings: Sequence[TaggedWords], views: Collection[View]
@@ -77,7 +81,7 @@ class MomentReader:
         """The moments in the cache; None if an array is missing or damaged."""
         result: dict[View, list[Moments]] = {}
         for view, words in product(views, taggings):
-            arrays = entry.load_all(series_of(self.read.site, view, words), self.read.layers)
+            arrays = entry.load_all(self._series(self.read.site, view, words), self.read.layers)
             layers = [moments_of_array(array, words) for array in arrays.values() if array is not None]
             if len(layers) < len(arrays):
                 return None
@@ -92,7 +96,7 @@ class MomentReader:
             digest: words
             for digest, words in wanted.items()
             if not all(
-                entry.load(series_of(site, view, words), layer) is not None
+                entry.load(self._series(site, view, words), layer) is not None
                 for site, layers in self.places.items()
                 for view, layer in product(views, layers)
             )
@@ -101,7 +105,7 @@ class MomentReader:
         for (site, view, digest), by_layer in gathered.items():
             arrays = {layer: array_of_moments(moments) for layer, moments in by_layer.items()}
             shape = next(iter(arrays.values())).shape
-            name = series_of(site, view, missing[digest])
+            name = self._series(site, view, missing[digest])
             with entry.write(name, list(arrays), shape, "float64", FORMAT) as partial:
                 partial.put(np.arange(shape[0]), arrays)
 
@@ -119,10 +123,13 @@ class MomentReader:
         gathered: dict[tuple[Site, View, str], dict[int, Moments]] = {}
         for each in sums:
             for (site, layer), of_layer in each.by_place.items():
-                with naming_neurons(site, (layer,), self.read.model.width(site)):
+                with naming_neurons(site, (layer,), self._width(site)):
                     for view, digest, moments in of_layer.moments():
                         gathered.setdefault((site, view, digest), {})[layer] = moments
         return gathered
+
+    def _width(self, site: Site) -> int:
+        return self.read.units if site == self.read.site else self.read.model.width(site)
 
 
 @dataclass(frozen=True)
@@ -162,9 +169,9 @@ class _PassSums:
                 self.by_place[site, layer].add(values, groups.to(values.device), sentences.to(values.device))
 
 
-def series_of(site: Site, view: View, words: TaggedWords) -> str:
-    """Name of the arrays of a view under a tagging."""
-    return f"moments-{site}-{json_digest([FORMAT, repr(view), words.digest])[:20]}"
+def series_of(site: Site, view: View, words: TaggedWords, basis: tuple[str, ...] = ()) -> str:
+    """Name of the arrays of a view under a tagging; ``basis`` is its digest, empty for neurons."""
+    return f"moments-{site}-{json_digest([FORMAT, repr(view), words.digest, *basis])[:20]}"
 
 
 def array_of_moments(moments: Moments) -> Float[ndarray, "rows neurons"]:
@@ -208,7 +215,7 @@ class MomentSource:
     @property
     def width(self) -> int:
         """Number of neurons per layer."""
-        return self.moments_of.read.model.width(self.site)
+        return self.moments_of.read.units
 
     def of_words(self, positions: Int[ndarray, " some"], n_tags: int) -> MomentSource:
         """A source for some of the words, by ascending position.

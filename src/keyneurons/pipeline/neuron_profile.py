@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from keyneurons.analysis.separation import Separation, separation, spread
+from keyneurons.arrays import Stored, read_array
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.records import LabelledWords, Labels, Sentence, Treebank
 
@@ -84,7 +85,7 @@ class NeuronOnDev:
 
 
 def neuron_on_dev(
-    text: DevText, activations: Float[ndarray, "all_words neurons"], layer: int, neuron: int, seed: int
+    text: DevText, activations: Float[Stored, "all_words neurons"], layer: int, neuron: int, seed: int
 ) -> NeuronOnDev:
     """Profile one neuron of a layer.
 
@@ -104,9 +105,10 @@ def neuron_on_dev(
     if not 0 <= neuron < activations.shape[1]:
         raise ValueError(f"the neurons of layer {layer} are 0..{activations.shape[1] - 1}, got {neuron}")
     rows, tags, n_tags = text.words.rows, text.words.tags, len(text.names)
-    everything = activations[:, neuron].astype(np.float64)
+    every_word = np.arange(activations.shape[0])
+    everything = read_array(activations, every_word, slice(neuron, neuron + 1))[:, 0].astype(np.float64)
     values = everything[rows]
-    others = activations[:, _others(activations.shape[1], layer, neuron, seed)][rows].astype(np.float64)
+    others = read_array(activations, rows, _others(activations.shape[1], layer, neuron, seed)).astype(np.float64)
     separated = separation(values, others, tags, n_tags)
     centre = float(np.median(values))
     far = np.abs(values - centre)

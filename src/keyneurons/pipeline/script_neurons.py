@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int, Shaped
 from numpy import ndarray
 
+from keyneurons.arrays import read_array
 from keyneurons.data.columns import column_of
 from keyneurons.data.word_features import sentence_of_rows
 from keyneurons.pipeline.activations import StoredActivations
@@ -44,7 +45,9 @@ def script_neurons(texts: Sequence[LanguageText], selection: Selection) -> Neuro
     rows = [text.labels.splits["train"].rows[kept[of_text == i]] for i, text in enumerate(texts)]
     layers = stored[0].arrays["train"]
     values = {
-        layer: np.concatenate([own.arrays["train"][layer][at] for own, at in zip(stored, rows, strict=True)])
+        layer: np.concatenate([
+            read_array(own.arrays["train"][layer], at) for own, at in zip(stored, rows, strict=True)
+        ])
         for layer in layers
     }
     tags = np.searchsorted(names, scripts[kept].astype(str))

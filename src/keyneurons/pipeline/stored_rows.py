@@ -13,6 +13,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.arrays import Stored, read_array
+
 WORDS_AT_ONCE = 4096
 
 
@@ -24,7 +26,7 @@ class StoredRows:
     the neurons as ascending positions in the concatenated layers.
     """
 
-    arrays: Sequence[Float[ndarray, "all_words neurons"]]
+    arrays: Sequence[Float[Stored, "all_words neurons"]]
     rows: Int[ndarray, " words"]
     columns: Int[ndarray, " columns"]
 
@@ -54,6 +56,5 @@ class StoredRows:
     def _read(self, rows: Int[ndarray, " some"]) -> Float[Tensor, "some columns"]:
         values = np.empty((len(rows), len(self.columns)), self.arrays[0].dtype)
         for i, own, neurons in self._places:
-            of_layer = self.arrays[i][rows]
-            values[:, own] = of_layer if neurons is None else of_layer[:, neurons]
+            values[:, own] = read_array(self.arrays[i], rows, neurons)
         return torch.from_numpy(values)

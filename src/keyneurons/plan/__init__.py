@@ -10,9 +10,18 @@ from keyneurons.activations.entry import MANIFEST_BYTES, array_bytes
 from keyneurons.activations.processes import Processes
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.attribution.ablation import AblationEffect
+from keyneurons.basis.sae import Autoencoders
+from keyneurons.basis.sparse import BYTES_BY_VALUE
 from keyneurons.build.lesions import build_lesions
 from keyneurons.build.reader import check_layers, check_model, make_reader
-from keyneurons.build.selection import Method, build_attribution, build_method, build_selection, check_selection
+from keyneurons.build.selection import (
+    Method,
+    build_attribution,
+    build_method,
+    build_selection,
+    check_basis,
+    check_selection,
+)
 from keyneurons.choices import ReadAt
 from keyneurons.config import schema
 from keyneurons.models.permuted import describe_weights
@@ -33,6 +42,8 @@ from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
 """Passes over each split with store=moments: one for the moments, one for the probed columns."""
+
+TYPICALLY_ACTIVE = 100  # latents of an autoencoder without top-k on a word
 
 Missing = Mapping[tuple[ReadAt, Split], tuple[int, ...]]
 """Layers that are not in the cache, by reading position and split."""
@@ -103,6 +114,7 @@ def _check(config: schema.Config, planned: PlannedModel, read: ActivationReader,
     check_selection(config, method)
     build_attribution(config, method, read)
     check_model(config, read)
+    check_basis(read, method)
     if planned.tokenizer:
         check_layers(config, read)
         read.bos_id()
@@ -197,6 +209,12 @@ def _notes(config: schema.Config, method: Method, read: ActivationReader, text: 
         words = sum(text.words(split) for split in SPLITS)
         pages = gigabytes(array_bytes(words, read.model.width(read.site), read.dtype) * len(read.layers))
         yield f"memory excludes up to {pages} of cached file pages, which the system reclaims when needed"
+    if isinstance(read.basis, Autoencoders):
+        words = sum(text.words(split) for split in SPLITS)
+        active = read.basis.most_active or TYPICALLY_ACTIVE
+        size = gigabytes(2 * BYTES_BY_VALUE * active * words * len(read.layers))
+        how = "" if read.basis.most_active else f" if {TYPICALLY_ACTIVE} are active on a word"
+        yield f"memory excludes latents that are not 0, {size}{how}; time excludes their encoding"
     if shared := _shared(config):
         yield f"{shared} share the passes: memory is per process, time is for all devices together"
     if method.attribution is not None and not isinstance(method.attribution, AblationEffect):

@@ -16,7 +16,7 @@ from keyneurons.plan.planned_run import PROCESS_BYTES, PlannedRun, gigabytes
 from keyneurons.plan.probes import planned_probes
 from keyneurons.plan.report import Need
 from keyneurons.selection.interface import Traits
-from keyneurons.selection.moments import VALUES_AT_ONCE
+from keyneurons.selection.moments import VALUES_AT_ONCE, WIDE
 
 ROOM = 0.9  # share of the free memory that a timing may use
 
@@ -76,7 +76,8 @@ class Needs(PlannedRun):
         if self.method.attribution is not None:
             own, label = budget, "attribution (activations.memory_mb)"
         elif traits.views:
-            own = moments_bytes(self._width, self._layers, tags, self._item, VALUES_AT_ONCE)
+            piece = VALUES_AT_ONCE * max(1, self.read.units // WIDE)
+            own = moments_bytes(self.read.units, self._layers, tags, self._item, piece)
             label, remedies = "sums by tag", [*self._fewer_layers_plain()]
             if self.config.threshold.kind == "permutation":
                 own, label = own + budget, "sums by tag and permutations (activations.memory_mb)"

@@ -49,7 +49,7 @@ class PlannedRun:
     def sizes(self) -> RunSizes:
         """Upper bounds of the numbers of key neurons, and the numbers of neurons and tags."""
         per_tag = self.config.top_k * (self._layers if self.config.scope == "layer" else 1)
-        neurons, tags = self._width * self._layers, self.text.n_tags
+        neurons, tags = self.read.units * self._layers, self.text.n_tags
         return RunSizes(per_tag, min(neurons, per_tag * tags), neurons, self._layers, tags)
 
     @property

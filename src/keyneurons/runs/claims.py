@@ -66,6 +66,10 @@ def _measured(run: Run) -> MeasuredRun:
     if run.status != "FINISHED":
         raise ValueError(f"run {run.name} ({run.id}) is not finished: its status is {run.status or 'unknown'}")
     config, key = run.config(), run.key_neurons()
+    if "basis" in key:
+        raise ValueError(
+            f"run {run.name} ({run.id}) has units of basis={key['basis']['name']}; claims are about neurons"
+        )
     _, sets = sets_in(key)
     metrics = read_metrics(run.file(METRICS_FILE).parent)
     hypotheses = None if config.lesion is None else hypotheses_of_run(run)

@@ -134,7 +134,8 @@ def tracked_run(
 
 
 def _fingerprint(experiment: Experiment, config: Config) -> str:
-    return fingerprint(config, experiment.read.model.identity, given_sets=experiment.given_sets)
+    read = experiment.read
+    return fingerprint(config, read.model.identity, given_sets=experiment.given_sets, basis=read.basis.digest)
 
 
 def _save(result: Result, summary: Summary, folder: Path, options: FigureOptions) -> None:

@@ -52,9 +52,10 @@ def _scores_of(run: Run, rebuilt: Rebuilt, layers: Sequence[int]) -> list[KeptSc
     if _scored_inputs(key) != _scored_inputs(rebuilt.key):
         return []
     scores = open_scores(path)
-    contents = (scores.site, scores.neurons, sorted(scores.tags), sorted(scores.layers))
-    if contents != (key["site"], key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
-        raise ValueError(f"{path} and key_neurons.json differ in site, layers, neurons or tags")
+    basis = (key.get("basis") or {"name": "neurons"})["name"]
+    contents = (scores.site, scores.basis, scores.neurons, sorted(scores.tags), sorted(scores.layers))
+    if contents != (key["site"], basis, key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
+        raise ValueError(f"{path} and key_neurons.json differ in site, basis, layers, neurons or tags")
     for layer in set(layers) & scores.layers.keys():
         scores.layer(layer)
     return [KeptScores(run.name, run.id, key["method"], scores, run is rebuilt.run)]
@@ -62,7 +63,8 @@ def _scores_of(run: Run, rebuilt: Rebuilt, layers: Sequence[int]) -> list[KeptSc
 
 def _scored_inputs(key: Mapping[str, Any]) -> dict[str, Any]:
     """The properties that comparable scores share."""
-    return {name: key[name] for name in ("model", "dataset", "tag_column", "site", "read_at", "neurons_per_layer")}
+    shared = {name: key[name] for name in ("model", "dataset", "tag_column", "site", "read_at", "neurons_per_layer")}
+    return {**shared, "basis": key.get("basis")}
 
 
 def _comparable_runs(rebuilt: Rebuilt) -> list[Run]:

@@ -29,6 +29,7 @@ def provenance(config: Config, choices: Mapping[str, str], read: ActivationReade
         "model_revision": read.model.files.revision,
         "layer": ",".join(map(str, read.layers)),
         "site": config.site,
+        **({"basis": read.basis.name} if read.basis_key else {}),
         "dataset": choices["dataset"],
         "selection": choices["selection"],
         "top_k": str(config.top_k),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.basis import BASIS_FILE
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.build.dataset import build_dataset
@@ -21,6 +22,7 @@ from keyneurons.runs.folders import find_run
 
 PLACES = (
     "model.folder",
+    "basis.file",
     *(f"dataset.{name}" for name in ("folder", "test_folder", "file", "train", "dev", "test", "path")),
 )
 """Keys of files that another machine may have elsewhere; their content is checked by its digest."""
@@ -140,11 +142,19 @@ def _model_of(run: Run, config: Config) -> ReloadedModel:
     """
     key = run.key_neurons()
     with _naming_run("model", run):
+        config = with_components_of(config, lambda: run.file(BASIS_FILE))
         read = build_reader(config)
         # raises for a different revision, tokenizer or width
         read_neuron_sets(run.file(KEY_NEURONS_FILE), read, config.dataset.tag_column)
         _check_agreement(run, key, config, read)
     return ReloadedModel(run, key, config, read)
+
+
+def with_components_of(config: Config, file: Callable[[], Path]) -> Config:
+    """The configuration of a run, with the principal components that the run has fitted, if any."""
+    if config.basis.kind != "pca":
+        return config
+    return config.model_copy(update={"basis": config.basis.model_copy(update={"file": file()})})
 
 
 def _with_places(config: Config, places: Sequence[str]) -> Config:
@@ -159,7 +169,8 @@ def _with_places(config: Config, places: Sequence[str]) -> Config:
         part = getattr(config, section)
         field = type(part).model_fields.get(name)
         if field is None or Path not in (field.annotation, *get_args(field.annotation)):
-            raise ValueError(f"{key} does not apply to this run: its {section}.source is {part.source}")
+            kind = "kind" if section == "basis" else "source"
+            raise ValueError(f"{key} does not apply to this run: its {section}.{kind} is {getattr(part, kind)}")
         changed = part.model_copy(update={name: Path(value.strip("'\"")).expanduser()})
         config = config.model_copy(update={section: changed})
     return config

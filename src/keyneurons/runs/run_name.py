@@ -9,7 +9,7 @@ from keyneurons.config.schema import Config
 from keyneurons.metric_names import LONGEST_NAME, shortened
 from keyneurons.models.permuted import describe_weights
 
-NAMED = ("site", "layer", "top_k", "selection", "model.random_weights")  # keys in every name
+NAMED = ("site", "layer", "basis", "top_k", "selection", "model.random_weights")  # keys in every name
 
 
 def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = ()) -> str:
@@ -25,7 +25,8 @@ def run_name(config: Config, choices: Mapping[str, str], swept: Sequence[str] = 
     weights = "" if seed is None else f" {describe_weights(seed)}"
     more = "".join(f" {key}={_value(config, choices, key)}" for key in swept if key not in NAMED)
     place = f"{config.site} at {layers}" if isinstance(layers, float) else f"{config.site}.{layers}"
-    name = f"{place} k{config.top_k} {choices['selection']}{weights}{more}"
+    basis = "" if config.basis.kind == "neurons" else f" {config.basis.kind}"
+    name = f"{place}{basis} k{config.top_k} {choices['selection']}{weights}{more}"
     return shortened(" ".join(name.split()), LONGEST_NAME)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def _shared(bounds: Sequence[Lineage], sets: Sequence[NeuronSets]) -> tuple[Shar
 
 
 def _only(sets: NeuronSets, tags: Sequence[str]) -> NeuronSets:
-    return NeuronSets(sets.site, sets.layers, sets.neurons_per_layer, {tag: sets.tags[tag] for tag in tags})
+    return replace(sets, tags={tag: sets.tags[tag] for tag in tags})
 
 
 def _side(which: str, store: Store) -> Side:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.artifacts.basis import BASIS_FILE
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.neuron_sets import read_neuron_sets
 from keyneurons.artifacts.plain import read_yaml
@@ -21,6 +22,7 @@ from keyneurons.artifacts.probe import PROBE_FILE, ReadProbe, read_probe
 from keyneurons.build.reader import build_reader
 from keyneurons.config.validation import validate_plain
 from keyneurons.records import Sentence, Word
+from keyneurons.runs.reload import with_components_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -137,7 +139,7 @@ def load_tagger(folder: Path) -> Tagger:
         config = validate_plain(read_yaml(path))
     except ValueError as error:
         raise ValueError(f"{path} does not fit this version: {error}") from error
-    read = build_reader(config)
+    read = build_reader(with_components_of(config, lambda: folder / BASIS_FILE))
     read_neuron_sets(folder / KEY_NEURONS_FILE, read, config.dataset.tag_column)  # raises for another model
     probe = read_probe(folder / PROBE_FILE, read.site)
     return Tagger(replace(read, layers=tuple(sorted({layer for layer, _ in probe.neurons}))), probe)

@@ -20,6 +20,7 @@ from keyneurons.selection.views import VALUE, View
 BYTES_AT_ONCE = 16  # of a piece by value: as read, in float32, and temporary copies
 ROUNDING = 1e-6  # of float32 sums: below this share of the squares about the pivot, a variance is 0
 VALUES_AT_ONCE = 2**20  # values of a piece on a CPU, whose caches should hold it
+WIDE = 2**14  # pieces of wider layers have no fewer words, since each adds to the sums of all tags
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ def words_at_once(width: int, device: torch.device, budget_bytes: int = 2**28) -
     A GPU needs large pieces, since every operation on a piece starts a kernel.
     """
     if device.type == "cpu":
-        return max(1, min(WORDS_AT_ONCE, VALUES_AT_ONCE // width))
+        return max(1, min(WORDS_AT_ONCE, VALUES_AT_ONCE // min(width, WIDE)))
     return max(1, budget_bytes // (BYTES_AT_ONCE * width))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from jaxtyping import Float, Int, Num
 from numpy import ndarray
 from torch import Tensor
 
+from keyneurons.arrays import Stored, basis_facts, cached_file, read_array
 from keyneurons.progress import stage
 from keyneurons.records import Scope, Scores, Site
 from keyneurons.selection.columns import scoring_of
@@ -25,15 +25,15 @@ from keyneurons.selection.views import View
 # Peak memory of a per-neuron scorer per activation of its block, measured over all methods.
 BYTES_PER_VALUE = 64
 
-Arrays = Mapping[int, Num[ndarray, "_all_words neurons"]]
+Arrays = Mapping[int, Num[Stored, "_all_words neurons"]]
 
 
 @dataclass(frozen=True)
 class Driver:
     """Stored activations of some words, as a source for scorers.
 
-    ``arrays`` may be memory maps. Scorers by moments read them once, in batches of words; other
-    scorers receive columns.
+    ``arrays`` may be memory maps, or units encoded from them. Scorers by moments read them once, in
+    batches of words; other scorers receive columns.
 
     Raises:
         ValueError: If there are no layers, or the arrays differ in shape.
@@ -141,32 +141,33 @@ class Driver:
         """
         files = []
         for array in self.arrays.values():
-            if not isinstance(array, np.memmap) or array.filename is None or not os.path.exists(array.filename):
+            if (file := cached_file(array)) is None:
                 return None
-            state = os.stat(array.filename)
-            files.append((str(array.filename), state.st_ino, state.st_mtime_ns, state.st_size))
+            path, state = file
+            files.append((str(path), state.st_ino, state.st_mtime_ns, state.st_size, *basis_facts(array)))
         known = [numbers for numbers in (self.rows, self.sentences) if numbers is not None]
         words = [hashlib.blake2b(np.ascontiguousarray(numbers).data).hexdigest() for numbers in known]
         return self.site, self.layers, self.n_tags, self.scope, self.device, *files, *words
 
 
 def _rows(
-    arrays: Sequence[Num[ndarray, "all_words neurons"]], rows: Int[ndarray, " words"]
+    arrays: Sequence[Num[Stored, "all_words neurons"]], rows: Int[ndarray, " words"]
 ) -> Num[ndarray, "words _columns"]:
     """Some rows of arrays side by side; one array is not copied twice."""
-    taken = [array.take(rows, axis=0) for array in arrays]
+    taken = [read_array(array, rows) for array in arrays]
     return taken[0] if len(taken) == 1 else np.concatenate(taken, axis=1)
 
 
 def _blocks(
-    arrays: Sequence[Num[ndarray, "all_words neurons"]], rows: Int[ndarray, " words"], block: int, together: int
+    arrays: Sequence[Num[Stored, "all_words neurons"]], rows: Int[ndarray, " words"], block: int, together: int
 ) -> Iterator[tuple[int, Num[ndarray, "words block"]]]:
     """Yield blocks of columns and the position of the first; concatenates ``together`` layers."""
     width = arrays[0].shape[1]
     for layer in range(0, len(arrays), together):
         for start in range(0, width, block):
             first = min(start, width - block)  # blocks of equal width: the last one overlaps its predecessor
-            parts = [array[rows, first : first + block] for array in arrays[layer : layer + together]]
+            here = slice(first, first + block)
+            parts = [read_array(array, rows, here) for array in arrays[layer : layer + together]]
             yield layer * width + first, np.concatenate(parts, axis=1)
 
 

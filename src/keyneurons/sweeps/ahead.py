@@ -32,7 +32,7 @@ def read_ahead(jobs: Sequence[Job]) -> None:
     """
     groups: dict[str, list[Job]] = {}
     for job in jobs:
-        if job.config.activations.store == "moments":
+        if job.config.activations.store == "moments" and job.config.basis.kind == "neurons":
             groups.setdefault(job.activation_fingerprint, []).append(job)
     for group in groups.values():
         if len(group) > 1:

@@ -97,7 +97,7 @@ def check_jobs(configs: Sequence[Config]) -> list[Job]:
                 read.model.check_weights()
                 models.append(model_key)
             model = read.model.identity
-            own = fingerprint(config, model, content, experiment.given_sets)
+            own = fingerprint(config, model, content, experiment.given_sets, read.basis.digest)
             jobs.append(Job(config, own, activation_fingerprint(config, model, content), read.layers))
             progress.advance()
     return jobs

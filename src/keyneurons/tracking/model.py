@@ -13,6 +13,7 @@ from pathlib import Path
 from platform import python_version
 from typing import TYPE_CHECKING, Any
 
+from keyneurons.artifacts.basis import BASIS_FILE
 from keyneurons.artifacts.key_neurons import KEY_NEURONS_FILE
 from keyneurons.artifacts.plain import read_yaml, write_yaml
 from keyneurons.artifacts.probe import PROBE_FILE
@@ -52,8 +53,9 @@ def write_model(folder: Path) -> None:
     path = folder / MODEL_FOLDER
     shutil.rmtree(path, ignore_errors=True)
     (path / DATA).mkdir(parents=True)
-    for name in (KEY_NEURONS_FILE, PROBE_FILE):
-        shutil.copyfile(folder / name, path / DATA / name)
+    for name in (KEY_NEURONS_FILE, PROBE_FILE, BASIS_FILE):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, path / DATA / name)
     write_text(path / DATA / "config.yaml", write_yaml(_with_absolute_model(read_yaml(folder / "config.yaml"))))
     write_text(path / "requirements.txt", f"keyneurons=={__version__}\n")
     write_text(path / "python_env.yaml", f"python: {python_version()}\ndependencies:\n- -r requirements.txt\n")

@@ -12,7 +12,7 @@ from jinja2 import UndefinedError
 from reading_pages import Page
 
 from keyneurons.pipeline.neuron_profile import DevText, coloured_words, neuron_on_dev
-from keyneurons.records import LabelledWords, Sentence, Word
+from keyneurons.records import LabelledWords, NeuronSets, Sentence, Word
 from keyneurons.report.neuron.coloured_text import Piece, WordActivation, level_of, pieces
 from keyneurons.report.neuron.method_scores import ScoredBy
 from keyneurons.report.neuron.neuron_chart import nice_ticks
@@ -48,11 +48,10 @@ def hostile() -> Inspection:
         facts={EVIL: QUOTE, "Model": EVIL},
         reading=EVIL,
         tag=EVIL,
-        site="mlp",
+        sets=NeuronSets("mlp", (3,), 6, {}),
         text=text,
         coloured=coloured_words(text, first_words=True),
         sampled=text.sample(0),
-        neurons_per_layer=6,
         neurons=tuple(
             InspectedNeuron(
                 neuron_on_dev(text, activations, 3, neuron, seed=0),

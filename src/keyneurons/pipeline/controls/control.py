@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import psutil
 import torch
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
@@ -73,13 +74,27 @@ class Case:
         """All activations of a layer (by its place) in float32, standardised on the train words.
 
         A neuron that is constant in train is 0 everywhere.
+
+        Raises:
+            NotApplicable: They exceed the free memory.
         """
         from keyneurons.probe.standardise import PIECE, Standardiser
 
         width = self.sets.neurons_per_layer
+        self.check_memory(2 * 4 * width * sum(len(words.rows) for words in self.labels.splits.values()))
         values = self.activations.columns(self.labels, np.arange(place * width, (place + 1) * width))
         standardiser = Standardiser.fit(piece.float() for piece in torch.split(values["train"], PIECE))
         return {split: standardiser(own.float()) for split, own in values.items()}
+
+    def check_memory(self, needed: int) -> None:
+        """Check that a number of bytes is free.
+
+        Raises:
+            NotApplicable: It is not.
+        """
+        if needed > (free := psutil.virtual_memory().available):
+            units = f"{self.sets.neurons_per_layer} {self.sets.basis} of a layer"
+            raise NotApplicable(f"{units} need {needed / 1e9:.0f} GB of memory, of which {free / 1e9:.0f} GB are free")
 
     def check_stored(self) -> None:
         """Check that the activations of all neurons are stored.

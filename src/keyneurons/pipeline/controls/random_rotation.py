@@ -57,13 +57,14 @@ class RandomRotation:
         """Rotate the layers and select coordinates.
 
         Raises:
-            NotApplicable: The method cannot select again, the activations are not stored, or no
-                coordinate is selected.
+            NotApplicable: The method cannot select again, the activations are not stored, matrices
+                exceed the free memory, or no coordinate is selected.
         """
         if case.reselect is None:
             raise NotApplicable("the neurons were not selected on these words")
         case.check_stored()
         assert isinstance(case.activations, StoredActivations)
+        case.check_memory(3 * 8 * case.sets.neurons_per_layer**2)
         layers = [case.standardised(i) for i in range(len(case.sets.layers))]
         seeds = np.random.SeedSequence([case.seed, 2]).generate_state(self.draws)
         drawn = [_selected(case, case.activations, layers, int(seed)) for seed in seeds]

@@ -36,7 +36,7 @@ def later_probe(
     Returns:
         A readout: 1 for correct predictions, 0 for others.
     """
-    later = replace(read, site="residual", layers=(layer,), read_at="word", pooling="last")
+    later = replace(read.of_neurons(), site="residual", layers=(layer,), read_at="word", pooling="last")
     probe = probe_of(StoredActivations.of(later, treebank))
     correct = torch.from_numpy(gold)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from keyneurons.activations.reader import ActivationReader
+from keyneurons.arrays import read_array
 from keyneurons.lesion.surprisal import Readout, Surprisal
 from keyneurons.pipeline.activations import Activations, StoredActivations
 from keyneurons.pipeline.dataset import LabelledText
@@ -57,6 +58,7 @@ def study_lesions(
         ValueError: Fewer than two tags, or not a tag that the study names, have key neurons and
             words to measure.
     """
+    study = replace(study, lesion=replace(study.lesion, basis=read.basis))
     treebank, labels, scores = text.treebank, text.labels, key_neurons.scores
     sets = key_neurons.sets if study.neurons is None else study.neurons
 
@@ -115,4 +117,6 @@ def _donors(study: LesionStudy, driver: Driver, seed: int) -> dict[int, torch.Te
     if not study.lesion.needs_donors:
         return None
     chosen = np.random.default_rng(seed).choice(driver.rows, min(DONORS, len(driver.rows)), replace=False)
-    return {layer: torch.from_numpy(array[np.sort(chosen)]).float() for layer, array in driver.arrays.items()}
+    return {
+        layer: torch.from_numpy(read_array(array, np.sort(chosen))).float() for layer, array in driver.arrays.items()
+    }

@@ -164,13 +164,13 @@ def _conditions(
 ) -> tuple[list[Condition], dict[float, tuple[int, ...]]]:
     """All conditions, intact first, and those of each factor."""
     conditions, rows = [Condition({}, {})], {}
-    layers, width = read.layers, read.model.width(read.site)
+    layers, width = read.layers, read.units
     for factor in study.factors:
         if factor == 1:
             rows[factor] = (INTACT,) * (1 + len(controls))
             continue
         rows[factor] = tuple(range(len(conditions), len(conditions) + 1 + len(controls)))
-        conditions += [scale_neurons(own, factor, layers, width) for own in (columns, *controls.tolist())]
+        conditions += [scale_neurons(own, factor, layers, width, read.basis) for own in (columns, *controls.tolist())]
     return conditions, rows
 
 

@@ -134,13 +134,13 @@ def _group(comparison: RunComparison, i: int) -> dict[str, Any]:
     facts: dict[str, Any] = {"name": str(group.lineage), "runs": comparison.labels(group), "compared": False}
     if group.agreement is None or group.consensus is None:
         return facts
-    pairs = _pairs(comparison, group)
+    pairs, sets = _pairs(comparison, group), next(iter(group.sets.values()))
     tags = [
         {
             "tag": tag,
             "neurons": len(own),
             "expected": by_chance(group.consensus.expected[tag]),
-            "names": [(f"{group.lineage.site}.{n.layer}.{n.neuron}", f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
+            "names": [(sets.name(n.layer, n.neuron), f"{n.score:.0%}") for n in own[:MOST_NEURONS]],
             "more": max(0, len(own) - MOST_NEURONS),
         }
         for tag, own in group.consensus.tags.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keyneurons.artifacts.key_neurons import sets_in
 from keyneurons.report.comparison.side_by_side import SideBySide
 from keyneurons.report.comparison.side_by_side_tables import (
     DIFFERENCES_EXPLAINED,
@@ -62,9 +63,9 @@ def _neurons(compared: SideBySide) -> TextTable | None:
 def _unions(compared: SideBySide) -> dict[str, str]:
     if compared.sets is None:
         return {}
-    site = compared.sides[0].file["site"]
+    _, sets = sets_in(compared.sides[0].file)
     return {
-        f"{compared.named(runs)} ({len(own)})": ", ".join(f"{site}.{layer}.{neuron}" for layer, neuron in own)
+        f"{compared.named(runs)} ({len(own)})": ", ".join(sets.name(*each) for each in own)
         for runs, own in compared.sets.union_neurons.items()
     }
 

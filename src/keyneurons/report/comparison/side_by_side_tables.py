@@ -12,6 +12,7 @@ from rich.text import Text
 
 from keyneurons.analysis.run_differences import Contrast
 from keyneurons.analysis.shared_sets import Counts, Runs, Shared, SharedNeuron
+from keyneurons.artifacts.key_neurons import sets_in
 from keyneurons.metrics import ALPHA
 from keyneurons.report.comparison.side_by_side import SideBySide
 from keyneurons.report.phrases import by_chance
@@ -107,9 +108,9 @@ def setting_table(compared: SideBySide) -> TextTable | None:
 def neuron_names(compared: SideBySide, tag: str) -> dict[str, list[str]]:
     """The neurons of a tag by the runs that have them, with their ranks and scores."""
     assert compared.sets is not None
-    site, names = compared.sides[0].file["site"], dict[str, list[str]]()
+    (_, sets), names = sets_in(compared.sides[0].file), dict[str, list[str]]()
     for neuron in compared.sets.tags[tag].neurons:
-        name = f"{site}.{neuron.layer}.{neuron.neuron} ({_ranked(compared, neuron)})"
+        name = f"{sets.name(neuron.layer, neuron.neuron)} ({_ranked(compared, neuron)})"
         names.setdefault(compared.named(neuron.runs), []).append(name)
     return names
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from numpy import ndarray
 
 from keyneurons.pipeline.neuron_profile import FULL_COLOUR, DevText, NeuronOnDev
+from keyneurons.records import NeuronSets
 from keyneurons.report.neuron.coloured_text import LEVELS, Piece, WordActivation, pieces
 from keyneurons.report.neuron.method_scores import ScoredBy
 from keyneurons.report.neuron.neuron_chart import chart
@@ -60,11 +61,10 @@ class Inspection:
     facts: Mapping[str, str]
     reading: str
     tag: str | None
-    site: str
+    sets: NeuronSets
     text: DevText
     coloured: Bool[ndarray, " all_words"]
     sampled: tuple[int, ...]
-    neurons_per_layer: int
     neurons: tuple[InspectedNeuron, ...]
     store: str
 
@@ -73,7 +73,7 @@ def page(inspection: Inspection) -> str:
     """Render the page as HTML."""
     text = inspection.text
     view = _Text(text, inspection.coloured)
-    names = [neuron_name(inspection.site, n.on_dev) for n in inspection.neurons]
+    names = [inspection.sets.name(n.on_dev.layer, n.on_dev.neuron) for n in inspection.neurons]
     title = names[0] if inspection.tag is None else f"{inspection.tag}: {counted(len(names), 'key neuron')}"
     sections = [_section(n, inspection, view) for n in inspection.neurons]
     return render(
@@ -88,13 +88,8 @@ def page(inspection: Inspection) -> str:
         levels=range(-LEVELS, LEVELS + 1),
         full_colour=f"{FULL_COLOUR:.0%}",
         controlled_for=CONTROLLED_FOR,
-        n_neurons=inspection.neurons_per_layer,
+        n_neurons=inspection.sets.neurons_per_layer,
     )
-
-
-def neuron_name(site: str, neuron: NeuronOnDev) -> str:
-    """Name of a neuron as on the command line: site, layer and number."""
-    return f"{site}.{neuron.layer}.{neuron.neuron}"
 
 
 class _Text:
@@ -140,7 +135,7 @@ def _section(neuron: InspectedNeuron, inspection: Inspection, view: _Text) -> di
     tags = key or list(text.names)
     marked = inspection.tag or (key[0] if key else None)
     return {
-        "name": neuron_name(inspection.site, profile),
+        "name": inspection.sets.name(profile.layer, profile.neuron),
         "id": f"neuron-{profile.layer}-{profile.neuron}",
         "key_of": neuron.key_of,
         "separations": [_separation(profile, text, tag) for tag in key],

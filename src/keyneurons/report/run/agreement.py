@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from keyneurons.analysis.agreement import Agreement
 from keyneurons.artifacts.metrics import write_metrics
-from keyneurons.artifacts.run_files import write_run_sets
+from keyneurons.artifacts.run_files import write_basis, write_run_sets
 from keyneurons.artifacts.tables import write_matrix, write_table
 from keyneurons.atomic_files import write_json, write_text
 from keyneurons.pipeline.method_agreement import MethodAgreement
@@ -43,6 +43,7 @@ def write_agreement(compared: MethodAgreement, folder: Path, options: FigureOpti
     write_json(folder / "agreement_jaccard_by_tag.json", {"methods": list(measured.methods), "tags": by_tag})
     write_metrics(folder, dict(agreement_metrics(measured)))
     dataset = {"id": compared.text.treebank.id, "digest": compared.text.digest}
+    write_basis(folder, next(iter(compared.experiments.values())))
     (folder / "key_neurons").mkdir(exist_ok=True)
     for name, experiment in compared.experiments.items():
         path = folder / "key_neurons" / f"{name}.json"

@@ -105,7 +105,7 @@ def _tag_columns(result: Result) -> dict[str, list[str]]:
     columns = {"train words": [str(count) for count in result.text.labels.counts("train")]}
     if any(len(sets.tags[tag]) < requested for tag in names):
         columns["neurons"] = [f"{len(sets.tags[tag])} of {requested}" for tag in names]
-    columns["best neuron"] = [f"{sets.site}.{n.layer}.{n.neuron}" if n else "-" for n in best]
+    columns["best neuron"] = [sets.name(n.layer, n.neuron) if n else "-" for n in best]
     columns["score"] = [f"{n.score:.3f}" if n else "-" for n in best]
     measured = {"F1": "per_tag/f1", "random F1": "per_tag/random_f1", "p": "per_tag/p_adjusted"}
     measured |= {"stability": "stability/halves/jaccard"} if "halves" in result.reliability.stability else {}
@@ -229,7 +229,7 @@ def _reliability_facts(result: Result) -> Iterator[str]:
             yield f"sets selected on {label} have a mean Jaccard index of {mean:.3f}, {chance:.3f} expected by chance"
     if checks.confounds is not None:
         vanishing = [
-            f"{tag} {result.key_neurons.sets.site}.{n.layer}.{n.neuron} (r {c.with_tag:.2f}, then {c.partial:.2f})"
+            f"{tag} {result.key_neurons.sets.name(n.layer, n.neuron)} (r {c.with_tag:.2f}, then {c.partial:.2f})"
             for tag in result.key_neurons.sets
             for n, c in zip(result.key_neurons.sets.tags[tag], checks.confounds[tag], strict=True)
             if c.vanishes

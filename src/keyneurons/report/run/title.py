@@ -11,4 +11,5 @@ def run_title(result: Result) -> str:
     """Model, site, layers and selection of a run in one line."""
     layers = describe_layers(result.key_neurons.sets.layers)
     read = result.experiment.read
-    return f"{read.model.name}, {read.site}, {layers}: {selected_by(result)}"
+    basis = f" in the basis {read.basis.name}" if read.basis_key else ""
+    return f"{read.model.name}, {read.site}, {layers}{basis}: {selected_by(result)}"
