@@ -26,7 +26,7 @@ from keyneurons.cli.errors import one_line
         ("+topk=3", ["topk", "unknown key"]),
         ("model.foo=1", ["'model.foo'", "random_weights"]),
         ("selection.bins=3", ["'selection.bins'"]),
-        ("site=mpl", ["site", "'residual', 'mlp', 'mlp_gate' or 'attention'", "'mpl'"]),
+        ("site=mpl", ["site", "'residual', 'mlp', 'mlp_gate', 'attention' or 'mlp_in'", "'mpl'"]),
         ("layer=abc", ["layer", "all", "'abc'"]),
         ("layer=[]", ["layer", "all"]),
         ("model.device=tpu", ["model.device", "auto, cpu, cuda", "'tpu'"]),
