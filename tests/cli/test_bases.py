@@ -170,6 +170,9 @@ def test_latents_of_a_transcoder_are_selected_probed_and_lesioned(call: Command,
     own = [*place.small, *QUICK, "basis=transcoder", f"basis.file={file}"]
     ended = call(*own, "site=residual")
     assert (ended.status, "it needs site=mlp_in, got residual" in ended.error) == (1, True)
+    modules = "{blocks: layers, mlp: mlp.down_proj, mlp_gate: mlp.act_fn, attention: self_attn.o_proj}"
+    ended = call(*small(place), "site=mlp_in", f"model.modules={modules}")
+    assert (ended.status, "name its module: model.modules.mlp_in=PATH" in ended.error) == (1, True)
     ended = call(*own, "site=mlp_in", "selection=gradient_x_activation")
     assert (ended.status, "it needs basis=neurons, got basis=transcoder" in ended.error) == (1, True)
     ended = call(*own, "site=mlp_in", *lesions)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from keyneurons.choices import Target
-from keyneurons.models.families import Family, block_modules, module_at
+from keyneurons.models.families import Family, block_modules, path_at, submodule
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
@@ -183,7 +183,7 @@ def _attach(block: nn.Module, family: Family, site: Site | Target, function: Sit
     handles = [block.register_forward_pre_hook(note_shape, with_kwargs=True)]
     if site == "residual":
         return [*handles, block.register_forward_hook(after)]
-    module = module_at(block, family, site)
+    module = submodule(block, path_at(family, site))
     if site in {"mlp_gate", "mlp_in", "mlp_out"}:
         return [*handles, module.register_forward_hook(after)]
     return [*handles, module.register_forward_pre_hook(before)]

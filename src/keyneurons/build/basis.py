@@ -12,7 +12,7 @@ from keyneurons.basis.pca import UNFITTED
 from keyneurons.basis.rotation import rotation
 from keyneurons.basis.sae_source import Place, SAESource
 from keyneurons.config import inputs, schema
-from keyneurons.models.families import GEMMA2
+from keyneurons.models.families import GEMMA2, path_at
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.norms import feed_forward_norm
 from keyneurons.records import Site
@@ -45,7 +45,8 @@ def _transcoder(basis: inputs.TranscoderBasis, model: LanguageModel, site: Site,
             f"basis=transcoder reads the input of the feed-forward block: it needs site=mlp_in, got {site}"
         )
     source = SAESource(str(basis.file), basis.id, basis.revision, basis.any_model, transcoder=True, gain=basis.gain)
-    norm, norm_follows = partial(feed_forward_norm, model), model.family == GEMMA2
+    path_at(model.family, "mlp_out")
+    norm, norm_follows = partial(feed_forward_norm, model.unloaded("cpu")), model.family == GEMMA2
     return source.fetch(layers, Place(model.files.id, site, model.width(site), norm, norm_follows))
 
 

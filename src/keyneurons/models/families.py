@@ -138,17 +138,16 @@ def site_width(config: PreTrainedConfig, site: Site) -> int:
     return int(next((width for width in widths if width), 4 * config.hidden_size))
 
 
-def module_at(block: nn.Module, family: Family, place: Site | Target) -> nn.Module:
-    """The module of a block whose input or output is hooked.
+def path_at(family: Family, place: Site | Target) -> str:
+    """The path of the module of a block whose input or output is hooked.
 
     Raises:
         ValueError: the family does not name it.
-        KeyError: the block has no module at its path.
     """
     path: str | None = getattr(family, place)
     if path is None:
         raise ValueError(f"{place} of this architecture is unknown; name its module: model.modules.{place}=PATH")
-    return submodule(block, path)
+    return path
 
 
 def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from keyneurons.models.families import block_modules, module_at
+from keyneurons.models.families import block_modules, path_at, submodule
 from keyneurons.models.language_model import LanguageModel
 
 LARGE = 1024.0  # beside which the epsilon of a norm is nothing
@@ -22,7 +22,7 @@ def feed_forward_norm(model: LanguageModel, layer: int) -> tuple[Float[Tensor, "
     Raises:
         ValueError: a gain is 0, so that inputs without it cannot be computed.
     """
-    norm = module_at(block_modules(model.network, model.family)[layer], model.family, "mlp_in")
+    norm = submodule(block_modules(model.network, model.family)[layer], path_at(model.family, "mlp_in"))
     weight = next(norm.parameters())
     signs = torch.ones(model.width("mlp_in"), dtype=weight.dtype, device=weight.device)
     signs[1::2] = -1
