@@ -58,7 +58,7 @@ from keyneurons.cli.errors import one_line
         ("top_k", ["'top_k'", "neither a command (plan, fetch, ", "key=value"]),
         ("bogus", ["'bogus'", "neither a command (plan, fetch, ", "key=value"]),
         ("exctract", ["'exctract'", "did you mean extract?"]),
-        ("selection=[correlation]", ["selection takes the name of one option: average_precision, "]),
+        ("selection=[correlation]", ["selection takes the name of one option: ablation_effect, "]),
         (
             "selection=[correlation,lape]",
             ["keyneurons agreement selection=[correlation,lape]", "keyneurons -m selection=correlation,lape"],
