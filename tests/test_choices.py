@@ -19,7 +19,7 @@ def test_names_of_lesions_and_their_control_sets() -> None:
 
 
 def test_names_of_modules_are_fields_of_a_family() -> None:
-    assert get_args(ModuleName) == (*NEEDED, "norm")
+    assert get_args(ModuleName) == (*NEEDED, "norm", "mlp_in", "mlp_out")
     assert {*get_args(ModuleName)} < {field.name for field in fields(Family)}
 
 

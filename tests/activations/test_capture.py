@@ -11,7 +11,7 @@ from keyneurons.models.families import FAMILIES, block_modules, family_of, site_
 
 KINDS = [kind for kind in SHAPES if kind in FAMILIES]
 FINAL_NORM = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}
-SITES = ("residual", "mlp", "mlp_gate", "attention")
+SITES = ("residual", "mlp", "mlp_gate", "attention", "mlp_in")
 # by kind: attention, feed-forward block, and first projection of the feed-forward block
 WHOLES = {"gpt2": ("attn", "mlp", "c_fc"), "gpt_neox": ("attention", "mlp", "dense_h_to_4h")}
 LLAMA_WHOLES = ("self_attn", "mlp", "gate_proj")
@@ -75,6 +75,7 @@ def test_sites_recomputed_from_their_parts(tiny, kind):
         gate = block.get_submodule(model.family.mlp_gate)(getattr(parts, first)(before))
         inner = gate * parts.up_proj(before) if hasattr(parts, "up_proj") else gate
         project = block.get_submodule(model.family.attention)
+        assert torch.equal(held["mlp_in"], before)
         assert torch.equal(held["mlp_gate"], gate)
         assert torch.equal(held["mlp"], inner)
         assert torch.equal(
@@ -91,6 +92,7 @@ def test_sites_of_bert_recomputed_from_their_parts(tiny):
     attended = seen(block, "attention", **given)
     with torch.inference_mode():
         inner = torch.nn.functional.gelu(block.intermediate.dense(attended))
+        assert torch.equal(held["mlp_in"], attended)
         assert torch.equal(held["mlp"], inner)
         assert torch.equal(held["mlp_gate"], inner)
         assert torch.equal(block.output.LayerNorm(block.output.dense(inner) + attended), held["residual"])
@@ -171,5 +173,8 @@ def test_an_unknown_architecture_needs_its_four_paths(tiny):
         _ = tiny("starcoder2", modules={"blocks": "layers", "mlp": "mlp.c_proj"}).family
     paths = {"blocks": "layers", "mlp": "mlp.c_proj", "mlp_gate": "mlp.act", "attention": "self_attn.o_proj"}
     model = tiny("starcoder2", modules=paths)
+    with pytest.raises(ValueError, match="mlp_in of this architecture is unknown; .* model.modules.mlp_in=PATH"):
+        captured(model, "mlp_in", (1,), **inputs(model))
+    model = tiny("starcoder2", modules={**paths, "mlp_in": "post_attention_layernorm"})
     for site in SITES:
         assert captured(model, site, (1,), **inputs(model))[1].shape == (1, 9, model.width(site))

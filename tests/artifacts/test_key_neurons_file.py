@@ -107,7 +107,7 @@ def laws_broken(file: Any) -> Iterator[str]:
         yield "format"
     if file["read_at"] not in ("word", "prediction", "word, prediction", "prediction, word"):
         yield "read_at"
-    if file["site"] not in ("residual", "mlp", "mlp_gate", "attention"):
+    if file["site"] not in ("residual", "mlp", "mlp_gate", "attention", "mlp_in"):
         yield "site"
     if not _are_texts(file["model"], "id", "revision", "architecture", "tokenizer", "random_weights"):
         yield "model"

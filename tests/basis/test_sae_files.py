@@ -124,7 +124,7 @@ DAMAGED: dict[str, tuple[Callable[[Tensors], Tensors], dict[str, Any] | None, st
     "a transcoder": (
         dict,
         {"hf_hook_point_in": "model.layers.1.a", "hf_hook_point_out": "model.layers.1.b"},
-        "is a transcoder from model.layers.1.a",
+        "is a transcoder by its settings; use basis=transcoder site=mlp_in",
     ),
     "not finite": (
         lambda t: {**without_threshold(t), "b_enc": t["b_enc"] / 0},
@@ -218,7 +218,7 @@ def test_files_of_several_layers(tmp_path: Path) -> None:
     both = named.fetch((1, 2), PLACE)
     np.testing.assert_array_equal(both.by_layer[2].bias, random_sae(seed=2)["b_enc"])
     assert both.digest != named.fetch((1,), PLACE).digest
-    with pytest.raises(ValueError, match="is the autoencoder of one layer, but 2 layers are read"):
+    with pytest.raises(ValueError, match="is of one layer, but 2 layers are read"):
         SAESource(f"{tmp_path}/layer_1").fetch((1, 2), PLACE)
     with pytest.raises(FileNotFoundError, match=r"layer_3: no such file"):
         named.fetch((3,), PLACE)

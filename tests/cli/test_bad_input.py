@@ -26,7 +26,7 @@ from keyneurons.cli.errors import one_line
         ("+topk=3", ["topk", "unknown key"]),
         ("model.foo=1", ["'model.foo'", "random_weights"]),
         ("selection.bins=3", ["'selection.bins'"]),
-        ("site=mpl", ["site", "'residual', 'mlp', 'mlp_gate' or 'attention'", "'mpl'"]),
+        ("site=mpl", ["site", "'residual', 'mlp', 'mlp_gate', 'attention' or 'mlp_in'", "'mpl'"]),
         ("layer=abc", ["layer", "all", "'abc'"]),
         ("layer=[]", ["layer", "all"]),
         ("model.device=tpu", ["model.device", "auto, cpu, cuda", "'tpu'"]),
@@ -58,7 +58,7 @@ from keyneurons.cli.errors import one_line
         ("top_k", ["'top_k'", "neither a command (plan, fetch, ", "key=value"]),
         ("bogus", ["'bogus'", "neither a command (plan, fetch, ", "key=value"]),
         ("exctract", ["'exctract'", "did you mean extract?"]),
-        ("selection=[correlation]", ["selection takes the name of one option: average_precision, "]),
+        ("selection=[correlation]", ["selection takes the name of one option: ablation_effect, "]),
         (
             "selection=[correlation,lape]",
             ["keyneurons agreement selection=[correlation,lape]", "keyneurons -m selection=correlation,lape"],

@@ -160,6 +160,33 @@ def test_latents_are_selected_probed_and_lesioned(call: Command, place: Place, s
     assert any(name.startswith("lesion/zero/change/") and value != 0 for name, value in results_of(run).items())
 
 
+def test_latents_of_a_transcoder_are_selected_probed_and_lesioned(call: Command, place: Place) -> None:
+    hooks = {"hook_name": "blocks.2.mlp.hook_in", "hook_name_out": "blocks.2.hook_mlp_out"}
+    file = save_sae(
+        Path("t.safetensors"), without_threshold(random_sae(32, 80)), {"architecture": "transcoder", **hooks}
+    )
+    lesions = ["lesion=zero", "lesion.sets=2", "lesion.further_sets=0", "lesion.sentences=8", "lesion.tags=2"]
+    lesions += ["lesion.permutations=10", "lesion.bootstraps=10"]
+    own = [*place.small, *QUICK, "basis=transcoder", f"basis.file={file}"]
+    ended = call(*own, "site=residual")
+    assert (ended.status, "it needs site=mlp_in, got residual" in ended.error) == (1, True)
+    modules = "{blocks: layers, mlp: mlp.down_proj, mlp_gate: mlp.act_fn, attention: self_attn.o_proj}"
+    ended = call(*small(place), "site=mlp_in", f"model.modules={modules}")
+    assert (ended.status, "name its module: model.modules.mlp_in=PATH" in ended.error) == (1, True)
+    ended = call(*own, "site=mlp_in", "selection=gradient_x_activation")
+    assert (ended.status, "it needs basis=neurons, got basis=transcoder" in ended.error) == (1, True)
+    ended = call(*own, "site=mlp_in", *lesions)
+    assert ended.status == 0, ended.err
+    [run] = runs_in(Path.cwd())
+    folder = artifacts_of(run)
+    key = json.loads((folder / "key_neurons.json").read_text())
+    assert (key["site"], key["basis"]["name"], key["neurons_per_layer"]) == ("mlp_in", "transcoder", 80)
+    assert "mlp_in.2.transcoder." in (folder / "summary.md").read_text()
+    assert any(name.startswith("lesion/zero/change/") and value != 0 for name, value in results_of(run).items())
+    ended = call("edit", run.info.run_id, "--tag", "NOUN", "--factor", "0", "--out", "edited", f"cache={place.cache}")
+    assert (ended.status, "has units of basis=transcoder" in ended.error) == (1, True)
+
+
 def test_a_plan_counts_units(call: Command, place: Place, sae: Path) -> None:
     ended = call("plan", *small(place), "basis=sae", f"basis.file={sae}")
     assert ended.status == 0, ended.err
@@ -176,7 +203,7 @@ def test_a_plan_counts_units(call: Command, place: Place, sae: Path) -> None:
         ),
         (["layer=1"], "site=residual layer=2"),
         (["site=mlp"], "is an autoencoder of 32 neurons, but the site mlp has 48"),
-        (["layer=[1,2]"], "is the autoencoder of one layer, but 2 layers are read"),
+        (["layer=[1,2]"], "is of one layer, but 2 layers are read"),
         (["basis.file=nowhere"], "nowhere: no such file"),
         (["top_k=81"], r"top_k must lie in 1..80"),
     ],

@@ -31,6 +31,7 @@ MANDATORY = {
     ("dataset", "text"): ["dataset.path=/texts"],
     ("dataset", "ud"): ["dataset.treebank=UD_French-GSD"],
     ("basis", "sae"): ["basis.file=sae.safetensors"],
+    ("basis", "transcoder"): ["basis.file=sae.safetensors"],
     ("selection", "from_file"): ["selection.path=key_neurons.json"],
     ("tracking", "server"): ["tracking.uri=http://127.0.0.1:5000"],
 }

@@ -111,7 +111,7 @@ def test_operations_are_those_that_torch_counts(
     config_of: Callable[..., Config], untimed: None, tmp_path: Path, kind: str
 ) -> None:
     folder = save_tiny_model(tmp_path / kind, kind)
-    for site in ("residual", "mlp", "mlp_gate", "attention"):
+    for site in ("residual", "mlp", "mlp_gate", "attention", "mlp_in"):
         config = config_of(f"site={site}", "layer=1", model=folder)
         assert make_plan(config).splits[1].flops == counted_by_torch(config, "dev") > 0
 

@@ -40,6 +40,10 @@ BASES = {
         "layer_by_layer.read_at=[word]",
         "basis=pca",
     ],
+    "transcoder": [
+        *("basis=transcoder", "basis.file={0}/basis.safetensors"),
+        *("dataset=conllu", "dataset.file={0}/one.conllu"),
+    ],
 }
 """Together they cover every section of the schema, and a file for every key that takes one."""
 

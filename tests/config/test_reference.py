@@ -81,7 +81,7 @@ def test_every_option_stands_in_it(whole: Reference) -> None:
         ("seed", "integer >= 0"),
         ("threshold.alpha", "0 < number < 1"),
         ("mass", "0 <= number <= 1 | null"),
-        ("site", "residual | mlp | mlp_gate | attention"),
+        ("site", "residual | mlp | mlp_gate | attention | mlp_in"),
         ("layer", "integer | 0 <= number < 1 | list of integer | all"),
         ("model.source", "package | hub | local"),
         ("dataset.source", "starter | ud | conllu | text"),

@@ -130,7 +130,7 @@ def test_shards_in_half_precision(tmp_path):
 @pytest.mark.parametrize(
     ("options", "site", "factor", "reason"),
     [
-        ({}, "residual", 0.0, "neurons of the residual stream are read and written by many weights"),
+        ({}, "residual", 0.0, "possible at the sites mlp, mlp_gate and attention, not at residual"),
         ({}, "mlp", 1e39, r"factor 1e\+39 makes weights that float32 cannot hold"),
         ({"random_weights": 3}, "mlp", 0.0, r"the run read permuted weights \(model.random_weights=3\)"),
     ],

@@ -161,7 +161,7 @@ def smollm2():
 @pytest.mark.slow
 def test_the_real_model(smollm2):
     assert smollm2.n_layers == 30
-    widths = {"residual": 576, "mlp": 1536, "mlp_gate": 1536, "attention": 576}
+    widths = {"residual": 576, "mlp": 1536, "mlp_gate": 1536, "attention": 576, "mlp_in": 576}
     assert {site: smollm2.width(site) for site in widths} == widths
     assert smollm2.dtype == "float32"
     assert smollm2.tokenizer.bos_token == "<|im_start|>"

@@ -10,13 +10,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from keyneurons.models.families import Family, block_modules, submodule
+from keyneurons.choices import Target
+from keyneurons.models.families import Family, block_modules, path_at, submodule
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
 
 T = TypeVar("T")
 SiteHook = Callable[[Tensor], Tensor | None]
 """Receives the activation at a site; returns its replacement, or None to leave it unchanged."""
+ChangeHook = Callable[[Tensor, Tensor], Tensor]
+"""Receives the activations at a site and at a target; returns the replacement of the latter."""
 
 
 class _AllRead(Exception):
@@ -86,7 +89,9 @@ def capture(model: nn.Module, family: Family, places: Mapping[Site, Sequence[int
 
 
 @contextmanager
-def hook_site(model: nn.Module, family: Family, site: Site, functions: Mapping[int, SiteHook]) -> Generator[None]:
+def hook_site(
+    model: nn.Module, family: Family, site: Site | Target, functions: Mapping[int, SiteHook]
+) -> Generator[None]:
     """Read or replace the activations at a site of some layers; all hooks are removed on exit.
 
     Args:
@@ -110,7 +115,41 @@ def hook_site(model: nn.Module, family: Family, site: Site, functions: Mapping[i
             handle.remove()
 
 
-def _attach(block: nn.Module, family: Family, site: Site, function: SiteHook) -> list[Any]:
+@contextmanager
+def hook_changes(
+    model: nn.Module, family: Family, site: Site, target: Target | None, functions: Mapping[int, ChangeHook]
+) -> Generator[None]:
+    """Replace activations as functions of those at a site; all hooks are removed on exit.
+
+    Args:
+        model: a base model.
+        family: its module paths.
+        site: the site in the block.
+        target: what is replaced, computed after the site in the same block; None for the site
+            itself.
+        functions: by block number, a function of the activations at the site and at the target.
+
+    Yields:
+        Nothing.
+    """
+    read: dict[int, Tensor] = {}
+
+    def at_site(layer: int, function: ChangeHook) -> SiteHook:
+        return functools.partial(read.__setitem__, layer) if target else lambda value: function(value, value)
+
+    def at_target(layer: int, function: ChangeHook) -> SiteHook:
+        return lambda value: function(read.pop(layer), value)
+
+    with ExitStack() as hooks:
+        of_site = {layer: at_site(layer, function) for layer, function in functions.items()}
+        hooks.enter_context(hook_site(model, family, site, of_site))
+        if target is not None:
+            of_target = {layer: at_target(layer, function) for layer, function in functions.items()}
+            hooks.enter_context(hook_site(model, family, target, of_target))
+        yield
+
+
+def _attach(block: nn.Module, family: Family, site: Site | Target, function: SiteHook) -> list[Any]:
     """Hook one site of one block.
 
     Some blocks (of OPT) flatten sentences and tokens into one axis; the function receives
@@ -144,7 +183,7 @@ def _attach(block: nn.Module, family: Family, site: Site, function: SiteHook) ->
     handles = [block.register_forward_pre_hook(note_shape, with_kwargs=True)]
     if site == "residual":
         return [*handles, block.register_forward_hook(after)]
-    module = submodule(block, getattr(family, site))
-    if site == "mlp_gate":
+    module = submodule(block, path_at(family, site))
+    if site in {"mlp_gate", "mlp_in", "mlp_out"}:
         return [*handles, module.register_forward_hook(after)]
     return [*handles, module.register_forward_pre_hook(before)]

@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.arrays import Stored
+from keyneurons.choices import Target
 
 
 @runtime_checkable
@@ -24,6 +25,11 @@ class Basis(Protocol):
     @property
     def digest(self) -> str:
         """Identifies the basis: results of equal digests are of the same units."""
+        ...
+
+    @property
+    def target(self) -> Target | None:
+        """The activations that a change of units moves; None for those at the site read."""
         ...
 
     def units(self, width: int) -> int:
@@ -44,7 +50,7 @@ class Basis(Protocol):
         before: Float[Tensor, "*words units"],
         after: Float[Tensor, "*words units"],
     ) -> None:
-        """Change some units of ``values``, in place, each along its direction.
+        """Change some units, which moves ``values`` of the target in place along their directions.
 
         What no unit describes, such as the error of an autoencoder, stays.
         """
@@ -61,6 +67,7 @@ class Neurons:
 
     name: ClassVar[str] = "neurons"
     digest: ClassVar[str] = "neurons"
+    target: ClassVar[Target | None] = None
 
     def units(self, width: int) -> int:
         """The number of neurons."""

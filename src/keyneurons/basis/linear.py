@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from keyneurons.arrays import Columns, Stored
+from keyneurons.choices import Target
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Directions:
 @dataclass(frozen=True, eq=False)
 class Linear:
     """A linear basis: units ``(x - centre) @ axes``; a change of units moves x along their axes."""
+
+    target: ClassVar[Target | None] = None
 
     name: str
     digest: str

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from keyneurons.arrays import Stored
 from keyneurons.basis.sparse import SparseUnits, Triplets
+from keyneurons.choices import Target
 from keyneurons.digests import json_digest
 
 Activation = Literal["relu", "jumprelu", "topk"]
@@ -65,6 +66,12 @@ class Autoencoder:
             )
         return self._moved[device]
 
+    def reading(self, gain: Float[Tensor, " neurons"], shift: Float[Tensor, " neurons"]) -> Autoencoder:
+        """The one with the same latents that reads ``gain * x + shift`` in the place of x."""
+        encoder = self.encoder / gain[:, None]
+        digest = json_digest([self.digest, "gain"])
+        return replace(self, encoder=encoder, bias=self.bias - shift @ encoder, digest=digest, _moved={})
+
     def encode(
         self, values: Num[Tensor, "words neurons"], latents: Int[Tensor, " units"] | None = None
     ) -> Float[Tensor, "words units"]:
@@ -106,6 +113,7 @@ class Autoencoders:
     """Sparse autoencoders of some layers, with equally many latents."""
 
     name: ClassVar[str] = "sae"
+    target: ClassVar[Target | None] = None
 
     by_layer: Mapping[int, Autoencoder]
 
@@ -150,3 +158,15 @@ class Autoencoders:
         """The latents of an array, of which those that are not 0 are kept in memory."""
         own = self.by_layer[layer]
         return SparseUnits(array, own.latents, self.digest, own.active)
+
+
+@dataclass(frozen=True)
+class Transcoders(Autoencoders):
+    """Transcoders of some layers, ``W_dec f + b_dec + W_skip x`` is near the feed-forward output.
+
+    Latents are read from the input of the feed-forward block, their decoder's rows are directions
+    of its output.
+    """
+
+    name: ClassVar[str] = "transcoder"
+    target: ClassVar[Target | None] = "mlp_out"

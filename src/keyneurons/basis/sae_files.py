@@ -1,4 +1,4 @@
-"""Files of sparse autoencoders by their tensor names: SAELens, Gemma Scope and sparsify."""
+"""Files of sparse autoencoders and transcoders by their tensor names."""
 
 from __future__ import annotations
 
@@ -22,47 +22,54 @@ from keyneurons.digests import file_digest, json_digest
 class Layout:
     """A layout of tensors: their names for encoder, bias, decoder and its bias.
 
-    The encoder is ``[neurons, latents]`` unless ``transposed``. A ``threshold`` may be absent.
+    The encoder is ``[neurons, latents]`` unless ``transposed``. A ``threshold`` may be absent, and
+    so may ``skip``, what transcoders multiply their input by to add it to the output.
     """
 
     name: str
     tensors: tuple[str, str, str, str]
+    skip: str
     transposed: bool = False
     threshold: str | None = None
 
-    def names(self) -> set[str]:
+    def names(self, *, transcoder: bool) -> set[str]:
         """All names that a file may have."""
-        return {*self.tensors, *([] if self.threshold is None else [self.threshold])}
+        own = {*self.tensors, *([] if self.threshold is None else [self.threshold])}
+        return {*own, self.skip} if transcoder else own
 
 
 LAYOUTS = (
-    Layout("SAELens, Gemma Scope", ("W_enc", "b_enc", "W_dec", "b_dec"), threshold="threshold"),
-    Layout("Gemma Scope 2", ("w_enc", "b_enc", "w_dec", "b_dec"), threshold="threshold"),
-    Layout("sparsify", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"), transposed=True),
+    Layout("SAELens, Gemma Scope", ("W_enc", "b_enc", "W_dec", "b_dec"), "W_skip", threshold="threshold"),
+    Layout("Gemma Scope 2", ("w_enc", "b_enc", "w_dec", "b_dec"), "affine_skip_connection", threshold="threshold"),
+    Layout("sparsify", ("encoder.weight", "encoder.bias", "W_dec", "b_dec"), "W_skip", transposed=True),
 )
 
 
-def read_autoencoder(path: Path, config: Path | None) -> tuple[Autoencoder, Mapping[str, Any]]:
-    """Read a sparse autoencoder.
+def read_autoencoder(
+    path: Path, config: Path | None, *, transcoder: bool = False
+) -> tuple[Autoencoder, Mapping[str, Any]]:
+    """Read a sparse autoencoder, or a transcoder.
 
     Args:
         path: tensors, as safetensors or npz.
         config: its settings; None for none, which only files with thresholds allow.
+        transcoder: whether it is a transcoder, whose decoder has another place's neurons.
 
     Returns:
         The autoencoder and its settings.
 
     Raises:
-        ValueError: the file is damaged, of another layout, or has settings that are not supported.
+        ValueError: the file is damaged, of another kind or layout, or has settings that are not
+            supported.
     """
     settings = {} if config is None else read_settings(config)
     tensors = _tensors(path)
-    layout = _layout(path, tensors)
-    check_settings(path, settings)
+    check_settings(path, settings, transcoder=transcoder)
+    layout = _layout(path, tensors, transcoder=transcoder)
     threshold = None if layout.threshold is None else tensors.get(layout.threshold)
     activation, k = activation_of(path, settings, sparsify=layout.transposed, thresholded=threshold is not None)
     _check_tensors(path, tensors, layout, k)
-    centred = bool(settings.get("apply_b_dec_to_input", threshold is None))
+    centred = not transcoder and bool(settings.get("apply_b_dec_to_input", threshold is None))
     encoder, bias, decoder, decoder_bias = (tensors[name].float() for name in layout.tensors)
     own = Autoencoder(
         encoder.T.contiguous() if layout.transposed else encoder,
@@ -116,7 +123,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         raise ValueError(f"{path} cannot be read as tensors of a sparse autoencoder: {error}") from error
 
 
-def _layout(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
+def _layout(path: Path, tensors: Mapping[str, Tensor], *, transcoder: bool) -> Layout:
     """The layout whose names a file has.
 
     Raises:
@@ -129,8 +136,9 @@ def _layout(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
         raise ValueError(f"{path} is of unknown layout, with tensors {_some(tensors)}; known are {known}")
     if missing:
         raise ValueError(f"{path} lacks the tensors {', '.join(missing)} of the layout {layout.name}")
-    if extra := sorted(tensors.keys() - layout.names()):
-        raise ValueError(f"{path} has tensors {_some(extra)}, as gated autoencoders and transcoders: not supported")
+    if extra := sorted(tensors.keys() - layout.names(transcoder=transcoder)):
+        basis = "transcoder" if transcoder else "sae"
+        raise ValueError(f"{path} has tensors {_some(extra)}, which basis={basis} does not support")
     return layout
 
 
@@ -150,6 +158,7 @@ def _check_tensors(path: Path, tensors: Mapping[str, Tensor], layout: Layout, k:
         raise ValueError(f"{path}: {encoder} must be a matrix, got the shape {shape}")
     width, latents = reversed(shape) if layout.transposed else shape
     expected = {bias: (latents,), decoder: (latents, width), decoder_bias: (width,), layout.threshold: (latents,)}
+    expected[layout.skip] = (width, width)
     for name, tensor in tensors.items():
         if tuple(tensor.shape) != expected.get(name, shape):
             raise ValueError(f"{path}: {name} must have the shape {expected[name]}, got {tuple(tensor.shape)}")

@@ -1,4 +1,4 @@
-"""Settings of sparse autoencoders: which activation they have, and which are not supported."""
+"""Settings of sparse autoencoders and transcoders: kind, activation, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from keyneurons.basis.sae import Activation
 
 CONFIGS = ("cfg.json", "config.json")
 """Names of the file with the settings, beside the tensors."""
+
+TRANSCODERS = {
+    "transcoder": "standard",
+    "skip_transcoder": "standard",
+    "jumprelu_transcoder": "jumprelu",
+    "jumprelu_skip_transcoder": "jumprelu",
+}
+"""Architectures of SAELens with those of autoencoders that have the same encoder."""
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -29,31 +37,54 @@ def read_settings(path: Path) -> dict[str, Any]:
     return {**(metadata if isinstance(metadata, dict) else {}), **settings}
 
 
-def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Check that no setting changes the input or the output in other ways.
+def check_settings(path: Path, settings: Mapping[str, Any], *, transcoder: bool) -> None:
+    """Check that a file is of the kind wanted, and that no setting changes its input or output.
 
     Raises:
-        ValueError: one does.
+        ValueError: it is of the other kind, or a setting does.
     """
+    if settings and (is_one := _of_transcoder(settings)) != transcoder:
+        kind, basis = ("a transcoder", "transcoder site=mlp_in") if is_one else ("an autoencoder", "sae")
+        raise ValueError(f"{path} is {kind} by its settings; use basis={basis}")
+    if transcoder and settings.get("apply_b_dec_to_input"):
+        raise ValueError(f"{path}: apply_b_dec_to_input=True is not supported for transcoders")
     plain: dict[str, set[Any]] = {
         "normalize_activations": {"none", None},
         "reshape_activations": {"none", "hook_z", None},
         "finetuning_scaling_factor": {False, None},
         "rescale_acts_by_decoder_norm": {False, None},
-        "transcode": {False, None},
-        "skip_connection": {False, None},
-        "affine_connection": {False, None},
+        "transcode": {transcoder, None},
+        "skip_connection": {transcoder, False, None},
+        "affine_connection": {transcoder, False, None},
         "hook_head_index": {None},
         "multi_topk": {False, None},
         "signed": {False, None},
-        "type": {"sae", None},
+        "type": {"transcoder" if transcoder else "sae", None},
     }
     for name, legal in plain.items():
         if (value := settings.get(name)) not in legal:
             raise ValueError(f"{path}: {name}={value} is not supported")
-    ends = settings.get("hf_hook_point_in"), settings.get("hf_hook_point_out")
-    if None not in ends and ends[0] != ends[1]:
-        raise ValueError(f"{path} is a transcoder from {ends[0]} to {ends[1]}: not supported")
+
+
+def hooks_of(settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """The names of the places that are read and reconstructed; None where the settings lack them.
+
+    Names of modules of transformers precede those of TransformerLens.
+    """
+    read = ("hf_hook_name", "hook_name", "hf_hook_point_in")
+    reconstructed = ("hf_hook_name_out", "hook_name_out", "hf_hook_point_out")
+    first, second = (next(filter(None, map(settings.get, names)), None) for names in (read, reconstructed))
+    return first, second
+
+
+def _of_transcoder(settings: Mapping[str, Any]) -> bool:
+    read, reconstructed = hooks_of(settings)
+    return (
+        str(settings.get("architecture")).endswith("transcoder")
+        or settings.get("type") == "transcoder"
+        or bool(settings.get("transcode"))
+        or reconstructed not in {None, read}
+    )
 
 
 def activation_of(
@@ -74,6 +105,7 @@ def activation_of(
     else:
         name = settings.get("architecture", "jumprelu" if thresholded else "standard")
         keywords = settings.get("activation_fn_kwargs") or settings
+        name = TRANSCODERS.get(name, name)
         if name == "standard":
             name = settings.get("activation_fn_str", settings.get("activation_fn", "relu"))
     name = {"jump_relu": "jumprelu", "standard": "relu"}.get(name, name)

@@ -94,6 +94,6 @@ class SparseUnits:
         needed, free = by_word * len(self.source) * BYTES_BY_VALUE, psutil.virtual_memory().available
         if needed > SHARE * free:
             raise ValueError(
-                f"basis=sae: {by_word:.0f} of {self.n_units} latents are active on a word, and those of "
+                f"{by_word:.0f} of {self.n_units} latents are active on a word, and those of "
                 f"{len(self.source)} words need {needed / 1e9:.1f} GB of memory, of which {free / 1e9:.1f} GB are free"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from keyneurons.artifacts.basis import read_components
@@ -11,7 +12,9 @@ from keyneurons.basis.pca import UNFITTED
 from keyneurons.basis.rotation import rotation
 from keyneurons.basis.sae_source import Place, SAESource
 from keyneurons.config import inputs, schema
+from keyneurons.models.families import GEMMA2, path_at
 from keyneurons.models.language_model import LanguageModel
+from keyneurons.models.norms import feed_forward_norm
 from keyneurons.records import Site
 
 
@@ -36,10 +39,22 @@ def _sae(basis: inputs.SAEBasis, model: LanguageModel, site: Site, layers: Seque
     return source.fetch(layers, Place(model.files.id, site, model.width(site)))
 
 
+def _transcoder(basis: inputs.TranscoderBasis, model: LanguageModel, site: Site, layers: Sequence[int]) -> Basis:
+    if site != "mlp_in":
+        raise ValueError(
+            f"basis=transcoder reads the input of the feed-forward block: it needs site=mlp_in, got {site}"
+        )
+    source = SAESource(str(basis.file), basis.id, basis.revision, basis.any_model, transcoder=True, gain=basis.gain)
+    path_at(model.family, "mlp_out")
+    norm, norm_follows = partial(feed_forward_norm, model.unloaded("cpu")), model.family == GEMMA2
+    return source.fetch(layers, Place(model.files.id, site, model.width(site), norm, norm_follows))
+
+
 BASES: Mapping[type[inputs.Basis], Callable[[Any, LanguageModel, Site, Sequence[int]], Basis]] = {
     inputs.NeuronsBasis: lambda _, __, ___, ____: NEURONS,
     inputs.RotationBasis: lambda basis, model, site, _: rotation(model.width(site), basis.seed),
     inputs.PCABasis: _pca,
     inputs.SAEBasis: _sae,
+    inputs.TranscoderBasis: _transcoder,
 }
 """Factories of bases by kind; arguments are the section, the model, the site and the layers."""

@@ -14,6 +14,7 @@ from keyneurons.activations.store import ActivationStore
 from keyneurons.build.basis import build_basis
 from keyneurons.config import inputs, schema
 from keyneurons.config.values import resolve_layers
+from keyneurons.models.families import path_at
 from keyneurons.models.folders import ModelFolder
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.packages import PACKAGES
@@ -88,10 +89,12 @@ def check_model(config: schema.Config, read: ActivationReader) -> None:
     """Check architecture, device and ``top_k`` against the model.
 
     Raises:
-        ValueError: the architecture is unknown, the device is missing, or ``top_k`` exceeds the
-            number of neurons.
+        ValueError: the architecture or the module of the site is unknown, the device is missing, or
+            ``top_k`` exceeds the number of neurons.
     """
     _ = read.model.family, read.model.device
+    if config.site != "residual":
+        path_at(read.model.family, config.site)
     width = read.units
     pool = width if config.scope == "layer" else width * len(read.layers)
     if config.top_k > pool:

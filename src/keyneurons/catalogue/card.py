@@ -84,7 +84,7 @@ class Card:
     def _basis_override(self) -> str:
         """The overrides of the basis; empty for neurons."""
         name = self.key.get("basis", {}).get("name")
-        settings = {"pca": "basis.file=sets", "sae": "basis.file=FILE"}
+        settings = {"pca": "basis.file=sets", "sae": "basis.file=FILE", "transcoder": "basis.file=FILE"}
         if name == "rotation":
             settings[name] = f"basis.seed={self.config['basis']['seed']}"
         return "" if name is None else f" basis={name} {settings[name]}"

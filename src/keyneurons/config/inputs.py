@@ -151,3 +151,14 @@ class SAEBasis(Basis):
     id: str | None
     revision: str
     any_model: bool
+
+
+class TranscoderBasis(Basis):
+    """Latents of a transcoder."""
+
+    kind: Literal["transcoder"]
+    file: Path
+    id: str | None
+    revision: str
+    any_model: bool
+    gain: bool | None

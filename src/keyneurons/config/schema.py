@@ -38,6 +38,7 @@ from keyneurons.config.inputs import (
     Section,
     StarterDataset,
     TextDataset,
+    TranscoderBasis,
     UDDataset,
 )
 from keyneurons.config.outputs import Report, Tracking
@@ -187,7 +188,7 @@ class Config(Section):
 
     model: Annotated[PackagedModel | HubModel | LocalModel, Field(discriminator="source")]
     dataset: Annotated[StarterDataset | UDDataset | ConlluDataset | TextDataset, Field(discriminator="source")]
-    basis: Annotated[NeuronsBasis | RotationBasis | PCABasis | SAEBasis, Field(discriminator="kind")]
+    basis: Annotated[NeuronsBasis | RotationBasis | PCABasis | SAEBasis | TranscoderBasis, Field(discriminator="kind")]
     selection: Component
     control: Mapping[str, Component] = {}
     probe: Probe

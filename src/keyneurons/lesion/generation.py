@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from keyneurons.activations.capture import hook_site
-from keyneurons.lesion.conditions import Condition, apply_conditions
+from keyneurons.activations.capture import hook_changes
+from keyneurons.lesion.conditions import Condition, apply_conditions, target_of
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.quiet import quiet_transformers
 from keyneurons.records import Site
@@ -137,12 +137,14 @@ def _batch(
     padded = [[pad] * (longest - len(prompt.ids)) + list(prompt.ids) for prompt in prompts]
     read = [[0] * (longest - len(prompt.ids)) + [1] * len(prompt.ids) for prompt in prompts]
 
-    def apply(layer: int, value: Float[Tensor, "rows tokens neurons"]) -> Float[Tensor, "rows tokens neurons"]:
-        return apply_conditions(conditions, layer, value.reshape(n, len(prompts), *value.shape[1:])).flatten(0, 1)
+    def apply(layer: int, *at: Float[Tensor, "rows tokens neurons"]) -> Float[Tensor, "rows tokens neurons"]:
+        read, moved = (value.reshape(n, len(prompts), *value.shape[1:]) for value in at)
+        return apply_conditions(conditions, layer, read, target=moved).flatten(0, 1)
 
     layers = sorted({layer for condition in conditions for layer in condition.layers})
     functions = {layer: functools.partial(apply, layer) for layer in layers}
-    with quiet_transformers(), hook_site(model.predictor.base, model.family, site, functions), torch.inference_mode():
+    hooks = hook_changes(model.predictor.base, model.family, site, target_of(conditions), functions)
+    with quiet_transformers(), hooks, torch.inference_mode():
         output = whole.generate(  # type: ignore[operator]
             torch.tensor(padded, device=model.device).repeat(n, 1),
             attention_mask=torch.tensor(read, device=model.device).repeat(n, 1),

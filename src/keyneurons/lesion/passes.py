@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from keyneurons.activations.capture import hook_site
-from keyneurons.lesion.conditions import Condition, apply_conditions
+from keyneurons.activations.capture import ChangeHook, hook_changes
+from keyneurons.lesion.conditions import Condition, apply_conditions, target_of
 from keyneurons.lesion.rows import Rows
 from keyneurons.models.blocks import observe_blocks, run_block
 from keyneurons.models.families import FAMILIES, block_modules
@@ -79,15 +79,17 @@ class Passes:
         where, donated = None if where is None else where.to(self.model.device), self._donated(rows, layers)
         hidden, n_sentences, states = start.hidden, len(start.hidden), {}
 
-        def change(layer: int) -> Callable[[Tensor], Tensor]:
-            def changed(value: Tensor) -> Tensor:
-                split = value.view(-1, n_sentences, *value.shape[1:])
-                new = apply_conditions(conditions, layer, split.expand(n, -1, -1, -1), where, donated.get(layer))
-                return new if len(split) < n else new.flatten(0, 1)
+        def change(layer: int) -> ChangeHook:
+            def changed(*at: Tensor) -> Tensor:
+                split = [value.reshape(-1, n_sentences, *value.shape[1:]) for value in at]
+                read, moved = (value.expand(n, -1, -1, -1) for value in split)
+                new = apply_conditions(conditions, layer, read, where, donated.get(layer), moved)
+                return new if len(split[0]) < n else new.flatten(0, 1)
 
             return changed
 
-        with hook_site(predictor.base, family, self.site, {layer: change(layer) for layer in layers}):
+        functions = {layer: change(layer) for layer in layers}
+        with hook_changes(predictor.base, family, self.site, target_of(conditions), functions):
             for number, block in enumerate(block_modules(predictor.base, family)):
                 if number < start.block:
                     continue

@@ -148,10 +148,10 @@ def _check_editable(model: LanguageModel, site: Site) -> None:
     Raises:
         ValueError: they cannot.
     """
-    if site == "residual":
+    if site in {"residual", "mlp_in"}:
         raise ValueError(
-            "neurons of the residual stream are read and written by many weights, which cannot scale them; "
-            "edits are possible at the sites mlp, mlp_gate and attention"
+            "edits scale the inputs of projections that write to the residual stream: they are possible at the sites "
+            f"mlp, mlp_gate and attention, not at {site}"
         )
     if site == "mlp_gate" and model.config.model_type not in FAMILIES:
         raise ValueError(f"edits at mlp_gate are possible for {', '.join(FAMILIES)}, not {model.config.model_type}")

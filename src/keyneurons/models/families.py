@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from torch import nn
 
-from keyneurons.choices import ModuleName, Site
+from keyneurons.choices import ModuleName, Site, Target
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -25,7 +25,9 @@ class Family:
     may lack them. ``query_key`` names the projections to queries and keys; if they are fused with
     the values, ``fused`` is the order of the outputs: all queries, keys and values in turn
     (``thirds``), or those of each head (``heads``). In a ``gated`` family the input of ``mlp`` is a
-    product with the output of ``mlp_gate``.
+    product with the output of ``mlp_gate``. ``mlp_in`` names the norm before the feed-forward
+    block, whose *output* is read, ``mlp_out`` the last module before the block's output is added to
+    the residual stream.
     """
 
     blocks: str
@@ -38,6 +40,8 @@ class Family:
     query_key: tuple[str, ...] = ()
     fused: Literal["thirds", "heads"] | None = None
     gated: bool = False
+    mlp_in: str | None = None
+    mlp_out: str | None = None
 
 
 NEEDED = tuple(field.name for field in fields(Family) if field.default is MISSING)
@@ -52,7 +56,10 @@ LLAMA = Family(
     norm="norm",
     query_key=("self_attn.q_proj", "self_attn.k_proj"),
     gated=True,
+    mlp_in="post_attention_layernorm",
+    mlp_out="mlp",
 )
+GEMMA2 = replace(LLAMA, mlp_in="pre_feedforward_layernorm", mlp_out="post_feedforward_layernorm")
 GPT2 = Family(
     blocks="h",
     mlp="mlp.c_proj",
@@ -61,6 +68,8 @@ GPT2 = Family(
     norm="ln_f",
     query_key=("attn.c_attn",),
     fused="thirds",
+    mlp_in="ln_2",
+    mlp_out="mlp",
 )
 GPT_NEOX = Family(
     blocks="layers",
@@ -70,6 +79,8 @@ GPT_NEOX = Family(
     norm="final_layer_norm",
     query_key=("attention.query_key_value",),
     fused="heads",
+    mlp_in="post_attention_layernorm",
+    mlp_out="mlp",
 )
 BERT = Family(
     blocks="encoder.layer",
@@ -78,6 +89,8 @@ BERT = Family(
     attention="attention.output.dense",
     causal=False,
     unread=("pooler",),
+    mlp_in="attention.output.LayerNorm",
+    mlp_out="output.dense",
 )
 
 FAMILIES: Mapping[str, Family] = {
@@ -87,8 +100,8 @@ FAMILIES: Mapping[str, Family] = {
     "qwen3": LLAMA,
     "smollm3": LLAMA,
     "gemma": LLAMA,
-    "gemma2": LLAMA,
-    "gemma3_text": LLAMA,
+    "gemma2": GEMMA2,
+    "gemma3_text": GEMMA2,
     "gpt2": GPT2,
     "gpt_neox": GPT_NEOX,
     "bert": BERT,
@@ -116,13 +129,25 @@ def family_of(model_type: str, modules: Mapping[str, str] | None = None) -> Fami
 
 def site_width(config: PreTrainedConfig, site: Site) -> int:
     """Number of neurons of a site in one layer, from the model's config alone."""
-    if site == "residual":
+    if site in {"residual", "mlp_in"}:
         return int(config.hidden_size)
     if site == "attention":
         head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return int(head_size * config.num_attention_heads)
     widths = (getattr(config, name, None) for name in ("intermediate_size", "n_inner", "ffn_dim"))
     return int(next((width for width in widths if width), 4 * config.hidden_size))
+
+
+def path_at(family: Family, place: Site | Target) -> str:
+    """The path of the module of a block whose input or output is hooked.
+
+    Raises:
+        ValueError: the family does not name it.
+    """
+    path: str | None = getattr(family, place)
+    if path is None:
+        raise ValueError(f"{place} of this architecture is unknown; name its module: model.modules.{place}=PATH")
+    return path
 
 
 def block_modules(model: nn.Module, family: Family) -> nn.ModuleList:
