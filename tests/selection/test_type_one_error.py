@@ -121,10 +121,10 @@ def test_position_is_no_evidence_for_a_tag_by_like_length_alone():
         is_first = np.r_[True, np.diff(sentences) > 0]
         values[is_first] += 2
         tags[is_first & (np.random.default_rng(seed).random(len(tags)) < 0.8)] = 0
-        for threshold in rejected:
+        for threshold in rejected if seed < 10 else ("like_length",):
             rejected[threshold] += bool(significant(Correlation(), (values, tags, sentences), threshold, seed).any())
     assert rejected.pop("like_length") <= binom.ppf(0.999, 30, ALPHA)
-    assert min(rejected.values()) > 25
+    assert min(rejected.values()) > 8  # of 10
 
 
 @pytest.mark.slow
