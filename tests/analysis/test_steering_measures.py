@@ -40,6 +40,7 @@ def test_edit_distance_is_that_of_the_recursive_definition() -> None:
         a, b = ("".join(draw.choices("abc", k=draw.randrange(8))) for _ in range(2))
         assert word_distance(list(a), list(b)) * max(len(a), len(b), 1) == pytest.approx(edits(a, b))
     assert word_distance([], []) == 0
+    assert word_distance(["a", "\0"], ["a", "\0"]) == 0
 
 
 def test_cosine_distance_by_hand() -> None:

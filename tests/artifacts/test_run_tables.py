@@ -46,12 +46,13 @@ LABELS = Labels("upos", ("1", "NA"), dict.fromkeys(SPLITS, words([0, 0, 1])))
 
 def test_key_neurons_have_one_row_each() -> None:
     table = key_neurons_table(SETS)
-    assert table.columns == ("tag", "rank", "site", "layer", "neuron", "score", "p_value", "p_adjusted")
+    assert table.columns == ("tag", "rank", "site", "layer", "basis", "neuron", "score", "p_value", "p_adjusted")
     assert table.rows == (
-        ("1", 1, "mlp", 3, 5, -0.75, 0.001, 0.004),
-        ("1", 2, "mlp", 1, 1, 0.5, None, None),
-        ("NA", 1, "mlp", 3, 5, 0.6, 0.0, 0.0),
+        ("1", 1, "mlp", 3, "neurons", 5, -0.75, 0.001, 0.004),
+        ("1", 2, "mlp", 1, "neurons", 1, 0.5, None, None),
+        ("NA", 1, "mlp", 3, "neurons", 5, 0.6, 0.0, 0.0),
     )
+    assert {row[4] for row in key_neurons_table(replace(SETS, basis="sae")).rows} == {"sae"}
 
 
 def test_rows_of_two_runs_are_aligned_by_tag_and_rank() -> None:
@@ -115,7 +116,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_names_are_text_and_numbers_are_numbers_in_the_files(folder: Path) -> None:
     plain = json.loads((folder / "tables" / "key_neurons.json").read_text("utf-8"))
-    assert plain["data"][1] == ["1 #2", "mlp.1.1", "1", 2, "mlp", 1, 1, 0.5, None, None]
+    assert plain["data"][1] == ["1 #2", "mlp.1.1", "1", 2, "mlp", 1, "neurons", 1, 0.5, None, None]
     pairs = json.loads((folder / "tables" / "overlap.json").read_text("utf-8"))
     assert pairs["data"][2][1:6] == [0, 0.0, 1.0, None, 0.0]  # an empty set has no coefficient
     with (folder / "key_neurons.csv").open(encoding="utf-8", newline="") as file:

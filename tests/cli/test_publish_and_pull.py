@@ -81,7 +81,7 @@ def test_a_publication_has_the_sets_of_the_run_in_three_formats(published: Publi
     file = json.loads((folder / "key_neurons.json").read_text("utf-8"))
     with (folder / "key_neurons.csv").open(encoding="utf-8", newline="") as table:
         rows = list(csv.DictReader(table))
-    assert list(rows[0]) == ["tag", "rank", "site", "layer", "neuron", "score", "p_value"]
+    assert list(rows[0]) == ["tag", "rank", "site", "layer", "basis", "neuron", "score", "p_value"]
     tensors = load_file(folder / "sets.safetensors")
     for tag, neurons in file["tags"].items():
         own = [row for row in rows if row["tag"] == tag]

@@ -68,6 +68,10 @@ def changed(defaults: Any, **changes: Any) -> Config:
         ({"report__width": "three"}, f"{WIDTH}, got 'three'"),
         ({"report__width": 1}, f"{WIDTH}, got 1"),
         ({"report__width": True}, f"{WIDTH}, got True"),
+        (
+            {"basis": {"kind": "rotation", "seed": -1}},
+            "basis.seed: should be greater than or equal to 0, got -1",
+        ),
         ({"report__style": ""}, "report.style: should be a path (. is the current folder), got ''"),
         (
             {"top_k": -1, "seed": -1},

@@ -131,10 +131,9 @@ def word_distance(words: Sequence[str], others: Sequence[str]) -> float:
     """
     if not words and not others:
         return 0.0
-    steps, other = np.arange(len(others) + 1), np.array(others, dtype=object)
-    row = steps
+    row = steps = np.arange(len(others) + 1)
     for word in words:
-        changed = np.minimum(row[1:] + 1, row[:-1] + (other != word))
+        changed = np.minimum(row[1:] + 1, row[:-1] + [other != word for other in others])
         row = np.minimum.accumulate(np.concatenate([[row[0] + 1], changed]) - steps) + steps  # insertions
     return float(row[-1]) / max(len(words), len(others))
 

@@ -219,6 +219,11 @@ def sets_in(file: Mapping[str, Any]) -> tuple[Binding, NeuronSets]:
     return bound, sets
 
 
+def basis_name(file: Mapping[str, Any]) -> str:
+    """The basis of the units in the contents of a file."""
+    return str(file.get("basis", {"name": NEURONS.name})["name"])
+
+
 def _confounded(check: Confounded) -> dict[str, Any]:
     return {
         "confounds": dict(zip(CONFOUNDS, check.correlations, strict=True)),

@@ -70,6 +70,6 @@ def _layer_override(layers: tuple[int, ...]) -> str:
 
 
 def _check_bound(path: Path, bound: Binding | Lineage, own: Binding | Lineage) -> None:
-    for name in (field.name for field in fields(own)):
+    for name in sorted((field.name for field in fields(own)), key=lambda name: name != "basis"):  # explains the width
         if (theirs := getattr(bound, name)) != (value := getattr(own, name)):
             raise ValueError(f"{path} is bound to {name} {theirs}, this run has {value}")

@@ -29,7 +29,7 @@ MLFLOW_TABLES = tuple(f"tables/{name}.json" for name in ("key_neurons", "overlap
 MAX_ROWS = 5000
 """Rows of a table for MLflow, whose page takes seconds for more."""
 
-KEY_NEURON_COLUMNS = ("tag", "rank", "site", "layer", "neuron", "score", "p_value", "p_adjusted")
+KEY_NEURON_COLUMNS = ("tag", "rank", "site", "layer", "basis", "neuron", "score", "p_value", "p_adjusted")
 PER_TAG_MEASURES = ("f1", "random_f1", "difference", "difference_low", "difference_high", "p_value", "p_adjusted")
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def mlflow_tables(folder: Path) -> list[str]:
 def key_neurons_table(sets: NeuronSets) -> Table:
     """Every key neuron of every tag, the strongest of a tag first."""
     rows = [
-        (tag, rank, sets.site, n.layer, n.neuron, n.score, n.p_value, n.p_adjusted)
+        (tag, rank, sets.site, n.layer, sets.basis, n.neuron, n.score, n.p_value, n.p_adjusted)
         for tag in sets
         for rank, n in enumerate(sets.tags[tag], 1)
     ]
@@ -88,8 +88,8 @@ def aligned_key_neurons(sets: NeuronSets, max_rows: int = MAX_ROWS) -> Table:
         log.info("%s has the %d strongest neurons of a tag, %s all", MLFLOW_TABLES[0], most, KEY_NEURONS_TABLE)
     strongest = replace(sets, tags={tag: neurons[:most] for tag, neurons in sets.tags.items()})
     rows = [
-        (f"{tag} #{rank}", sets.name(str(layer), str(neuron)), tag, rank, site, layer, neuron, *numbers)
-        for tag, rank, site, layer, neuron, *numbers in key_neurons_table(strongest).rows
+        (f"{tag} #{rank}", sets.name(str(layer), str(neuron)), tag, rank, site, layer, basis, neuron, *numbers)
+        for tag, rank, site, layer, basis, neuron, *numbers in key_neurons_table(strongest).rows
     ]
     return Table(("tag and rank", "key neuron", *KEY_NEURON_COLUMNS), tuple(rows))
 

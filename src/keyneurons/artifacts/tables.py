@@ -40,9 +40,13 @@ class Table:
 
 def write_table(path: Path, head: Sequence[object], rows: Sequence[Sequence[object]]) -> None:
     """Write a table as CSV."""
+    write_text(path, "".join(_line(row) for row in (head, *rows)))
+
+
+def _line(cells: Sequence[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *rows])
-    write_text(path, text.getvalue())
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # cells with either character are quoted
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def write_matrix(path: Path, names: Sequence[str], matrix: Shaped[ndarray, "names names"], label: str = "tag") -> None:

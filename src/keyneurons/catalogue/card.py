@@ -7,18 +7,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keyneurons.artifacts.key_neurons import basis_name
 from keyneurons.artifacts.plain import write_yaml
 from keyneurons.artifacts.run_facts import RunFacts
 from keyneurons.catalogue.licences import NOT_STATED, Licences
 from keyneurons.catalogue.sets import TABLE_FILE
 from keyneurons.models.permuted import describe_model
 from keyneurons.report.markup import inline, table
-from keyneurons.report.phrases import counted, describe_layers
+from keyneurons.report.phrases import counted, describe_place
 from keyneurons.runs.provenance import code_version
 
 CONTENTS = {
     "key_neurons.json": "the sets with model, dataset and settings; the file that keyneurons reads",
-    "key_neurons.csv": "the sets as a table: tag, rank, site, layer, neuron, score, p_value",
+    "key_neurons.csv": "the sets as a table: tag, rank, site, layer, basis, neuron, score, p_value",
     "sets.safetensors": "the sets as tensors: `neurons/TAG` (layer, neuron) and `scores/TAG`, strongest first",
     "basis.safetensors": "the principal components that the sets are units of",
     "metrics.json": "all metrics, with controls and 95 % intervals (`..._low`, `..._high`)",
@@ -62,9 +63,9 @@ class Card:
     @property
     def title(self) -> str:
         """Model, site, layers and method."""
-        key, layers = self.key, describe_layers(self.key["layers"])
+        key = self.key
         model = describe_model(key["model"]["id"], key["model"]["random_weights"])
-        return f"Key neurons of {model}, {key['site']}, {layers}, by {key['method']}"
+        return f"Key neurons of {model}, {self._place()}, by {key['method']}"
 
     def markdown(self) -> str:
         """The card with the header of a dataset card of the Hugging Face hub."""
@@ -80,6 +81,9 @@ class Card:
         }
         head = f"---\n{write_yaml(self._header())}---\n\n# {inline(self.title)}\n\n{self._description()}\n"
         return "\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in sections.items())])
+
+    def _place(self) -> str:
+        return describe_place(self.key["site"], self.key["layers"], basis_name(self.key))
 
     def _basis_override(self) -> str:
         """The overrides of the basis; empty for neurons."""
@@ -117,7 +121,7 @@ class Card:
         profile = facts.dataset.profile if facts.dataset is not None else {}
         for split, size in profile.items():
             yield f"{split} split", f"{counted(size.sentences, 'sentence')}, {counted(size.words, 'word')}"
-        yield "neurons", f"{key['site']}, {describe_layers(key['layers'])}, {key['neurons_per_layer']} per layer"
+        yield "neurons", f"{self._place()}, {key['neurons_per_layer']} per layer"
         if (basis := key.get("basis")) is not None:
             yield "basis", f"{basis['name']}, digest {basis['digest']}"
         selection = self.config.get("selection") or {}

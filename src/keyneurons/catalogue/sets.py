@@ -12,12 +12,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from keyneurons.artifacts.key_neurons import basis_name
 from keyneurons.artifacts.tables import write_table
 from keyneurons.atomic_files import check_regular, write_tensors
 
 TABLE_FILE = "key_neurons.csv"
 TENSORS_FILE = "sets.safetensors"
-COLUMNS = ("tag", "rank", "site", "layer", "neuron", "score", "p_value")
+COLUMNS = ("tag", "rank", "site", "layer", "basis", "neuron", "score", "p_value")
 
 Contents = Mapping[str, Any]
 """The contents of ``key_neurons.json``."""
@@ -45,10 +46,11 @@ def check_sets(folder: Path, file: Contents) -> None:
 
 
 def _rows(file: Contents) -> Iterator[tuple[object, ...]]:
+    place, basis = file["site"], basis_name(file)
     for tag, neurons in file["tags"].items():
         for rank, n in enumerate(neurons, start=1):
             p_value = n.get("p_value")
-            yield tag, rank, file["site"], n["layer"], n["neuron"], n["score"], "" if p_value is None else p_value
+            yield tag, rank, place, n["layer"], basis, n["neuron"], n["score"], "" if p_value is None else p_value
 
 
 def _tensors(file: Contents) -> dict[str, Tensor]:

@@ -53,7 +53,8 @@ def run_agreement(overrides: Sequence[str]) -> None:
     experiments = {method: build_experiment(each, method) for method, each in configs.items()}
     config, read = configs[methods[0]], experiments[methods[0]].read
     folder = output_folder("agreement")
-    name = shortened(f"{config.site}.{config.layer} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME)
+    basis = "" if config.basis.kind == "neurons" else f" {config.basis.kind}"
+    name = shortened(f"{config.site}.{config.layer}{basis} k{config.top_k} agreement of {len(methods)}", LONGEST_NAME)
     heading, written = Heading(name, choices), _config_of_all(configs)
     with removed_if_refused(folder), tracked(heading, config, read, folder, written) as run:
         compared = compare_methods(experiments)

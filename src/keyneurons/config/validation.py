@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
@@ -13,6 +13,14 @@ from keyneurons.config.derived import derived_keys
 from keyneurons.config.schema import Config
 from keyneurons.config.values import quoted
 from keyneurons.metric_names import shortened
+
+VARIANTS = {
+    (section, variant)
+    for section in ("model", "dataset", "basis")
+    for member in get_args(Config.model_fields[section].annotation)
+    for variant in get_args(member.model_fields[Config.model_fields[section].discriminator].annotation)
+}
+"""Sections of several kinds with each kind, which pydantic adds to the names of their keys."""
 
 
 def validate(composed: DictConfig) -> Config:
@@ -49,8 +57,9 @@ def validate_plain(plain: Any) -> Config:
 
 
 def _explain(error: dict[str, Any]) -> str:
-    variants = {"package", "hub", "local", "starter", "ud", "conllu", "text"}
-    key = ".".join(str(part) for i, part in enumerate(error["loc"]) if i == 0 or part not in variants)
+    key = ".".join(
+        str(part) for i, part in enumerate(error["loc"]) if i != 1 or (error["loc"][0], part) not in VARIANTS
+    )
     message: str = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if error["type"] == "extra_forbidden":
         return f"{key}: unknown key"

@@ -88,6 +88,8 @@ def read_minimal_pairs(path: Path, languages: Collection[str] | None = None) -> 
             one line with the file, the line number and the error.
     """
     path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; minimal pairs are packaged, or a file or folder")
     files = [path]
     if path.is_dir():
         names = tuple(f"{suffix}{packed}" for suffix in _SUFFIXES for packed in _PACKED)

@@ -15,6 +15,7 @@ from keyneurons.explore.typed_text import RULE, TypedText
 from keyneurons.pipeline.neuron_profile import coloured_words
 from keyneurons.report.neuron.coloured_text import LEVELS, WordActivation, level_of, pieces
 from keyneurons.report.pages import render
+from keyneurons.report.phrases import describe_place
 
 SENTENCES, TYPES = 6, 8
 FULL_COLOUR_BITS = 5.0
@@ -50,7 +51,7 @@ def header(runs: Iterable[LoadedRun]) -> str:
     runs = tuple(runs)
     model = runs[0].read.model
     facts = [
-        f"{run.name}: {run.method}, {run.sets.site} of layer {', '.join(map(str, run.sets.layers))}" for run in runs
+        f"{run.name}: {run.method}, {describe_place(run.sets.site, run.sets.layers, run.sets.basis)}" for run in runs
     ]
     return render("explore_header.html", model=model.name, revision=model.files.revision, facts=facts)
 

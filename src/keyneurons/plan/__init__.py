@@ -37,7 +37,7 @@ from keyneurons.plan.speed import Speed, measure
 from keyneurons.plan.text import PlannedText, planned_text
 from keyneurons.plan.work import work_after_passes
 from keyneurons.records import SPLITS, Split
-from keyneurons.report.phrases import describe_layers
+from keyneurons.report.phrases import describe_place
 from keyneurons.terminal import terminal
 
 STREAMED: Mapping[Split, int] = {"train": 2, "dev": 1, "test": 1}
@@ -92,7 +92,8 @@ def make_plan(config: schema.Config) -> Plan:
     if extracts or ablates or config.lesion is not None:
         speed = measure(planned, read, needs.fits)
     return Plan(
-        f"Plan of a run: {planned.model.files.id}, {config.site}, {describe_layers(read.layers)}, {text.treebank.id}",
+        f"Plan of a run: {planned.model.files.id}, {describe_place(read.site, read.layers, read.basis.name)}, "
+        f"{text.treebank.id}",
         (_describe_model(planned, read, shape), f"text: {text.description}", *_describe_cache(read, missing)),
         splits,
         needs.all(sum(split.cache_bytes for split in splits)),

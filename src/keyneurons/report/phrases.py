@@ -26,6 +26,11 @@ def describe_layers(layers: Sequence[int]) -> str:
     return f"layer {', '.join(map(str, layers))}" if len(layers) <= 8 else f"{len(layers)} layers"
 
 
+def describe_place(site: str, layers: Sequence[int], basis: str = "neurons") -> str:
+    """Where neurons are, and of which basis they are units unless they are neurons."""
+    return f"{site}, {describe_layers(layers)}" + ("" if basis == "neurons" else f" in the basis {basis}")
+
+
 def by_chance(expected: float) -> str:
     """Format an expected number of neurons."""
     if 0 < expected < 0.01:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from keyneurons.artifacts.key_neurons import basis_name
 from keyneurons.artifacts.scores import SCORES_FILE, open_scores
 from keyneurons.report.neuron.method_scores import KeptScores
 from keyneurons.runs.finished import Run, find_runs
@@ -52,9 +53,8 @@ def _scores_of(run: Run, rebuilt: Rebuilt, layers: Sequence[int]) -> list[KeptSc
     if _scored_inputs(key) != _scored_inputs(rebuilt.key):
         return []
     scores = open_scores(path)
-    basis = (key.get("basis") or {"name": "neurons"})["name"]
     contents = (scores.site, scores.basis, scores.neurons, sorted(scores.tags), sorted(scores.layers))
-    if contents != (key["site"], basis, key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
+    if contents != (key["site"], basis_name(key), key["neurons_per_layer"], sorted(key["tags"]), key["layers"]):
         raise ValueError(f"{path} and key_neurons.json differ in site, basis, layers, neurons or tags")
     for layer in set(layers) & scores.layers.keys():
         scores.layer(layer)

@@ -181,7 +181,7 @@ def source_of(store: Store, which: str, value: str) -> dict[str, str]:
 def _facts(kept: Sequence[Run], excluded: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """The values that all runs share, and the number of runs."""
     facts = {}
-    for tag in ("model", "dataset", "site", "layer"):
+    for tag in ("model", "dataset", "site", "layer", "basis"):
         values = {run.tags.get(tag, "") for run in kept}
         if len(values) == 1 and (value := values.pop()):
             facts[tag] = value

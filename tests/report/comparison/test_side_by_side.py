@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_all_reports_of_some_runs(n_runs: int, tmp_path: Path) -> None:
         "compare.json", "tags.csv", "neurons.csv", "overlap.csv", "overlap_differences.csv", "differences.csv",
         "overlap.png",
     }  # fmt: skip
+
+
+def test_facts_name_the_basis_of_units() -> None:
+    side = compared(2).sides[0]
+    assert side.facts["neurons"] == "mlp, layer 8"
+    units = replace(side, file={**side.file, "basis": {"name": "pca", "digest": "d"}})
+    assert units.facts["neurons"] == "mlp, layer 8 in the basis pca"
 
 
 def test_a_figure_has_a_matrix_per_run_and_per_pair() -> None:

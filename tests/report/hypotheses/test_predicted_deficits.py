@@ -8,7 +8,7 @@ import pytest
 
 from keyneurons.artifacts.lesions import BeyondFacts, DissociationFacts, EstimateFacts, PairFacts
 from keyneurons.report.hypotheses.predictions import needed_sets, notes, predicted_deficit
-from keyneurons.report.hypotheses.records import Hypotheses, Hypothesis, LesionEffect, Study
+from keyneurons.report.hypotheses.records import Hypotheses, Hypothesis, LesionEffect, Study, hypotheses_of
 from keyneurons.report.hypotheses.tables import markdown
 
 DIAGONAL = DissociationFacts(
@@ -111,3 +111,19 @@ def test_names_are_shown_literally() -> None:
     text = markdown(table)
     assert "<b>" not in text
     assert "A|B" not in text
+
+
+def test_units_are_named_after_their_basis() -> None:
+    key = {
+        "model": {"id": "m", "revision": "r"},
+        "dataset": {"id": "d"},
+        "tag_column": "upos",
+        "site": "residual",
+        "layers": [8],
+        "method": "correlation",
+        "basis": {"name": "sae", "digest": "1"},
+        "tags": {"DET": [{"layer": 8, "neuron": 5, "score": 0.5}]},
+    }
+    found = hypotheses_of("run", key, {}, None, 0.05)
+    assert [row.strongest for row in found.rows] == ["residual.8.sae.5"]
+    assert found.settings["neurons"] == "residual, layer 8 in the basis sae, selected by correlation"

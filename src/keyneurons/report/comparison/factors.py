@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from keyneurons.models.permuted import describe_weights
 from keyneurons.models.revisions import step_of
 
-FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.selection", "top_k")
+FIRST = ("choice.model", "choice.dataset", "site", "layer", "choice.basis", "choice.selection", "top_k")
 NOT_FACTORS = ("tracking.", "cache", "hydra.", "report.")
 
 

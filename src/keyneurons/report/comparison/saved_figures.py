@@ -28,7 +28,7 @@ def draw(comparison: RunComparison, folder: Path, options: FigureOptions) -> Non
     """Draw the curves, and the agreement and consensus of every group of several runs."""
     folder.mkdir(parents=True, exist_ok=True)
     title = ", ".join(
-        comparison.source[key] for key in ("model", "dataset", "site", "layer") if key in comparison.source
+        comparison.source[key] for key in ("model", "dataset", "site", "layer", "basis") if key in comparison.source
     )
     with styled(options) as save:
         for x, metric, name in CURVES:

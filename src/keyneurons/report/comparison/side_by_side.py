@@ -9,10 +9,11 @@ from typing import Any
 from keyneurons.analysis.overlap import Overlap
 from keyneurons.analysis.run_differences import Predictions, RunDifferences
 from keyneurons.analysis.shared_sets import Runs, SharedSets
+from keyneurons.artifacts.key_neurons import basis_name
 from keyneurons.metric_names import metric_name
 from keyneurons.metrics import ACCURACY, ADVANTAGE, DEV_ACCURACY, MACRO_F1, MEAN_JACCARD, RANDOM, SELECTIVITY
 from keyneurons.report.comparison.factors import differing_params
-from keyneurons.report.phrases import listed
+from keyneurons.report.phrases import describe_place, listed
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FIRST = (ACCURACY, DEV_ACCURACY, MACRO_F1, RANDOM, ADVANTAGE, SELECTIVITY)
@@ -41,13 +42,12 @@ class Side:
         file = self.file
         method = str(file["method"]) + (f" ({file['source']['method']})" if "source" in file else "")
         top_k = f", top_k {file['top_k']}" if "top_k" in file else ""
-        layers = ", ".join(map(str, file["layers"]))
         return {
             "run": self.name,
             "model": file["model"]["id"],
             "method": f"{method}{top_k}",
             "text": f"{file['dataset']['id']}, tags from {file['tag_column']}, read at the {file['read_at']}",
-            "neurons": f"{file['site']}, layer {layers}",
+            "neurons": describe_place(file["site"], file["layers"], basis_name(file)),
         }
 
     def f1(self, tag: str) -> float | None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from keyneurons.analysis.multiple_tests import adjusted_p_values
+from keyneurons.artifacts.key_neurons import basis_name
 from keyneurons.artifacts.lesions import BeyondFacts, DissociationFacts, LesionFacts
+from keyneurons.records import neuron_name
+from keyneurons.report.phrases import describe_place
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def hypotheses_of(
         Hypothesis(
             tag,
             len(own),
-            f"{key['site']}.{own[0]['layer']}.{own[0]['neuron']}" if own else "",
+            neuron_name(key["site"], own[0]["layer"], own[0]["neuron"], basis_name(key)) if own else "",
             metrics.get(f"per_tag/f1/{tag}"),
             metrics.get(f"per_tag/random_f1/{tag}"),
             metrics.get(f"per_tag/p_adjusted/{tag}"),
@@ -118,11 +121,10 @@ def hypotheses_of(
 
 def _settings(key: Mapping[str, Any]) -> dict[str, str]:
     method = str(key["method"]) + (f" ({key['source']['method']})" if "source" in key else "")
-    layers = ", ".join(map(str, key["layers"]))
     return {
         "model": f"{key['model']['id']} ({key['model']['revision']})",
         "text": f"{key['dataset']['id']}, tags from {key['tag_column']}",
-        "neurons": f"{key['site']}, layer {layers}, selected by {method}",
+        "neurons": f"{describe_place(key['site'], key['layers'], basis_name(key))}, selected by {method}",
     }
 
 

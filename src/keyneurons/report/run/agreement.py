@@ -20,7 +20,7 @@ from keyneurons.pipeline.method_agreement import MethodAgreement
 from keyneurons.report.figure_style import FigureOptions, styled
 from keyneurons.report.heatmaps import Scale, by_layer, heatmaps
 from keyneurons.report.markup import block, table
-from keyneurons.report.phrases import counted, describe_layers
+from keyneurons.report.phrases import counted, describe_place
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,8 +112,9 @@ def agreement_title(compared: MethodAgreement) -> str:
     """One-line description of the comparison."""
     experiment = next(iter(compared.experiments.values()))
     read = experiment.read
+    place = describe_place(read.site, read.layers, read.basis.name)
     return (
-        f"{read.model.files.id}, {read.site}, {describe_layers(read.layers)}: {len(compared.sets)} methods, "
+        f"{read.model.files.id}, {place}: {len(compared.sets)} methods, "
         f"{counted(experiment.selection.rule.top_k, 'key neuron')} per tag on {compared.text.treebank.id}"
     )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from keyneurons.pipeline.experiment import Result
-from keyneurons.report.phrases import describe_layers
+from keyneurons.report.phrases import describe_place
 from keyneurons.report.run.given_sets import selected_by
 
 
 def run_title(result: Result) -> str:
     """Model, site, layers and selection of a run in one line."""
-    layers = describe_layers(result.key_neurons.sets.layers)
-    read = result.experiment.read
-    basis = f" in the basis {read.basis.name}" if read.basis_key else ""
-    return f"{read.model.name}, {read.site}, {layers}{basis}: {selected_by(result)}"
+    sets, read = result.key_neurons.sets, result.experiment.read
+    return f"{read.model.name}, {describe_place(sets.site, sets.layers, sets.basis)}: {selected_by(result)}"
