@@ -15,7 +15,8 @@ from autoencoders import random_sae, save_sae, without_threshold
 from user import QUICK, Command, Place, artifacts_of, output_folders, results_of, runs_in
 
 from keyneurons.artifacts.basis import read_components
-from keyneurons.runs.tagger import load_tagger, split_words
+from keyneurons.data.word_splitting import split_words
+from keyneurons.runs.tagger import load_tagger
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "train_small_sae.py"
 SETTINGS = {"architecture": "topk", "k": 8, "hook_name": "blocks.2.hook_resid_post"}

@@ -23,7 +23,8 @@ from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.probe import read_probe
 from keyneurons.build.dataset import build_dataset
 from keyneurons.config.validation import validate_plain
-from keyneurons.runs.tagger import joined_words, load_tagger, split_words
+from keyneurons.data.word_splitting import split_words
+from keyneurons.runs.tagger import joined_words, load_tagger
 from keyneurons.tracking import log_folder
 
 TEXT = "she reads the house"
@@ -40,14 +41,6 @@ def home(place: Place, here: Command, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def folder(home: Path) -> Path:
     return output_folders(home)[0]
-
-
-def test_words_of_text_are_letters_digits_and_signs() -> None:
-    sentence = split_words("Don't pay 3.50, “now”: it’s  well-known.")
-    forms = [word.form for word in sentence.words]
-    assert forms == ["Don't", "pay", "3.50", ",", "“", "now", "”", ":", "it’s", "well", "-", "known", "."]
-    assert all(sentence.text[word.start : word.end] == word.form for word in sentence.words)
-    assert split_words(" \n").words == ()
 
 
 def test_given_words_are_joined_by_spaces() -> None:

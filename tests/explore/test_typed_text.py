@@ -7,27 +7,10 @@ from models import save_tiny_model
 from planted_model import save_planted_model, treebank
 from tokenizers import Tokenizer, normalizers
 
-from keyneurons.explore.typed_text import MOST_CHARACTERS, MOST_LINES, MOST_TOKENS, read_typed, split_words
+from keyneurons.data.word_splitting import word_spans
+from keyneurons.explore.typed_text import MOST_CHARACTERS, MOST_LINES, MOST_TOKENS, read_typed
 from keyneurons.models.language_model import LanguageModel
 from keyneurons.models.sources import LocalModel
-
-WORDS = {
-    "She didn't see it.": ["She", "did", "n't", "see", "it", "."],
-    "It's John\u2019s, they'll say": ["It", "'s", "John", "\u2019s", ",", "they", "'ll", "say"],
-    "rock'n'roll 'tis": ["rock", "'", "n", "'", "roll", "'", "tis"],
-    "x2 3.5 a_b": ["x2", "3", ".", "5", "a", "_", "b"],
-    "\u0928\u092e\u0938\u094d\u0924\u0947": ["\u0928\u092e\u0938\u094d\u0924\u0947"],  # Hindi vowel signs
-    "cafe\u0301!": ["cafe\u0301", "!"],
-    "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd": ["\u05e9\u05dc\u05d5\u05dd", "\u05e2\u05d5\u05dc\u05dd"],
-    "\U0001f44d\U0001f3fdok": ["\U0001f44d", "\U0001f3fd", "ok"],
-    "\u2764\ufe0f": ["\u2764\ufe0f"],
-    "": [],
-}
-
-
-@pytest.mark.parametrize("text", WORDS, ids=range(len(WORDS)))
-def test_words(text):
-    assert [text[start:end] for start, end in split_words(text)] == WORDS[text]
 
 
 def test_every_line_is_a_sentence(tiny):
@@ -62,7 +45,7 @@ def test_the_cut_is_as_long_as_possible(tiny):
     text = "the dog and the cat cannot see the light"
     for room in range(1, 14):
         tokens = model.tokenizer(text, add_special_tokens=False)
-        fitting = [end for _, end in split_words(text) if tokens.char_to_token(end - 1) < room]
+        fitting = [end for _, end in word_spans(text) if tokens.char_to_token(end - 1) < room]
         if fitting:
             assert read_typed(text, model, room).sentences[0].text == text[: fitting[-1]]
         else:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from keyneurons.activations.alignment import Encoded, Encoder
+from keyneurons.data.word_splitting import RULE as WORDS
+from keyneurons.data.word_splitting import split_words
 from keyneurons.models.language_model import LanguageModel
-from keyneurons.records import Sentence, Word
+from keyneurons.records import Sentence
 
 MOST_CHARACTERS, MOST_LINES, MOST_TOKENS = 600, 8, 100
-RULE = (
-    "A word is a run of letters and digits; English clitics (n't, 's, 'll and the like) and all other characters are "
-    "words of their own. Every line is a sentence. The words of a treebank can differ."
-)
+RULE = f"{WORDS} Every line is a sentence. The words of a treebank can differ."
 """What counts as a word, for the page."""
-_CLITIC = re.compile(r"(?<=[^\W_])(?:n['’]t|['’](?:s|re|ve|ll|d|m))(?!\w)", re.IGNORECASE)
-_WORD = re.compile(r"cd*|w[wm]*|pm*|m+")
-_MEMBER = {"L": "w", "N": "w", "M": "m", "Cf": "m", "Z": " ", "Cc": " ", "Cn": "p"}
 
 
 @dataclass(frozen=True)
@@ -28,19 +23,6 @@ class TypedText:
 
     sentences: tuple[Sentence, ...]
     notes: tuple[str, ...] = ()
-
-
-def split_words(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of every word of a line; combining marks and joiners belong to their base."""
-    kinds = [_kind(character) for character in text]
-    for clitic in _CLITIC.finditer(text):
-        kinds[clitic.start() : clitic.end()] = ["c", *"d" * (len(clitic[0]) - 1)]
-    yield from (match.span() for match in _WORD.finditer("".join(kinds)))
-
-
-def _kind(character: str) -> str:
-    category = unicodedata.category(character)
-    return _MEMBER.get(category) or _MEMBER.get(category[0], "p")
 
 
 def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
@@ -64,7 +46,7 @@ def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
     lines = [line for line in map(_plain, typed[:MOST_CHARACTERS].splitlines()) if line]
     if len(lines) > MOST_LINES:
         notes.append(f"Only the first {MOST_LINES} of {len(lines)} lines are read.")
-    sentences = [_sentence(f"line {i}", line) for i, line in enumerate(lines[:MOST_LINES], start=1)]
+    sentences = [split_words(line, f"line {i}") for i, line in enumerate(lines[:MOST_LINES], start=1)]
     try:
         readable = Encoder(model.tokenizer, bos=None).readable(sentences)
     except Exception as error:  # the type of errors from the tokenizers package
@@ -88,11 +70,6 @@ def read_typed(text: str, model: LanguageModel, room: int) -> TypedText:
 def _plain(line: str) -> str:
     """A line with control characters as spaces, stripped."""
     return "".join(" " if unicodedata.category(c) == "Cc" else c for c in line).strip()
-
-
-def _sentence(name: str, line: str) -> Sentence:
-    words = (Word(line[start:end], start, end, None, None) for start, end in split_words(line))
-    return Sentence(name, line, tuple(words))
 
 
 def _fitting(sentences: list[Sentence], model: LanguageModel, room: int) -> Iterator[Sentence]:

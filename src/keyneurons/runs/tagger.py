@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +20,12 @@ from keyneurons.artifacts.plain import read_yaml
 from keyneurons.artifacts.probe import PROBE_FILE, ReadProbe, read_probe
 from keyneurons.build.reader import build_reader
 from keyneurons.config.validation import validate_plain
+from keyneurons.data.word_splitting import split_words
 from keyneurons.records import Sentence, Word
 from keyneurons.runs.reload import with_components_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-WORD = re.compile(r"\w+(?:['’]\w+|(?<=\d)[.,]\d+)*|[^\w\s]")
-"""Letters and digits, with apostrophes inside a word and points inside a number; else one sign."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +98,6 @@ class Tagger:
                 some = own.index_select(1, torch.from_numpy(neuron[here]).to(own.device))
                 values[torch.from_numpy(rows)[:, None], torch.from_numpy(here)] = some.float().cpu()
         return values
-
-
-def split_words(text: str, name: str = "text") -> Sentence:
-    """A text with its words and punctuation marks."""
-    words = tuple(Word(match[0], *match.span(), None, None) for match in WORD.finditer(text))
-    return Sentence(name, text, words)
 
 
 def joined_words(words: Sequence[str], name: str = "text") -> Sentence:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,17 +10,17 @@ import numpy as np
 
 from keyneurons.data.columns import column_of, uses_syntax
 from keyneurons.data.stanza_tagging import sentences_of
+from keyneurons.data.word_splitting import word_spans
 from keyneurons.records import LabelledWords
 
 Tagger = Callable[[str, str], Sequence[str | None]]
 """The tag of every word of a continuation, given its prompt; None for unknown words."""
 
-_WORD = re.compile(r"\w+|[^\w\s]")
-
 
 def words_of(text: str) -> list[str]:
     """The words and punctuation marks of a text, in lower case."""
-    return _WORD.findall(text.lower())
+    lower = text.lower()
+    return [lower[start:end] for start, end in word_spans(lower)]
 
 
 def lexicon_of(words: LabelledWords, names: Sequence[str]) -> dict[str, str]:
