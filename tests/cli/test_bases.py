@@ -103,7 +103,7 @@ def test_a_publication_has_the_components_of_its_sets(swept: Path, here: Command
     ended = here(swept, "publish", run.info.run_id, "sets", "licence=CC0-1.0", "model_licence=MIT")
     assert ended.status == 0, ended.err
     card = (swept / "sets" / "README.md").read_text()
-    assert "keyneurons selection=from_file selection.path=sets layer=2 basis=pca basis.file=sets" in card
+    assert "keyneurons selection=from_file selection.path=sets site=residual layer=2 basis=pca basis.file=sets" in card
     assert "basis.safetensors" in card
     components = read_components(swept / "sets", "residual", 32, (2,))
     assert components.digest == json.loads((swept / "sets" / "key_neurons.json").read_text())["basis"]["digest"]

@@ -36,8 +36,8 @@ USE = """\
 `keyneurons pull SOURCE sets` verifies all digests and writes the folder `sets`, which these commands take:
 
 ```
-keyneurons selection=from_file selection.path=sets {layer}{basis}
-keyneurons lesion=zero lesion.neurons=sets {layer}{basis}
+keyneurons selection=from_file selection.path=sets {place}
+keyneurons lesion=zero lesion.neurons=sets {place}
 keyneurons compare sets OTHER
 keyneurons inspect sets --tag TAG
 ```
@@ -69,21 +69,24 @@ class Card:
 
     def markdown(self) -> str:
         """The card with the header of a dataset card of the Hugging Face hub."""
-        layers, basis = ",".join(map(str, self.key["layers"])), self._basis_override()
         sections = {
             "Evidence": self.summary.partition("\n\n")[2].strip(),  # without its heading
             "Provenance": "\n".join(table(("", ""), self._provenance())),
             "Licences": "\n".join([*table(("", "licence"), self._licences()), "", NO_TEXT]),
             "Files": "\n".join(f"- `{name}`: {text}" for name, text in CONTENTS.items() if self._has(name)),
-            "Use": USE.format(
-                layer=f"layer={layers}" if layers.isdigit() else f"layer=[{layers}]", basis=basis
-            ).rstrip(),
+            "Use": USE.format(place=self._place_overrides()).rstrip(),
         }
         head = f"---\n{write_yaml(self._header())}---\n\n# {inline(self.title)}\n\n{self._description()}\n"
         return "\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in sections.items())])
 
     def _place(self) -> str:
         return describe_place(self.key["site"], self.key["layers"], basis_name(self.key))
+
+    def _place_overrides(self) -> str:
+        """The overrides of site, layers and basis."""
+        layers = ",".join(map(str, self.key["layers"]))
+        layer = layers if layers.isdigit() else f"[{layers}]"
+        return f"site={self.key['site']} layer={layer}{self._basis_override()}"
 
     def _basis_override(self) -> str:
         """The overrides of the basis; empty for neurons."""

@@ -65,7 +65,7 @@ def _pull(options: argparse.Namespace) -> None:
     from keyneurons.catalogue.pull import pull
 
     folder = pull(options.source, options.destination)
-    sys.stdout.write(f"verified and copied to {folder}; use it with selection=from_file selection.path={folder}\n")
+    sys.stdout.write(f"verified and copied to {folder}; its README.md says how to use it\n")
 
 
 def _split(overrides: Sequence[str]) -> tuple[dict[str, str], list[str]]:

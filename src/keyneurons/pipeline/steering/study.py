@@ -55,7 +55,7 @@ class SteeringStudy:
             listed = ", ".join(f"{factor:g}" for factor in self.factors) or "none"
             raise ValueError(f"factors must differ by at least 0.001, got {listed}")
         if self.sets < 2:
-            raise ValueError(f"intervals need at least 2 control sets, got {self.sets}")
+            raise ValueError(f"--sets must be at least 2, for intervals, got {self.sets}")
 
 
 @dataclass(frozen=True)
