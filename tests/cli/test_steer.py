@@ -79,7 +79,7 @@ def test_matched_families_and_a_folder_without_a_store(here: Command, folder: Pa
         (["--tag", "DET", "--factor", "0", "--out", "outputs"], "outputs exists; choose a new or an empty folder"),
         (["--tag", "DET", "--factor", "0", "--prompts", "blank.txt"], "blank.txt has no prompts: all lines are blank"),
         (["--tag", "DET", "--factor", "0", "--prompts", "nowhere"], "nowhere: no such file; prompts are one of"),
-        (["--tag", "DET", "--factor", "0", "--sets", "1"], "intervals need at least 2 control sets, got 1"),
+        (["--tag", "DET", "--factor", "0", "--sets", "1"], "--sets must be at least 2, for intervals, got 1"),
         (["--tag", "DET", "--factor", "0", "--family", "lowest"], "invalid choice: 'lowest'"),
         (["--tag", "DET", "--factor", "0", "--temperature", "0", "--seeds", "2"], "of 2 seeds are the same"),
         (["--tag", "DET", "--factor", "0", "--temperature", "-1"], "must be a number of at least 0, got '-1'"),

@@ -135,7 +135,7 @@ def test_measures_by_hand(taggers) -> None:
         ({"factors": (float("nan"),)}, r"^factors must be numbers from -1,000,000 to 1,000,000, got nan$"),
         ({"factors": (1e7,)}, r"got 1e\+07$"),
         ({"factors": (1.0, 1.0002)}, r"^factors must differ by at least 0.001, got 1, 1.0002$"),
-        ({"sets": 1}, r"^intervals need at least 2 control sets, got 1$"),
+        ({"sets": 1}, r"^--sets must be at least 2, for intervals, got 1$"),
     ],
     ids=["nan", "large", "alike", "sets"],
 )
