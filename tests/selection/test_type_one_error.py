@@ -108,8 +108,8 @@ def test_nothing_is_selected_where_tags_and_activations_cluster(scorer, threshol
 @pytest.mark.slow
 def test_words_as_independent_would_not_hold_the_level():
     """Motivates permutations that keep the tags of a sentence together."""
-    rejected = sum(bool(significant(Correlation(), clustered(seed), "words", seed).any()) for seed in range(30))
-    assert rejected > 15
+    rejected = sum(bool(significant(Correlation(), clustered(seed), "words", seed).any()) for seed in range(15))
+    assert rejected > 7
 
 
 @pytest.mark.slow
@@ -130,7 +130,7 @@ def test_position_is_no_evidence_for_a_tag_by_like_length_alone():
 @pytest.mark.slow
 @pytest.mark.parametrize(("scorer", "threshold"), CASES, ids=str)
 def test_planted_neurons_are_selected(scorer, threshold):
-    kept = [significant(scorer, planted(seed), threshold, seed) for seed in range(n_data_sets(threshold))]
+    kept = [significant(scorer, planted(seed), threshold, seed) for seed in range(n_data_sets(threshold) // 2)]
     assert sum(bool(result[RARE, MARKING]) for result in kept) >= 0.95 * len(kept)
     others = sum(int(result.any(dim=0).sum()) - bool(result[:, MARKING].any()) for result in kept)
     assert others <= 0.5 * len(kept)
