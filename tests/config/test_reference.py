@@ -90,6 +90,7 @@ def test_every_option_stands_in_it(whole: Reference) -> None:
         ("dataset.fractions", "list of 3: number > 0"),
         ("lesion.shares", "list of 0 < number <= 1"),
         ("lesion.neurons", "text | path | null"),
+        ("basis.file", "path | null"),
         ("trainer.max_epochs", "integer > 0"),
         ("trainer.logger", ""),
         ("selection.bins", ""),

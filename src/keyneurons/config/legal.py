@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Mapping as MappingType
 from pathlib import Path
@@ -21,6 +22,8 @@ PLAIN: Mapping[Any, str] = {
     str: "text",
     Path: "path",
 }
+_BETWEEN = re.compile(r" \| (?![^(]*\))")
+"""Between alternatives outside of parentheses."""
 
 
 def legal_values(name: str) -> str:
@@ -80,7 +83,8 @@ def _bounded(word: str, metadata: Sequence[Any]) -> str:
 
 
 def _joined(words: Any) -> str:
-    return " | ".join(dict.fromkeys(word for word in words if word))
+    """Alternatives without repetition; a word may have several, those in parentheses aside."""
+    return " | ".join(dict.fromkeys(one for word in words if word for one in _BETWEEN.split(word)))
 
 
 def _grouped(word: str) -> str:
