@@ -13,13 +13,7 @@ def days(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not number >= 0:  # also rejects NaN
-        raise argparse.ArgumentTypeError(f"must be a number of days, 0 or more, got {text!r}")
-    return number
+    return _at_least_zero(text, "a number of days, 0 or more")
 
 
 def factors(text: str) -> tuple[float, ...]:
@@ -51,13 +45,7 @@ def temperature(text: str) -> float:
     Raises:
         argparse.ArgumentTypeError: it is none.
     """
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:  # also rejects NaN
-        raise argparse.ArgumentTypeError(f"must be a number of at least 0, got {text!r}")
-    return number
+    return _at_least_zero(text, "a number of at least 0")
 
 
 def port(text: str) -> int:
@@ -75,3 +63,18 @@ def say(message: str) -> None:
     """Print a line."""
     sys.stdout.write(f"{message}\n")
     sys.stdout.flush()
+
+
+def _at_least_zero(text: str, legal: str) -> float:
+    """A finite number that is not negative.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:  # also rejects NaN
+        raise argparse.ArgumentTypeError(f"must be {legal}, got {text!r}")
+    return number

@@ -15,7 +15,7 @@ from torch import Tensor
 from keyneurons.activations.entry import Entry
 from keyneurons.activations.reader import ActivationReader
 from keyneurons.data.word_features import sentence_of_rows
-from keyneurons.digests import json_digest
+from keyneurons.pipeline.moment_arrays import FORMAT, array_of_moments, moments_of_array, series_of
 from keyneurons.records import Site, Treebank
 from keyneurons.selection.interface import naming_neurons
 from keyneurons.selection.moments import Moments
@@ -23,8 +23,6 @@ from keyneurons.selection.scorer import tag_counts
 from keyneurons.selection.tagged_words import Family, FamilySums, TaggedWords, families
 from keyneurons.selection.views import OF_ACTIVATIONS, View
 
-FORMAT = 1  # raise it whenever sums or their order in an array change
-FIRST_SUMS = 4  # rows of an array before the sums: pivot, lowest, highest, squares by sentence
 WORDS_NEEDED = "this method needs the values of words: sample_words=N, or activations.store=true"
 
 
@@ -167,28 +165,6 @@ class _PassSums:
             for layer, values in of_site.items():
                 values = values if own.all() else values.index_select(0, chosen.to(values.device))
                 self.by_place[site, layer].add(values, groups.to(values.device), sentences.to(values.device))
-
-
-def series_of(site: Site, view: View, words: TaggedWords, basis: tuple[str, ...] = ()) -> str:
-    """Name of the arrays of a view under a tagging; ``basis`` is its digest, empty for neurons."""
-    return f"moments-{site}-{json_digest([FORMAT, repr(view), words.digest, *basis])[:20]}"
-
-
-def array_of_moments(moments: Moments) -> Float[ndarray, "rows neurons"]:
-    """Moments as an array; rows that are unknown are nan."""
-    first = moments.pivot, moments.low, moments.high, moments.sentence_squares
-    rows = [torch.full_like(moments.pivot, torch.nan) if row is None else row for row in first]
-    array: ndarray = torch.cat([torch.stack(rows), moments.sums, moments.squares]).double().cpu().numpy()
-    return array
-
-
-def moments_of_array(array: Float[ndarray, "rows neurons"], words: TaggedWords) -> Moments:
-    """The moments in an array of the cache."""
-    values = torch.from_numpy(np.array(array))
-    pivot, low, high, by_sentence = values[:FIRST_SUMS]
-    sums, squares = values[FIRST_SUMS:].chunk(2)
-    known = (low, high, by_sentence) if words.whole else (None, None, None)
-    return Moments(words.counts, pivot, sums, squares, *known)
 
 
 @dataclass(frozen=True)
